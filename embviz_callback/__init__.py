@@ -1,0 +1,35 @@
+"""See what your embedding model learns: metrics, maps and alerts at the end of every epoch.
+
+The public names are imported when first used (PEP 562): the worker process that only draws
+must not pay for torch and Lightning, nor may a command line that prints its help.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from embviz_callback.analysis.metrics import Metrics, evaluate_pairs
+    from embviz_callback.callback import EmbeddingVisualizer
+    from embviz_callback.delivery.alerts import MarginAlert
+    from embviz_callback.settings import Settings
+
+__version__ = "0.1.0"
+__all__ = ["EmbeddingVisualizer", "MarginAlert", "Metrics", "Settings", "__version__", "evaluate_pairs"]
+
+_HOMES = {
+    "EmbeddingVisualizer": "embviz_callback.callback",
+    "MarginAlert": "embviz_callback.delivery.alerts",
+    "Metrics": "embviz_callback.analysis.metrics",
+    "Settings": "embviz_callback.settings",
+    "evaluate_pairs": "embviz_callback.analysis.metrics",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

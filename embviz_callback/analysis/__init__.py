@@ -1,0 +1,1 @@
+"""Numbers and maps from embeddings; numpy, scikit-learn and umap, never torch."""

@@ -1,0 +1,1 @@
+"""Where results go: alerts, sinks, publishing and the worker process."""

@@ -1,0 +1,1 @@
+"""Figures and reports: pure functions of snapshots."""

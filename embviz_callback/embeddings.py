@@ -1,0 +1,166 @@
+"""Hand-over 1: what leaves the model's side of the house."""
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Vectors = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+_NORM_TOLERANCE = 1e-3  # half precision keeps about three decimal digits of a unit norm
+
+
+def _no_pairs() -> Rows:
+    return np.empty((0, 2), dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Queries and documents of one subset under one set of weights.
+
+    Every distinct document text has exactly one row, so that a query is never counted wrong
+    for ranking an identical copy of its positive first. A row that the model left non-finite or
+    zero is kept as a zero row: it has no direction, counts as a miss wherever a rank is asked
+    for, and stays out of every mean.
+
+    Attributes:
+        queries: ``(n_queries, dim)`` float32, rows of L2 norm 1 or exactly 0 (unusable).
+        documents: ``(n_documents, dim)``, likewise.
+        relevance: ``(n_positive_pairs, 2)``, sorted distinct pairs (query row, document row).
+        hard_negatives: ``(n_hard_negatives, dim)``, distinct texts; not ranked as documents.
+        hard_pairs: ``(n_hard_pairs, 2)``, pairs (query row, hard negative row).
+        records: ``(n_records, 2)``, (query row, document row) of every record before equal
+            texts were merged, in record order; what ``argmax == own row`` would have seen.
+        non_finite: Rows of all three arrays that held a NaN or an infinity.
+        zero: Rows of all three arrays without length.
+
+    Raises:
+        ValueError: If shapes disagree, an index is out of range, a query has no relevant
+            document, or a row is neither a unit vector nor zero.
+    """
+
+    queries: Vectors
+    documents: Vectors
+    relevance: Rows
+    hard_negatives: Vectors = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    hard_pairs: Rows = field(default_factory=_no_pairs)
+    records: Rows = field(default_factory=_no_pairs)
+    non_finite: int = 0
+    zero: int = 0
+
+    def __post_init__(self) -> None:
+        if self.hard_negatives.size == 0:
+            object.__setattr__(self, "hard_negatives", np.empty((0, self.queries.shape[-1]), dtype=np.float32))
+        if len(self.records) == 0:
+            object.__setattr__(self, "records", self.relevance)
+        for name in ("queries", "documents", "hard_negatives"):
+            _check_vectors(name, getattr(self, name), dim=self.queries.shape[-1])
+        self._check_rows("relevance", len(self.documents))
+        self._check_rows("records", len(self.documents))
+        self._check_rows("hard_pairs", len(self.hard_negatives))
+        lonely = np.setdiff1d(np.arange(len(self.queries)), self.relevance[:, 0])
+        if lonely.size:
+            raise ValueError(f"every query needs a relevant document, query row {lonely[0]} has none")
+
+    def _check_rows(self, name: str, n_targets: int) -> None:
+        pairs = getattr(self, name)
+        if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype != np.int64:
+            raise ValueError(f"{name} must be int64 pairs of shape (n, 2), got {pairs.dtype} {pairs.shape}")
+        bad = (pairs < 0) | (pairs >= (len(self.queries), n_targets))
+        if bad.any():
+            row = int(np.flatnonzero(bad.any(axis=1))[0])
+            raise ValueError(
+                f"{name} row {row} is {pairs[row].tolist()}, beyond {len(self.queries)} x {n_targets} rows"
+            )
+
+    @classmethod
+    def from_raw(
+        cls,
+        queries: ArrayLike,
+        documents: ArrayLike,
+        relevance: ArrayLike,
+        hard_negatives: ArrayLike | None = None,
+        hard_pairs: ArrayLike | None = None,
+        records: ArrayLike | None = None,
+    ) -> Self:
+        """Normalises rows of any length and sets aside those that have no direction.
+
+        Args:
+            queries: ``(n_queries, dim)``, any float type.
+            documents: ``(n_documents, dim)``.
+            relevance: ``(n, 2)`` pairs of rows; repeats are merged.
+            hard_negatives: ``(n_hard_negatives, dim)``.
+            hard_pairs: ``(n, 2)`` pairs (query row, hard negative row).
+            records: ``(n, 2)``, see the class.
+
+        Returns:
+            Embeddings with counted `non_finite` and `zero` rows.
+
+        Raises:
+            ValueError: If an array is not two-dimensional or a pair is out of range.
+        """
+        parts = {"queries": queries, "documents": documents}
+        if hard_negatives is not None and np.size(hard_negatives):
+            parts["hard_negatives"] = hard_negatives
+        units, non_finite, zero = {}, 0, 0
+        for name, raw in parts.items():
+            units[name], part_non_finite, part_zero = unit_rows(name, raw)
+            non_finite, zero = non_finite + part_non_finite, zero + part_zero
+        extra: dict[str, Any] = {}
+        if hard_pairs is not None and np.size(hard_pairs):
+            extra["hard_pairs"] = np.unique(np.asarray(hard_pairs, dtype=np.int64), axis=0)
+        if records is not None and np.size(records):
+            extra["records"] = np.asarray(records, dtype=np.int64)
+        pairs = np.unique(np.asarray(relevance, dtype=np.int64).reshape(-1, 2), axis=0)
+        return cls(relevance=pairs, non_finite=non_finite, zero=zero, **units, **extra)
+
+    @property
+    def usable_queries(self) -> NDArray[np.bool_]:
+        """``(n_queries,)``, which query rows have a direction."""
+        return self.queries.any(axis=1)
+
+    @property
+    def usable_documents(self) -> NDArray[np.bool_]:
+        """``(n_documents,)``, which document rows have a direction."""
+        return self.documents.any(axis=1)
+
+
+def unit_rows(name: str, raw: ArrayLike) -> tuple[Vectors, int, int]:
+    """Rows scaled to L2 norm 1, those without a direction set to zero.
+
+    Args:
+        name: What the rows are, for the error.
+        raw: ``(n, dim)``.
+
+    Returns:
+        The float32 rows, how many were non-finite, how many had no length.
+
+    Raises:
+        ValueError: If `raw` is not two-dimensional.
+    """
+    rows = np.asarray(raw)
+    if rows.ndim != 2:
+        raise ValueError(f"{name} must have shape (n, dim), got {rows.shape}")
+    wide = rows.astype(np.float64)
+    finite = np.isfinite(wide).all(axis=1)
+    wide[~finite] = 0.0
+    # Scaling by the largest entry first keeps the squares of very large and very small rows finite.
+    largest = np.abs(wide).max(axis=1, initial=0.0, keepdims=True)
+    wide /= np.where(largest > 0, largest, 1.0)
+    norms = np.linalg.norm(wide, axis=1, keepdims=True)
+    units = (wide / np.where(norms > 0, norms, 1.0)).astype(np.float32)
+    return units, int((~finite).sum()), int((finite & (norms[:, 0] == 0)).sum())
+
+
+def _check_vectors(name: str, rows: Vectors, *, dim: int) -> None:
+    if rows.ndim != 2 or rows.dtype != np.float32:
+        raise ValueError(f"{name} must be float32 of shape (n, dim), got {rows.dtype} {rows.shape}")
+    if rows.shape[1] != dim:
+        raise ValueError(f"{name} must have {dim} columns like queries, got {rows.shape[1]}")
+    norms = np.linalg.norm(rows, axis=1)
+    bad = ~((np.abs(norms - 1) <= _NORM_TOLERANCE) | (norms == 0))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"{name} must be unit vectors, row {row} has L2 norm {norms[row]:.4f}")
