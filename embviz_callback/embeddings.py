@@ -97,14 +97,12 @@ class Embeddings:
 
         Returns:
             Embeddings with counted `non_finite` and `zero` rows.
-
-        Raises:
-            ValueError: If an array is not two-dimensional or a pair is out of range.
         """
         parts = {"queries": queries, "documents": documents}
         if hard_negatives is not None and np.size(hard_negatives):
             parts["hard_negatives"] = hard_negatives
-        units, non_finite, zero = {}, 0, 0
+        units: dict[str, Any] = {}
+        non_finite, zero = 0, 0
         for name, raw in parts.items():
             units[name], part_non_finite, part_zero = unit_rows(name, raw)
             non_finite, zero = non_finite + part_non_finite, zero + part_zero
@@ -119,12 +117,14 @@ class Embeddings:
     @property
     def usable_queries(self) -> NDArray[np.bool_]:
         """``(n_queries,)``, which query rows have a direction."""
-        return self.queries.any(axis=1)
+        usable: NDArray[np.bool_] = np.any(self.queries != 0, axis=1)
+        return usable
 
     @property
     def usable_documents(self) -> NDArray[np.bool_]:
         """``(n_documents,)``, which document rows have a direction."""
-        return self.documents.any(axis=1)
+        usable: NDArray[np.bool_] = np.any(self.documents != 0, axis=1)
+        return usable
 
 
 def unit_rows(name: str, raw: ArrayLike) -> tuple[Vectors, int, int]:

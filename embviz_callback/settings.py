@@ -52,9 +52,11 @@ class Settings:
     def from_options(cls, options: Mapping[str, Any]) -> Self:
         """Settings from keywords or a YAML mapping.
 
+        Returns:
+            The settings; what `options` leaves out has its default.
+
         Raises:
             ValueError: If an option does not exist; the nearest known one is named.
-            TypeError: If a value is of another type than its default.
         """
         known = [option.name for option in fields(cls)]
         for name in options:
