@@ -1,0 +1,169 @@
+"""Hand-over 2: everything known about one subset under one set of weights."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from embviz_callback.analysis.diagnosis import Diagnosis, diagnose
+from embviz_callback.analysis.metrics import Metrics, compute_metrics
+from embviz_callback.analysis.projections import Projection, Skipped
+from embviz_callback.analysis.similarity import Similarity, scan
+from embviz_callback.embeddings import Embeddings
+from embviz_callback.pairs.subset import Subset
+from embviz_callback.settings import Settings
+
+_EMBEDDING_ARRAYS = ("queries", "documents", "relevance", "hard_negatives", "hard_pairs", "records")
+_MAP_ARRAYS = ("queries", "documents")
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """One evaluation; every figure and every page is a function of one or several of these.
+
+    Attributes:
+        label: What it shows, for titles: "epoch 3", "untrained", "best_model.pt".
+        epoch: Training epoch from 0; None outside training and for the untrained model.
+        step: The trainer's step under which the evaluation is logged; None outside training.
+        subset: The texts.
+        embeddings: Their vectors, row for row.
+        similarity: Ranks, top documents and distributions of the cosines.
+        metrics: The numbers with their intervals.
+        diagnosis: What the numbers say together.
+        settings: The options under which it was made.
+        maps: "tsne" and "umap"; a map that was not made says why.
+        provenance: Where it came from (checkpoint, data, device, versions), plain JSON.
+    """
+
+    label: str
+    epoch: int | None
+    step: int | None
+    subset: Subset
+    embeddings: Embeddings
+    similarity: Similarity
+    metrics: Metrics
+    diagnosis: Diagnosis
+    settings: Settings
+    maps: Mapping[str, Projection | Skipped] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_maps(self, maps: Mapping[str, Projection | Skipped]) -> Self:
+        """The same evaluation with its maps."""
+        return replace(self, maps=dict(maps))
+
+
+def take_snapshot(
+    *,
+    label: str,
+    subset: Subset,
+    embeddings: Embeddings,
+    settings: Settings,
+    epoch: int | None = None,
+    step: int | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    history: Sequence[Metrics] = (),
+) -> Snapshot:
+    """Measures embeddings; maps are left to whoever has the time.
+
+    Args:
+        label: For titles.
+        subset: The texts, row for row as in `embeddings`.
+        embeddings: Their vectors.
+        settings: Number of bootstrap draws and the seed.
+        epoch: Training epoch.
+        step: Logged step.
+        provenance: Plain JSON.
+        history: Metrics of earlier evaluations of the same run, oldest first, for the diagnosis.
+
+    Returns:
+        A snapshot without maps.
+    """
+    similarity = scan(embeddings)
+    metrics = compute_metrics(
+        similarity, embeddings, draws=settings.bootstrap_draws, seed=settings.seed, groups=subset.group
+    )
+    return Snapshot(
+        label=label,
+        epoch=epoch,
+        step=step,
+        subset=subset,
+        embeddings=embeddings,
+        similarity=similarity,
+        metrics=metrics,
+        diagnosis=diagnose(metrics, history=history),
+        settings=settings,
+        provenance=dict(provenance or {}),
+    )
+
+
+def save_snapshot(snapshot: Snapshot, folder: Path) -> None:
+    """Writes ``arrays.npz`` and ``snapshot.json`` into an existing folder, without pickle.
+
+    Args:
+        snapshot: What to save; its similarity is left out, since it follows from the embeddings.
+        folder: Not read by anybody else until this returns.
+    """
+    arrays = {name: getattr(snapshot.embeddings, name) for name in _EMBEDDING_ARRAYS}
+    for method, made in snapshot.maps.items():
+        if isinstance(made, Projection):
+            arrays |= {f"{method}_{name}": getattr(made, name) for name in _MAP_ARRAYS}
+    with (folder / "arrays.npz").open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    (folder / "snapshot.json").write_text(json.dumps(_facts(snapshot), ensure_ascii=False), encoding="utf-8")
+
+
+def load_snapshot(folder: Path) -> Snapshot:
+    """Reads what `save_snapshot` wrote.
+
+    Args:
+        folder: Holds ``arrays.npz`` and ``snapshot.json``.
+
+    Returns:
+        The snapshot, equal in everything that is shown.
+    """
+    facts = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
+    with np.load(folder / "arrays.npz", allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    embeddings = Embeddings(**{name: arrays[name] for name in _EMBEDDING_ARRAYS}, **facts["set_aside"])
+    return Snapshot(
+        label=facts["label"],
+        epoch=facts["epoch"],
+        step=facts["step"],
+        subset=Subset.from_json(facts["subset"]),
+        embeddings=embeddings,
+        similarity=scan(embeddings),
+        metrics=Metrics.from_dict(facts["metrics"]),
+        diagnosis=Diagnosis(**facts["diagnosis"]),
+        settings=Settings(**facts["settings"]),
+        maps={method: _load_map(method, entry, arrays) for method, entry in facts["maps"].items()},
+        provenance=facts["provenance"],
+    )
+
+
+def _facts(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "label": snapshot.label,
+        "epoch": snapshot.epoch,
+        "step": snapshot.step,
+        "subset": snapshot.subset.to_json(),
+        "set_aside": {"non_finite": snapshot.embeddings.non_finite, "zero": snapshot.embeddings.zero},
+        "metrics": snapshot.metrics.as_dict(),
+        "diagnosis": asdict(snapshot.diagnosis),
+        "settings": asdict(snapshot.settings),
+        "maps": {method: _map_facts(made) for method, made in snapshot.maps.items()},
+        "provenance": dict(snapshot.provenance),
+    }
+
+
+def _map_facts(made: Projection | Skipped) -> dict[str, Any]:
+    """The fields of a map but for its arrays."""
+    return {name: value for name, value in vars(made).items() if not isinstance(value, np.ndarray)}
+
+
+def _load_map(method: str, entry: dict[str, Any], arrays: Mapping[str, Any]) -> Projection | Skipped:
+    if "reason" in entry:
+        return Skipped(**entry)
+    return Projection(**entry, **{name: arrays[f"{method}_{name}"] for name in _MAP_ARRAYS})
