@@ -1,0 +1,50 @@
+# make demo   generate pairs, train, evaluate: from nothing, in its own .venv
+# make test   everything the tests need, and the tests
+# make check  linters, types, layers
+# make real   the run on real pairs with all-MiniLM-L6-v2 (see benchmarks/RESULTS.md)
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+# The first interpreter that really runs: a version manager's shim may exist and fail.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo "$$p" && break; done)
+
+.PHONY: demo test check real clean
+
+$(VENV)/.core: constraints.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	# torch first: asked for by another package it would come in its newest build.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.core
+	$(BIN)/python pair_dataset.py generate --n 3500 --seed 7 --output data/demo.json
+	$(BIN)/python pair_dataset.py split --input data/demo.json --train data/demo-train.json --val data/demo-val.json --seed 7
+	# One thread: on a busy machine OpenMP's waiting threads cost more than they give.
+	OMP_NUM_THREADS=1 $(BIN)/python train_script.py fit --config configs/demo.yaml
+	OMP_NUM_THREADS=1 $(BIN)/python visualize_embeddings.py --checkpoint runs/demo/best_model.pt --data data/demo-val.json --output visualizations
+	@echo
+	@echo "Look at the run:    $(BIN)/tensorboard --logdir runs --samples_per_plugin images=100"
+	@echo "Look at the model:  visualizations/report.md"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+real: $(VENV)/.dev
+	$(BIN)/python benchmarks/real_run.py
+
+clean:
+	rm -rf runs visualizations data .mypy_cache .ruff_cache .pytest_cache
