@@ -1,0 +1,155 @@
+"""The ranked pool: which documents compete for a query, in which order, each vector once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embviz_callback.embeddings import Embeddings, Rows, Vectors
+
+Product = Callable[[Vectors, Vectors], Vectors]
+
+_SMALLEST_SIDE = 64  # below this, BLAS switches to kernels that add up in another order
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The documents that are ranked, as columns of distinct vectors.
+
+    Documents with bit-equal vectors share one column, so that their scores are equal by
+    construction, whatever the matrix product does in its last bits. A document without a
+    direction has no column.
+
+    Attributes:
+        vectors: ``(n_columns, dim)``.
+        column: ``(n_pool,)``, the column of every document, -1 without a direction; rows from
+            ``n_documents`` on are the corpus.
+        members: ``(n_usable,)``, document rows sorted by column.
+        starts: ``(n_columns + 1,)``, where each column's members begin.
+    """
+
+    vectors: Vectors
+    column: Rows
+    members: Rows
+    starts: Rows
+
+    @property
+    def weights(self) -> Rows:
+        """``(n_columns,)``, how many documents share each column."""
+        return np.diff(self.starts)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every column is one document."""
+        return len(self.members) == len(self.vectors)
+
+
+def make_pool(embeddings: Embeddings, corpus: Vectors | None) -> Pool:
+    """The subset's documents and the corpus as columns.
+
+    Columns stand in the order in which the records name their documents, then by row: among
+    equal scores the first column wins, as it would in an ``argmax`` over the record list.
+
+    Args:
+        embeddings: The subset.
+        corpus: ``(n_corpus, dim)`` unit rows that answer no query, or nothing.
+
+    Returns:
+        The pool; vectors are copied only if a row must move or leave.
+    """
+    parts = [embeddings.documents] if corpus is None else [embeddings.documents, corpus]
+    rows = parts[0] if corpus is None else np.concatenate(parts)
+    usable = np.any(rows != 0, axis=1)
+    order = _record_order(embeddings.records, len(rows))
+    order = order[usable[order]]
+    first_of = _first_twin(rows, order)
+    heads = np.flatnonzero(first_of == np.arange(len(order)))
+    head_column = np.full(len(order), -1, dtype=np.int64)
+    head_column[heads] = np.arange(len(heads))
+    column = np.full(len(rows), -1, dtype=np.int64)
+    column[order] = head_column[first_of]
+    members = order[np.argsort(column[order], kind="stable")]
+    starts = np.searchsorted(column[members], np.arange(len(heads) + 1))
+    is_identity = len(heads) == len(rows) and bool((order == np.arange(len(rows))).all())
+    return Pool(rows if is_identity else rows[order[heads]], column, members, starts)
+
+
+def _record_order(records: Rows, n_rows: int) -> Rows:
+    first_record = np.full(n_rows, len(records), dtype=np.int64)
+    np.minimum.at(first_record, records[:, 1], np.arange(len(records)))
+    return np.argsort(first_record, kind="stable")
+
+
+def _first_twin(rows: Vectors, order: Rows) -> Rows:
+    """For each position of `order`, the first position whose row is bit-equal to it."""
+    if not len(order):
+        return np.empty(0, dtype=np.int64)
+    # Equal rows have equal sums of odd multiples of their bits; unequal sums settle nearly
+    # every case at a hundredth of the price of sorting whole rows.
+    odd = np.random.default_rng(0).integers(0, 2**62, rows.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    bits = np.ascontiguousarray(rows + np.float32(0)).view(np.uint32)  # + 0 turns -0.0 into 0.0
+    codes = np.concatenate([part.astype(np.uint64) @ odd for part in np.array_split(bits, len(bits) // 4096 + 1)])[
+        order
+    ]
+    if len(np.unique(codes)) == len(codes):
+        return np.arange(len(order))
+    whole = np.ascontiguousarray(bits[order]).view(f"V{4 * rows.shape[1]}")[:, 0]
+    _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
+    return np.asarray(first[inverse], dtype=np.int64)
+
+
+def plain_product(queries: Vectors, documents: Vectors) -> Vectors:
+    """``queries @ documents.T`` in float32 on the CPU."""
+    return queries @ documents.T
+
+
+def padded(rows: Vectors) -> Vectors:
+    """The rows, filled up with zero rows to the smallest side that takes the usual kernel."""
+    if len(rows) >= _SMALLEST_SIDE:
+        return rows
+    return np.concatenate([rows, np.zeros((_SMALLEST_SIDE - len(rows), rows.shape[1]), dtype=np.float32)])
+
+
+def pair_products(queries: Vectors, documents: Vectors, pairs: Rows, product: Product) -> NDArray[np.float32]:
+    """Float32 cosines of pairs, by the same kernel that makes the tiles.
+
+    A positive whose score came from a more exact path than its rivals' would win or lose every
+    near tie at once, and a nearly collapsed model would look perfect or hopeless.
+
+    Args:
+        queries: ``(n_queries, dim)``.
+        documents: ``(n_columns, dim)``.
+        pairs: ``(n_pairs, 2)``, (query row, column).
+        product: What makes the tiles.
+
+    Returns:
+        ``(n_pairs,)``.
+    """
+    scores = np.empty(len(pairs), dtype=np.float32)
+    for start in range(0, len(pairs), 256):
+        part = pairs[start : start + 256]
+        block = product(padded(queries[part[:, 0]]), padded(documents[part[:, 1]]))
+        scores[start : start + 256] = np.diagonal(block)[: len(part)]
+    return scores
+
+
+def exact_products(queries: Vectors, documents: Vectors, pairs: Rows) -> NDArray[np.float64]:
+    """Float64 cosines of pairs; NaN where a row has no direction.
+
+    Args:
+        queries: ``(n_queries, dim)``.
+        documents: ``(n_documents, dim)``.
+        pairs: ``(n_pairs, 2)``, (query row, document row).
+
+    Returns:
+        ``(n_pairs,)``.
+    """
+    scores = np.empty(len(pairs))
+    for start in range(0, len(pairs), 4096):
+        part = pairs[start : start + 4096]
+        left, right = queries[part[:, 0]].astype(np.float64), documents[part[:, 1]].astype(np.float64)
+        found = np.einsum("ij,ij->i", left, right)
+        usable = left.any(axis=1) & right.any(axis=1)
+        scores[start : start + 4096] = np.where(usable, found, np.nan)
+    return scores
