@@ -1,0 +1,223 @@
+"""From a path to the text of a dataset: missing files, compression and encodings."""
+
+import difflib
+import gzip
+import hashlib
+import io
+import os
+import re
+import stat
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from embviz_callback.pairs.problems import DataError, show_name
+
+# Python needs about ten times a file's size to hold it; beyond this a machine dies instead of an error being read.
+_MAX_BYTES = 1 << 30
+
+_GZIP = b"\x1f\x8b"
+_FOREIGN = (
+    (b"PK\x03\x04", "a zip archive", "unpack it and give the file in it"),
+    (b"BZh", "compressed by bzip2", "unpack it with bunzip2, or compress it by gzip"),
+    (b"\xfd7zXZ", "compressed by xz", "unpack it with unxz, or compress it by gzip"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it with unzstd, or compress it by gzip"),
+    (b"PAR1", "a parquet file", "export it as JSON Lines"),
+    (b"SQLite format 3", "an SQLite database", "export the table as JSON Lines"),
+    (b"%PDF", "a PDF document", "give the JSON file of pairs"),
+    (b"\x89PNG", "a PNG picture", "give the JSON file of pairs"),
+)
+# The 32-bit marks come first: UTF-32 little-endian begins with the mark of UTF-16.
+_WIDE_MARKS = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+_LFS_POINTER = "version https://git-lfs.github.com/spec/"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The text of a file as it is on disk.
+
+    Attributes:
+        text: Decoded and unpacked, without a byte order mark.
+        path: As the user gave it.
+        sha256: Of the file's bytes, before unpacking, as ``sha256sum`` prints it.
+        notes: What was done to the bytes, in words.
+    """
+
+    text: str
+    path: str
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+
+def open_text(path: str | os.PathLike[str]) -> Opened:
+    """The text of a UTF-8 file, with or without a byte order mark, plain or compressed by gzip.
+
+    Args:
+        path: The file; compression is recognised by content, not by its name.
+
+    Returns:
+        The text and where it came from; a `DataError` says if there is no such file, it cannot
+        be read, or it is not UTF-8 text.
+    """
+    name = show_path(path)
+    raw = _bytes_of(Path(path), name)
+    notes = []
+    content = raw
+    if raw.startswith(_GZIP):
+        content = _unpack(raw, name)
+    elif name.endswith(".gz") and raw:
+        notes.append("named .gz, but not compressed")
+    text = _decode(content, name)
+    _check_kind(text, name)
+    return Opened(text=text, path=name, sha256=hashlib.sha256(raw).hexdigest(), notes=tuple(notes))
+
+
+def show_path(path: str | os.PathLike[str]) -> str:
+    """A path on one printable line."""
+    text = os.fsdecode(path)
+    return text if text.isprintable() else ascii(text)
+
+
+def _bytes_of(path: Path, name: str) -> bytes:
+    try:
+        _check_readable(path, name)
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise DataError(f"{name}: there is no such file{_neighbours(path)}") from None
+    except PermissionError:
+        raise DataError(f"{name}: this user may not read it. Fix: chmod +r, or copy it") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise DataError(f"{name}: cannot be read ({reason}). Fix: check the path") from None
+    _check_size(len(raw), name)
+    return raw
+
+
+def _check_readable(path: Path, name: str) -> None:
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise DataError(f"{name}: is a directory{_files_in(path)}")
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        raise DataError(f"{name}: is a device, not a file. Fix: give a JSON file of pairs")
+
+
+def _check_size(n_bytes: int, name: str) -> None:
+    if n_bytes > _MAX_BYTES:
+        raise DataError(f"{name}: is larger than {_MAX_BYTES >> 30} GiB of text. Fix: give a part of it")
+
+
+def _neighbours(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f", nor a directory {show_path(folder)}{_where()}. Fix: check the path"
+    close = difflib.get_close_matches(path.name, _names_in(folder), n=3, cutoff=0.5)
+    if close:
+        return f"{_where()}. Fix: did you mean {' or '.join(map(show_name, close))}?"
+    return f"{_where()}. Fix: check the path"
+
+
+def _where() -> str:
+    try:
+        return f" (working directory {show_path(Path.cwd())})"
+    except OSError:  # the working directory itself can have been deleted
+        return ""
+
+
+def _files_in(folder: Path) -> str:
+    names = [name for name in _names_in(folder) if re.search(r"\.(jsonl?|ndjson)(\.gz)?$", name)]
+    if not names:
+        return " without a JSON file in it. Fix: give a JSON file of pairs"
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f". Fix: give one file in it: {', '.join(map(show_name, names[:3]))}{more}"
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    except OSError:  # a directory that may not be listed only costs the suggestion
+        return []
+
+
+def _unpack(raw: bytes, name: str) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+            content = file.read(_MAX_BYTES + 1)
+    except EOFError:
+        raise DataError(f"{name}: the compressed file ends in the middle. Fix: copy or download it again") from None
+    except (OSError, zlib.error) as error:
+        raise DataError(f"{name}: the gzip data are damaged ({error}). Fix: copy or download it again") from None
+    _check_size(len(content), name)
+    return content
+
+
+def _decode(raw: bytes, name: str) -> str:
+    for mark, kind, fix in _FOREIGN:
+        if raw.startswith(mark):
+            raise DataError(f"{name}: is {kind}, not JSON. Fix: {fix}")
+    for mark, encoding in _WIDE_MARKS:
+        if raw.startswith(mark):
+            raise DataError(f"{name}: byte 0 is the mark of {encoding}, not UTF-8. {_convert(name, encoding)}")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # utf-8-sig counts from behind the mark.
+        offset = error.start + (3 if raw.startswith(b"\xef\xbb\xbf") else 0)
+        raise DataError(_wrong_encoding(raw, offset, name)) from None
+
+
+def _convert(name: str, encoding: str) -> str:
+    return f"Fix: convert it: iconv -f {encoding} -t UTF-8 {name} > utf8.json"
+
+
+def _wrong_encoding(raw: bytes, offset: int, name: str) -> str:
+    where = f"{name}: byte {offset:,} (0x{raw[offset]:02x}) is not UTF-8"
+    if raw.count(0) > len(raw) // 8:
+        return f"{where}, and every eighth byte or more is zero: it is UTF-16 or binary. {_convert(name, 'UTF-16')}"
+    if 0 in raw:
+        return f"{where}, and there are zero bytes: it is a binary file. Fix: give a JSON file of pairs"
+    if len(raw) - offset < 4 and _is_cut_off(raw[offset:]):
+        return f"{where}: the file ends inside a character. Fix: copy or download it again"
+    lenient = raw.decode("utf-8", errors="replace")
+    n_bad = lenient.count("\ufffd")
+    if sum(character > "\x7f" for character in lenient) - n_bad > n_bad:
+        return f"{where}, while the rest mostly is: it is damaged there. Fix: correct that byte, or get the file again"
+    return f"{where}. {_convert(name, _guess(raw))}, if it was saved as {_guess(raw)}"
+
+
+def _is_cut_off(tail: bytes) -> bool:
+    try:
+        tail.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data"
+    return False
+
+
+def _guess(raw: bytes) -> str:
+    # Vietnamese Windows first: its code page is the one these files come in; latin-1 accepts every byte.
+    for encoding in ("cp1258", "cp1252"):
+        try:
+            raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    return "latin-1"
+
+
+def _check_kind(text: str, name: str) -> None:
+    start = text[:1000].lstrip("\ufeff \t\r\n")
+    if not start and not text.strip("\ufeff \t\r\n"):
+        raise DataError(f"{name}: the file is empty. Fix: give a JSON array or JSON Lines of pairs")
+    if start.startswith(_LFS_POINTER):
+        raise DataError(f"{name}: is a git-lfs pointer, not the data. Fix: run git lfs pull")
+    if start.startswith("<"):
+        raise DataError(f"{name}: is an HTML or XML page, not JSON. Fix: download the raw file")
+    if text.count("\x00", 0, 1000) > min(len(text), 1000) // 8:
+        raise DataError(
+            f"{name}: byte {text.index(chr(0)):,} is zero, as in UTF-16 or binary. {_convert(name, 'UTF-16')}"
+        )

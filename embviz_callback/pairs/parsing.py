@@ -1,0 +1,286 @@
+"""From text to items: a JSON array, JSON Lines, or an object around one of them."""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from embviz_callback.pairs.problems import DataError, Spot, show, show_names
+
+WRAPPERS = ("data", "records", "pairs", "examples", "train", "validation", "test")
+
+_JSON_LINES = re.compile(r"\.(jsonl|ndjson)(\.gz)?$", re.IGNORECASE)
+_BLANK = " \t\r\n"
+_WHITE = re.compile(r"[ \t\r\n]*")
+_FORMAT = 'give a list of records such as {"query": "...", "pos": "..."}'
+_MAX_DIGITS = 300  # such an integer still fits a float; Python itself refuses beyond 4,300 digits
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a text holds, before anything is known about a record.
+
+    Attributes:
+        items: One value per record; `Broken` where a line was no JSON.
+        name: The source with the way to the list, such as ``data.json.train``.
+        has_odd: Whether some value was one that JSON allows and a dataset must not hold.
+        notes: What was unwrapped or assumed, in words.
+    """
+
+    items: list[Any]
+    name: str
+    has_odd: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A line of JSON Lines that could not be parsed."""
+
+    found: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class OddNumber:
+    """A number that is not finite or absurdly long."""
+
+    found: str
+
+
+class RepeatedNames(dict[str, Any]):
+    """An object that gave a name twice; the first such name stands in `name`."""
+
+    name: str = ""
+
+
+@dataclass
+class _Decoder:
+    """A JSON decoder that marks what plain Python would accept or die of, instead of losing it."""
+
+    n_odd: int = 0
+    _json: json.JSONDecoder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._json = json.JSONDecoder(
+            object_pairs_hook=self._object,
+            parse_float=self._float,
+            parse_int=self._int,
+            parse_constant=self._odd,
+            # Raw control characters inside a text are replaced later, as escaped ones are.
+            strict=False,
+        )
+
+    def one(self, text: str, start: int = 0) -> tuple[Any, int]:
+        """The value that begins at or after `start`, and where the text goes on behind it."""
+        value, end = self._json.raw_decode(text, _skip(text, start))
+        return value, _skip(text, end)
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) == len(pairs):
+            return found
+        self.n_odd += 1
+        repeated = RepeatedNames(found)
+        counts = Counter(name for name, _ in pairs)
+        repeated.name = next(name for name, count in counts.items() if count > 1)
+        return repeated
+
+    def _float(self, digits: str) -> float | OddNumber:
+        number = float(digits)
+        return number if math.isfinite(number) else self._odd(digits)
+
+    def _int(self, digits: str) -> int | OddNumber:
+        return int(digits) if len(digits) <= _MAX_DIGITS else self._odd(f"an integer of {len(digits):,} digits")
+
+    def _odd(self, found: str) -> OddNumber:
+        self.n_odd += 1
+        return OddNumber(found)
+
+
+def parse_items(text: str, name: str) -> Parsed:
+    """The items of a dataset; JSON Lines are recognised by suffix or by content.
+
+    Args:
+        text: The whole file.
+        name: Its path, for suffix and errors.
+
+    Returns:
+        The items, unchecked but for their syntax.
+
+    Raises:
+        DataError: If the text is no JSON, or JSON that holds no list of records.
+    """
+    decoder = _Decoder()
+    start = _skip(text, 0)
+    try:
+        if text[start] != "[" and (_JSON_LINES.search(name) or _is_lines(text)):
+            return _lines(decoder, text, name)
+        return _document(decoder, text, name)
+    except RecursionError:
+        raise DataError(
+            f"{name}: is nested too deeply to be a dataset. Fix: give a list of records as the format describes"
+        ) from None
+
+
+def parse_document(text: str, name: str) -> Any:
+    """The one JSON value of a text, such as a configuration.
+
+    Args:
+        text: The whole file.
+        name: Its path, for errors.
+
+    Returns:
+        The value, free of odd numbers and repeated names.
+
+    Raises:
+        DataError: If the text is no JSON or holds what JSON cannot mean.
+    """
+    decoder = _Decoder()
+    try:
+        value, end = decoder.one(text)
+    except json.JSONDecodeError as error:
+        raise DataError(_syntax(error, name)) from None
+    except RecursionError:
+        raise DataError(f"{name}: is nested too deeply. Fix: check the file") from None
+    if end < len(text):
+        raise DataError(f"{name}: goes on behind its end at {_position(text, end)}. Fix: remove what follows")
+    _check_whole(value, name, decoder.n_odd)
+    return value
+
+
+def _document(decoder: _Decoder, text: str, name: str) -> Parsed:
+    try:
+        value, end = decoder.one(text)
+    except json.JSONDecodeError as error:
+        raise DataError(_syntax(error, name)) from None
+    if end < len(text):
+        raise DataError(f"{name}: goes on behind its end at {_position(text, end)}. Fix: keep one list per file")
+    if isinstance(value, list):
+        return Parsed(value, name, decoder.n_odd > 0)
+    return _unwrap(value, name, decoder.n_odd)
+
+
+def _unwrap(value: Any, name: str, n_odd: int) -> Parsed:
+    lists = [key for key in WRAPPERS if isinstance(value, Mapping) and isinstance(value.get(key), list)]
+    if len(lists) > 1:
+        raise DataError(
+            f"{name}: holds several lists ({', '.join(lists)}). Fix: save the one you want as a file of its own"
+        )
+    if lists:
+        around = copy(value)
+        around[lists[0]] = None
+        _check_whole(around, name, n_odd)
+        note = f"read from the field {lists[0]!r} of the object in the file"
+        return Parsed(value[lists[0]], f"{name}.{lists[0]}", n_odd > 0, (note,))
+    if isinstance(value, Mapping) and "query" in value:
+        return Parsed([value], name, n_odd > 0, ("the file holds one record and no list",))
+    raise DataError(f"{name}: expected a list of records, found {show(value)}. Fix: {_FORMAT}")
+
+
+def _check_whole(value: Any, name: str, n_odd: int) -> None:
+    """For values that are no records: the first odd thing in them ends the reading."""
+    if n_odd == 0:
+        return
+    for place, expected, found, fix in odd_values(value):
+        raise DataError(f"{name}{place}: expected {expected}, found {found}. Fix: {fix}")
+
+
+def _is_lines(text: str) -> bool:
+    """Whether the first line is an object of its own and others follow it."""
+    first, _, rest = text.lstrip(_BLANK).partition("\n")
+    if not rest.strip(_BLANK):
+        return False
+    try:
+        value, end = _Decoder().one(first)
+    except json.JSONDecodeError:
+        return False
+    return end == len(first) and isinstance(value, Mapping)
+
+
+def _lines(decoder: _Decoder, text: str, name: str) -> Parsed:
+    # Only \n ends a line: other line separators are legal inside a JSON text.
+    numbered = [(at, line) for at, line in enumerate(text.split("\n"), start=1) if line.strip(_BLANK)]
+    last = len(numbered) - 1
+    items = [_line(decoder, line, at, is_last=row == last) for row, (at, line) in enumerate(numbered)]
+    if items and all(isinstance(item, Broken) for item in items):
+        raise DataError(f"{name}: no line is a JSON object, the first has {items[0].found}. Fix: {_FORMAT}")
+    return Parsed(items, name, decoder.n_odd > 0)
+
+
+def _line(decoder: _Decoder, line: str, at: int, *, is_last: bool) -> Any:
+    try:
+        value, end = decoder.one(line)
+    except json.JSONDecodeError as error:
+        what, fix = _diagnose(error)
+        fix = fix if "ends" not in what or is_last else "put every record on one line of its own"
+        return Broken(f"{what} at line {at:,}, column {error.colno:,}", fix)
+    if end < len(line):
+        return Broken(f"more behind it at line {at:,}, column {end + 1:,}", "put every record on one line of its own")
+    return value
+
+
+def _syntax(error: json.JSONDecodeError, name: str) -> str:
+    what, fix = _diagnose(error)
+    return f"{name}: {what} at {_position(error.doc, error.pos)}. Fix: {fix}"
+
+
+def _diagnose(error: json.JSONDecodeError) -> tuple[str, str]:
+    text, at = error.doc, error.pos
+    before, behind = text[:at].rstrip(_BLANK), text[at:].lstrip(_BLANK)
+    if not behind or error.msg.startswith("Unterminated string"):
+        return "the text ends in the middle of a value", "copy or download it again"
+    if before.endswith(",") and behind[0] in "]}":
+        return "a comma before the closing bracket", "remove that comma"
+    if behind[0] == "," and behind[1:].lstrip(_BLANK)[:1] in ("]", "}"):  # Python 3.13 points at the comma itself
+        return "a comma before the closing bracket", "remove that comma"
+    if behind[0] == "'":
+        return "a text in single quotes", "write it with json.dump: JSON wants double quotes"
+    return f"no valid JSON ({error.msg})", "write the file with json.dump, or correct that place"
+
+
+def _position(text: str, at: int) -> str:
+    line = text.count("\n", 0, at) + 1
+    return f"line {line:,}, column {at - text.rfind(chr(10), 0, at):,}"
+
+
+def _skip(text: str, start: int) -> int:
+    found = _WHITE.match(text, start)
+    assert found is not None  # the pattern matches the empty text
+    return found.end()
+
+
+def odd_values(value: Any) -> Iterator[tuple[str, str, str, str]]:
+    """Every value that JSON allows and a dataset must not hold, however deep.
+
+    Args:
+        value: What the decoder made.
+
+    Yields:
+        The way to it, what was expected, what was found, how to mend it.
+    """
+    waiting = [("", value)]
+    # A list and not recursion: a field that nobody reads may be nested deeper than Python can call.
+    while waiting:
+        place, inner = waiting.pop()
+        if isinstance(inner, OddNumber):
+            yield place, "a finite number", inner.found, "write a number, or leave the field out"
+        elif isinstance(inner, Mapping):
+            if isinstance(inner, RepeatedNames):
+                name = show_names({inner.name: None})
+                yield place, "every name once", f"{name} twice", "remove one of the two"
+            waiting.extend((f"{place}.{show_names({key: None})}", inner[key]) for key in reversed(inner))
+        elif isinstance(inner, list):
+            waiting.extend((f"{place}[{at}]", inner[at]) for at in range(len(inner) - 1, -1, -1))
+
+
+def refuse_odd(item: Any, spot: Spot) -> bool:
+    """Whether a record holds an odd value; each is taken down."""
+    n_before = spot.problems.total
+    for place, expected, found, fix in odd_values(item):
+        Spot(spot.problems, spot.index, place).refuse(expected=expected, found=found, fix=fix)
+    return spot.problems.total > n_before

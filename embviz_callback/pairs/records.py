@@ -1,0 +1,223 @@
+"""One record of a dataset, and how a JSON object becomes one."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any
+
+from embviz_callback.pairs.problems import Spot, show, show_name
+from embviz_callback.pairs.texts import REPLACEMENT, clean, fold, is_blank
+from embviz_callback.pairs.weights import MAX_WEIGHT, MIN_WEIGHT, OTHER, WeightRule, is_number, is_weight
+
+# What other formats call our fields.
+_ALIASES = {
+    "query": ("question", "anchor", "sentence1", "text"),
+    "pos": ("positive", "positives", "pos_text", "answer", "passage", "document", "sentence2"),
+    "hard_neg": ("neg", "negs", "negative", "negatives", "hard_negative", "hard_negatives"),
+}
+# Which fields there are, and whether a record cannot do without.
+_RECORD_FIELDS = {"query": True, "pos": True, "hard_neg": False, "id": False, "metadata": False}
+_SHORT = 4  # "id" and "pos" lie near to too many columns of people's own
+_HARD_FIELDS = {"text": True, "type": False, "weight": False}
+
+
+@dataclass(frozen=True)
+class HardNegative:
+    """A document that looks like the positive and is not.
+
+    Attributes:
+        text: Not blank.
+        types: What differs, such as ``("price", "amenity")``; ``("other",)`` where nobody said.
+        weight: Factor of its exponential in the loss, above 0.
+
+    Raises:
+        ValueError: If the text is blank or the weight out of range.
+    """
+
+    text: str
+    types: tuple[str, ...] = (OTHER,)
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_text("text", self.text)
+        if not is_weight(self.weight):
+            raise ValueError(f"weight must be a number from {MIN_WEIGHT:g} to {MAX_WEIGHT:,.0f}, got {self.weight!r}")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A query, the documents that answer it, and some that nearly do.
+
+    Attributes:
+        query: What a person types, not blank.
+        positives: The matching documents, at least one.
+        hard_negatives: Documents that nearly match.
+        id: Name of the record in the user's data, if any; records of one id share their positives.
+        metadata: The record's columns for colouring and for groups.
+
+    Raises:
+        ValueError: If a text is blank or there is no positive.
+    """
+
+    query: str
+    positives: tuple[str, ...]
+    hard_negatives: tuple[HardNegative, ...] = ()
+    id: str | None = None
+    metadata: Mapping[str, str | float] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        _check_text("query", self.query)
+        if not isinstance(self.positives, tuple) or not self.positives:
+            raise ValueError(f"positives must be a tuple of at least one text, got {self.positives!r}")
+        for at, positive in enumerate(self.positives):
+            _check_text(f"positives[{at}]", positive)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The query and its positives: what a model must not have seen before it is judged on them."""
+        return (self.query, *self.positives)
+
+
+def _check_text(name: str, text: object) -> None:
+    if not isinstance(text, str) or is_blank(text):
+        raise ValueError(f"{name} must be a text that is not blank, got {text!r}")
+
+
+def to_record(item: object, spot: Spot, rule: WeightRule) -> Record | None:
+    """The record that a JSON object describes.
+
+    Args:
+        item: The object, or a record that passes as it is.
+        spot: Where it stands; takes every problem.
+        rule: Weighs hard negatives without a weight.
+
+    Returns:
+        The record, or None if there was any problem.
+    """
+    if isinstance(item, Record):
+        return item
+    if not isinstance(item, Mapping):
+        spot.refuse(expected="an object", found=show(item), fix='write {"query": "...", "pos": "..."}')
+        return None
+    n_before = spot.problems.total
+    _check_names(item, spot, _RECORD_FIELDS)
+    query = _text(item["query"], spot.at("query")) if "query" in item else ""
+    positives = _positives(item["pos"], spot.at("pos")) if "pos" in item else ()
+    hard_negatives = _hard_negatives(item.get("hard_neg"), spot.at("hard_neg"), rule)
+    name = None if item.get("id") is None else _text(item["id"], spot.at("id"))
+    metadata = _metadata(item.get("metadata"), spot.at("metadata"))
+    if spot.problems.total > n_before:
+        return None
+    return Record(query, positives, hard_negatives, name, metadata)
+
+
+def _check_names(item: Mapping[Any, Any], spot: Spot, fields: Mapping[str, bool]) -> None:
+    """A needed field must be there; one that need not be must not be there under another name."""
+    for name, is_needed in fields.items():
+        if name in item:
+            continue
+        meant = _nearest(name, [key for key in item if key not in fields])
+        if meant is not None:
+            fix = f"rename {show_name(meant)} to {name}"
+            spot.at(name).refuse(expected=f"the field {name}", found=f"{show_name(meant)} instead", fix=fix)
+        elif is_needed:
+            fix = f"add {name}, or drop the record"
+            spot.at(name).refuse(expected="non-empty text", found="no such field", fix=fix)
+
+
+def _nearest(name: str, others: list[Any]) -> Any:
+    """Which of a record's other fields was probably meant by `name`, None if no field was."""
+    by_fold = {fold(str(key)).replace("-", "_").replace(" ", "_"): key for key in others}
+    for alias in (name, *_ALIASES.get(name, ())):
+        if alias in by_fold:
+            return by_fold[alias]
+    if len(name) < _SHORT:
+        return None
+    close = difflib.get_close_matches(name, by_fold, n=1, cutoff=0.8)
+    return by_fold[close[0]] if close else None
+
+
+def _text(value: object, spot: Spot) -> str:
+    if not isinstance(value, str):
+        spot.refuse(expected="non-empty text", found=show(value), fix="write a text, or drop the record")
+        return ""
+    cleaned = clean(value)
+    if is_blank(cleaned):
+        found = "blank text" if not value.strip() else f"nothing visible ({show(value)})"
+        spot.refuse(expected="non-empty text", found=found, fix="write a text, or drop the record")
+    # clean() hands the very same string back where there was nothing to do.
+    spot.problems.replaced += 0 if cleaned is value else cleaned.count(REPLACEMENT) - value.count(REPLACEMENT)
+    return cleaned
+
+
+def _positives(value: object, spot: Spot) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        return (_text(value, spot),)
+    if not value:
+        spot.refuse(expected="at least one text", found="an empty list", fix="add the document, or drop the record")
+    texts = [_text(text, spot.at(at)) for at, text in enumerate(value)]
+    return tuple({fold(text): text for text in reversed(texts)}.values())[::-1]
+
+
+def _hard_negatives(value: object, spot: Spot, rule: WeightRule) -> tuple[HardNegative, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple):
+        spot.refuse(expected="a list", found=show(value), fix="put the hard negatives into [ ]")
+        return ()
+    found = (_hard_negative(one, spot.at(at), rule) for at, one in enumerate(value))
+    return tuple(one for one in found if one is not None)
+
+
+def _hard_negative(value: object, spot: Spot, rule: WeightRule) -> HardNegative | None:
+    n_before = spot.problems.total
+    if not isinstance(value, Mapping):
+        text, types = _text(value, spot), _types(None, spot)
+        weight = rule.weight(types)
+    else:
+        _check_names(value, spot, _HARD_FIELDS)
+        text = _text(value["text"], spot.at("text")) if "text" in value else ""
+        types = _types(value.get("type"), spot.at("type"))
+        weight = _weight(value.get("weight"), spot.at("weight")) or rule.weight(types)
+    return HardNegative(text, types, weight) if spot.problems.total == n_before else None
+
+
+def _types(value: object, spot: Spot) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if names is None:
+        return (OTHER,)
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        spot.refuse(expected="a text or a list of texts", found=show(value), fix='write ["price"], or leave type out')
+        return (OTHER,)
+    distinct = dict.fromkeys(clean(name) for name in names if not is_blank(clean(name)))
+    return tuple(distinct) or (OTHER,)
+
+
+def _weight(value: object, spot: Spot) -> float:
+    """The weight as given, 0 where the rule is to give it."""
+    if value is None or (is_number(value) and value == 0):
+        return 0.0
+    if not is_weight(value):
+        expected = f"a number from {MIN_WEIGHT:g} to {MAX_WEIGHT:,.0f}, or 0 for the weight rule"
+        spot.refuse(expected=expected, found=show(value), fix="correct it, or leave weight out")
+        return 0.0
+    return float(value)  # type: ignore[arg-type]  # is_weight lets numbers pass only
+
+
+def _metadata(value: object, spot: Spot) -> Mapping[str, str | float]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        spot.refuse(expected="an object", found=show(value), fix='write {"district": "...", "price": 5.5}')
+        return {}
+    return {clean(str(name)): _column(one, spot.at(str(name))) for name, one in value.items()}
+
+
+def _column(value: object, spot: Spot) -> str | float:
+    if isinstance(value, str):
+        return clean(value)
+    if is_number(value):
+        return int(value) if isinstance(value, Integral) else float(value)  # type: ignore[arg-type]
+    spot.refuse(expected="text or a finite number", found=show(value), fix="write a text or a number, or leave it out")
+    return ""

@@ -1,0 +1,250 @@
+"""The fixed subset: which queries are judged, against which documents, chosen once by seed."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embviz_callback.pairs.records import Record
+from embviz_callback.pairs.relevance import components, positives_by_query
+from embviz_callback.pairs.texts import fold
+
+Rows = NDArray[np.int64]
+Columns = Mapping[str, str | float]
+_T = TypeVar("_T")
+
+_PAIRS = ("relevance", "hard_pairs", "records")
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """Distinct queries, the pool of documents they are ranked against, and what answers what.
+
+    Texts of equal folds are one row, so that a query is never counted wrong for ranking an
+    identical copy of its positive first. Nothing but `records` depends on the order of the file.
+
+    Attributes:
+        queries: N distinct query texts.
+        documents: M distinct positives, all that are ranked; hard negatives are not among them.
+        relevance: ``(P, 2)``, sorted distinct pairs (query row, document row).
+        hard_negatives: H distinct texts.
+        hard_pairs: ``(K, 2)``, sorted distinct pairs (query row, hard negative row), never a text
+            equal to one of the query's positives.
+        hard_types: Per hard pair, what differs.
+        records: ``(R, 2)``, (query row, row of the first positive) of every record of these
+            queries, in file order.
+        ids: Per query, the id of a record of it, the least if there are several.
+        metadata: Per query, the columns of a record of it.
+        document_metadata: Per document, the columns of a record that has it as a positive.
+        seed: What chose the queries.
+        n_available: Distinct queries in the source.
+
+    Raises:
+        ValueError: If lengths disagree, an index is out of range or a query has no document.
+    """
+
+    queries: tuple[str, ...]
+    documents: tuple[str, ...]
+    relevance: Rows
+    hard_negatives: tuple[str, ...]
+    hard_pairs: Rows
+    hard_types: tuple[tuple[str, ...], ...]
+    records: Rows
+    ids: tuple[str | None, ...]
+    metadata: tuple[Columns, ...]
+    document_metadata: tuple[Columns, ...]
+    seed: int
+    n_available: int
+
+    def __post_init__(self) -> None:
+        n_queries, n_documents = len(self.queries), len(self.documents)
+        _check_rows("relevance", self.relevance, n_queries, n_documents)
+        _check_rows("records", self.records, n_queries, n_documents)
+        _check_rows("hard_pairs", self.hard_pairs, n_queries, len(self.hard_negatives))
+        expected = {
+            "ids": n_queries,
+            "metadata": n_queries,
+            "document_metadata": n_documents,
+            "hard_types": len(self.hard_pairs),
+        }
+        for name, length in expected.items():
+            if len(getattr(self, name)) != length:
+                raise ValueError(f"{name} must have {length} entries, got {len(getattr(self, name))}")
+        lonely = np.setdiff1d(np.arange(n_queries), self.relevance[:, 0])
+        if lonely.size:
+            raise ValueError(f"every query needs a relevant document, query row {lonely[0]} has none")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits of the folded texts and who is relevant or hard to whom.
+
+        Results under equal fingerprints are comparable. Order, spelling variants that fold to the
+        same text, metadata and the seed do not enter.
+        """
+        queries = [fold(text) for text in self.queries]
+        documents = [fold(text) for text in self.documents]
+        negatives = [fold(text) for text in self.hard_negatives]
+        facts = [["relevant", queries[row], documents[column]] for row, column in self.relevance.tolist()]
+        facts += [["hard", queries[row], negatives[column]] for row, column in self.hard_pairs.tolist()]
+        return hashlib.sha256(json.dumps(sorted(facts)).encode()).hexdigest()[:12]
+
+    @cached_property
+    def group(self) -> Rows:
+        """``(N,)``, the cluster of each query: queries that share a document, directly or by way of others."""
+        documents: list[list[int]] = [[] for _ in self.queries]
+        for query, document in self.relevance.tolist():
+            documents[query].append(document)
+        return np.array(components(documents), dtype=np.int64)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, from which `from_json` makes an equal subset in another process."""
+        plain: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        plain |= {name: plain[name].tolist() for name in _PAIRS}
+        plain |= {name: list(plain[name]) for name in ("queries", "documents", "hard_negatives", "ids")}
+        plain |= {name: [dict(row) for row in plain[name]] for name in ("metadata", "document_metadata")}
+        plain["hard_types"] = [list(types) for types in self.hard_types]
+        return plain | {"fingerprint": self.fingerprint}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """The subset that `to_json` wrote down.
+
+        Returns:
+            A subset of the same fingerprint.
+
+        Raises:
+            ValueError: If a field is missing or the fingerprint does not fit the content.
+        """
+        missing = [name for name in (*cls.__dataclass_fields__, "fingerprint") if name not in plain]
+        if missing:
+            raise ValueError(f"a subset needs {', '.join(missing)}")
+        values: dict[str, Any] = {name: plain[name] for name in cls.__dataclass_fields__}
+        values |= {name: _rows(values[name]) for name in _PAIRS}
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        subset = cls(**values | {"hard_types": tuple(tuple(types) for types in plain["hard_types"])})
+        if subset.fingerprint != plain["fingerprint"]:
+            raise ValueError(f"the subset's fingerprint is {subset.fingerprint}, not {plain['fingerprint']} as written")
+        return subset
+
+
+def _check_rows(name: str, rows: Rows, n_left: int, n_right: int) -> None:
+    if rows.ndim != 2 or rows.shape[1] != 2 or rows.dtype != np.int64:
+        raise ValueError(f"{name} must be int64 pairs of shape (n, 2), got {rows.dtype} {rows.shape}")
+    if ((rows < 0) | (rows >= (n_left, n_right))).any():
+        raise ValueError(f"{name} must lie within {n_left} x {n_right} rows")
+
+
+def choose_subset(records: Sequence[Record], *, max_samples: int, seed: int) -> Subset:
+    """The queries with the lowest hash of seed and text, and everything that belongs to them.
+
+    Independent of the order of the records and of repeated ones; when records are added, a chosen
+    query gives way only to new ones that hash lower. A larger `max_samples` starts with the same
+    queries. Equal query texts are one query, answered by the positives of all its records and of
+    all records that bear the same ids.
+
+    Args:
+        records: The whole source.
+        max_samples: Most queries to choose, at least 1.
+        seed: Chooses which.
+
+    Returns:
+        The subset, queries by hash, documents and hard negatives by folded text.
+
+    Raises:
+        ValueError: If there is no record or `max_samples` is below 1.
+    """
+    if not records:
+        raise ValueError("records must not be empty")
+    if max_samples < 1:
+        raise ValueError(f"max_samples must be at least 1, got {max_samples}")
+    folded = [fold(record.query) for record in records]
+    ordered = sorted(set(folded), key=lambda query: (_draw(seed, query), query))
+    rows = {query: row for row, query in enumerate(ordered[:max_samples])}
+    chosen = [(rows[query], record) for query, record in zip(folded, records, strict=True) if query in rows]
+    ids = {record.id for _, record in chosen} - {None}
+    twins = [record for query, record in zip(folded, records, strict=True) if query not in rows and record.id in ids]
+    return _build(rows, chosen, twins, seed=seed, n_available=len(ordered))
+
+
+def _draw(seed: int, query: str) -> bytes:
+    return hashlib.sha256(f"{seed}\0{query}".encode("utf-8", "surrogatepass")).digest()
+
+
+def _build(
+    rows: Mapping[str, int],
+    chosen: Sequence[tuple[int, Record]],
+    twins: Sequence[Record],
+    *,
+    seed: int,
+    n_available: int,
+) -> Subset:
+    """The subset of the queries in `rows`: their records with row, and other queries' records of their ids."""
+    related = [*(record for _, record in chosen), *twins]
+    positives = positives_by_query(related, only=rows)
+    documents = _Table(text for texts in positives.values() for text in texts)
+    relevant = {(rows[query], documents.row(text)) for query, texts in positives.items() for text in texts}
+    answers = {(rows[query], fold(text)) for query, texts in positives.items() for text in texts}
+    hard = [(row, negative) for row, record in chosen for negative in record.hard_negatives]
+    hard = [(row, negative) for row, negative in hard if (row, fold(negative.text)) not in answers]
+    negatives = _Table(negative.text for _, negative in hard)
+    types: dict[tuple[int, int], set[str]] = {}
+    for row, negative in hard:
+        types.setdefault((row, negatives.row(negative.text)), set()).update(negative.types)
+    answered = ((documents.row(text), record) for record in related for text in record.positives)
+    return Subset(
+        queries=_least([(row, record.query) for row, record in chosen], len(rows), key=str),
+        documents=documents.texts,
+        relevance=_rows(sorted(relevant)),
+        hard_negatives=negatives.texts,
+        hard_pairs=_rows(sorted(types)),
+        hard_types=tuple(tuple(sorted(types[pair])) for pair in sorted(types)),
+        records=_rows([(row, documents.row(record.positives[0])) for row, record in chosen]),
+        ids=_least([(row, record.id) for row, record in chosen], len(rows), key=_last_if_none),
+        metadata=_least([(row, record.metadata) for row, record in chosen], len(rows), key=_last_if_empty),
+        document_metadata=_least(
+            [(row, record.metadata) for row, record in answered], len(documents.texts), key=_last_if_empty
+        ),
+        seed=seed,
+        n_available=n_available,
+    )
+
+
+class _Table:
+    """Distinct texts in the order of their folds, each in the least of its spellings."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        spelling: dict[str, str] = {}
+        for text in texts:
+            folded = fold(text)
+            spelling[folded] = min(text, spelling.get(folded, text))
+        self.texts = tuple(spelling[folded] for folded in sorted(spelling))
+        self._row = {folded: row for row, folded in enumerate(sorted(spelling))}
+
+    def row(self, text: str) -> int:
+        return self._row[fold(text)]
+
+
+def _least(found: Iterable[tuple[int, _T]], n_rows: int, *, key: Callable[[_T], Any]) -> tuple[_T, ...]:
+    """Per row the least of the values found for it: a choice that no order of the file can change."""
+    best: dict[int, _T] = {}
+    for row, value in found:
+        if row not in best or key(value) < key(best[row]):
+            best[row] = value
+    return tuple(best[row] for row in range(n_rows))
+
+
+def _last_if_none(name: str | None) -> tuple[bool, str]:
+    return (name is None, name or "")
+
+
+def _last_if_empty(columns: Columns) -> tuple[bool, str]:
+    return (not columns, json.dumps(dict(columns), sort_keys=True))
+
+
+def _rows(pairs: Sequence[Sequence[int]]) -> Rows:
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)

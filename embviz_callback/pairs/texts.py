@@ -1,0 +1,69 @@
+"""Texts: when two are the same, what is taken out of one, and how to find one without its accents."""
+
+import re
+import unicodedata
+
+REPLACEMENT = "\ufffd"
+
+_LINE_BREAKS = re.compile("\r\n|[\t\n\v\f\r\x85\u2028\u2029]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
+# Letters to Unicode, but drawn as nothing: a text of Hangul fillers is blank to every reader.
+_FILLERS = "\u115f\u1160\u3164\uffa0\u2800" + REPLACEMENT
+_PLAINLY_VISIBLE = re.compile(f"[^\\W{_FILLERS}]")
+_ACCENTS = re.compile("[\u0300-\u036f]")
+_BARRED_D = str.maketrans("đĐ", "dD")
+
+
+def fold(text: str) -> str:
+    """The form in which equal texts are equal: Unicode NFC, case and white space folded.
+
+    Returns:
+        A text that is its own fold; texts of equal folds are one text everywhere in the package.
+
+    Example:
+        >>> fold("  Phòng   TRỌ ")
+        'phòng trọ'
+    """
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    return " ".join(folded.split())
+
+
+def clean(text: str) -> str:
+    r"""The text without what no figure, page or file can hold.
+
+    Returns:
+        The text with U+FFFD for lone surrogates and control characters, NUL among them, and spaces
+        for tabs and line breaks; all else as it was, spaces at the ends included.
+
+    Example:
+        >>> clean("5tr\n25m\x00")
+        '5tr 25m�'
+    """
+    return _UNPRINTABLE.sub(REPLACEMENT, _LINE_BREAKS.sub(" ", text))
+
+
+def is_blank(text: str) -> bool:
+    """Whether a reader would see nothing: white space, zero-width or replaced characters only."""
+    if _PLAINLY_VISIBLE.search(text):
+        return False
+    return all(_is_invisible(character) for character in text)
+
+
+def _is_invisible(character: str) -> bool:
+    # Z: spaces; Cc, Cf, Cs: controls, zero-width marks, surrogates; M: marks with no letter to stand on.
+    category = unicodedata.category(character)
+    return character in _FILLERS or category[0] in "ZM" or category in ("Cc", "Cf", "Cs")
+
+
+def without_diacritics(text: str) -> str:
+    """The text as typed without accents, for searching and for counting shared words.
+
+    Returns:
+        The text without combining accents, đ as d.
+
+    Example:
+        >>> without_diacritics("Tìm trọ Đống Đa")
+        'Tim tro Dong Da'
+    """
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFD", text))
+    return unicodedata.normalize("NFC", bare).translate(_BARRED_D)
