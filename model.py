@@ -1,17 +1,23 @@
 """The bi-encoder that is fine-tuned: encoder, pooling, projection head, weighted InfoNCE."""
 
-import hashlib
+import math
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
+from tqdm.auto import tqdm
 
 from embviz_callback.encoding.biencoder import BiEncoder, ProjectionHead, load_backbone
+from embviz_callback.encoding.cached_features import CachedFeatures
+from embviz_callback.encoding.feature_store import default_cache_folder
+from embviz_callback.encoding.fingerprints import state_sha256
+from embviz_callback.encoding.ngrams import CharNgrams
 from pair_dataset import PairBatch
 
 
@@ -77,6 +83,9 @@ class RentalBiEncoder(pl.LightningModule):
         warmup_share: Share of all steps over which the learning rate rises from 0, 0 to 1.
         temperature: Of the loss.
         full_checkpoints: Store a frozen encoder in every checkpoint instead of referring to it.
+        feature_cache: Compute a frozen encoder's features once per text.
+        cache_dir: Where features are kept between runs; None is the user's cache folder, "" keeps
+            them in memory.
     """
 
     def __init__(
@@ -95,6 +104,8 @@ class RentalBiEncoder(pl.LightningModule):
         warmup_share: float = 0.1,
         temperature: float = 0.07,
         full_checkpoints: bool = False,
+        feature_cache: bool = True,
+        cache_dir: str | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -103,11 +114,44 @@ class RentalBiEncoder(pl.LightningModule):
         self.head = ProjectionHead(backbone.dim, dim, layer_norm=layer_norm)
         self.encoder.requires_grad_(not freeze_encoder)
         # In a list, so that its parameters are not registered a second time under another name.
-        self._bi_encoder = [BiEncoder(backbone, self.head, pooling=pooling, max_length=max_length)]
+        bi_encoder = BiEncoder(backbone, self.head, pooling=pooling, max_length=max_length)
+        self._bi_encoder = [bi_encoder]
+        root = default_cache_folder() if cache_dir is None else Path(cache_dir) if cache_dir else None
+        # The built-in encoder is cheaper to run than its wide features are to keep.
+        cached = feature_cache and freeze_encoder and not isinstance(self.encoder, CharNgrams)
+        self._cache = CachedFeatures(bi_encoder, root) if cached else None
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Unit embeddings of texts, ``(n, dim)``, on the module's device."""
-        return self._bi_encoder[0].encode(texts)
+        bi_encoder = self._bi_encoder[0]
+        return bi_encoder.project(bi_encoder.features(texts) if self._cache is None else self._cache(texts))
+
+    def on_fit_start(self) -> None:
+        """Computes the features of all training and validation texts, each once, before the first step."""
+        source = getattr(self.trainer, "datamodule", None)
+        if self._cache is None or self._cache.why_not() or not hasattr(source, "texts"):
+            return
+        queries, documents = source.texts()
+        prompted = [self.hparams["query_prompt"] + text for text in queries]
+        prompted += [self.hparams["document_prompt"] + text for text in documents]
+        missing = self._cache.store().missing(prompted)
+        # Every rank takes a share; what the others wrote is read back from disk, or computed when it is needed.
+        share = missing[self.trainer.global_rank :: self.trainer.world_size]
+        with tqdm(total=len(share), desc="encoding once", unit=" texts", disable=not sys.stderr.isatty()) as bar:
+            self._cache.compute(share, progress=lambda done, _total: bar.update(done - bar.n))
+        self._cache.flush()
+        self.trainer.strategy.barrier("features")
+        self._cache.store().reload()
+
+    def on_train_epoch_start(self) -> None:
+        """Makes sure that the frozen encoder is still the one whose features are kept."""
+        if self._cache is not None:
+            self._cache.verify()
+
+    def on_fit_end(self) -> None:
+        """Keeps features that were computed on the way."""
+        if self._cache is not None:
+            self._cache.flush()
 
     def train(self, mode: bool = True) -> "RentalBiEncoder":
         """Sets the mode; a frozen encoder stays in eval mode, since dropout would change its features."""
@@ -212,15 +256,6 @@ def _without_encoder(state: dict[str, Any]) -> dict[str, Any]:
     return {name: tensor for name, tensor in state.items() if not name.startswith("encoder.")}
 
 
-def state_sha256(module: nn.Module) -> str:
-    """Hash over names, shapes, types and bytes of a module's parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
 class BestModel(pl.Callback):
     """Writes ``best_model.pt`` whenever an epoch is the best so far.
 
@@ -243,12 +278,18 @@ class BestModel(pl.Callback):
         if "embviz/rank1" not in found or not isinstance(pl_module, RentalBiEncoder):
             return
         margin, rank1 = float(found["embviz/margin"]), float(found["embviz/rank1"])
-        score = (round(rank1, 2), margin)
-        if margin != margin or rank1 != rank1 or (self.best is not None and score <= self.best):
-            return
-        self.best = score
-        if trainer.is_global_zero:
+        if self.is_better(margin=margin, rank1=rank1) and trainer.is_global_zero:
             self._write(trainer, pl_module, {"margin": margin, "rank1": rank1})
+
+    def is_better(self, *, margin: float, rank1: float) -> bool:
+        """Whether these figures beat the best so far, which they then are; NaN beats nothing."""
+        if math.isnan(margin) or math.isnan(rank1):
+            return False
+        score = (round(rank1, 2), margin)
+        if self.best is not None and score <= self.best:
+            return False
+        self.best = score
+        return True
 
     def _write(self, trainer: pl.Trainer, pl_module: RentalBiEncoder, metrics: dict[str, float]) -> None:
         loss = trainer.callback_metrics.get("val_loss", trainer.callback_metrics.get("train_loss_epoch"))

@@ -63,7 +63,9 @@ def _fingerprint(backbone: Backbone, pooling: str = "mean", max_length: int = 32
 
 
 @pytest.mark.parametrize(
-    "changed", [{"pooling": "cls"}, {"max_length": 16}, {"precision": "bfloat16"}], ids=["pooling", "length", "precision"]
+    "changed",
+    [{"pooling": "cls"}, {"max_length": 16}, {"precision": "bfloat16"}],
+    ids=["pooling", "length", "precision"],
 )
 def test_one_setting_changed_is_another_key(changed: dict[str, str]) -> None:
     backbone = tiny_backbone()

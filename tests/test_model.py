@@ -1,0 +1,149 @@
+"""The loss against naive loops; what is trained, what is saved, and that it loads again."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from embviz_callback.encoding.biencoder import ProjectionHead
+from model import BestModel, RentalBiEncoder, weighted_info_nce
+from tiny_models import tiny_encoder_folder
+
+
+def _unit(*shape: int, seed: int = 0) -> Tensor:
+    return normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def _naive_loss(
+    queries: Tensor,
+    documents: Tensor,
+    equivalent: Tensor,
+    hard: Tensor,
+    weights: Tensor,
+    owner: Tensor,
+    hard_eq: Tensor,
+) -> float:
+    n, temperature, total = len(queries), 0.07, 0.0
+    for i in range(n):
+        own = math.exp(float(queries[i] @ documents[i]) / temperature)
+        forward = own + sum(
+            math.exp(float(queries[i] @ documents[j]) / temperature)
+            for j in range(n)
+            if j != i and not equivalent[i, j]
+        )
+        forward += sum(
+            float(weights[k]) * math.exp(float(queries[i] @ hard[k]) / temperature)
+            for k in range(len(hard))
+            if owner[k] == i and not hard_eq[i, k]
+        )
+        backward = own + sum(
+            math.exp(float(queries[j] @ documents[i]) / temperature)
+            for j in range(n)
+            if j != i and not equivalent[j, i]
+        )
+        total += -math.log(own / forward) - math.log(own / backward)
+    return total / (2 * n)
+
+
+def test_the_loss_equals_its_formula_written_out() -> None:
+    queries, documents, hard = _unit(5, 8), _unit(5, 8, seed=1), _unit(7, 8, seed=2)
+    weights = torch.tensor([2.5, 2.3, 1.0, 0.0, 4.0, 0.5, 1.5])
+    owner = torch.tensor([0, 0, 1, 2, 3, 3, 4])
+    equivalent = torch.zeros(5, 5, dtype=torch.bool)
+    equivalent[0, 1] = equivalent[1, 0] = equivalent[2, 4] = True
+    hard_equivalent = torch.zeros(5, 7, dtype=torch.bool)
+    hard_equivalent[0, 1] = True
+    found = weighted_info_nce(
+        queries,
+        documents,
+        equivalent=equivalent,
+        hard_negatives=hard,
+        hard_weights=weights,
+        hard_owner=owner,
+        hard_equivalent=hard_equivalent,
+    )
+    expected = _naive_loss(queries, documents, equivalent, hard, weights, owner, hard_equivalent)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_query_whose_only_negative_is_an_equivalent_has_no_loss() -> None:
+    rows = _unit(2, 4)
+    assert float(weighted_info_nce(rows, rows, equivalent=torch.ones(2, 2, dtype=torch.bool))) == pytest.approx(
+        0, abs=1e-7
+    )
+
+
+def test_a_large_weight_neither_overflows_nor_loses_its_gradient() -> None:
+    queries = _unit(2, 4).requires_grad_(True)
+    loss = weighted_info_nce(
+        queries,
+        _unit(2, 4, seed=1),
+        equivalent=torch.eye(2, dtype=torch.bool),
+        hard_negatives=_unit(1, 4, seed=2),
+        hard_weights=torch.tensor([1e30]),
+        hard_owner=torch.tensor([0]),
+        temperature=0.001,
+    )
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert queries.grad is not None
+    assert torch.isfinite(queries.grad).all()
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> str:
+    return str(tiny_encoder_folder(tmp_path / "encoder"))
+
+
+def test_a_frozen_encoder_stays_in_eval_mode_and_gets_no_gradient(encoder: str) -> None:
+    model = RentalBiEncoder(encoder, dim=8, cache_dir="")
+    model.train()
+    assert not model.encoder.training
+    assert model.head.training
+    assert [name for name, parameter in model.named_parameters() if parameter.requires_grad] == ["head.linear.weight"]
+
+
+def test_embeddings_are_unit_vectors_of_the_wanted_size(encoder: str) -> None:
+    rows = RentalBiEncoder(encoder, dim=8, layer_norm=True, cache_dir="").encode(["phòng trọ Q10", "căn hộ", ""])
+    assert rows.shape == (3, 8)
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(3))
+
+
+def test_names_in_the_state_dict_are_those_of_the_contract(encoder: str) -> None:
+    model = RentalBiEncoder(encoder, dim=8, layer_norm=True, cache_dir="")
+    outside = {name for name in model.state_dict() if not name.startswith("encoder.")}
+    assert outside == {"head.linear.weight", "head.ln.weight", "head.ln.bias"}
+
+
+def test_a_frozen_encoder_is_named_and_not_stored(encoder: str) -> None:
+    model = RentalBiEncoder(encoder, dim=8, cache_dir="")
+    content = model.deployable()
+    assert set(content["model_state_dict"]) == {"head.linear.weight"}
+    assert content["config"]["encoder"] == encoder
+    assert len(content["config"]["encoder_sha256"]) == 64
+    assert (
+        "encoder_sha256"
+        not in RentalBiEncoder(encoder, dim=8, freeze_encoder=False, cache_dir="").deployable()["config"]
+    )
+    full = RentalBiEncoder(encoder, dim=8, full_checkpoints=True, cache_dir="").deployable()["model_state_dict"]
+    assert set(full) > {"head.linear.weight"}
+
+
+def test_the_norm_of_the_head_has_the_size_of_its_place() -> None:
+    before = ProjectionHead(6, 4, layer_norm="before")
+    after = ProjectionHead(6, 4, layer_norm=True)
+    assert before.ln is not None
+    assert after.ln is not None
+    assert (before.ln.normalized_shape, after.ln.normalized_shape) == ((6,), (4,))
+
+
+def test_the_best_model_has_the_highest_rank1_in_whole_percent_and_then_margin() -> None:
+    best = BestModel()
+    kept = []
+    for rank1, margin in ((0.801, 0.30), (0.803, 0.40), (0.799, 0.35), (0.83, 0.31), (float("nan"), 0.9)):
+        if best.is_better(rank1=rank1, margin=margin):
+            kept.append((rank1, margin))
+    assert kept == [(0.801, 0.30), (0.803, 0.40), (0.83, 0.31)]
