@@ -1,0 +1,80 @@
+"""Who may import whom, what stays light, and the names that are promised."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import embviz_callback
+
+PACKAGE = Path(embviz_callback.__file__).parent
+DRAWING_SIDE = ("torch", "transformers", "pytorch_lightning", "lightning")
+HEAVY = ("matplotlib", "sklearn", "numba", "umap", "openTSNE")
+
+
+def _modules_after(statement: str) -> set[str]:
+    program = f"import sys\n{statement}\nprint(' '.join(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_promised_names_are_there() -> None:
+    assert embviz_callback.__all__ == [
+        "EmbeddingVisualizer",
+        "MarginAlert",
+        "Metrics",
+        "Settings",
+        "__version__",
+        "evaluate_pairs",
+    ]
+    for name in embviz_callback.__all__:
+        assert getattr(embviz_callback, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error_that_names_it() -> None:
+    with pytest.raises(AttributeError) as error:
+        embviz_callback.EmbeddingVisualiser  # noqa: B018
+    assert str(error.value) == "module 'embviz_callback' has no attribute 'EmbeddingVisualiser'"
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    assert not _modules_after("import embviz_callback") & {*DRAWING_SIDE, *HEAVY, "numpy"}
+
+
+def test_evaluating_plain_arrays_needs_numpy_alone() -> None:
+    program = "import embviz_callback as e; e.evaluate_pairs([[1.0, 0.0]], [[1.0, 0.0]], [0])"
+    assert not _modules_after(program) & {*DRAWING_SIDE, *HEAVY, "scipy"}
+
+
+@pytest.mark.parametrize("module", ["delivery.drawing_process", "drawing.figures", "drawing.report", "snapshot"])
+def test_the_drawing_side_knows_no_torch(module: str) -> None:
+    assert not _modules_after(f"import embviz_callback.{module}") & set(DRAWING_SIDE)
+
+
+@pytest.mark.slow
+def test_the_callback_brings_no_drawing_library_into_the_training_process() -> None:
+    # Lightning and transformers may bring some of these along; what counts is what we add.
+    without = _modules_after("import pytorch_lightning, transformers")
+    assert not (_modules_after("import embviz_callback.callback") - without) & set(HEAVY)
+
+
+def test_asking_for_help_does_not_wait_for_torch() -> None:
+    assert not _modules_after("import embviz_callback.cli") & {*DRAWING_SIDE, *HEAVY}
+
+
+def test_the_package_never_imports_the_training_scripts() -> None:
+    scripts = {"model", "pair_dataset", "train_script", "visualize_embeddings"}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not scripts & {name.split(".")[0] for name in names}, path
+
+
+def test_nothing_reads_pickles_or_draws_through_pyplot() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        for word in ("import pickle", "matplotlib.pyplot", "weights_only=False", "allow_pickle=True"):
+            assert word not in text, path
