@@ -10,6 +10,7 @@ Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 _NORM_TOLERANCE = 1e-3  # half precision keeps about three decimal digits of a unit norm
+_CHUNK = 2048  # rows turned to float64 at a time: small enough for the cache, and for memory
 
 
 def _no_pairs() -> Rows:
@@ -143,15 +144,27 @@ def unit_rows(name: str, raw: ArrayLike) -> tuple[Vectors, int, int]:
     rows = np.asarray(raw)
     if rows.ndim != 2:
         raise ValueError(f"{name} must have shape (n, dim), got {rows.shape}")
+    units = np.empty(rows.shape, dtype=np.float32)
+    non_finite, zero = 0, 0
+    for start in range(0, len(rows), _CHUNK):
+        part, finite = _unit_part(rows[start : start + _CHUNK])
+        units[start : start + _CHUNK] = part
+        non_finite += int((~finite).sum())
+        zero += int((finite & ~part.any(axis=1)).sum())
+    return units, non_finite, zero
+
+
+def _unit_part(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Unit rows in float64, and which rows were finite."""
     wide = rows.astype(np.float64)
     finite = np.isfinite(wide).all(axis=1)
     wide[~finite] = 0.0
     # Scaling by the largest entry first keeps the squares of very large and very small rows finite.
-    largest = np.abs(wide).max(axis=1, initial=0.0, keepdims=True)
-    wide /= np.where(largest > 0, largest, 1.0)
-    norms = np.linalg.norm(wide, axis=1, keepdims=True)
-    units = (wide / np.where(norms > 0, norms, 1.0)).astype(np.float32)
-    return units, int((~finite).sum()), int((finite & (norms[:, 0] == 0)).sum())
+    largest = np.maximum(wide.max(axis=1, initial=0.0), -wide.min(axis=1, initial=0.0))
+    wide /= np.where(largest > 0, largest, 1.0)[:, None]
+    norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    wide /= np.where(norms > 0, norms, 1.0)[:, None]
+    return wide, finite
 
 
 def _check_vectors(name: str, rows: Vectors, *, dim: int) -> None:
@@ -159,7 +172,7 @@ def _check_vectors(name: str, rows: Vectors, *, dim: int) -> None:
         raise ValueError(f"{name} must be float32 of shape (n, dim), got {rows.dtype} {rows.shape}")
     if rows.shape[1] != dim:
         raise ValueError(f"{name} must have {dim} columns like queries, got {rows.shape[1]}")
-    norms = np.linalg.norm(rows, axis=1)
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))  # without a copy of the squares
     bad = ~((np.abs(norms - 1) <= _NORM_TOLERANCE) | (norms == 0))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])

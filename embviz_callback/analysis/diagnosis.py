@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from embviz_callback.analysis.metrics import Metrics
 
@@ -21,6 +21,7 @@ INTACT_AUC = 0.95
 INTACT_RANK1 = 0.6
 SAME_DIRECTION = 0.95  # mean cosine of two documents above which they point one way
 NEAR_MISSES = 0.9  # recall@10 above which a missed positive is usually close by
+_USED = ("margin", "separation", "auc", "rank1", "recall_at_10", "negative_mean", "effective_rank", "mean_off_diagonal")
 _LEAST_FALL = {"rank1": 0.02, "separation": 0.1}
 
 
@@ -51,6 +52,8 @@ def diagnose(metrics: Metrics, *, history: Sequence[Metrics] = ()) -> Diagnosis:
         a direction), collapse, overfitting, suspicious data, compressed scale, healthy, or else
         undertrained.
     """
+    # What an older file does not hold decides nothing.
+    metrics = replace(metrics, figures=dict.fromkeys(_USED, math.nan) | dict(metrics))
     return (
         _cannot_judge(metrics)
         or _collapse(metrics)

@@ -1,5 +1,6 @@
 """Bootstrap intervals over queries, and paired ones for a difference."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ RANK_NAMES = (
     "ndcg_at_10",
     "map",
 )
+RESOLUTION = 1e-7  # a float32 cosine of two unit rows carries about this rounding
 _MOST_PACKS = 2000
 
 
@@ -172,10 +174,16 @@ def _replicates(statistics: PerQuery, pack: Rows, weights: Floats) -> dict[str, 
             "positive_mean": positive_mean + statistics.centre,
             "negative_mean": negative_mean + statistics.centre,
             "margin": margin,
-            "separation": margin / np.sqrt(positive_variance + negative_variance),
+            "separation": _separation(margin, np.sqrt(positive_variance + negative_variance)),
         }
         ranks = drawn[:, 7:] / drawn[:, 6:7]
     return results | dict(zip(statistics.ranks, ranks.T, strict=True))
+
+
+def _separation(margin: Floats, spread: Floats) -> Floats:
+    """As `embviz_callback.analysis.metrics.separation` says, for every draw."""
+    endless = np.where(np.abs(margin) > RESOLUTION, np.copysign(np.inf, margin), np.nan)
+    return np.where(spread <= RESOLUTION, endless, margin / spread)
 
 
 def _moments(sums: Floats) -> tuple[Floats, Floats]:
@@ -184,7 +192,9 @@ def _moments(sums: Floats) -> tuple[Floats, Floats]:
 
 
 def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
-    if np.isnan(values).any():
-        return float("nan"), float("nan")
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
+    # A draw of nothing but unusable queries says nothing; where that is common, nothing is known.
+    told = np.sort(values[~np.isnan(values)])
+    if len(told) < 0.9 * len(values) or not len(told):
+        return math.nan, math.nan
+    # Whole draws, rounded outwards: infinite separations cannot be interpolated.
+    return float(told[math.floor(0.025 * (len(told) - 1))]), float(told[math.ceil(0.975 * (len(told) - 1))])

@@ -8,13 +8,12 @@ from typing import Any, Self
 import numpy as np
 
 from embviz_callback.analysis import geometry
-from embviz_callback.analysis.intervals import bootstrap, per_query
+from embviz_callback.analysis.intervals import RESOLUTION, bootstrap, per_query
 from embviz_callback.analysis.pool import Product
 from embviz_callback.analysis.ranks import levels, rank_metrics
 from embviz_callback.analysis.similarity import Similarity, scan
 from embviz_callback.embeddings import Embeddings, Rows, unit_rows
 
-_RESOLUTION = 1e-7  # a float32 cosine of two unit rows carries about this rounding
 _NEIGHBOURS = 10
 
 
@@ -113,9 +112,9 @@ def separation(margin: float, positive_std: float, negative_std: float) -> float
         0.6
     """
     spread = math.hypot(positive_std, negative_std)
-    if spread > _RESOLUTION or math.isnan(spread) or math.isnan(margin):
+    if spread > RESOLUTION or math.isnan(spread) or math.isnan(margin):
         return margin / spread
-    return math.copysign(math.inf, margin) if abs(margin) > _RESOLUTION else math.nan
+    return math.copysign(math.inf, margin) if abs(margin) > RESOLUTION else math.nan
 
 
 def compute_metrics(
