@@ -1,0 +1,1 @@
+"""The subcommands of `embviz`: each reads its arguments and calls the rooms."""

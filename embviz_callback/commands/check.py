@@ -1,0 +1,210 @@
+"""`embviz check`: what is wrong with a file of pairs, before a GPU sees it."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.commands.loading import TokenReach, load_function
+from embviz_callback.delivery.files import write_atomically
+from embviz_callback.pairs.checkup import KINDS, Demands, check
+from embviz_callback.pairs.findings import NOTE, Checkup, Finding, Place
+from embviz_callback.pairs.mending import Mended, mend
+from embviz_callback.pairs.problems import DataError
+from embviz_callback.pairs.raw import Source, read_source, views
+from embviz_callback.pairs.weights import WeightRule, default_rule, read_rule
+
+_EXAMPLES = 3
+_WIDTH = 110
+_DEFAULT_COMPARE = ("district", "price")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: Without the command's name; by default the process's own.
+
+    Returns:
+        0 when done, 2 for bad input, 3 with ``--strict`` when something is wrong or suspect.
+    """
+    options = parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except DataError as error:
+        sys.stderr.write(f"embviz check: {error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"embviz check: {error.filename}: {error.strerror}. Fix: check the path and the disk\n")
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    made = argparse.ArgumentParser(prog="embviz check", description="Looks for what is wrong in a file of pairs.")
+    made.add_argument("--data", required=True, metavar="PATH", help="the (training) pairs")
+    made.add_argument("--val", metavar="PATH", help="the validation pairs, to look for leaks")
+    made.add_argument("--batch-size", type=_positive, default=128, metavar="B", help="pairs in a training batch")
+    made.add_argument("--strict", action="store_true", help="exit with 3 when something is wrong or suspect")
+    made.add_argument(
+        "--ignore", action="append", default=[], metavar="KIND", help="leave this finding out; repeatable"
+    )
+    made.add_argument("--json", action="store_true", help="everything as one JSON object on standard output")
+    made.add_argument("--fix", metavar="OUT", help="write the mended --data here, and OUT.changes.json beside it")
+    made.add_argument("--drop-leaks", action="store_true", help="with --fix: drop records that have a text of --val")
+    made.add_argument("--weights", metavar="PATH", help="the weight rule, as configs/weight-config.json")
+    made.add_argument("--encoder", metavar="NAME", help="an encoder whose tokenizer counts tokens")
+    made.add_argument("--max-length", type=_positive, metavar="N", help="tokens that are read (default: the encoder's)")
+    made.add_argument("--features", metavar="MODULE:FUNCTION", help="reads columns from a text, to compare them")
+    made.add_argument("--compare", metavar="COLUMNS", help="columns to compare, with commas (default district,price)")
+    return made
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def _run(options: argparse.Namespace) -> int:
+    _check_options(options)
+    source = read_source(options.data)
+    validation = read_source(options.val) if options.val else None
+    rule = read_rule(options.weights) if options.weights else default_rule()
+    checkup = _without(check(source, validation, _demands(options, rule)), options.ignore)
+    mended = _fix(options, source, validation, rule) if options.fix else None
+    if options.json:
+        plain = checkup.as_dict() | ({"fix": _fix_facts(options.fix, mended)} if mended else {})
+        sys.stdout.write(json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
+    else:
+        sys.stdout.write(describe(checkup))
+        sys.stdout.write(_describe_fix(options.fix, mended) if mended else "")
+    return 3 if options.strict and not checkup.is_clean else 0
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    if options.drop_leaks and not (options.fix and options.val):
+        raise DataError("--drop-leaks needs --fix and --val. Fix: give both, or leave it out")
+    for kind in options.ignore:
+        if kind not in KINDS:
+            raise DataError(f"--ignore: there is no finding {kind!r}; there are {', '.join(sorted(KINDS))}")
+    for name in ("data", "val"):
+        path = getattr(options, name)
+        if options.fix and path and Path(options.fix).resolve() == Path(path).resolve():
+            raise DataError(f"--fix: {options.fix} is --{name} itself. Fix: choose another file to write")
+
+
+def _demands(options: argparse.Namespace, rule: WeightRule) -> Demands:
+    compare = options.compare.split(",") if options.compare else _DEFAULT_COMPARE
+    return Demands(
+        batch_size=options.batch_size,
+        rule=rule,
+        extract=load_function(options.features) if options.features else None,
+        compare=tuple(column.strip() for column in compare),
+        reach=TokenReach(options.encoder, options.max_length) if options.encoder else None,
+    )
+
+
+def _without(checkup: Checkup, kinds: Sequence[str]) -> Checkup:
+    kept = tuple(finding for finding in checkup.findings if finding.kind not in kinds)
+    return Checkup(checkup.files, kept, checkup.collisions, checkup.notes)
+
+
+def _fix(options: argparse.Namespace, source: Source, validation: Source | None, rule: WeightRule) -> Mended:
+    held_out: list[str] = []
+    if options.drop_leaks and validation is not None:
+        seen = views(validation)
+        held_out = [text for view in seen for text in (view.query, *(text for _, text in view.positives)) if text]
+    mended = mend(source, rule=rule, held_out=held_out)
+    if not mended.items:
+        raise DataError(f"{source.name}: no record would be left. Fix: correct the file by hand")
+    out = Path(options.fix)
+    write_atomically(out, _as_file(out, mended.items))
+    changes = json.dumps([change.as_dict() for change in mended.changes], ensure_ascii=False, indent=1)
+    write_atomically(_changes_path(options.fix), changes + "\n")
+    return mended
+
+
+def _as_file(out: Path, items: Sequence[Any]) -> str:
+    """JSON Lines for a name that says so, else a JSON array."""
+    if out.suffix in (".jsonl", ".ndjson"):
+        return "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
+    return json.dumps(list(items), ensure_ascii=False, indent=2) + "\n"
+
+
+def _changes_path(out: str) -> Path:
+    return Path(f"{out}.changes.json")
+
+
+def _fix_facts(out: str, mended: Mended) -> dict[str, Any]:
+    counts = Counter(change.kind for change in mended.changes)
+    return {"path": out, "records": len(mended.items), "changes": dict(counts), "list": str(_changes_path(out))}
+
+
+def _describe_fix(out: str, mended: Mended) -> str:
+    facts = _fix_facts(out, mended)
+    done = ", ".join(f"{count:,} {kind}" for kind, count in facts["changes"].items()) or "nothing to mend"
+    return f"\nWrote {out} with {len(mended.items):,} records ({done}); every change is in {facts['list']}\n"
+
+
+def describe(checkup: Checkup) -> str:
+    """The checkup for a reader: what it looked at, each finding with examples, a last line that sums up.
+
+    Args:
+        checkup: What was found.
+
+    Returns:
+        Lines of text.
+    """
+    lines = [
+        f"{one.name}: {one.records:,} records, {one.queries:,} queries, {one.documents:,} documents,"
+        f" {one.hard_negatives:,} hard negatives"
+        for one in checkup.files
+    ]
+    lines += [f"note: {note}" for note in checkup.notes]
+    for finding in checkup.findings:
+        lines += ["", *_finding_lines(finding, several=len(checkup.files) > 1)]
+    return "\n".join([*lines, "", *_batch_lines(checkup), "", _summary(checkup), ""])
+
+
+def _finding_lines(finding: Finding, *, several: bool) -> list[str]:
+    by_file = Counter(place.file for place in finding.places)
+    where = ", ".join(f"{count:,} in {name}" for name, count in by_file.items()) if several else ""
+    head = f"{finding.level.upper():8}{len(finding.places):,} {finding.title} [{finding.kind}]"
+    lines = [head, *([f"        {where}"] if where else [])]
+    lines += [_place_line(place) for place in finding.places[:_EXAMPLES]]
+    if len(finding.places) > _EXAMPLES:
+        lines.append(f"          and {len(finding.places) - _EXAMPLES:,} more")
+    return [*lines, f"        Fix: {finding.fix}"]
+
+
+def _place_line(place: Place) -> str:
+    # repr, since what is wrong may be white space or invisible.
+    shown = repr(place.text if len(place.text) <= _WIDTH else place.text[: _WIDTH - 1] + "…")
+    text = f": {shown}" if place.text else ""
+    other = f" ({place.other})" if place.other else ""
+    return f"          {place.file}[{place.record - 1}]{place.field} (record {place.record:,}){text}{other}"
+
+
+def _batch_lines(checkup: Checkup) -> list[str]:
+    found = checkup.collisions
+    return [
+        f"A batch of {found.batch_size:,} pairs holds {found.expected:.2f} false negatives on average"
+        f" (and {found.expected_hard:.2f} among the hard negatives);",
+        f"{found.anchors:.1f} of its queries ({found.share:.1%}) meet at least one. A loss that does not mask equal"
+        " texts pushes them away from a right answer.",
+    ]
+
+
+def _summary(checkup: Checkup) -> str:
+    levels = Counter(finding.level for finding in checkup.findings)
+    if checkup.is_clean:
+        return f"Nothing wrong ({levels[NOTE]} notes)."
+    return f"{levels['wrong']} kinds of finding are wrong, {levels['suspect']} suspect, {levels[NOTE]} notes."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
