@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import pickle  # for the name of its exception alone
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -233,7 +232,7 @@ def _tensors_in(value: Any, seen: set[int], name: str = "") -> Iterator[tuple[st
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    unsafe = _globals_in(path, error)
+    unsafe = _globals_in(path, str(error))
     if unsafe:
         names = ", ".join(unsafe[:5]) + (f" and {len(unsafe) - 5} more" if len(unsafe) > 5 else "")
         return (
@@ -247,11 +246,9 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     )
 
 
-def _globals_in(path: Path, error: Exception) -> list[str]:
+def _globals_in(path: Path, message: str) -> list[str]:
     """Which importable names a file asks for beyond tensors; read from its instructions, not run."""
-    if not isinstance(error, pickle.UnpicklingError):
-        return []
-    told = re.findall(r"GLOBAL ([\w.]+\.\w+)", str(error))
+    told = re.findall(r"GLOBAL ([\w.]+\.\w+)", message)
     with contextlib.suppress(Exception):  # The search walks the same damaged instructions.
         told += torch.serialization.get_unsafe_globals_in_checkpoint(path)
     return sorted(set(told))
