@@ -269,6 +269,21 @@ class PairDataModule(pl.LightningDataModule):
         self.setup()
         return self._validation
 
+    def texts(self) -> tuple[list[str], list[str]]:
+        """All distinct texts that training and validation will encode.
+
+        Returns:
+            Queries; positives and hard negatives.
+        """
+        self.setup()
+        records = (*self._training, *self._validation)
+        documents = (
+            text
+            for record in records
+            for text in (*record.positives, *(negative.text for negative in record.hard_negatives))
+        )
+        return list(dict.fromkeys(record.query for record in records)), list(dict.fromkeys(documents))
+
     def train_dataloader(self) -> DataLoader[Pair]:
         """Shuffled batches of training pairs."""
         self.setup()
