@@ -128,7 +128,7 @@ class RentalBiEncoder(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Computes the features of all training and validation texts, each once, before the first step."""
-        source = getattr(self.trainer, "datamodule", None)
+        source: Any = getattr(self.trainer, "datamodule", None)
         if self._cache is None or self._cache.why_not() or not hasattr(source, "texts"):
             return
         queries, documents = source.texts()
@@ -138,7 +138,7 @@ class RentalBiEncoder(pl.LightningModule):
         # Every rank takes a share; what the others wrote is read back from disk, or computed when it is needed.
         share = missing[self.trainer.global_rank :: self.trainer.world_size]
         with tqdm(total=len(share), desc="encoding once", unit=" texts", disable=not sys.stderr.isatty()) as bar:
-            self._cache.compute(share, progress=lambda done, _total: bar.update(done - bar.n))
+            self._cache.compute(share, progress=lambda done, _total: _advance(bar, done))
         self._cache.flush()
         self.trainer.strategy.barrier("features")
         self._cache.store().reload()
@@ -191,7 +191,7 @@ class RentalBiEncoder(pl.LightningModule):
             temperature=self.hparams["temperature"],
         )
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """AdamW over what is trained, with linear warm-up and linear decay to 0."""
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(
@@ -238,6 +238,10 @@ class RentalBiEncoder(pl.LightningModule):
         if not hasattr(self, "_frozen_sha256"):
             self._frozen_sha256 = state_sha256(self.encoder)
         return self._frozen_sha256
+
+
+def _advance(bar: Any, done: int) -> None:
+    bar.update(done - bar.n)
 
 
 class _Ramp:
