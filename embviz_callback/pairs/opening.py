@@ -88,6 +88,8 @@ def _bytes_of(path: Path, name: str) -> bytes:
         _check_readable(path, name)
         with path.open("rb") as file:
             raw = file.read(_MAX_BYTES + 1)
+    except DataError:  # a ValueError too, and already says what there is to say
+        raise
     except FileNotFoundError:
         raise DataError(f"{name}: there is no such file{_neighbours(path)}") from None
     except PermissionError:

@@ -157,7 +157,10 @@ def _positives(value: object, spot: Spot) -> tuple[str, ...]:
     if not value:
         spot.refuse(expected="at least one text", found="an empty list", fix="add the document, or drop the record")
     texts = [_text(text, spot.at(at)) for at, text in enumerate(value)]
-    return tuple({fold(text): text for text in reversed(texts)}.values())[::-1]
+    distinct: dict[str, str] = {}
+    for text in texts:
+        distinct.setdefault(fold(text), text)
+    return tuple(distinct.values())
 
 
 def _hard_negatives(value: object, spot: Spot, rule: WeightRule) -> tuple[HardNegative, ...]:
