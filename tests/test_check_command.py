@@ -52,7 +52,7 @@ def test_findings_stand_with_place_example_and_remedy(tmp_path: Path, capsys: py
         f"          {data}[0].hard_neg[0] (record 1): 'phòng  trọ a' (a positive of this record of the query)",
         "        Fix: embviz check --fix drops them",
     ]
-    assert lines[-1] == "1 kinds of finding are wrong, 0 suspect, 1 notes."
+    assert lines[-1] == "1 kinds of finding are wrong, 0 suspect, 2 notes."
 
 
 def test_strict_ends_with_3_unless_the_finding_is_ignored(tmp_path: Path) -> None:
