@@ -1,0 +1,288 @@
+"""The top-10: what five telling queries find first, and why."""
+
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from embviz_callback.drawing import style
+from embviz_callback.drawing.wording import number, rank_word
+from embviz_callback.pairs.texts import fold, without_diacritics
+from embviz_callback.snapshot import Snapshot
+
+_TITLE = "Top-10 predictions"
+_WIDTH, _HEIGHT = 900, 1640
+_N_BARS = 10
+_MOST_SHARED = 4
+_COMMON = 0.2  # share of the documents from which on a word alone is not telling
+_TEXT_SIZE, _SHARED_SIZE = 10, 9
+# The right edge of the axes holds sign and score, the middle what is shared.
+_TEXT_ROOM, _SHARED_ROOM = 500, 250
+_OWN, _ALSO, _WRONG = "#8CC4E8", "#BFE3D5", "#E4E4E4"  # pale, since text stands in the bars
+
+
+@dataclass(frozen=True)
+class Telling:
+    """A query worth showing.
+
+    Attributes:
+        row: Of the query.
+        why: In words.
+    """
+
+    row: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One document in a query's list.
+
+    Attributes:
+        rank: Its place, from 1.
+        text: Of the document.
+        score: Cosine with the query.
+        kind: "own" for the best relevant document, "also relevant" or "wrong".
+        shared: What it has in common with the query.
+    """
+
+    rank: float
+    text: str
+    score: float
+    kind: str
+    shared: tuple[str, ...]
+
+
+def telling_queries(snapshot: Snapshot) -> tuple[Telling, ...]:
+    """Two hits, the closest call and two misses; where one kind is rare, more of the others.
+
+    Args:
+        snapshot: Ranks and scores are read.
+
+    Returns:
+        At most five, each query once.
+    """
+    similarity = snapshot.similarity
+    lead = _leads(snapshot)
+    rank = similarity.rank
+    hit = np.flatnonzero((rank == 1) & np.isfinite(lead))
+    miss = np.flatnonzero(rank > 1)
+    hit = hit[np.argsort(-lead[hit], kind="stable")]
+    miss = miss[np.argsort(-rank[miss], kind="stable")]
+    wanted = [
+        *(
+            (hit[i], why)
+            for i, why in ((0, "clearest hit"), (len(hit) // 2, "typical hit"), (-1, "closest call"))
+            if len(hit)
+        ),
+        *((miss[i], why) for i, why in ((0, "worst miss"), (len(miss) // 2, "typical miss")) if len(miss)),
+        *((row, "hit") for row in hit[1:]),
+        *((row, "miss") for row in miss[1:]),
+        *((row, "hit") for row in np.flatnonzero(rank == 1)),
+    ]
+    chosen: dict[int, str] = {}
+    for row, why in wanted:
+        if len(chosen) < 5:
+            chosen.setdefault(int(row), why)
+    order = ("clearest hit", "typical hit", "hit", "closest call", "typical miss", "miss", "worst miss")
+    return tuple(Telling(row, why) for row, why in sorted(chosen.items(), key=lambda item: order.index(item[1])))
+
+
+def bars(snapshot: Snapshot, row: int) -> tuple[Bar, ...]:
+    """The ten best documents of a query, and its own after them if it is not among them.
+
+    Args:
+        snapshot: What to read.
+        row: Of the query.
+
+    Returns:
+        Bars, best first.
+    """
+    similarity, embeddings = snapshot.similarity, snapshot.embeddings
+    relevant = set(embeddings.relevance[embeddings.relevance[:, 0] == row, 1].tolist())
+    own = int(similarity.best_positive_row[row])
+    found = [
+        (place, int(document), float(score))
+        for place, (document, score) in enumerate(
+            zip(similarity.top_documents[row, :_N_BARS], similarity.top_scores[row, :_N_BARS], strict=True), start=1
+        )
+        # Beyond the documents lies a corpus without texts.
+        if 0 <= document < len(snapshot.subset.documents)
+    ]
+    made = [
+        _bar(
+            snapshot,
+            row,
+            document,
+            place,
+            score,
+            "own" if document == own else "also relevant" if document in relevant else "wrong",
+        )
+        for place, document, score in found
+    ]
+    if own >= 0 and own not in {document for _, document, _ in found}:
+        made.append(_bar(snapshot, row, own, float(similarity.rank[row]), float(similarity.best_positive[row]), "own"))
+    return tuple(made)
+
+
+def shared_features(snapshot: Snapshot, query: int, document: int) -> tuple[str, ...]:
+    """Columns of equal value, or without columns the phrases that both texts have.
+
+    Args:
+        snapshot: Its subset is read.
+        query: Row.
+        document: Row.
+
+    Returns:
+        At most four: columns by name, or phrases as the document spells them, those that fewest
+        documents have first; accents and case do not tell words apart.
+    """
+    subset = snapshot.subset
+    asked, offered = subset.metadata[query], subset.document_metadata[document]
+    columns = [name for name in asked if name in offered]
+    if columns:
+        return tuple(f"{name} {asked[name]}" for name in columns if asked[name] == offered[name])[:_MOST_SHARED]
+    phrases = _shared_phrases(subset.queries[query], subset.documents[document])
+    counts = _document_counts(subset.documents)
+    rarity = {bare: min(counts[word] for word in bare) for bare in phrases}
+    # "phòng" alone tells nothing where every document is a room.
+    telling = [bare for bare in phrases if len(bare) > 1 or rarity[bare] <= max(_COMMON * len(subset.documents), 1)]
+    return tuple(phrases[bare] for bare in sorted(telling, key=lambda bare: rarity[bare])[:_MOST_SHARED])
+
+
+@style.styled
+def draw_top_k(snapshot: Snapshot) -> Figure:
+    """Bars of the ten best documents for each of five telling queries.
+
+    Args:
+        snapshot: What to show.
+
+    Returns:
+        A tall figure, or a panel that says why there is none.
+    """
+    chosen = telling_queries(snapshot)
+    if not chosen:
+        return style.text_panel(_TITLE, snapshot, "no query has a usable embedding")
+    lists = [bars(snapshot, telling.row) for telling in chosen]
+    figure = style.new_figure(140 + (_HEIGHT - 140) * len(chosen) // 5, _WIDTH)
+    style.head(figure, _TITLE, snapshot)
+    ratios = [len(found) + 2.2 for found in lists]
+    panels = figure.subplots(len(chosen), 1, squeeze=False, height_ratios=ratios)[:, 0]
+    low = min((bar.score for found in lists for bar in found), default=0.0)
+    for axes, telling, found in zip(panels, chosen, lists, strict=True):
+        _panel(axes, snapshot, telling, found, low=min(0.0, low))
+    style.foot(
+        figure,
+        snapshot,
+        "✓ own document   ≡ also relevant   ✗ wrong   ·   bar: cosine similarity"
+        + (f" from {number(low, 2)}" if low < 0 else " from 0"),
+        "in grey: what document and query share (equal columns, else phrases)",
+    )
+    return figure
+
+
+def _leads(snapshot: Snapshot) -> NDArray[np.float64]:
+    """``(n_queries,)``, best relevant cosine minus the best wrong one among the first ten."""
+    similarity, known = snapshot.similarity, snapshot.embeddings.relevance
+    n_pool = similarity.n_pool + 1
+    rows = np.arange(len(similarity.rank))[:, None]
+    is_wrong = ~np.isin(rows * n_pool + similarity.top_documents, known[:, 0] * n_pool + known[:, 1])
+    is_wrong &= similarity.top_documents >= 0
+    best_wrong = np.where(is_wrong, similarity.top_scores, -np.inf).max(axis=1, initial=-np.inf)
+    leads: NDArray[np.float64] = similarity.best_positive - best_wrong
+    return leads
+
+
+def _bar(snapshot: Snapshot, query: int, document: int, rank: float, score: float, kind: str) -> Bar:
+    text = snapshot.subset.documents[document]
+    return Bar(rank, text, score, kind, shared_features(snapshot, query, document))
+
+
+def _shared_phrases(query: str, document: str) -> dict[tuple[str, ...], str]:
+    """Runs of words that follow one another in both texts: bare, and as the document spells them."""
+    asked = [bare for _, bare in _words(query)]
+    known, following = set(asked), set(pairwise(asked))
+    runs: list[list[tuple[str, str]]] = []
+    last = ""
+    for spelt, bare in _words(document):
+        if bare in known:
+            if (last, bare) not in following:
+                runs.append([])
+            runs[-1].append((spelt, bare))
+        last = bare if bare in known else ""
+    return {tuple(bare for _, bare in run): " ".join(spelt for spelt, _ in run) for run in runs}
+
+
+@lru_cache(maxsize=2)
+def _document_counts(documents: tuple[str, ...]) -> Counter[str]:
+    return Counter(bare for text in documents for bare in {bare for _, bare in _words(text)})
+
+
+def _words(text: str) -> list[tuple[str, str]]:
+    """Words as written and without accents and case; digits raised or not are the same (25m²)."""
+    words = "".join(sign if sign.isalnum() or sign in ".," else " " for sign in unicodedata.normalize("NFC", text))
+    spelt = [word for word in (word.strip(".,") for word in words.split()) if word]
+    return [(word, without_diacritics(fold(unicodedata.normalize("NFKC", word)))) for word in spelt]
+
+
+def _panel(axes: Axes, snapshot: Snapshot, telling: Telling, found: tuple[Bar, ...], *, low: float) -> None:
+    rank = rank_word(float(snapshot.similarity.rank[telling.row]))
+    room = _WIDTH - 60
+    query = style.fitted(f"“{snapshot.subset.queries[telling.row]}", room - 20, style.LABEL_SIZE - 1) + "”"
+    axes.set_title(
+        f"{telling.why}: own document at rank {rank}\n{query}",
+        loc="left",
+        fontsize=style.LABEL_SIZE - 1,
+        parse_math=False,
+    )
+    places = _places(found)
+    colours = {"own": _OWN, "also relevant": _ALSO, "wrong": _WRONG}
+    axes.barh(
+        places,
+        [bar.score - low for bar in found],
+        left=low,
+        height=0.86,
+        color=[colours[bar.kind] for bar in found],
+        edgecolor=[style.POSITIVE if bar.kind == "own" else "none" for bar in found],
+        linewidth=1.5,
+    )
+    for place, bar in zip(places, found, strict=True):
+        _write(axes, place, bar)
+    if len(found) > 1 and places[-1] - places[-2] > 1:
+        axes.axhline(places[-1] - 0.8, color=style.FAINT, linestyle=":", linewidth=1.5)
+    axes.set(xlim=(low, 1.0), ylim=(places[-1] + 0.6, -0.6), yticks=[], xticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _places(found: tuple[Bar, ...]) -> list[float]:
+    """Heights of the bars: a gap before one that does not follow the last."""
+    places = [float(i) for i in range(len(found))]
+    if len(found) > 1 and found[-1].rank > found[-2].rank + 1:
+        places[-1] += 0.6
+    return places
+
+
+def _write(axes: Axes, place: float, bar: Bar) -> None:
+    sign = {"own": "✓", "also relevant": "≡", "wrong": "✗"}[bar.kind]
+    colour = {"own": style.POSITIVE, "also relevant": style.DOCUMENT, "wrong": style.MISS}[bar.kind]
+    common: dict[str, Any] = {
+        "transform": axes.get_yaxis_transform(),
+        "va": "center_baseline",
+        "parse_math": False,
+        "fontsize": _TEXT_SIZE,
+        # Two hundred texts that cannot leave their bars: measuring them would double the time.
+        "in_layout": False,
+    }
+    rank = rank_word(bar.rank)
+    axes.text(0.005, place, style.fitted(f"{rank}. {bar.text}", _TEXT_ROOM, _TEXT_SIZE), **common)
+    shared = style.fitted(" · ".join(bar.shared), _SHARED_ROOM, _SHARED_SIZE)
+    axes.text(0.915, place, shared, ha="right", color=style.FAINT, **common | {"fontsize": _SHARED_SIZE})
+    axes.text(0.94, place, sign, ha="center", color=colour, **common | {"fontsize": 13})
+    axes.text(0.998, place, number(bar.score, 2), ha="right", **common)

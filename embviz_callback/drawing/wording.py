@@ -1,0 +1,75 @@
+"""Numbers as readers meet them, in figures and in the report alike."""
+
+import math
+
+from embviz_callback.analysis.metrics import Metrics
+
+UNKNOWN = "n/a"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with fixed decimals.
+
+    Returns:
+        The decimals; "∞" for an infinity, "n/a" for NaN or None.
+
+    Example:
+        >>> number(0.37131), number(float("-inf")), number(float("nan"))
+        ('0.371', '-∞', 'n/a')
+    """
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:.{digits}f}"
+
+
+def percent(share: float | None) -> str:
+    """A share of 0 to 1 as it is read.
+
+    Returns:
+        Per cent with one decimal.
+
+    Example:
+        >>> percent(0.9204)
+        '92.0 %'
+    """
+    text = number(None if share is None else 100 * share, 1)
+    return text if text == UNKNOWN else f"{text} %"
+
+
+def counted(count: int, noun: str) -> str:
+    """How many of a thing.
+
+    Returns:
+        The count and the noun, in the plural where it is due.
+
+    Example:
+        >>> counted(1, "query"), counted(1200, "query"), counted(2, "document")
+        ('1 query', '1,200 queries', '2 documents')
+    """
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
+
+
+def interval(metrics: Metrics, name: str, digits: int = 3) -> str:
+    """The 95 % interval of a metric; "n/a" where there is none."""
+    if name not in metrics.intervals:
+        return UNKNOWN
+    low, high = metrics.intervals[name]
+    return f"{number(low, digits)} to {number(high, digits)}"
+
+
+def rank_word(rank: float) -> str:
+    """A rank as a reader expects it.
+
+    Returns:
+        A whole rank as it is, a half one as a tie, "none" for an infinite one.
+
+    Example:
+        >>> rank_word(1.0), rank_word(7.5), rank_word(float("inf"))
+        ('1', '7.5 (tied)', 'none')
+    """
+    if not math.isfinite(rank):
+        return "none"
+    return f"{rank:,.0f}" if rank == int(rank) else f"{rank:,.1f} (tied)"
