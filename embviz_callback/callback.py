@@ -1,0 +1,394 @@
+"""Face 1: the Lightning callback. When to look at the model, on which rank, and what to log."""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from embviz_callback.analysis.metrics import Metrics
+from embviz_callback.delivery.alerts import AlertEvent, MarginAlert
+from embviz_callback.delivery.files import safe_name
+from embviz_callback.delivery.guarding import Guard
+from embviz_callback.delivery.moments import is_due, is_whole_epoch, step_of_epoch
+from embviz_callback.delivery.places import Places, find_places
+from embviz_callback.delivery.run import Memory, Run
+from embviz_callback.delivery.source import circumstances, read_source
+from embviz_callback.delivery.worker import Limits
+from embviz_callback.encoding.encode import encode_subset
+from embviz_callback.encoding.isolation import observe
+from embviz_callback.pairs.subset import Subset, choose_subset
+from embviz_callback.settings import Settings, nearest
+from embviz_callback.snapshot import Snapshot, take_snapshot
+
+_WEIGHTS = {
+    "train_epoch_end": "live, not averaged",
+    "validation_end": "as the callbacks before this one left them",  # averaging callbacks swap around validation
+}
+_SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
+_TRIAL_QUERIES = 5
+_BOUNDS = ("_optimistic", "_pessimistic")  # of ties: in the history and the report, they would double the tags
+_MONITORED = ("margin", "separation", "rank1", "mrr", "auc", "positive_mean", "negative_mean")
+_DEFAULT_ALERT = MarginAlert()
+_DEFAULT_LIMITS = Limits()
+_log = logging.getLogger("embviz_callback")
+
+
+class EmbeddingVisualizer(pl.Callback):
+    """Evaluates the model on a fixed subset after every epoch, logs the numbers, draws the figures.
+
+    Needs a module with ``encode(texts: list[str]) -> Tensor [B, dim]``; it is called in eval mode,
+    without gradients, under the trainer's precision, and leaves no trace in the training. All but
+    encoding and the numbers happens in another process. `trainer.validate` and `trainer.test`
+    alone, sanity checking and ``Trainer(barebones=True)`` are left in peace; ``fast_dev_run``
+    gets one pass over 5 queries that writes no file.
+
+    Logs, all under the step of the epoch's last training batch, and puts the same names into
+    `trainer.callback_metrics` on every rank, before ModelCheckpoint and EarlyStopping look:
+
+    - ``embviz/positive_mean``, ``positive_std``, ``negative_mean``, ``negative_std``, ``margin``: cosines;
+    - ``embviz/separation``: in sigma;
+    - ``embviz/rank1``, ``mrr``, ``recall_at_1`` ... ``recall_at_50``, ``ndcg_at_10``, ``map``, ``auc``,
+      ``naive_rank1``, ``naive_rank1_ceiling``: shares, 0 to 1;
+    - ``embviz/hard_margin`` (a cosine), ``hard_accuracy`` (a share): absent without hard negatives;
+    - ``embviz/alignment``, ``uniformity`` and the other metrics of docs/metrics.md;
+    - ``embviz/alert``: 1 while the alert fires, else 0; absent with ``alert=None``;
+    - ``embviz/blocked_s``: seconds that training waited for this evaluation;
+    - ``embviz/overhead``: these as a share of the epoch's time so far, 0 to 1;
+    - the figures ``embviz/tsne_projection``, ``umap_projection``, ``similarity_heatmap``,
+      ``similarity_distribution``, ``top_k_predictions`` and the text ``embviz/report``, in the sub-run
+      ``embviz`` of the logger's folder; absent for an epoch that was put off.
+
+    A metric that cannot be computed is NaN. After an evaluation that failed the names keep their
+    last good value in `callback_metrics`, or NaN if there was none; ``EarlyStopping(check_finite=True)``
+    stops at a NaN. With `name`, ``embviz`` becomes ``embviz_<name>`` everywhere.
+
+    Args:
+        data: Path of a JSON or JSON Lines file, a list of pairs, or None for what the data
+            module's ``validation_pairs()`` returns (a path or a list).
+        alert: Watches the margin; None for no alert.
+        output_dir: Where figures, report and history go; by default ``embviz`` in the logger's folder.
+        when: "train_epoch_end", or "validation_end" for every validation in a fit.
+        log_baseline: Log the untrained model too, at step 0; otherwise it is kept for the report.
+        figures: False logs numbers and alerts only, and starts no process.
+        on_error: "warn" lets no fault of ours end the training, "raise" lets every fault through.
+        name: Tells several of these callbacks apart.
+        drawing_time_limit_s: Seconds for one evaluation's figures, above 0.
+        memory_limit_gb: Address space of the drawing process in GB, 0 for no limit.
+        queue_limit: Evaluations that may wait to be drawn, at least 1; the oldest is put off.
+        finish_limit_s: Seconds that the end of a fit waits for figures, at least 0.
+        grace_s: The same after Ctrl-C, SIGTERM or an exception, and with several ranks, whose
+            others would wait in vain.
+        max_samples: See `Settings`, as for all that follow.
+        seed: See `Settings`.
+        every_n_epochs: See `Settings`; the last epoch is always evaluated.
+        batch_size: See `Settings`.
+        query_prompt: See `Settings`.
+        document_prompt: See `Settings`.
+        skip_tsne: See `Settings`.
+        skip_umap: See `Settings`.
+        heatmap_pairs: See `Settings`.
+        bootstrap_draws: See `Settings`.
+        unknown: There are no others.
+
+    Raises:
+        TypeError: If an option does not exist or is of a wrong type.
+        ValueError: If an option is out of its range.
+    """
+
+    def __init__(
+        self,
+        data: str | os.PathLike[str] | list[Any] | tuple[Any, ...] | None = None,
+        *,
+        alert: MarginAlert | None = _DEFAULT_ALERT,
+        output_dir: str | os.PathLike[str] | None = None,
+        when: str = "train_epoch_end",
+        log_baseline: bool = False,
+        figures: bool = True,
+        on_error: str = "warn",
+        name: str = "",
+        drawing_time_limit_s: float = _DEFAULT_LIMITS.drawing_time_limit_s,
+        memory_limit_gb: float = _DEFAULT_LIMITS.memory_limit_gb,
+        queue_limit: int = _DEFAULT_LIMITS.queue_limit,
+        finish_limit_s: float = _DEFAULT_LIMITS.finish_limit_s,
+        grace_s: float = _DEFAULT_LIMITS.grace_s,
+        max_samples: int = Settings.max_samples,
+        seed: int = Settings.seed,
+        every_n_epochs: int = Settings.every_n_epochs,
+        batch_size: int = Settings.batch_size,
+        query_prompt: str = Settings.query_prompt,
+        document_prompt: str = Settings.document_prompt,
+        skip_tsne: bool = Settings.skip_tsne,
+        skip_umap: bool = Settings.skip_umap,
+        heatmap_pairs: int = Settings.heatmap_pairs,
+        bootstrap_draws: int = Settings.bootstrap_draws,
+        **unknown: Any,
+    ) -> None:
+        given = {key: value for key, value in locals().items() if key not in ("self", "unknown", "__class__")}
+        for key in unknown:
+            raise TypeError(f"EmbeddingVisualizer has no option {key!r}{nearest(key, list(given))}")
+        _check_options(given)
+        self.settings = Settings(**{option.name: given[option.name] for option in fields(Settings)})
+        self.limits = Limits(**{option.name: given[option.name] for option in fields(Limits)})
+        self.data = data
+        self.alert = alert
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.when = when
+        self.log_baseline = log_baseline
+        self.figures = figures
+        self.on_error = on_error
+        self.name = name
+        self._memory = Memory()
+        self._is_resumed = False
+        self._subset: Subset | None = None
+        self._source: dict[str, Any] = {}
+        self._run: Run | None = None
+        self._epoch = 0
+        self._epoch_begun = 0.0
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the slash in every tag, and the name of the folder."""
+        return f"embviz_{safe_name(self.name)}" if self.name else "embviz"
+
+    @property
+    def folder(self) -> Path | None:
+        """Of the last fit on the main rank: figures, ``report.md``, ``history.jsonl``; None where none is written."""
+        return None if self._run is None else self._run.places.folder
+
+    @property
+    def state_key(self) -> str:
+        """Tells the state of several of these callbacks apart in a checkpoint."""
+        return self._generate_state_key(name=self.name)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Reads the data and checks what can be checked, before anything is trained."""
+        self._run, self._is_resumed = None, False
+        if stage != "fit" or getattr(trainer, "barebones", False):
+            return
+        if not callable(getattr(pl_module, "encode", None)):
+            raise TypeError(
+                f"{type(pl_module).__name__} has no method encode(self, texts: list[str]) -> Tensor of shape "
+                "(len(texts), dim), which EmbeddingVisualizer calls to embed queries and documents"
+            )
+        records, self._source = read_source(self.data, trainer.datamodule)  # type: ignore[attr-defined]
+        size = _TRIAL_QUERIES if getattr(trainer, "fast_dev_run", False) else self.settings.max_samples
+        self._subset = choose_subset(records, max_samples=size, seed=self.settings.seed)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Opens the run and, before the first step of a new one, evaluates the untrained model."""
+        if self._subset is None or getattr(trainer, "barebones", False):
+            return
+        is_fresh = trainer.global_step == 0 and not self._is_resumed
+        if is_fresh:
+            self._memory = Memory()
+        self._is_resumed = False
+        self._run = self._open_run(trainer)
+        self._run.begin(self._subset, is_resumed=not is_fresh)
+        self._memory = self._run.memory
+        self._epoch_begun = time.monotonic()
+        self._carry_on(trainer, pl_module)
+        if is_fresh and not getattr(trainer, "fast_dev_run", False):
+            self._evaluate(trainer, pl_module, epoch=None, step=0)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notes the time."""
+        self._epoch, self._epoch_begun = trainer.current_epoch, time.monotonic()
+        if self._run is not None:
+            self._run.poll()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Evaluates, if this epoch's turn has come."""
+        if self._run is None:
+            return
+        if self.when == "train_epoch_end" and is_due(trainer, self._epoch, self.settings.every_n_epochs):
+            self._evaluate(trainer, pl_module, epoch=self._epoch, step=step_of_epoch(trainer))
+        else:
+            self._run.poll()
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Evaluates with ``when="validation_end"``."""
+        is_ours = self.when == "validation_end" and trainer.state.fn == "fit" and not trainer.sanity_checking
+        if self._run is not None and is_ours and is_due(trainer, self._epoch, self.settings.every_n_epochs):
+            self._evaluate(
+                trainer, pl_module, epoch=self._epoch, step=trainer.fit_loop.epoch_loop._batches_that_stepped
+            )
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Evaluates what the training ends with, if that was not an epoch's turn."""
+        if self._run is None:
+            return
+        last, step = self._memory.history.last, step_of_epoch(trainer)
+        is_seen = last is not None and last["epoch"] is not None and last["step"] >= step
+        if not is_seen and trainer.global_step > 0:
+            self._evaluate(trainer, pl_module, epoch=self._epoch, step=step)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Waits for the last figures."""
+        if self._run is not None:
+            self._run.finish(is_hurried=trainer.world_size > 1)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Waits a little, then leaves what is not drawn on disk."""
+        if self._run is not None:
+            self._run.finish(is_hurried=True)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Leaves no process behind."""
+        if self._run is not None:
+            self._run.finish(is_hurried=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """History, baseline and alert in plain JSON types; empty if that fails, so that the checkpoint is saved."""
+        if self._run is None:
+            return {} if self._subset is None else self._memory.to_json()
+        where = f"epoch {self._epoch}"
+        return self._run.guard.attempt("state", self._memory.to_json, where=where, skipped="the state") or {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave; a state that cannot be read is left aside."""
+        try:
+            self._memory = Memory.from_json(state_dict)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            _log.warning("embviz: the state in the checkpoint cannot be read (%r) and is left aside", error)
+        self._is_resumed = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what lives: the run with its process, and what the trainer hung on us."""
+        return {key: value for key, value in self.__dict__.items() if key not in ("log", "log_dict")} | {"_run": None}
+
+    def _open_run(self, trainer: pl.Trainer) -> Run:
+        # A logger may be anybody's; what it does when asked for its folder must not end the fit.
+        guard = Guard(on_error=self.on_error, note=lambda row: None, rank=trainer.global_rank)
+        ask = partial(find_places, trainer, self.output_dir, self.prefix)
+        places = guard.attempt("finding a folder", ask, where="before training", skipped="figures and history")
+        return Run(
+            places or Places(None, None, self.prefix, trainer.global_rank),
+            self._memory,
+            alert=self.alert,
+            limits=self.limits,
+            figures=self.figures,
+            on_error=self.on_error,
+        )
+
+    def _carry_on(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Gives monitors the last known values, so that none dies of a missing name."""
+        last = self._memory.history.last
+        known = {} if last is None else dict(Metrics.from_dict(last))
+        values = dict.fromkeys(_MONITORED, math.nan) | known
+        named = {f"{self.prefix}/{name}": value for name, value in values.items()}
+        missing = {name: value for name, value in named.items() if name not in trainer.callback_metrics}
+        trainer.callback_metrics.update(_tensors(missing, pl_module))
+
+    def _evaluate(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, epoch: int | None, step: int) -> None:
+        assert self._run is not None
+        run, begun = self._run, time.monotonic()
+        is_partial = epoch is not None and (self.when != "train_epoch_end" or not is_whole_epoch(trainer))
+        label = "untrained" if epoch is None else f"epoch {epoch}, step {step}" if is_partial else f"epoch {epoch}"
+        attempt = partial(run.guard.attempt, where=f"{label}, step {step}")
+        again = "the next evaluation tries again"
+        look = partial(self._look, trainer, pl_module, label=label, epoch=epoch, step=step)
+        snapshot = attempt("evaluation", look, skipped="metrics and figures of this evaluation", redo=again)
+        event = None
+        if snapshot is not None:
+            event = attempt("alert", partial(run.judge, snapshot), skipped="the alert")
+            attempt("history", partial(run.record, snapshot), skipped="the history of this evaluation")
+            hand_over = partial(run.hand_over, snapshot, is_partial=is_partial)
+            attempt("hand-over to drawing", hand_over, skipped="the figures of this evaluation", redo=again)
+            log = partial(
+                self._log_values, trainer, pl_module, dict(snapshot.metrics) | self._costs(begun), epoch, step
+            )
+            attempt("logging", log, skipped="the scalars")
+        if epoch is not None:
+            self._stop_if_asked(trainer, event)
+
+    def _look(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, label: str, epoch: int | None, step: int
+    ) -> Snapshot:
+        assert self._subset is not None
+        # A retry on one rank alone would put the others' gathering of weights out of step.
+        is_sharded = type(trainer.strategy).__name__ in _SHARDED
+        encode: Any = pl_module.encode
+        with observe(pl_module, trainer):
+            options = {"halve": not is_sharded, "on_halved": self._say_halved}
+            embeddings = encode_subset(encode, self._subset, self.settings, **options)
+        return take_snapshot(
+            label=label,
+            subset=self._subset,
+            embeddings=embeddings,
+            settings=self.settings,
+            epoch=epoch,
+            step=step,
+            provenance=self._source | circumstances(trainer, pl_module) | {"weights": _WEIGHTS[self.when]},
+            history=self._memory.history.metrics(),
+        )
+
+    def _say_halved(self, size: int) -> None:
+        assert self._run is not None
+        message = f"memory ran out, encoding went on with {size} texts at a time; a smaller batch_size avoids the retry"
+        self._run.guard.warn("encoding", "out of memory", message)
+
+    def _costs(self, begun: float) -> dict[str, float]:
+        now = time.monotonic()
+        values = {"blocked_s": now - begun, "overhead": (now - begun) / max(now - self._epoch_begun, 1e-9)}
+        return values if self.alert is None else values | {"alert": float(self._memory.alert.firing)}
+
+    def _log_values(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        values: Mapping[str, float],
+        epoch: int | None,
+        step: int,
+    ) -> None:
+        assert self._run is not None
+        named = {f"{self.prefix}/{name}": value for name, value in values.items() if not name.endswith(_BOUNDS)}
+        tensors = _tensors(named, pl_module)
+        trainer.callback_metrics.update(tensors)
+        if epoch is None and not self.log_baseline:
+            return
+        trainer.logged_metrics.update(tensors)
+        # Not through the module's log: it would leave the step to the trainer, warn once per name
+        # under several ranks, and let a failing logger's exception end the training.
+        for logger in trainer.loggers if trainer.is_global_zero else ():
+            where, kind = f"step {step}", f"logging to {type(logger).__name__}"
+            self._run.guard.attempt(kind, partial(_log_to, logger, named, step), where=where, skipped="the scalars")
+
+    def _stop_if_asked(self, trainer: pl.Trainer, event: AlertEvent | None) -> None:
+        if self.alert is None or not self.alert.stop_training:
+            return
+        stop = event is not None and event.kind == "firing"
+        if trainer.world_size > 1:
+            # The only collective, at a point that every rank reaches, whatever failed on it: two
+            # GPUs may differ in the last bit of a margin, and a rank that stops alone hangs all.
+            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        trainer.should_stop = trainer.should_stop or stop
+
+
+def _check_options(given: Mapping[str, Any]) -> None:
+    for name, known in (("when", tuple(_WEIGHTS)), ("on_error", ("warn", "raise"))):
+        if given[name] not in known:
+            raise ValueError(f"{name} must be {' or '.join(map(repr, known))}, got {given[name]!r}")
+    if not isinstance(given["alert"], MarginAlert | None):
+        raise TypeError(f"alert must be a MarginAlert or None, got {type(given['alert']).__name__}")
+    data, output_dir = given["data"], given["output_dir"]
+    if not isinstance(data, str | os.PathLike | list | tuple | None):
+        raise TypeError(f"data must be a path, a list of pairs or None, got {type(data).__name__}")
+    if output_dir is not None and Path(output_dir).is_file():
+        raise ValueError(f"output_dir must be a folder, {os.fspath(output_dir)} is a file")
+
+
+def _tensors(values: Mapping[str, float], pl_module: pl.LightningModule) -> dict[str, torch.Tensor]:
+    return {name: torch.tensor(value, dtype=torch.float32, device=pl_module.device) for name, value in values.items()}
+
+
+def _log_to(logger: Any, values: Mapping[str, float], step: int) -> None:
+    logger.log_metrics(metrics=dict(values), step=step)
+    logger.save()

@@ -1,0 +1,223 @@
+"""A threshold with a memory: when the margin is too small, and when it has recovered."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class AlertEvent:
+    """What the alert found at one evaluation.
+
+    Attributes:
+        kind: "firing", "recovered", or "inconclusive" (only with ``confident=True``).
+        cause: "low margin", "collapse", "non-finite embeddings", "cannot judge"; empty when recovered.
+        is_first: It did not fire at the evaluation before.
+        epoch: Training epoch from 0.
+        step: The step under which the evaluation is logged.
+        margin: NaN when it cannot be computed.
+        threshold: What `margin` was held against.
+        separation: In sigma.
+        rank1: Share of queries, 0 to 1.
+        message: One sentence for a log.
+    """
+
+    kind: str
+    cause: str
+    is_first: bool
+    epoch: int
+    step: int
+    margin: float
+    threshold: float
+    separation: float
+    rank1: float
+    message: str
+
+
+@dataclass(frozen=True)
+class MarginAlert:
+    """Watches the margin between positive and negative cosines at every evaluation.
+
+    A NaN margin and embeddings with NaN or infinity fire at once; a margin below the threshold and
+    a collapse fire after warm-up and patience.
+
+    Attributes:
+        threshold: Smallest margin that is all right, a difference of cosines, -2 to 2.
+        patience: Bad evaluations in a row that are borne before it fires, at least 0.
+        warmup_epochs: Epochs at the start in which a small margin is expected, at least 0.
+        stop_training: Ends training at the first evaluation at which it fires.
+        recovery_threshold: Margin at which a firing alert recovers, at least `threshold`; None is `threshold`.
+            A gap between both keeps a margin that sways around the threshold from alarming each time.
+        confident: Fires only when the whole 95 % interval of the margin lies below the threshold,
+            recovers only when the whole interval lies above, and says "inconclusive" in between.
+        on_alert: Called with each `AlertEvent` on the main process; what it raises is logged, not raised.
+
+    Raises:
+        ValueError: If a value is out of its range.
+    """
+
+    threshold: float = 0.25
+    patience: int = 0
+    warmup_epochs: int = 0
+    stop_training: bool = False
+    recovery_threshold: float | None = None
+    confident: bool = False
+    on_alert: Callable[[AlertEvent], None] | None = None
+
+    def __post_init__(self) -> None:
+        if not -2 <= self.threshold <= 2:
+            raise ValueError(f"threshold must be between -2 and 2, got {self.threshold}")
+        if self.patience < 0 or self.warmup_epochs < 0:
+            raise ValueError(
+                f"patience and warmup_epochs must be at least 0, got {self.patience} and {self.warmup_epochs}"
+            )
+        if self.recovery_threshold is not None and not self.threshold <= self.recovery_threshold <= 2:
+            raise ValueError(
+                f"recovery_threshold must be between threshold {self.threshold} and 2, got {self.recovery_threshold}"
+            )
+        if self.on_alert is not None and not callable(self.on_alert):
+            raise ValueError(f"on_alert must be callable, got {self.on_alert!r}")
+
+    @property
+    def recovers_at(self) -> float:
+        """The margin at which a firing alert recovers."""
+        return self.threshold if self.recovery_threshold is None else self.recovery_threshold
+
+
+@dataclass(frozen=True)
+class AlertState:
+    """What an alert remembers from one evaluation to the next, and in a checkpoint.
+
+    Attributes:
+        firing: It fired at the last evaluation.
+        bad_in_a_row: Evaluations since the last good one.
+    """
+
+    firing: bool = False
+    bad_in_a_row: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain types, for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Self:
+        """The state that `to_json` gave."""
+        return cls(firing=bool(state["firing"]), bad_in_a_row=int(state["bad_in_a_row"]))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one evaluation tells the alert.
+
+    Attributes:
+        epoch: Training epoch from 0.
+        step: The step under which the evaluation is logged.
+        margin: Positive minus negative mean cosine; NaN if there is none.
+        interval: 95 % interval of the margin; None where there is none.
+        separation: In sigma.
+        rank1: Share of queries, 0 to 1.
+        non_finite: Embeddings with a NaN or an infinity.
+        verdict: Of the diagnosis.
+        reason: Why the diagnosis says so.
+    """
+
+    epoch: int
+    step: int
+    margin: float
+    separation: float
+    rank1: float
+    interval: tuple[float, float] | None = None
+    non_finite: int = 0
+    verdict: str = ""
+    reason: str = ""
+
+
+def judge(alert: MarginAlert, state: AlertState, reading: Reading) -> tuple[AlertState, AlertEvent | None]:
+    """One step of the alert.
+
+    Args:
+        alert: The rule.
+        state: What it remembers.
+        reading: The evaluation.
+
+    Returns:
+        What it remembers now, and what there is to say, if anything.
+    """
+    cause = _cause(alert, state, reading)
+    if cause in ("cannot judge", "non-finite embeddings"):
+        return _fire(alert, state, reading, cause)
+    if cause == "inconclusive":
+        if state.firing:
+            return _fire(alert, state, reading, "low margin")
+        return replace(state, bad_in_a_row=0), _event(alert, reading, "inconclusive", "", is_first=True)
+    if cause:
+        if reading.epoch < alert.warmup_epochs and not state.firing:
+            return state, None
+        patient = state.bad_in_a_row + 1 <= alert.patience and not state.firing
+        if patient:
+            return replace(state, bad_in_a_row=state.bad_in_a_row + 1), None
+        return _fire(alert, state, reading, cause)
+    if state.firing:
+        return AlertState(), _event(alert, reading, "recovered", "", is_first=True)
+    return AlertState(), None
+
+
+def _cause(alert: MarginAlert, state: AlertState, reading: Reading) -> str:
+    # NaN < threshold is False, so a diverged model would silence the alert if this came second.
+    if math.isnan(reading.margin):
+        return "cannot judge"
+    if reading.non_finite:
+        return "non-finite embeddings"
+    if reading.verdict == "collapse":
+        return "collapse"
+    limit = alert.recovers_at if state.firing else alert.threshold
+    low, high = (reading.margin, reading.margin)
+    if alert.confident and reading.interval is not None:
+        low, high = reading.interval
+    if high < limit:
+        return "low margin"
+    return "inconclusive" if low < limit else ""
+
+
+def _fire(alert: MarginAlert, state: AlertState, reading: Reading, cause: str) -> tuple[AlertState, AlertEvent]:
+    now = AlertState(firing=True, bad_in_a_row=state.bad_in_a_row + 1)
+    return now, _event(alert, reading, "firing", cause, is_first=not state.firing)
+
+
+def _event(alert: MarginAlert, reading: Reading, kind: str, cause: str, *, is_first: bool) -> AlertEvent:
+    return AlertEvent(
+        kind=kind,
+        cause=cause,
+        is_first=is_first,
+        epoch=reading.epoch,
+        step=reading.step,
+        margin=reading.margin,
+        threshold=alert.threshold,
+        separation=reading.separation,
+        rank1=reading.rank1,
+        message=_message(alert, reading, kind, cause),
+    )
+
+
+def _message(alert: MarginAlert, reading: Reading, kind: str, cause: str) -> str:
+    numbers = f"separation {reading.separation:.2f} sigma, rank-1 {reading.rank1:.1%}"
+    margin = f"margin {reading.margin:.4f}"
+    if kind == "recovered":
+        return f"margin recovered at epoch {reading.epoch}: {margin}, threshold {alert.recovers_at:g}; {numbers}"
+    if kind == "inconclusive" and reading.interval is not None:
+        low, high = reading.interval
+        between = f"its 95 % interval {low:.4f} to {high:.4f} holds the threshold {alert.threshold:g}"
+        return f"margin inconclusive at epoch {reading.epoch}: {margin}, {between}; {numbers}"
+    said = f"; {reading.verdict}: {reading.reason}" if reading.verdict else ""
+    found = {
+        "low margin": f"{margin} is below the threshold {alert.threshold:g}",
+        "collapse": f"the embeddings collapsed, {margin}, threshold {alert.threshold:g}",
+        "non-finite embeddings": f"{reading.non_finite} embeddings are not finite, {margin} of the others, "
+        f"threshold {alert.threshold:g}",
+        "cannot judge": f"cannot judge, {margin}, threshold {alert.threshold:g}",
+    }[cause]
+    if cause == "low margin" and reading.margin >= alert.threshold:
+        found = f"{margin} has not recovered to {alert.recovers_at:g} (threshold {alert.threshold:g})"
+    return f"margin alert at epoch {reading.epoch}: {found}; {numbers}{said}"

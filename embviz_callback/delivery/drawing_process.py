@@ -1,0 +1,195 @@
+"""The process that draws: maps, figures and report of one evaluation after the other.
+
+    python -m embviz_callback.delivery.drawing_process RUN_FOLDER
+
+draws what a run that has ended left behind; the folder is the one that holds ``jobs``, or its parent.
+"""
+
+import argparse
+import faulthandler
+import json
+import logging
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from embviz_callback.delivery.jobs import Jobs
+from embviz_callback.delivery.worker import Limits, Worker
+
+_logger = logging.getLogger("embviz_callback")
+_STOP = "stop"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line.
+
+    Args:
+        arguments: Without the program's name; None for those of this process.
+
+    Returns:
+        The exit status: 0 when everything is drawn, 1 when something is left, 2 for a wrong folder.
+    """
+    parser = argparse.ArgumentParser(prog="embviz_callback.delivery.drawing_process", description=__doc__)
+    parser.add_argument("folder", type=Path, help="folder of the run")
+    parser.add_argument(
+        "--time-limit", type=float, default=Limits.drawing_time_limit_s, help="seconds for one evaluation"
+    )
+    parser.add_argument(
+        "--memory-limit", type=float, default=Limits.memory_limit_gb, help="GB of address space, 0 for none"
+    )
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    limits = Limits(drawing_time_limit_s=given.time_limit, memory_limit_gb=given.memory_limit)
+    if given.serve:
+        serve(given.folder, limits)
+        return 0
+    return finish_left_over(given.folder, limits)
+
+
+def finish_left_over(folder: Path, limits: Limits) -> int:
+    """Draws the jobs of a run that has ended, in a process that may die without taking this one along.
+
+    Args:
+        folder: Holds ``jobs``, or is the parent of one folder that does.
+        limits: Of the process.
+
+    Returns:
+        The exit status, see `main`.
+    """
+    runs = [run for run in (folder, *sorted(folder.glob("embviz*"))) if (run / "jobs").is_dir()]
+    if not runs:
+        _say(f"{folder} holds no jobs; give the folder in which the run wrote its figures")
+        return 2
+    left = 0
+    for run in runs:
+        worker = Worker(run, limits=limits, report=lambda kind, message: _say(message))
+        if _is_served(worker.jobs.root):
+            _say(f"{run} is being drawn by a run that is still going on")
+            return 2
+        worker.jobs.recall()
+        worker.start()
+        try:
+            worker.finish(float("inf"), lambda count: _say(f"{count} to draw"))
+        finally:
+            worker.stop()
+        left += worker.n_unfinished + len(worker.jobs.names("failed"))
+    _say("everything is drawn" if not left else f"{left} could not be drawn")
+    return int(left > 0)
+
+
+def serve(folder: Path, limits: Limits) -> None:
+    """Draws every job that comes, until the training process closes its end of the pipe.
+
+    Args:
+        folder: Of the run.
+        limits: Time and memory.
+    """
+    # Whatever a library prints belongs in the log, not between the lines of the protocol.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    faulthandler.enable()
+    _be_modest(limits)
+    bells: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_hear, args=(bells,), daemon=True).start()
+    jobs = Jobs(folder / "jobs")
+    with _only_one(jobs.root):
+        _serve(jobs, folder, limits, bells, answers)
+
+
+def _serve(jobs: Jobs, folder: Path, limits: Limits, bells: "queue.SimpleQueue[str]", answers: TextIO) -> None:
+    # Late, so that the pipe is watched while the libraries are imported.
+    from embviz_callback.delivery.publishing import Publisher
+
+    publisher = Publisher(folder)
+    asked = "job"
+    while asked != _STOP:
+        while (job := jobs.claim()) is not None:
+            _answer(answers, event="begun", job=job.name, faults=[])
+            _draw(jobs, job, publisher.publish, limits, answers)
+        asked = bells.get()
+
+
+def _draw(jobs: Jobs, job: Path, publish: Callable[[Path], list[str]], limits: Limits, answers: TextIO) -> None:
+    sys.stderr.write(f"embviz: begun {job.name}\n")
+    sys.stderr.flush()
+    # An alarm that also goes off inside compiled code: it prints where the time went, and exits.
+    faulthandler.dump_traceback_later(limits.drawing_time_limit_s, exit=True)
+    try:
+        faults = publish(job)
+    except Exception as error:
+        faulthandler.cancel_dump_traceback_later()
+        _logger.exception("embviz: %s failed", job.name)
+        jobs.fail(job.name, f"{type(error).__name__}: {error}")
+        _answer(answers, event="failed", job=job.name, faults=[f"{type(error).__name__}: {error}; it is set aside"])
+        return
+    faulthandler.cancel_dump_traceback_later()
+    jobs.done(job.name)
+    _answer(answers, event="done", job=job.name, faults=faults)
+
+
+def _answer(answers: TextIO, **said: Any) -> None:
+    with suppress(BrokenPipeError):  # the end of the pipe is the other thread's business
+        answers.write(json.dumps(said) + "\n")
+        answers.flush()
+
+
+def _hear(bells: "queue.SimpleQueue[str]") -> None:
+    """Ends this process with the training process, whatever is being drawn: files are whole or not there."""
+    # Read from the descriptor: a thread that waits in sys.stdin holds its lock, on which an
+    # interpreter that shuts down meanwhile aborts.
+    while heard := os.read(0, 4096):
+        for word in heard.decode().split():
+            bells.put(word)
+    os._exit(0)
+
+
+def _be_modest(limits: Limits) -> None:
+    """The training comes first: low priority, and no more memory than allowed."""
+    with suppress(OSError, AttributeError):
+        os.nice(10)
+    if not limits.memory_limit_gb:
+        return
+    with suppress(ImportError, ValueError, OSError):  # not on Windows; not above the user's own limit
+        import resource
+
+        n_bytes = int(limits.memory_limit_gb * 1e9)
+        resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes))
+
+
+@contextmanager
+def _only_one(root: Path) -> Iterator[None]:
+    """Holds the lock on a folder of jobs; it falls with the process."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (root / "lock").open("a") as lock:
+        _try_lock(lock, wait=True)
+        yield
+
+
+def _is_served(root: Path) -> bool:
+    with (root / "lock").open("a") as lock:
+        return not _try_lock(lock, wait=False)
+
+
+def _try_lock(lock: TextIO, *, wait: bool) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"embviz: {message}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""Files that are either whole or not there."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_LONGEST_NAME = 80
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Writes a file under another name and renames it, so that nobody ever sees half of it.
+
+    Args:
+        path: The final name; its folder is made if it is not there.
+        content: Text is written as UTF-8.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(content.encode("utf-8", "replace") if isinstance(content, str) else content)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Adds one JSON object as a line, in a single write.
+
+    Args:
+        path: A JSON Lines file; it and its folder are made if they are not there.
+        row: Plain JSON values.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(row, ensure_ascii=False) + "\n"
+    with path.open("ab+", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        # A run that was killed or met a full disk may have left half a line.
+        torn = end > 0 and file.read(1) != b"\n"
+        file.write(("\n" + line if torn else line).encode("utf-8", "replace"))
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Replaces a JSON Lines file."""
+    write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a JSON Lines file, without a last line that a killed run left half-written.
+
+    Args:
+        path: Need not exist.
+
+    Yields:
+        One object per line.
+    """
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            yield row
+
+
+def safe_name(text: str) -> str:
+    """A file name that cannot leave its folder, whatever the text is.
+
+    Args:
+        text: Anything, a label of the user's or a text from the data.
+
+    Returns:
+        At most 80 of the characters A-Z, a-z, 0-9, dot, underscore and hyphen, not beginning with
+        a dot. A text that had to be changed gets a hash, so that two texts never share a name.
+
+    Example:
+        >>> safe_name("epoch_0003")
+        'epoch_0003'
+        >>> safe_name("../etc/passwd")
+        'etc_passwd-7fef78f5'
+    """
+    slug = _NOT_IN_NAMES.sub("_", text).strip("._")[:_LONGEST_NAME]
+    if slug == text:
+        return slug
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{slug[: _LONGEST_NAME - 9] or 'unnamed'}-{digest}"
+
+
+def require_space(folder: Path, n_bytes: int) -> None:
+    """Refuses to begin a write that would fill the disk.
+
+    Args:
+        folder: Where the write goes; must exist.
+        n_bytes: What it needs.
+
+    Raises:
+        OSError: If less is free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes:
+        raise OSError(f"{folder} has {free / 1e6:.0f} MB free and {n_bytes / 1e6:.0f} MB are needed; free some space")

@@ -1,0 +1,99 @@
+"""The one place where whatever goes wrong is caught, said once, and written down."""
+
+import logging
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+_ENOUGH = 3  # equal faults in a row after which a stage is no longer tried
+_LONGEST_MESSAGE = 500
+
+Result = TypeVar("Result")
+_log = logging.getLogger("embviz_callback")
+
+
+class Guard:
+    """Runs stages so that an exception of theirs never ends a training run.
+
+    Each kind of fault (stage and exception type) costs one warning, however often it comes back,
+    and one row each time in the log of events. A stage that failed three times in a row with the
+    same type of exception is not tried again.
+
+    Args:
+        on_error: "warn" goes on, "raise" lets the exception through.
+        note: Takes the row that describes a fault, plain JSON; may fail.
+        rank: Of this process, for the message.
+    """
+
+    def __init__(self, *, on_error: str, note: Callable[[Mapping[str, Any]], None], rank: int = 0) -> None:
+        self.on_error = on_error
+        self.faults: list[str] = []
+        self._note = note
+        self._rank = rank
+        self._said: set[tuple[str, str]] = set()
+        self._in_a_row: Counter[tuple[str, str]] = Counter()
+        self._given_up: set[str] = set()
+
+    def attempt(
+        self, stage: str, act: Callable[[], Result], *, where: str, skipped: str, redo: str = ""
+    ) -> Result | None:
+        """Runs `act`; with ``on_error="raise"`` its exception passes, as Ctrl-C always does.
+
+        Args:
+            stage: What is attempted, a noun.
+            act: Does it.
+            where: Epoch and step, for the message.
+            skipped: What the user does not get when it fails.
+            redo: How to get it all the same.
+
+        Returns:
+            What `act` gives, or None where it failed or is no longer tried.
+        """
+        if stage in self._given_up:
+            return None
+        try:
+            result = act()
+        except Exception as error:
+            # Only text is kept: a traceback holds the frames, and with them tensors on the device.
+            self._record(stage, error, where=where, skipped=skipped, redo=redo)
+            if self.on_error == "raise":
+                raise
+            return None
+        for kind in [kind for kind in self._in_a_row if kind[0] == stage]:
+            del self._in_a_row[kind]
+        return result
+
+    def warn(self, stage: str, kind: str, message: str, details: str = "") -> None:
+        """Notes a fault that came without an exception, such as a worker that died.
+
+        Args:
+            stage: Where it happened.
+            kind: Equal kinds of one stage are warned of once.
+            message: For the user: what happened, what is missing, how to get it.
+            details: For the log of events only.
+        """
+        if (stage, kind) not in self._said:
+            self._said.add((stage, kind))
+            self.faults.append(message)
+            _log.warning("embviz: %s", message)
+        self._write_down({"event": "fault", "stage": stage, "kind": kind, "message": message, "details": details})
+
+    def _record(self, stage: str, error: Exception, *, where: str, skipped: str, redo: str) -> None:
+        kind = (stage, type(error).__name__)
+        text = f"{kind[1]}: {error}"[:_LONGEST_MESSAGE]
+        self._in_a_row = Counter({kind: self._in_a_row[kind] + 1}) + Counter({
+            other: count for other, count in self._in_a_row.items() if other[0] != stage
+        })
+        message = f"{stage} failed ({where}, rank {self._rank}): {text}; skipped: {skipped}"
+        self.warn(*kind, f"{message}; {redo}" if redo else message, traceback.format_exc())
+        if self._in_a_row[kind] == _ENOUGH:
+            self._given_up.add(stage)
+            self.warn(stage, "given up", f"{stage} failed {_ENOUGH} times in a row and is not tried again in this run")
+
+    def _write_down(self, row: Mapping[str, Any]) -> None:
+        try:
+            self._note(row)
+        except OSError as error:
+            # The disk may be the fault that is being noted; the warning above has been given already.
+            _log.debug("embviz: could not note a fault: %s", error)

@@ -1,0 +1,163 @@
+"""One evaluation to every place: maps, figures and report from a job on disk."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.analysis.metrics import Metrics
+from embviz_callback.analysis.projections import Projection, Skipped, heatmap_rows, project
+from embviz_callback.analysis.verdict import bright_diagonal, checklist
+from embviz_callback.delivery.guarding import Guard
+from embviz_callback.delivery.sinks import FolderSink, Sink, TensorBoardSink
+from embviz_callback.drawing.figures import FIGURES, draw, to_png
+from embviz_callback.drawing.report import report
+from embviz_callback.snapshot import Snapshot, load_snapshot, save_snapshot
+
+_MAPS = {"tsne": "tsne_projection", "umap": "umap_projection"}
+
+Maps = Mapping[str, Projection | Skipped]
+
+
+class Publisher:
+    """Turns jobs of one run into pictures and text, and keeps the last maps for the next ones.
+
+    Args:
+        folder: Of the run; each evaluation gets a folder in it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._kept: Snapshot | None = None
+        self._event_files: dict[tuple[str, str], TensorBoardSink] = {}
+
+    def publish(self, job: Path) -> list[str]:
+        """Draws one job.
+
+        Args:
+            job: A folder with a saved snapshot and ``job.json``.
+
+        Returns:
+            What failed, one sentence each; everything else is on disk.
+        """
+        snapshot = load_snapshot(job)
+        facts = json.loads((job / "job.json").read_text(encoding="utf-8"))
+        guard = Guard(on_error="warn", note=lambda row: None)
+        snapshot = snapshot.with_maps(make_maps(snapshot, self._previous(snapshot), guard))
+        sinks = self._sinks(facts)
+        show(snapshot, facts, sinks, guard)
+        for sink in sinks:
+            guard.attempt("writing", sink.flush, where=snapshot.label, skipped=f"{type(sink).__name__}")
+        keep = partial(self._keep, snapshot, job.name)
+        guard.attempt("keeping the maps", keep, where=snapshot.label, skipped="a start for the next maps")
+        return guard.faults
+
+    def _sinks(self, facts: Mapping[str, Any]) -> list[Sink]:
+        sinks: list[Sink] = [FolderSink(self.folder / facts["place"])]
+        if facts["events"] is not None:
+            key = (facts["events"], facts["prefix"])
+            if key not in self._event_files:
+                self._event_files[key] = TensorBoardSink(Path(facts["events"]), prefix=facts["prefix"])
+            sinks.append(self._event_files[key])
+        return sinks
+
+    def _previous(self, snapshot: Snapshot) -> Snapshot | None:
+        """The last drawn evaluation of the same subset, this process's or a resumed run's."""
+        if self._kept is None:
+            kept = sorted((self.folder / "snapshots").glob("[0-9]*"))
+            self._kept = load_snapshot(kept[-1]) if kept else None
+        same = self._kept is not None and self._kept.subset.fingerprint == snapshot.subset.fingerprint
+        return self._kept if same else None
+
+    def _keep(self, snapshot: Snapshot, name: str) -> None:
+        self._kept = snapshot
+        folder = self.folder / "snapshots"
+        unfinished = folder / f".{name}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        save_snapshot(snapshot, unfinished)
+        older = list(folder.glob("[0-9]*"))
+        for other in older:
+            shutil.rmtree(other)
+        unfinished.rename(folder / name)
+
+
+def make_maps(snapshot: Snapshot, previous: Snapshot | None, guard: Guard) -> Maps:
+    """Both maps of a snapshot.
+
+    Args:
+        snapshot: Without maps.
+        previous: Whose maps they start from, if they are to stay put.
+        guard: Catches what goes wrong in one, so that the other is made.
+
+    Returns:
+        For "tsne" and "umap" a map, or why there is none.
+    """
+    settings = snapshot.settings
+    maps: dict[str, Projection | Skipped] = {}
+    for method, is_skipped in (("tsne", settings.skip_tsne), ("umap", settings.skip_umap)):
+        if is_skipped:
+            maps[method] = Skipped(f"left out by skip_{method}")
+            continue
+        before = None if previous is None else previous.maps.get(method)
+        act = partial(
+            project,
+            snapshot.embeddings,
+            method,
+            seed=settings.seed,
+            previous=before if isinstance(before, Projection) else None,
+        )
+        made = guard.attempt(f"{method} map", act, where=snapshot.label, skipped="this map")
+        maps[method] = made or Skipped(f"the map failed: {guard.faults[-1]}")
+    return maps
+
+
+def show(snapshot: Snapshot, facts: Mapping[str, Any], sinks: Sequence[Sink], guard: Guard) -> None:
+    """Draws the figures, writes the report and gives both to every sink.
+
+    Args:
+        snapshot: With maps.
+        facts: Of the job: baseline, history and alerts.
+        sinks: Not flushed here.
+        guard: Catches what goes wrong in one figure or one sink.
+    """
+    step = snapshot.step or 0
+    left_out = {_MAPS[method] for method in _MAPS if getattr(snapshot.settings, f"skip_{method}")}
+    made: list[str] = []
+    for name in FIGURES:
+        if name in left_out:
+            continue
+        png = guard.attempt(name, partial(_png, name, snapshot), where=snapshot.label, skipped="this figure")
+        if png is None:
+            continue
+        made.append(name)
+        for sink in sinks:
+            act = partial(sink.figure, name, png, step)
+            guard.attempt("writing", act, where=snapshot.label, skipped=f"{name} in {type(sink).__name__}")
+    text = guard.attempt(
+        "report", partial(_report, snapshot, facts, made, guard.faults), where=snapshot.label, skipped="the report"
+    )
+    for sink in sinks if text else ():
+        act = partial(sink.text, "report", text or "", step)
+        guard.attempt("writing", act, where=snapshot.label, skipped=f"the report in {type(sink).__name__}")
+
+
+def _png(name: str, snapshot: Snapshot) -> bytes:
+    return to_png(draw(name, snapshot))
+
+
+def _report(snapshot: Snapshot, facts: Mapping[str, Any], made: Sequence[str], faults: Sequence[str]) -> str:
+    settings = snapshot.settings
+    pairs = heatmap_rows(snapshot.embeddings, settings.heatmap_pairs, settings.seed)
+    bright = bright_diagonal(snapshot.embeddings, pairs[:, 0], pairs[:, 1]) if len(pairs) else None
+    baseline = facts["baseline"]
+    return report(
+        snapshot,
+        checks=checklist(snapshot.metrics, snapshot.maps, made, bright),
+        baseline=None if baseline is None else Metrics.from_dict(baseline),
+        history=[(row["label"], Metrics.from_dict(row)) for row in facts["history"]],
+        alerts=[*facts["alerts"], *facts["faults"], *faults],
+        figures=made,
+    )

@@ -1,0 +1,248 @@
+"""Everything that lives while one training run goes on: its folder, worker, guard, history and alert."""
+
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.delivery.alerts import AlertEvent, AlertState, MarginAlert, Reading, judge
+from embviz_callback.delivery.files import append_row, require_space, safe_name
+from embviz_callback.delivery.guarding import Guard
+from embviz_callback.delivery.history import History
+from embviz_callback.delivery.places import Places
+from embviz_callback.delivery.worker import Limits, Worker
+from embviz_callback.pairs.subset import Subset
+from embviz_callback.snapshot import Snapshot, save_snapshot
+
+_SPARE_BYTES = 50_000_000  # left free on the disk for the checkpoints of the training
+_MOST_ALERTS = 100
+_log = logging.getLogger("embviz_callback")
+
+
+@dataclass
+class Memory:
+    """What survives a run and travels in checkpoints.
+
+    Attributes:
+        history: Evaluations.
+        alert: State of the alert.
+        alerts: What the alert has said, one sentence each.
+    """
+
+    history: History = field(default_factory=History)
+    alert: AlertState = field(default_factory=AlertState)
+    alerts: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types: one numpy scalar would make the user's checkpoint unreadable."""
+        content = {"rows": self.history.rows, "alert": self.alert.to_json(), "alerts": self.alerts}
+        plain: dict[str, Any] = json.loads(json.dumps(content))
+        return plain
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> "Memory":
+        """The memory that `to_json` gave."""
+        return cls(History(state["rows"]), AlertState.from_json(state["alert"]), list(state["alerts"]))
+
+
+class Run:
+    """One training run as seen from one rank.
+
+    Args:
+        places: Where it writes.
+        memory: What is known from before.
+        alert: The rule, or None.
+        limits: Of the drawing process.
+        figures: Whether anything is drawn.
+        on_error: "warn" or "raise".
+    """
+
+    def __init__(
+        self, places: Places, memory: Memory, *, alert: MarginAlert | None, limits: Limits, figures: bool, on_error: str
+    ) -> None:
+        self.places = places
+        self.memory = memory
+        self.alert = alert
+        self.guard = Guard(on_error=on_error, note=self._note, rank=places.rank)
+        self.worker: Worker | None = None
+        if places.folder is not None and figures:
+            self.worker = Worker(places.folder, limits=limits, report=partial(self.guard.warn, "drawing"))
+        self._is_open = True
+
+    def begin(self, subset: Subset, *, is_resumed: bool) -> None:
+        """Starts the drawing process and opens the history, which may be that of a resumed run."""
+        self._forget_other_subset(subset.fingerprint)
+        if self.worker is not None:
+            self._attempt("drawing process", self.worker.start, "the figures")
+        if self.places.folder is not None:
+            path = self.places.folder / "history.jsonl"
+            act = partial(self.memory.history.open_file, path, is_resumed=is_resumed)
+            self._attempt("history file", act, "the rows of history.jsonl")
+
+    def _forget_other_subset(self, fingerprint: str) -> None:
+        before = self.memory.history.fingerprint
+        if before not in (None, fingerprint):
+            self.guard.warn(
+                "resume",
+                "other subset",
+                f"the subset is not that of the checkpoint (fingerprint {fingerprint}, was {before}), so that metrics "
+                "are not comparable: a new history begins, without a baseline; resume with the same data, "
+                "max_samples and seed to go on with the old one",
+            )
+            self.memory = Memory()
+
+    def poll(self) -> None:
+        """Lets the drawing process have its say; never waits."""
+        if self.worker is not None:
+            self._attempt("drawing process", self.worker.poll, "the figures")
+
+    def judge(self, snapshot: Snapshot) -> AlertEvent | None:
+        """Shows an evaluation to the alert, and says on the main rank what it finds."""
+        if self.alert is None or snapshot.epoch is None:
+            return None
+        self.memory.alert, event = judge(self.alert, self.memory.alert, _reading(snapshot))
+        if event is not None and self.places.rank == 0:
+            self._announce(event)
+        return event
+
+    def record(self, snapshot: Snapshot) -> None:
+        """Adds an evaluation to the history."""
+        row = {
+            "label": snapshot.label,
+            "epoch": snapshot.epoch,
+            "step": snapshot.step,
+            "fingerprint": snapshot.subset.fingerprint,
+            **snapshot.metrics.as_dict(),
+            "verdict": snapshot.diagnosis.verdict,
+            "reason": snapshot.diagnosis.reason,
+            "alert": self.memory.alert.firing,
+        }
+        self.memory.history.add(row)
+        if self.places.folder is not None:
+            act = partial(append_row, self.places.folder / "history.jsonl", row)
+            self._attempt("history file", act, "a row of history.jsonl")
+
+    def hand_over(self, snapshot: Snapshot, *, is_partial: bool = False) -> None:
+        """Gives an evaluation to the drawing process.
+
+        Args:
+            snapshot: Without maps.
+            is_partial: The epoch has not been trained to its end.
+        """
+        folder = self.places.folder
+        if self.worker is None or folder is None:
+            return
+        n_bytes = 2 * sum(part.nbytes for part in (snapshot.embeddings.queries, snapshot.embeddings.documents))
+        folder.mkdir(parents=True, exist_ok=True)
+        require_space(folder, _SPARE_BYTES + n_bytes)
+        name = _place_name(snapshot, is_partial=is_partial)
+        job = {
+            "place": name,
+            "prefix": self.places.prefix,
+            "events": None if self.places.events is None else f"{self.places.events}",
+            "baseline": None if self.memory.history.baseline is None else self.memory.history.baseline.as_dict(),
+            "history": self.memory.history.rows,
+            "alerts": self.memory.alerts,
+            "faults": self.guard.faults,
+        }
+        order = 0 if snapshot.epoch is None else (snapshot.step or 0) + 1
+        self.worker.submit(f"{order:09d}_{name}", partial(_fill, snapshot, job))
+
+    def finish(self, *, is_hurried: bool) -> None:
+        """Waits for the drawings, ends the process and says what is left; only the first call does anything.
+
+        Args:
+            is_hurried: Others wait, or the user wants an end: no more than the grace.
+        """
+        if not self._is_open:
+            return
+        self._is_open = False
+        if self.worker is not None:
+            limits = self.worker.limits
+            limit_s = min(limits.grace_s, limits.finish_limit_s) if is_hurried else limits.finish_limit_s
+            self._attempt("drawing process", partial(self._finish, self.worker, limit_s), "the last figures")
+            self._attempt("drawing process", self.worker.stop, "nothing")
+
+    def _finish(self, worker: Worker, limit_s: float) -> None:
+        begun = time.monotonic()
+        worker.poll()
+        waited = worker.n_unfinished > 0
+        worker.finish(limit_s, partial(_say_progress, limit_s))
+        if waited and not worker.n_unfinished:
+            sys.stderr.write(f"embviz: all figures are drawn, {time.monotonic() - begun:.0f} s after training\n")
+        left = worker.n_unfinished + len(worker.jobs.names("deferred"))
+        if left:
+            _log.warning("embviz: %d evaluations are not drawn; draw them with: %s", left, worker.how_to_finish)
+
+    def _announce(self, event: AlertEvent) -> None:
+        assert self.alert is not None
+        self.memory.alerts = [*self.memory.alerts, event.message][-_MOST_ALERTS:]
+        if event.kind == "firing":
+            _log.warning("embviz: %s", event.message)
+        else:
+            say(event.message)
+        self._attempt("note", partial(self._note, {"event": "alert", **_plain(event)}), "a row of events.jsonl")
+        if self.alert.on_alert is not None:
+            self._attempt("on_alert", partial(self.alert.on_alert, event), "what on_alert was to do")
+
+    def _attempt(self, stage: str, act: Any, skipped: str) -> None:
+        last = self.memory.history.last
+        where = "no evaluation yet" if last is None else f"last evaluation: {last['label']}"
+        self.guard.attempt(stage, act, where=where, skipped=skipped)
+
+    def _note(self, row: Mapping[str, Any]) -> None:
+        if self.places.folder is not None:
+            append_row(self.places.folder / "events.jsonl", {"time": time.time(), **row})
+
+
+def say(message: str) -> None:
+    """A notice that is good news: where nobody set up logging, Lightning's own console shows it."""
+    if _log.isEnabledFor(logging.INFO):
+        _log.info("embviz: %s", message)
+    else:
+        logging.getLogger("pytorch_lightning").info("embviz: %s", message)
+
+
+def _reading(snapshot: Snapshot) -> Reading:
+    metrics = snapshot.metrics
+    return Reading(
+        epoch=snapshot.epoch or 0,
+        step=snapshot.step or 0,
+        margin=metrics.margin,
+        separation=metrics.separation,
+        rank1=metrics.rank1,
+        interval=metrics.intervals.get("margin"),
+        non_finite=metrics.non_finite,
+        verdict=snapshot.diagnosis.verdict,
+        reason=snapshot.diagnosis.reason,
+    )
+
+
+def _place_name(snapshot: Snapshot, *, is_partial: bool) -> str:
+    if snapshot.epoch is None:
+        return safe_name(snapshot.label)
+    return f"epoch_{snapshot.epoch:04d}" + (f"_step_{snapshot.step}" if is_partial else "")
+
+
+def _fill(snapshot: Snapshot, job: Mapping[str, Any], folder: Path) -> None:
+    save_snapshot(snapshot, folder)
+    (folder / "job.json").write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
+
+
+def _say_progress(limit_s: float, left: int) -> None:
+    sys.stderr.write(f"embviz: training is over, {left} evaluations are still being drawn (at most {limit_s:.0f} s)\n")
+    sys.stderr.flush()
+
+
+def _plain(event: AlertEvent) -> dict[str, Any]:
+    """JSON has no NaN and no infinity."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in asdict(event).items()
+    }

@@ -1,0 +1,114 @@
+"""A real bi-encoder small enough to be trained in a second: what the tests of the callback train."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+STREETS = (
+    "oak",
+    "elm",
+    "ash",
+    "fir",
+    "yew",
+    "bay",
+    "box",
+    "fig",
+    "ivy",
+    "may",
+    "nut",
+    "rye",
+    "sea",
+    "sun",
+    "tan",
+    "tea",
+)
+N_TEXTS = 16
+VOCABULARY = 64
+
+
+def pairs(n: int = N_TEXTS) -> list[dict[str, Any]]:
+    return [
+        {
+            "query": f"room {STREETS[row % 16]} {row // 16}".strip(),
+            "pos": f"A quiet room in {STREETS[row % 16]} street, floor {row // 16}",
+            "hard_neg": [f"A loud room in {STREETS[(row + 1) % 16]} street, floor {row // 16}, let"],
+        }
+        for row in range(n)
+    ]
+
+
+def _ids(texts: Sequence[str], length: int = 48) -> Tensor:
+    rows = [[(ord(left) * 31 + ord(right)) % VOCABULARY for left, right in pairwise(text)] for text in texts]
+    return torch.tensor([(row + [0] * length)[:length] for row in rows])
+
+
+class TinyBiEncoder(pl.LightningModule):
+    """Character bigrams, a dropout, a batch norm, a frozen part in eval mode, a linear head."""
+
+    def __init__(self, *, dropout: float = 0.1, lr: float = 0.05) -> None:
+        super().__init__()
+        self.lr = lr
+        self.embedding = nn.EmbeddingBag(VOCABULARY, 32, mode="mean")
+        self.norm = nn.BatchNorm1d(32)
+        self.dropout = nn.Dropout(dropout)
+        self.frozen = nn.Sequential(nn.Linear(32, 32), nn.Dropout(0.5))
+        self.frozen.requires_grad_(False).eval()
+        self.head = nn.Linear(32, 16, bias=False)
+
+    def train(self, mode: bool = True) -> "TinyBiEncoder":
+        super().train(mode)
+        self.frozen.eval()
+        return self
+
+    def forward(self, ids: Tensor) -> Tensor:
+        hidden = self.dropout(self.norm(self.embedding(ids)))
+        return nn.functional.normalize(self.head(hidden + self.frozen(hidden)), dim=-1)
+
+    def encode(self, texts: list[str]) -> Tensor:
+        return self(_ids(texts).to(self.device))
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        queries, documents = self(batch[0]), self(batch[1])
+        loss = nn.functional.cross_entropy(queries @ documents.T / 0.1, torch.arange(len(queries), device=self.device))
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(queries))
+        return loss
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self.log("val_loss", -(self(batch[0]) * self(batch[1])).sum(-1).mean(), batch_size=len(batch[0]))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW([p for p in self.parameters() if p.requires_grad], lr=self.lr)
+
+    def _loader(self, *, shuffle: bool) -> DataLoader[Any]:
+        queries = _ids([pair["query"] for pair in pairs()])
+        documents = _ids([pair["pos"] for pair in pairs()])
+        return DataLoader(TensorDataset(queries, documents), batch_size=4, shuffle=shuffle)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return self._loader(shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return self._loader(shuffle=False)
+
+
+def trainer(folder: Any, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:
+    """Quiet, on the CPU, with TensorBoard in ``folder/run``."""
+    from pytorch_lightning.loggers import TensorBoardLogger
+
+    given: dict[str, Any] = {
+        "accelerator": "cpu",
+        "max_epochs": 2,
+        "logger": TensorBoardLogger(folder, name="run", version=""),
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "log_every_n_steps": 1,
+        "default_root_dir": folder,
+        "callbacks": list(callbacks),
+    }
+    return pl.Trainer(**(given | options))
