@@ -123,11 +123,12 @@ def load_checkpoint(
     chosen = {name: value for name, value in given.items() if value is not None}
     if not place.exists():
         raise CheckpointError(f"{path} does not exist{_nearby(place)}")
-    if place.is_dir():
-        return _from_directory(place, encoder, device, chosen)
-    if not place.is_file():
+    if not place.is_dir() and not place.is_file():
         raise CheckpointError(f"{path} is neither a file nor a directory")
-    return _from_file(place, encoder, device, chosen)
+    read = _from_directory if place.is_dir() else _from_file
+    # New layers are first filled at random, which must not be seen from outside.
+    with torch.random.fork_rng(devices=[]):
+        return read(place, encoder, device, chosen)
 
 
 def _nearby(path: Path) -> str:

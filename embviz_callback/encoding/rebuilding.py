@@ -103,8 +103,7 @@ def fill(backbone: Backbone, weights: Mapping[str, Tensor], path: Path) -> tuple
     encoder: Any = backbone.encoder
     if isinstance(encoder, CharNgrams):
         return _fill_ngrams(backbone, encoder, weights, path), ()
-    # Weights that stay unset are drawn at random, which must not be seen from outside.
-    with torch.random.fork_rng(devices=[]), _quiet():
+    with _quiet():
         filled, report = type(encoder).from_pretrained(
             None,
             config=encoder.config,
@@ -158,8 +157,11 @@ def _refuse_foreign_code(name: str, revision: str | None) -> None:
         return
     from transformers import CONFIG_MAPPING, PretrainedConfig
 
-    place = str(Path(name).expanduser()) if Path(name).expanduser().exists() else name
-    config: Any = PretrainedConfig.get_config_dict(place, revision=revision)[0]
+    place = Path(name).expanduser()
+    if not place.exists() and (name.startswith((".", "~")) or place.is_absolute() or name.count("/") > 1):
+        raise ValueError("there is no such directory")
+    facts = PretrainedConfig.get_config_dict(str(place) if place.exists() else name, revision=revision)
+    config: Any = facts[0]
     if "auto_map" in config and config.get("model_type") not in CONFIG_MAPPING:
         raise ValueError("it asks for code of its own to be run, which is never done here")
 
@@ -181,12 +183,15 @@ def _explained(name: str, where: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' table of missing weights: what matters of it becomes an error or a note."""
+    """Without transformers' bars and its table of missing weights: what matters becomes an error or a note."""
     from transformers.utils import logging
 
-    level = logging.get_verbosity()
+    level, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         logging.set_verbosity(level)
+        if had_bar:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

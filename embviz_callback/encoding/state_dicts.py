@@ -79,7 +79,8 @@ def _prefix(names: Mapping[str, Tensor], marks: tuple[str, ...], path: Path) -> 
     found = sorted({prefix for name in names if (prefix := _peel(name, marks)) is not None}, key=len)
     for other in found[1:]:
         # A module that is registered twice is saved twice, which does no harm as long as both agree.
-        copies = [(found[0] + name.removeprefix(other), name) for name in names if name.startswith(other)]
+        marked = tuple(other + mark for mark in marks)
+        copies = [(found[0] + name.removeprefix(other), name) for name in names if name.startswith(marked)]
         if any(own in names and not torch.equal(names[own], names[name]) for own, name in copies):
             raise CheckpointError(
                 f"{path} holds two different models, {found[0] + marks[0]}* and {other + marks[0]}*; save one of them"
@@ -128,6 +129,6 @@ def _refuse_unknown(left: Iterable[str], encoder: Mapping[str, str], head: Mappi
     if unknown and not (encoder and head):
         missing = "head" if encoder else "encoder"
         raise CheckpointError(
-            f"{path} has no {missing}.* but {short(unknown[0])} and {len(unknown) - 1} more weights of unknown purpose; "
-            f"name the {missing} `{missing}` where it is saved"
+            f"{path} has no {missing}.*, but {len(unknown)} weights of unknown purpose, the first is "
+            f"{short(unknown[0])}; save the {missing} under the name {missing}"
         )
