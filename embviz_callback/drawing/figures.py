@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -56,7 +57,7 @@ def to_png(figure: Figure) -> bytes:
     Returns:
         PNG, without a date or a version in it; of 256 colours, unless its colours are data.
     """
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     # A third of the size, every epoch again; flat colours and grey type lose nothing by it.

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from embviz_callback.analysis.projections import heatmap_rows
 from embviz_callback.analysis.verdict import bright_diagonal
 from embviz_callback.drawing import style
-from embviz_callback.drawing.wording import percent
+from embviz_callback.drawing.wording import counted, percent
 from embviz_callback.snapshot import Snapshot
 
 _TITLE = "Similarity heatmap"
 _SCALE = (-0.5, 1.0)  # cosines; what lies lower is drawn in a colour of its own
+_LARGEST_MARK = 22  # points
 
 Cells = NDArray[np.bool_]
 
@@ -42,9 +43,14 @@ def draw_heatmap(snapshot: Snapshot) -> Figure:
         figure,
         snapshot,
         f"bright diagonal: in {percent(share)} of the rows the brightest cell is a relevant one",
-        f"{len(pairs)} pairs with distinct documents, sampled with seed {settings.seed}",
+        f"{len(pairs)} pairs with distinct documents, sampled with seed {settings.seed}{_blank(usable)}",
     )
     return figure
+
+
+def _blank(usable: Cells) -> str:
+    n_blank = int((~usable.any(axis=1)).sum() + (~usable.any(axis=0)).sum())
+    return f" · white: {counted(n_blank, 'row')} or columns without a usable embedding" if n_blank else ""
 
 
 def _relevant(snapshot: Snapshot, pairs: NDArray[np.int64]) -> Cells:
@@ -69,7 +75,7 @@ def _paint(figure: Figure, axes: Axes, scores: NDArray[np.float32]) -> None:
 
 def _mark(axes: Axes, scores: NDArray[np.float32], relevant: Cells) -> None:
     """Rings on other relevant documents, crosses where a wrong document is the brightest of its row."""
-    side = 560 / max(len(scores), 1) * 72 / style.DPI  # points of a cell
+    side = min(560 / max(len(scores), 1) * 72 / style.DPI, _LARGEST_MARK)  # points of a cell
     also = np.argwhere(relevant & ~np.eye(len(scores), dtype=bool))
     brightest = scores.argmax(axis=1)
     rows = np.arange(len(scores))

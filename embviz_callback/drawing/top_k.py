@@ -73,7 +73,7 @@ def telling_queries(snapshot: Snapshot) -> tuple[Telling, ...]:
     lead = _leads(snapshot)
     rank = similarity.rank
     hit = np.flatnonzero((rank == 1) & np.isfinite(lead))
-    miss = np.flatnonzero(rank > 1)
+    miss = np.flatnonzero((rank > 1) & (similarity.top_documents[:, 0] >= 0))
     hit = hit[np.argsort(-lead[hit], kind="stable")]
     miss = miss[np.argsort(-rank[miss], kind="stable")]
     wanted = [
@@ -142,7 +142,7 @@ def shared_features(snapshot: Snapshot, query: int, document: int) -> tuple[str,
 
     Returns:
         At most four: columns by name, or phrases as the document spells them, those that fewest
-        documents have first; accents and case do not tell words apart.
+        documents have first; case never tells words apart, accents only where both have them.
     """
     subset = snapshot.subset
     asked, offered = subset.metadata[query], subset.document_metadata[document]
@@ -207,29 +207,43 @@ def _bar(snapshot: Snapshot, query: int, document: int, rank: float, score: floa
 
 def _shared_phrases(query: str, document: str) -> dict[tuple[str, ...], str]:
     """Runs of words that follow one another in both texts: bare, and as the document spells them."""
-    asked = [bare for _, bare in _words(query)]
-    known, following = set(asked), set(pairwise(asked))
-    runs: list[list[tuple[str, str]]] = []
+    asked = _words(query)
+    folded, bare_words = {word.folded for word in asked}, {word.bare for word in asked}
+    following = {(first.bare, second.bare) for first, second in pairwise(asked)}
+    runs: list[list[_Word]] = []
     last = ""
-    for spelt, bare in _words(document):
-        if bare in known:
-            if (last, bare) not in following:
+    for word in _words(document):
+        # Accents count where both have them: sân is not sẵn, but san is either.
+        typed_bare = word.bare in folded or (word.folded == word.bare and word.bare in bare_words)
+        is_shared = word.folded in folded or typed_bare
+        if is_shared:
+            if (last, word.bare) not in following:
                 runs.append([])
-            runs[-1].append((spelt, bare))
-        last = bare if bare in known else ""
-    return {tuple(bare for _, bare in run): " ".join(spelt for spelt, _ in run) for run in runs}
+            runs[-1].append(word)
+        last = word.bare if is_shared else ""
+    return {tuple(word.bare for word in run): " ".join(word.spelt for word in run) for run in runs}
 
 
 @lru_cache(maxsize=2)
 def _document_counts(documents: tuple[str, ...]) -> Counter[str]:
-    return Counter(bare for text in documents for bare in {bare for _, bare in _words(text)})
+    return Counter(bare for text in documents for bare in {word.bare for word in _words(text)})
 
 
-def _words(text: str) -> list[tuple[str, str]]:
-    """Words as written and without accents and case; digits raised or not are the same (25m²)."""
+@dataclass(frozen=True)
+class _Word:
+    """A word as written, in one case, and without accents."""
+
+    spelt: str
+    folded: str
+    bare: str
+
+
+def _words(text: str) -> list[_Word]:
+    """The words of a text; digits raised or not are the same (25m²)."""
     words = "".join(sign if sign.isalnum() or sign in ".," else " " for sign in unicodedata.normalize("NFC", text))
     spelt = [word for word in (word.strip(".,") for word in words.split()) if word]
-    return [(word, without_diacritics(fold(unicodedata.normalize("NFKC", word)))) for word in spelt]
+    folded = [fold(unicodedata.normalize("NFKC", word)) for word in spelt]
+    return [_Word(word, same, without_diacritics(same)) for word, same in zip(spelt, folded, strict=True)]
 
 
 def _panel(axes: Axes, snapshot: Snapshot, telling: Telling, found: tuple[Bar, ...], *, low: float) -> None:

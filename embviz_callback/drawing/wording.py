@@ -21,7 +21,8 @@ def number(value: float | None, digits: int = 3) -> str:
         return UNKNOWN
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
-    return f"{value:.{digits}f}"
+    text = f"{value:.{digits}f}"
+    return text[1:] if float(text) == 0 and text[0] == "-" else text
 
 
 def percent(share: float | None) -> str:
