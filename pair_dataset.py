@@ -153,7 +153,7 @@ def split_pairs(
     if not 0 < validation_share < 1:
         raise ValueError(f"validation_share must be above 0 and below 1, got {validation_share}")
     clusters = _clusters(records, seed)
-    room = max(1, round(validation_share * len(records)))
+    room = min(max(1, round(validation_share * len(records))), len(records) - 1)  # never all of them
     held_out: set[int] = set()
     for rows in clusters:
         if len(held_out) + len(rows) <= room:
@@ -618,20 +618,40 @@ def _parser() -> _Parser:
     generate.add_argument("--seed", type=int, default=7, help="equal seeds give equal bytes (default 7)")
     generate.add_argument("--hard-negatives", type=int, default=4, help="of each record, 0 to 10 (default 4)")
     generate.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    split = commands.add_parser("split", help="divide a dataset; equivalent texts stay on one side")
+    split.add_argument("--input", type=Path, required=True, help="dataset to read")
+    split.add_argument("--train", type=Path, required=True, help="JSON file to write")
+    split.add_argument("--val", type=Path, required=True, help="JSON file to write")
+    split.add_argument("--validation-share", type=float, default=0.15, help="of the records (default 0.15)")
+    split.add_argument("--seed", type=int, default=7, help="equal seeds give equal files (default 7)")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs ``generate``; the exit status is 2 for what the user can mend."""
+    """Runs ``generate`` or ``split``; the exit status is 2 for what the user can mend."""
     options = _parser().parse_args(arguments)
     try:
-        items = generate_pairs(options.n, seed=options.seed, hard_negatives=options.hard_negatives)
-        write_pairs(options.output, items)
+        written = _split(options) if options.command == "split" else _generate(options)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"pair_dataset.py: {error}\n")
         return 2
-    sys.stdout.write(f"{len(items):,} pairs written to {options.output}\n")
+    for path, count in written.items():
+        sys.stdout.write(f"{count:,} pairs written to {path}\n")
     return 0
+
+
+def _generate(options: argparse.Namespace) -> dict[Path, int]:
+    items = generate_pairs(options.n, seed=options.seed, hard_negatives=options.hard_negatives)
+    write_pairs(options.output, items)
+    return {options.output: len(items)}
+
+
+def _split(options: argparse.Namespace) -> dict[Path, int]:
+    records = _read(str(options.input))
+    sides = split_pairs(records, validation_share=options.validation_share, seed=options.seed)
+    for path, side in zip((options.train, options.val), sides, strict=True):
+        write_pairs(path, [record_to_json(record) for record in side])
+    return {options.train: len(sides[0]), options.val: len(sides[1])}
 
 
 if __name__ == "__main__":

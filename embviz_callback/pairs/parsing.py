@@ -17,6 +17,7 @@ _JSON_LINES = re.compile(r"\.(jsonl|ndjson)(\.gz)?$", re.IGNORECASE)
 _BLANK = " \t\r\n"
 _WHITE = re.compile(r"[ \t\r\n]*")
 _FORMAT = 'give a list of records such as {"query": "...", "pos": "..."}'
+_SHOWN_PLACE = 120  # a hundred brackets say no more than these
 _MAX_DIGITS = 300  # such an integer still fits a float; Python itself refuses beyond 4,300 digits
 
 
@@ -282,5 +283,6 @@ def refuse_odd(item: Any, spot: Spot) -> bool:
     """Whether a record holds an odd value; each is taken down."""
     n_before = spot.problems.total
     for place, expected, found, fix in odd_values(item):
-        Spot(spot.problems, spot.index, place).refuse(expected=expected, found=found, fix=fix)
+        shown = place if len(place) <= _SHOWN_PLACE else f"{place[:_SHOWN_PLACE]}…"
+        Spot(spot.problems, spot.index, shown).refuse(expected=expected, found=found, fix=fix)
     return spot.problems.total > n_before

@@ -1,0 +1,414 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from embviz_callback.pairs.reading import DataError, HardNegative, Record, read_pairs, records_from
+from embviz_callback.pairs.texts import fold, without_diacritics
+from pair_dataset import (
+    PairBatch,
+    PairDataModule,
+    PairDataset,
+    collate,
+    generate_pairs,
+    main,
+    split_pairs,
+    without_texts_of,
+    write_pairs,
+)
+
+ROOT = Path(__file__).parents[1]
+REAL = ROOT / ".." / "shared" / "data" / "rental"
+TEXTS = st.sampled_from([f"{letter}{digit}" for letter in "abcdABCD" for digit in range(8)])
+RECORDS = st.lists(
+    st.builds(
+        Record,
+        query=TEXTS,
+        positives=st.lists(TEXTS, min_size=1, max_size=3).map(tuple),
+        hard_negatives=st.lists(st.builds(HardNegative, text=TEXTS), max_size=3).map(tuple),
+        id=st.none() | st.sampled_from(["1", "2", "3"]),
+    ),
+    min_size=1,
+    max_size=15,
+)
+
+
+def batch_of(records: list[Record], **options: Any) -> PairBatch:
+    dataset = PairDataset(records, **options)
+    return collate([dataset[at] for at in range(len(dataset))])
+
+
+def texts_of(records: tuple[Record, ...]) -> set[str]:
+    return {fold(text) for record in records for text in record.texts}
+
+
+# --- dataset and collate
+
+
+def test_a_batch_is_laid_out_as_it_can_be_read_by_hand() -> None:
+    batch = batch_of([
+        Record("q", ("A", "B"), (HardNegative("x", weight=2.0), HardNegative("b", weight=1.0))),
+        Record("r", ("a",), (HardNegative("A", weight=3.0), HardNegative("B", weight=0.5))),
+        Record("Q", ("c",)),
+    ])
+    assert batch.queries == ["q", "q", "r", "Q"]
+    assert batch.positives == ["A", "B", "a", "c"]
+    assert batch.hard_negatives == ["x", "x", "B"]  # b answers q, A answers r
+    assert batch.hard_weights.tolist() == [2.0, 2.0, 0.5]
+    assert batch.hard_owner.tolist() == [0, 1, 2]
+    q, r = [True, True, True, True], [True, False, True, False]  # q is answered by a, b and, as Q, by c
+    assert batch.equivalent.tolist() == [q, q, r, q]
+    assert batch.hard_equivalent.tolist() == [[False, False, True]] * 2 + [[False] * 3, [False, False, True]]
+
+
+def test_the_heaviest_hard_negatives_stay() -> None:
+    weights = [1.0, 3.0, 2.0, 3.0]
+    negatives = tuple(HardNegative(f"n{at}", weight=weight) for at, weight in enumerate(weights))
+    assert batch_of([Record("q", ("a",), negatives)], max_hard_negatives=3).hard_negatives == ["n1", "n3", "n2"]
+    none = batch_of([Record("q", ("a",), negatives)], max_hard_negatives=0)
+    assert (none.hard_weights.shape, none.hard_equivalent.shape) == ((0,), (1, 0))
+
+
+@settings(deadline=None, max_examples=60)
+@given(RECORDS)
+def test_a_mask_marks_every_positive_that_a_query_has_anywhere(records: list[Record]) -> None:
+    batch = batch_of(records)
+    answers: dict[str, set[str]] = {}
+    for record in records:
+        own = {text for other in records if other is record or (record.id and other.id == record.id)
+               for text in other.positives}  # fmt: skip
+        answers.setdefault(fold(record.query), set()).update(map(fold, own))
+    for row, query in enumerate(batch.queries):
+        assert batch.equivalent[row].tolist() == [fold(text) in answers[fold(query)] for text in batch.positives]
+        assert batch.equivalent[row, row]
+    for column, owner in enumerate(batch.hard_owner.tolist()):
+        assert not batch.hard_equivalent[owner, column]
+    assert batch.hard_owner.tolist() == sorted(batch.hard_owner.tolist())
+
+
+def test_a_batch_moves_to_a_device_as_a_whole() -> None:
+    moved = batch_of([Record("q", ("a",), (HardNegative("x"),))]).to("meta")
+    assert moved.queries == ["q"]
+    assert {moved.hard_weights.device.type, moved.equivalent.device.type, moved.hard_owner.device.type} == {"meta"}
+
+
+def test_a_dataset_without_records_is_refused() -> None:
+    with pytest.raises(ValueError) as error:
+        PairDataset([])
+    assert str(error.value) == "records must not be empty"
+    with pytest.raises(ValueError) as error:
+        PairDataset([Record("q", ("a",))], max_hard_negatives=-1)
+    assert str(error.value) == "max_hard_negatives must be at least 0, got -1"
+
+
+# --- splitting
+
+
+@settings(deadline=None, max_examples=60)
+@given(RECORDS, st.floats(0.05, 0.95), st.integers(0, 3), st.randoms(use_true_random=False))
+def test_a_split_keeps_texts_and_ids_apart_whatever_the_order(
+    records: list[Record], share: float, seed: int, rng: Any
+) -> None:
+    training, validation = split_pairs(records, validation_share=share, seed=seed)
+    assert not texts_of(training) & texts_of(validation)
+    assert not {record.id for record in training} & {record.id for record in validation} - {None}
+    assert training  # never everything is held out
+    assert Counter(map(repr, (*training, *validation))) == Counter(map(repr, records))
+    shuffled = split_pairs(rng.sample(records, len(records)), validation_share=share, seed=seed)
+    assert [sorted(map(repr, side)) for side in shuffled] == [
+        sorted(map(repr, side)) for side in (training, validation)
+    ]
+
+
+def test_a_split_of_separate_records_has_the_share_asked_for() -> None:
+    records = [Record(f"q{at}", (f"a{at}",)) for at in range(200)]
+    training, validation = split_pairs(records, validation_share=0.1, seed=7)
+    assert (len(training), len(validation)) == (180, 20)
+    assert validation != split_pairs(records, validation_share=0.1, seed=8)[1]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1, float("nan")])
+def test_a_share_out_of_range_is_refused(share: float) -> None:
+    with pytest.raises(ValueError) as error:
+        split_pairs([Record("q", ("a",))], validation_share=share, seed=0)
+    assert str(error.value) == f"validation_share must be above 0 and below 1, got {share}"
+
+
+def test_a_text_seen_in_any_role_takes_a_record_out() -> None:
+    others = [Record("q1", ("a1",), (HardNegative("n1"),))]
+    records = [Record("Q1", ("x",)), Record("y", ("z", " A1")), Record("N1", ("w",)), Record("v", ("u",), others[0].hard_negatives)]  # fmt: skip  # noqa: E501
+    assert without_texts_of(records, others) == (records[3],)
+
+
+# --- the data module
+
+
+def write(path: Path, n: int, *, start: int = 0) -> str:
+    write_pairs(path, [{"query": f"q{at}", "pos": f"a{at}"} for at in range(start, start + n)])
+    return str(path)
+
+
+def test_validation_comes_from_its_file_without_what_training_has_seen(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = PairDataModule(
+        [write(tmp_path / "a.json", 10), write(tmp_path / "b.json", 10, start=10)],
+        write(tmp_path / "v.json", 10, start=15),
+        batch_size=8,
+    )
+    assert [record.query for record in data.validation_pairs()] == ["q20", "q21", "q22", "q23", "q24"]
+    assert caplog.messages == ["5 of 10 validation records left out: their texts occur in the training data"]
+    assert [len(batch) for batch in data.train_dataloader()] == [8, 8, 4]
+    (batch,) = data.val_dataloader()
+    assert batch.queries == ["q20", "q21", "q22", "q23", "q24"]
+
+
+def test_what_training_has_seen_can_be_kept(tmp_path: Path) -> None:
+    data = PairDataModule(write(tmp_path / "a.json", 10), write(tmp_path / "v.json", 10), drop_seen_validation=False)
+    assert len(data.validation_pairs()) == 10
+
+
+def test_without_a_validation_file_a_share_is_held_out(tmp_path: Path) -> None:
+    data = PairDataModule(write(tmp_path / "a.json", 50), validation_share=0.2)
+    held_out = {record.query for record in data.validation_pairs()}
+    trained = {query for batch in data.train_dataloader() for query in batch.queries}
+    assert (len(held_out), len(trained)) == (10, 40)
+    assert not held_out & trained
+
+
+def test_the_order_of_training_depends_on_the_seed_alone_and_changes_with_the_epoch(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", 40)
+    state = torch.get_rng_state()
+
+    def two_epochs(seed: int) -> list[list[str]]:
+        loader = PairDataModule(path, seed=seed, batch_size=64).train_dataloader()
+        return [[query for batch in loader for query in batch.queries] for _ in range(2)]
+
+    first, second = two_epochs(1)
+    torch.rand(3)
+    assert two_epochs(1) == [first, second]
+    assert first != second
+    torch.set_rng_state(state)
+    two_epochs(1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_validation_record_left_is_an_error_that_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", 3)
+    with pytest.raises(DataError) as error:
+        PairDataModule(path, path).setup()
+    assert str(error.value) == (
+        f"{path}: no validation record is left, all share texts with the training records. "
+        "Fix: give other data, or drop_seen_validation=False"
+    )
+
+
+def test_missing_training_pairs_are_generated_when_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "train.json"
+    data = PairDataModule(str(path), generate=60)
+    data.prepare_data()
+    written = path.read_bytes()
+    assert len(data.validation_pairs()) == 6
+    data.prepare_data()
+    assert path.read_bytes() == written
+    assert json.loads(written) == generate_pairs(60, seed=7)
+
+
+def test_wrong_options_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError) as error:
+        PairDataModule("a.json", batch_size=0)
+    assert str(error.value) == "batch_size must be at least 1, got 0"
+    with pytest.raises(ValueError) as error:
+        PairDataModule(["a.json", "b.json"], generate=5)
+    assert str(error.value) == "train_path must be one file to generate, got ['a.json', 'b.json']"
+
+
+# --- invented pairs
+
+
+@pytest.fixture(scope="module")
+def invented() -> list[dict[str, Any]]:
+    return generate_pairs(600, seed=7)
+
+
+def test_invented_pairs_are_in_the_format_and_nothing_about_them_is_odd(
+    invented: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    write_pairs(tmp_path / "a.json", invented)
+    file = read_pairs(tmp_path / "a.json")
+    assert (len(file.records), file.notes) == (600, ())
+    assert all(len(record.hard_negatives) == 4 for record in file.records)
+    types = {kind for record in file.records for negative in record.hard_negatives for kind in negative.types}
+    assert types == {"location", "price", "area", "amenity", "furniture", "floor", "other"}
+    assert {len(negative.types) for record in file.records for negative in record.hard_negatives} == {1, 2}
+
+
+def test_no_two_invented_listings_or_queries_are_alike(invented: list[dict[str, Any]]) -> None:
+    records = records_from(invented)
+    documents = [fold(record.positives[0]) for record in records]
+    negatives = {fold(negative.text) for record in records for negative in record.hard_negatives}
+    assert len(set(documents)) == len({without_diacritics(fold(record.query)) for record in records}) == 600
+    assert not negatives & set(documents)
+    assert len({(record.metadata["district"], record.metadata["price"], record.metadata["area"]) for record in records}) == 600  # fmt: skip  # noqa: E501
+
+
+def asked(query: str) -> dict[str, Any]:
+    """What a query says of rent, area and floor, read by other means than it was written by."""
+    text = without_diacritics(query).lower()
+    found: dict[str, Any] = {}
+    if limit := re.search(r"duoi (\d+) tr", text):
+        found["below"] = int(limit[1])
+    elif thousands := re.search(r"(\d+)000k", text):
+        found["price"] = float(thousands[1])
+    elif price := re.search(r"(\d+)[.,](\d) ?tr|(\d+)tr(\d)|(\d+) ?tr(?:ieu)?\b", text):
+        whole, tenth = price[1] or price[3] or price[5], price[2] or price[4] or 0
+        found["price"] = float(f"{whole}.{tenth}")
+    if least := re.search(r"tu (\d+)m", text):
+        found["least"] = int(least[1])
+    elif area := re.search(r"(\d+) ?m(2|²| vuong)", text):
+        found["area"] = int(area[1])
+    if floor := re.search(r"(?:lau|tang) (\d)", text):
+        found["floor"] = int(floor[1])
+    return found
+
+
+def meets(asked_for: dict[str, Any], metadata: dict[str, Any]) -> bool:
+    return (
+        metadata["price"] < asked_for.get("below", 1e9)
+        and metadata["price"] == asked_for.get("price", metadata["price"])
+        and metadata["area"] >= asked_for.get("least", 0)
+        and metadata["area"] == asked_for.get("area", metadata["area"])
+        and metadata["floor"] == asked_for.get("floor", metadata["floor"])
+    )
+
+
+def test_every_query_names_rent_and_area_of_its_own_listing(invented: list[dict[str, Any]]) -> None:
+    for item in invented:
+        found = asked(item["query"])
+        assert found.keys() & {"price", "below"}, item["query"]
+        assert found.keys() & {"area", "least"}, item["query"]
+        assert meets(found, item["metadata"]), item["query"]
+
+
+def test_a_query_with_exact_rent_and_area_fits_no_other_listing_of_its_district(
+    invented: list[dict[str, Any]],
+) -> None:
+    exact = [item for item in invented if asked(item["query"]).keys() >= {"price", "area"}]
+    assert len(exact) > 300
+    for item in exact:
+        rivals = [
+            other["metadata"] for other in invented if other["metadata"]["district"] == item["metadata"]["district"]
+        ]
+        assert sum(meets(asked(item["query"]), rival) for rival in rivals) == 1
+
+
+def test_a_hard_negative_differs_in_what_its_type_says(invented: list[dict[str, Any]]) -> None:
+    def features(text: str) -> dict[str, str]:
+        head, *details, price = text.split(", ")
+        area = re.search(r"(\d+)m²", head)
+        assert area is not None
+        floor = next(detail for detail in details if detail.startswith("tầng"))
+        return {"location": head.partition("m² ")[2], "area": area[1], "price": price, "floor": floor}
+
+    for item in invented:
+        own = features(item["pos"])
+        for negative in item["hard_neg"]:
+            other = features(negative["text"])
+            changed = {name for name in own if own[name] != other[name]}
+            assert changed == {kind for kind in negative["type"] if kind in own}
+            if not changed:
+                assert set(item["pos"].split(", ")) != set(negative["text"].split(", "))
+
+
+def test_queries_are_typed_as_people_type_them(invented: list[dict[str, Any]]) -> None:
+    queries = [item["query"] for item in invented]
+    plain = sum(query == without_diacritics(query) for query in queries)
+    assert 150 < plain < 450
+    for pattern in (r"\dtr\d", r"\d\.\dtr", r"\d,\d tri", r"\bQ\d", r"(?i)\bgv\b", r"m2", r"(?i)d[uư][oớ]i \d+ tr"):
+        assert any(re.search(pattern, query) for query in queries), pattern
+
+
+def test_metadata_hold_the_features_as_the_listing_states_them(invented: list[dict[str, Any]]) -> None:
+    for item in invented:
+        features = item["metadata"]
+        parts = set(item["pos"].split(", "))
+        assert f"giá {features['price']:g} triệu/tháng" in parts
+        assert set(features["amenities"].split(", ")) <= parts
+        assert f"{features['area']}m² {features['district']}, {features['city']}" in item["pos"]
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(1, 40), st.integers(0, 2**32), st.integers(0, 10))
+def test_any_size_and_seed_gives_as_many_pairs_as_asked_for(n: int, seed: int, hard_negatives: int) -> None:
+    records = records_from(generate_pairs(n, seed=seed, hard_negatives=hard_negatives))
+    assert len({record.query for record in records}) == n
+    assert all(len(record.hard_negatives) == hard_negatives for record in records)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--n", "0"], "pair_dataset.py: n must be between 1 and 20,000, got 0\n"),
+        (["--n", "x"], "pair_dataset.py generate: argument --n: invalid int value: 'x'\n"),
+        (["--n", "5", "--hard-negatives", "11"], "pair_dataset.py: hard_negatives must be between 0 and 10, got 11\n"),
+    ],
+)
+def test_wrong_arguments_are_answered_in_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    try:
+        status = main(["generate", *arguments, "--output", str(tmp_path / "a.json")])
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    assert (status, capsys.readouterr().err) == (2, message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_cannot_be_written_is_answered_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["generate", "--n", "1", "--output", str(tmp_path / "file" / "a.json")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("pair_dataset.py: [Errno ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    written = []
+    for hash_seed in ("1", "2"):
+        path = tmp_path / f"{hash_seed}.json"
+        command = [sys.executable, "pair_dataset.py", "generate", "--n", "200", "--seed", "7", "--output", str(path)]
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": hash_seed}, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stdout) == (0, f"200 pairs written to {path}\n")
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+    assert written[0] != json.dumps(generate_pairs(200, seed=8), ensure_ascii=False, indent=1).encode() + b"\n"
+    assert "triệu/tháng".encode() in written[0]
+
+
+# --- the real files
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real rental pairs are not beside this checkout")
+def test_the_real_files_make_a_module_without_shared_texts() -> None:
+    files = [str(REAL / f"new-data-set-{n}.json") for n in (1, 2, 3)]
+    data = PairDataModule(files, str(REAL / "test-data-set-1.json"))
+    training = [record for path in files for record in read_pairs(path).records]
+    assert 400 < len(data.validation_pairs()) < 964
+    assert not texts_of(data.validation_pairs()) & texts_of(tuple(training))
+    batch = next(iter(data.train_dataloader()))
+    assert len(batch) == 128
+    assert batch.equivalent.diagonal().all()
