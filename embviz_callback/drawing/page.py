@@ -139,7 +139,13 @@ def page_from_views(
     Raises:
         ValueError: If there is no view, or one is of another subset.
     """
-    _check(views, subset)
+    if not views:
+        raise ValueError("a page needs at least one evaluation, got none")
+    for view in views:
+        if view["fingerprint"] != subset.fingerprint:
+            raise ValueError(
+                f"a page shows one subset: {view['label']} is of {view['fingerprint']}, not of {subset.fingerprint}"
+            )
     kept = _thinned(views, most_bytes - len(_json(_texts(views, subset))))
     dropped = sum("top" not in view for view in kept)
     remarks = [f"details of {dropped} of {len(views)} evaluations were left out to keep this file small"] * bool(
@@ -160,16 +166,6 @@ def page_from_views(
         "views": [view if place == len(kept) - 1 else {**view, "provenance": {}} for place, view in enumerate(kept)],
     }
     return _assembled(title, _json(content))
-
-
-def _check(views: Sequence[View], subset: Subset) -> None:
-    if not views:
-        raise ValueError("a page needs at least one evaluation, got none")
-    for view in views:
-        if view["fingerprint"] != subset.fingerprint:
-            raise ValueError(
-                f"a page shows one subset: {view['label']} is of {view['fingerprint']}, not of {subset.fingerprint}"
-            )
 
 
 def _assembled(title: str, data: str) -> str:
