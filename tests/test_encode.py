@@ -19,9 +19,9 @@ from embviz_callback.settings import Settings
 class Lengths:
     """An encoder whose vectors can be checked by eye; remembers what it was given."""
 
-    def __init__(self, *, most: int = 10**9, error: Any = torch.OutOfMemoryError("CUDA out of memory")) -> None:
+    def __init__(self, *, most: int = 10**9, error: Exception | None = None) -> None:
         self.batches: list[list[str]] = []
-        self.most, self.error = most, error
+        self.most, self.error = most, error or torch.OutOfMemoryError("CUDA out of memory")
 
     def __call__(self, texts: list[str]) -> Tensor:
         self.batches.append(texts)

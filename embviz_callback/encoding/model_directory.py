@@ -94,9 +94,12 @@ class _Files:
     root: Path
     used: set[Path] = field(default_factory=set)
 
-    def json(self, path: Path) -> Any:
+    def json(self, path: Path) -> dict[str, Any]:
         self.used.add(path)
-        return read_json_file(path)
+        content = read_json_file(path)
+        if not isinstance(content, dict):
+            raise CheckpointError(f"{path} holds {type(content).__name__}, not an object of settings")
+        return content
 
     def weights(self, path: Path) -> dict[str, Tensor]:
         self.used.add(path)
@@ -146,7 +149,7 @@ def _encoder_weights(path: Path, files: _Files) -> dict[str, Tensor]:
 
 def _sharded(index: Path, files: _Files) -> dict[str, Tensor]:
     table = files.json(index)
-    places = table.get("weight_map") if isinstance(table, dict) else None
+    places = table.get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise CheckpointError(f"{index} has no weight_map from weights to files; copy or download the model again")
     state: dict[str, Tensor] = {}
@@ -166,7 +169,8 @@ def _sharded(index: Path, files: _Files) -> dict[str, Tensor]:
 
 def _sentence_transformers(path: Path) -> ModelDirectory:
     files = _Files(path)
-    modules = [_module(entry, path) for entry in _listed(files.json(path / "modules.json"), path)]
+    files.used.add(path / "modules.json")
+    modules = [_module(entry, path) for entry in _listed(read_json_file(path / "modules.json"), path)]
     kinds = [kind for kind, _ in modules]
     if kinds[:2] != ["Transformer", "Pooling"]:
         raise CheckpointError(
@@ -220,16 +224,15 @@ def _module(entry: Mapping[str, Any], path: Path) -> tuple[str, Path]:
 def _transformer_config(folder: Path, files: _Files) -> dict[str, Any]:
     for found in sorted(folder.glob("sentence_*_config.json")):
         facts = files.json(found)
-        if isinstance(facts, dict):
-            length = facts.get("max_seq_length")
-            return {"do_lower_case": bool(facts.get("do_lower_case"))} | ({"max_length": length} if length else {})
+        length = facts.get("max_seq_length")
+        return {"do_lower_case": bool(facts.get("do_lower_case"))} | ({"max_length": length} if length else {})
     return {}
 
 
 def _pooling(folder: Path, files: _Files) -> str:
     facts = files.json(folder / "config.json")
     given = facts.get("pooling_mode") or [mode for flag, mode in _POOLING_FLAGS.items() if facts.get(flag)] or "mean"
-    modes = [given] if isinstance(given, str) else list(given)
+    modes = given if isinstance(given, list) else [given]
     if len(modes) != 1 or modes[0] not in POOLINGS:
         raise CheckpointError(f"{folder} pools by {' + '.join(map(str, modes))}; {' and '.join(POOLINGS)} can be read")
     if facts.get("include_prompt") is False:
@@ -240,8 +243,9 @@ def _pooling(folder: Path, files: _Files) -> str:
 def _prompts(path: Path, files: _Files) -> dict[str, str]:
     place = path / "config_sentence_transformers.json"
     facts = files.json(place) if place.is_file() else {}
-    prompts = {name: text for name, text in (facts.get("prompts") or {}).items() if isinstance(text, str)}
-    default = prompts.get(facts.get("default_prompt_name") or "", "")
+    listed = facts.get("prompts")
+    prompts = {name: text for name, text in listed.items() if isinstance(text, str)} if isinstance(listed, dict) else {}
+    default = prompts.get(str(facts.get("default_prompt_name")), "")
     documents = next((prompts[name] for name in _DOCUMENT_PROMPTS if name in prompts), default)
     found = {"query_prompt": prompts.get("query", default), "document_prompt": documents}
     return {name: text for name, text in found.items() if text}
@@ -291,7 +295,9 @@ def _layers(kind: str, folder: Path, files: _Files) -> list[nn.Module]:
     if kind == "LayerNorm":
         if set(weights) != {"norm.weight", "norm.bias"}:
             raise CheckpointError(f"{folder} should have norm.weight and norm.bias, it has {short(sorted(weights))}")
-        norm = nn.LayerNorm(len(weights["norm.weight"]))
+        if {tuple(tensor.shape) for tensor in weights.values()} != {(weights["norm.weight"].numel(),)}:
+            raise CheckpointError(f"{folder} should have norm.weight and norm.bias of one shape (dim,)")
+        norm = nn.LayerNorm(weights["norm.weight"].numel())
         norm.load_state_dict({name.removeprefix("norm."): tensor.float() for name, tensor in weights.items()})
         return [norm]
     facts = files.json(folder / "config.json")

@@ -59,7 +59,7 @@ def _layer_norm(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> Any
     dim_out, dim_in = weights["linear.weight"].shape
     if dim_in == dim_out:
         return "before" if config.get("layer_norm") == "before" else "after"
-    return "before" if len(weights["ln.weight"]) == dim_in else "after"
+    return "before" if tuple(weights["ln.weight"].shape) == (dim_in,) else "after"
 
 
 def outline(name: str, *, revision: str | None, where: str) -> Backbone:
