@@ -275,6 +275,7 @@ class EmbeddingVisualizer(pl.Callback):
             alert=self.alert,
             limits=self.limits,
             figures=self.figures,
+            log_baseline=self.log_baseline,
             on_error=self.on_error,
         )
 
@@ -300,7 +301,7 @@ class EmbeddingVisualizer(pl.Callback):
         if snapshot is not None:
             event = attempt("alert", partial(run.judge, snapshot), skipped="the alert")
             attempt("history", partial(run.record, snapshot), skipped="the history of this evaluation")
-            hand_over = partial(run.hand_over, snapshot, is_partial=is_partial)
+            hand_over = partial(run.hand_over, snapshot, event, is_partial=is_partial)
             attempt("hand-over to drawing", hand_over, skipped="the figures of this evaluation", redo=again)
             log = partial(
                 self._log_values, trainer, pl_module, dict(snapshot.metrics) | self._costs(begun), epoch, step

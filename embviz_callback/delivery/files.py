@@ -88,7 +88,7 @@ def safe_name(text: str) -> str:
         'etc_passwd-7fef78f5'
     """
     slug = _NOT_IN_NAMES.sub("_", text).strip("._")[:_LONGEST_NAME]
-    if slug == text:
+    if slug and slug == text:
         return slug
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{slug[: _LONGEST_NAME - 9] or 'unnamed'}-{digest}"

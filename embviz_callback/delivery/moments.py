@@ -13,7 +13,7 @@ def is_due(trainer: Any, epoch: int, every_n_epochs: int) -> bool:
 
 def step_of_epoch(trainer: Any) -> int:
     """The step under which the trainer logs an epoch: that of its last batch, from 0."""
-    return max(0, trainer.fit_loop.epoch_loop._batches_that_stepped - 1)
+    return max(0, int(trainer.fit_loop.epoch_loop._batches_that_stepped) - 1)
 
 
 def step_of_validation(trainer: Any) -> int:

@@ -21,7 +21,7 @@ from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot, save_snapshot
 
 _SPARE_BYTES = 50_000_000  # left free on the disk for the checkpoints of the training
-_MOST_ALERTS = 100
+_DEFAULT_LIMITS = Limits()
 _log = logging.getLogger("embviz_callback")
 
 
@@ -32,23 +32,21 @@ class Memory:
     Attributes:
         history: Evaluations.
         alert: State of the alert.
-        alerts: What the alert has said, one sentence each.
     """
 
     history: History = field(default_factory=History)
     alert: AlertState = field(default_factory=AlertState)
-    alerts: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types: one numpy scalar would make the user's checkpoint unreadable."""
-        content = {"rows": self.history.rows, "alert": self.alert.to_json(), "alerts": self.alerts}
+        content = {"rows": self.history.rows, "alert": self.alert.to_json()}
         plain: dict[str, Any] = json.loads(json.dumps(content))
         return plain
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> "Memory":
         """The memory that `to_json` gave."""
-        return cls(History(state["rows"]), AlertState.from_json(state["alert"]), list(state["alerts"]))
+        return cls(History(state["rows"]), AlertState.from_json(state["alert"]))
 
 
 class Run:
@@ -60,15 +58,25 @@ class Run:
         alert: The rule, or None.
         limits: Of the drawing process.
         figures: Whether anything is drawn.
+        log_baseline: Whether the untrained model's go into TensorBoard too.
         on_error: "warn" or "raise".
     """
 
     def __init__(
-        self, places: Places, memory: Memory, *, alert: MarginAlert | None, limits: Limits, figures: bool, on_error: str
+        self,
+        places: Places,
+        memory: Memory,
+        *,
+        alert: MarginAlert | None = None,
+        limits: Limits = _DEFAULT_LIMITS,
+        figures: bool = True,
+        log_baseline: bool = False,
+        on_error: str = "warn",
     ) -> None:
         self.places = places
         self.memory = memory
         self.alert = alert
+        self.log_baseline = log_baseline
         self.guard = Guard(on_error=on_error, note=self._note, rank=places.rank)
         self.worker: Worker | None = None
         if places.folder is not None and figures:
@@ -128,11 +136,12 @@ class Run:
             act = partial(append_row, self.places.folder / "history.jsonl", row)
             self._attempt("history file", act, "a row of history.jsonl")
 
-    def hand_over(self, snapshot: Snapshot, *, is_partial: bool = False) -> None:
+    def hand_over(self, snapshot: Snapshot, event: AlertEvent | None = None, *, is_partial: bool = False) -> None:
         """Gives an evaluation to the drawing process.
 
         Args:
             snapshot: Without maps.
+            event: What the alert found, for the report.
             is_partial: The epoch has not been trained to its end.
         """
         folder = self.places.folder
@@ -142,17 +151,20 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         require_space(folder, _SPARE_BYTES + n_bytes)
         name = _place_name(snapshot, is_partial=is_partial)
+        earlier = [row for row in self.memory.history.rows if (row["epoch"], row["step"]) != _key(snapshot)]
+        baseline = self.memory.history.baseline
+        is_logged = self.places.events is not None and (snapshot.epoch is not None or self.log_baseline)
         job = {
             "place": name,
             "prefix": self.places.prefix,
-            "events": None if self.places.events is None else f"{self.places.events}",
-            "baseline": None if self.memory.history.baseline is None else self.memory.history.baseline.as_dict(),
-            "history": self.memory.history.rows,
-            "alerts": self.memory.alerts,
+            "events": f"{self.places.events}" if is_logged else None,
+            "baseline": None if baseline is None else baseline.as_dict(),
+            "history": earlier,
+            "alerts": [] if event is None else [event.message],
             "faults": self.guard.faults,
         }
         order = 0 if snapshot.epoch is None else (snapshot.step or 0) + 1
-        self.worker.submit(f"{order:09d}_{name}", partial(_fill, snapshot, job))
+        self.worker.submit(f"{order:09d}_{name}", partial(fill_job, snapshot, job))
 
     def finish(self, *, is_hurried: bool) -> None:
         """Waits for the drawings, ends the process and says what is left; only the first call does anything.
@@ -182,7 +194,6 @@ class Run:
 
     def _announce(self, event: AlertEvent) -> None:
         assert self.alert is not None
-        self.memory.alerts = [*self.memory.alerts, event.message][-_MOST_ALERTS:]
         if event.kind == "firing":
             _log.warning("embviz: %s", event.message)
         else:
@@ -224,13 +235,18 @@ def _reading(snapshot: Snapshot) -> Reading:
     )
 
 
+def _key(snapshot: Snapshot) -> tuple[int | None, int | None]:
+    return snapshot.epoch, snapshot.step
+
+
 def _place_name(snapshot: Snapshot, *, is_partial: bool) -> str:
     if snapshot.epoch is None:
         return safe_name(snapshot.label)
     return f"epoch_{snapshot.epoch:04d}" + (f"_step_{snapshot.step}" if is_partial else "")
 
 
-def _fill(snapshot: Snapshot, job: Mapping[str, Any], folder: Path) -> None:
+def fill_job(snapshot: Snapshot, job: Mapping[str, Any], folder: Path) -> None:
+    """Writes an evaluation and what else its figures and report need into a folder."""
     save_snapshot(snapshot, folder)
     (folder / "job.json").write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
 
