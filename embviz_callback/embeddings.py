@@ -157,7 +157,7 @@ def unit_rows(name: str, raw: ArrayLike) -> tuple[Vectors, int, int]:
 def _unit_part(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Unit rows in float64, and which rows were finite."""
     wide = rows.astype(np.float64)
-    finite = np.isfinite(wide).all(axis=1)
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(wide).all(axis=1))
     wide[~finite] = 0.0
     # Scaling by the largest entry first keeps the squares of very large and very small rows finite.
     largest = np.maximum(wide.max(axis=1, initial=0.0), -wide.min(axis=1, initial=0.0))

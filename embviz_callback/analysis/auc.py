@@ -50,9 +50,7 @@ def distribution(task: Task, tally: Tally, twins: Twins, n_negatives: int) -> Di
     else:
         fine = tally.fine * ((n_negatives - twins.count.sum()) / max(tally.fine.sum(), 1))
         np.add.at(fine, fine_bins(twins.score), twins.count)
-        area, error = binned_auc(positives, fine)
-        # Three standard errors of a random sample; the mean of a chance's variance is below 1/4.
-        error += 1.5 / math.sqrt(max(tally.fine.sum(), 1)) if task.stride > 1 else 0.0
+        area, error = binned_auc(positives, fine, n_sampled=int(tally.fine.sum()) if task.stride > 1 else None)
     return Distribution(_coarse(fine), _coarse(np.bincount(fine_bins(positives), minlength=FINE_BINS)), area, error)
 
 
@@ -81,19 +79,24 @@ def exact_auc(positives: Vectors, negatives: Vectors) -> float:
     return float(below.mean() / 2 / len(negatives))
 
 
-def binned_auc(positives: Vectors, fine: NDArray[np.float64]) -> tuple[float, float]:
-    """AUC from a histogram of the negatives, and the most that binning can have changed it.
+def binned_auc(positives: Vectors, fine: NDArray[np.float64], *, n_sampled: int | None = None) -> tuple[float, float]:
+    """AUC from a histogram of the negatives, and how far it may be off.
 
     Args:
         positives: Scores.
         fine: ``(FINE_BINS,)`` negatives.
+        n_sampled: How many negatives were looked at, where it was not all.
 
     Returns:
-        AUC, where both in one bin count half, and half the share of pairs in one bin.
+        AUC, where both in one bin count half; and half the share of pairs in one bin, the most
+        that binning can do, plus three standard errors of a random sample.
     """
     if not len(positives) or not fine.sum():
         return math.nan, 0.0
     mine = np.bincount(fine_bins(positives), minlength=FINE_BINS) / len(positives)
     theirs = fine / fine.sum()
     shared = float(mine @ theirs) / 2
-    return float(mine @ (np.cumsum(theirs) - theirs)) + shared, shared
+    beaten = 1 - np.cumsum(mine) + mine / 2  # share of the positives above a negative in each bin
+    area = float(theirs @ beaten)
+    variance = float(theirs @ (beaten - area) ** 2)
+    return area, shared + (3 * math.sqrt(variance / n_sampled) if n_sampled else 0.0)

@@ -34,7 +34,7 @@ class PerQuery:
         groups: ``(n_queries,)`` queries with equal numbers are drawn together.
         positive: ``(n_queries, 3)`` count, sum and sum of squares of its positive cosines.
         negative: ``(n_queries, 3)`` the same of its negatives, both about `centre`.
-        ranks: Name to ``(n_queries,)`` values whose mean is the metric.
+        ranks: Name to ``(n_queries,)`` values whose mean is the metric, extremes of ties included.
         centre: Taken off every cosine, so that squares do not cancel.
     """
 
@@ -75,7 +75,7 @@ def per_query(similarity: Similarity, embeddings: Embeddings, *, groups: Rows | 
     square = np.nan_to_num(similarity.row_variance) + shift**2
     negative = similarity.row_count[:, None].astype(np.float64) * np.stack([np.ones(n_queries), shift, square], axis=1)
     values = rank_metrics(levels(similarity, embeddings))
-    return PerQuery(np.asarray(groups), positive, negative, {name: values[name] for name in RANK_NAMES}, centre)
+    return PerQuery(np.asarray(groups), positive, negative, values, centre)
 
 
 def relevance_groups(relevance: Rows, n_queries: int) -> Rows:
@@ -100,6 +100,9 @@ def bootstrap(statistics: PerQuery, *, draws: int = 1000, seed: int = 0) -> dict
     positives and its whole row of negatives. Above 2,000 groups they are dealt at random into
     2,000 packs, which are drawn instead: the same spread at bounded cost.
 
+    For the rank metrics two imagined groups are drawn along, a full success and a full failure
+    (Agresti and Coull 1998): a hundred hits out of a hundred do not prove that no query misses.
+
     Args:
         statistics: One row per query.
         draws: Resamples.
@@ -109,7 +112,7 @@ def bootstrap(statistics: PerQuery, *, draws: int = 1000, seed: int = 0) -> dict
         Name to (low, high); (NaN, NaN) where nothing can be said, as with fewer than two groups.
     """
     weights = _weights(statistics.groups, draws, seed)
-    return {name: _percentiles(values) for name, values in _replicates(statistics, *weights).items()}
+    return {name: _percentiles(values) for name, values in _replicates(statistics, *weights, imagined=1).items()}
 
 
 def paired_difference(
@@ -117,7 +120,9 @@ def paired_difference(
 ) -> dict[str, tuple[float, float, float]]:
     """How much each metric has changed on the same queries, with its 95 % interval.
 
-    Both evaluations are drawn with the same queries, so what they have in common cancels.
+    Both evaluations are drawn with the same queries, so what they have in common cancels. For
+    the rank metrics two imagined groups are drawn along, one that changed for the better and
+    one for the worse (Bonett and Price 2012): a change of few queries is not certain.
 
     Args:
         before: The earlier evaluation.
@@ -137,18 +142,14 @@ def paired_difference(
             " or other groups"
         )
     weights = _weights(before.groups, draws, seed)
-    once = np.zeros(len(before.groups), dtype=np.int64), np.ones((1, 1))
-    results = {}
-    first, second = _replicates(before, *weights), _replicates(after, *weights)
-    point, other = _replicates(before, *once), _replicates(after, *once)
-    for name in first:
-        low, high = _percentiles(second[name] - first[name])
-        results[name] = (float(other[name][0] - point[name][0]), low, high)
-    return results
+    once = np.zeros(len(before.groups), dtype=np.int64), np.array([[1.0, 0.0, 0.0]])
+    first, second = _replicates(before, *weights, imagined=0), _replicates(after, *weights, imagined=1)
+    point, other = _replicates(before, *once, imagined=0), _replicates(after, *once, imagined=1)
+    return {name: (float(other[name][0] - point[name][0]), *_percentiles(second[name] - first[name])) for name in first}
 
 
 def _weights(groups: Rows, draws: int, seed: int) -> tuple[Rows, Floats]:
-    """The pack of every query, and how often each draw takes each pack."""
+    """The pack of every query, and how often each draw takes each pack; the last two are imagined."""
     rng = np.random.default_rng(seed)
     _, pack = np.unique(groups, return_inverse=True)
     n_packs = int(pack.max(initial=-1)) + 1
@@ -156,15 +157,25 @@ def _weights(groups: Rows, draws: int, seed: int) -> tuple[Rows, Floats]:
         pack = (rng.permutation(n_packs) % _MOST_PACKS)[pack]
         n_packs = _MOST_PACKS
     if n_packs < 2:
-        return pack, np.full((1, n_packs), np.nan)
+        return pack, np.full((1, n_packs + 2), np.nan)
+    n_packs += 2
     # Ten times faster than a multinomial draw of the counts, and the same distribution.
     taken = rng.integers(n_packs, size=(draws, n_packs)) + np.arange(draws)[:, None] * n_packs
     return pack, np.bincount(taken.ravel(), minlength=draws * n_packs).reshape(draws, n_packs).astype(np.float64)
 
 
-def _replicates(statistics: PerQuery, pack: Rows, weights: Floats) -> dict[str, Floats]:
-    columns = [*statistics.positive.T, *statistics.negative.T, np.ones(len(pack)), *statistics.ranks.values()]
+def _replicates(statistics: PerQuery, pack: Rows, weights: Floats, *, imagined: float) -> dict[str, Floats]:
+    """The metrics of every draw; `imagined` is the rank metric of the first imagined group."""
+    names = [name for name in RANK_NAMES if name in statistics.ranks]
+    columns = [
+        *statistics.positive.T,
+        *statistics.negative.T,
+        np.ones(len(pack)),
+        *(statistics.ranks[name] for name in names),
+    ]
     sums = np.stack([np.bincount(pack, weights=column, minlength=weights.shape[1]) for column in columns], axis=1)
+    share = len(pack) / max(len(np.unique(statistics.groups)), 1)  # an imagined group is of mean size
+    sums[-2:, 6], sums[-2:, 7:] = share, [[imagined * share], [(1 - imagined) * share]]
     drawn = weights @ sums
     with np.errstate(divide="ignore", invalid="ignore"):
         positive_mean, positive_variance = _moments(drawn[:, 0:3])
@@ -176,8 +187,9 @@ def _replicates(statistics: PerQuery, pack: Rows, weights: Floats) -> dict[str, 
             "margin": margin,
             "separation": _separation(margin, np.sqrt(positive_variance + negative_variance)),
         }
-        ranks = drawn[:, 7:] / drawn[:, 6:7]
-    return results | dict(zip(statistics.ranks, ranks.T, strict=True))
+        judged = 1.0 if statistics.positive[:, 0].any() else math.nan
+        ranks = judged * drawn[:, 7:] / drawn[:, 6:7]
+    return results | dict(zip(names, ranks.T, strict=True))
 
 
 def _separation(margin: Floats, spread: Floats) -> Floats:

@@ -8,9 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from embviz_callback.analysis import geometry
-from embviz_callback.analysis.intervals import RESOLUTION, bootstrap, per_query
+from embviz_callback.analysis.intervals import RESOLUTION, PerQuery, bootstrap, per_query
 from embviz_callback.analysis.pool import Product
-from embviz_callback.analysis.ranks import levels, rank_metrics
 from embviz_callback.analysis.similarity import Similarity, scan
 from embviz_callback.embeddings import Embeddings, Rows, unit_rows
 
@@ -139,11 +138,11 @@ def compute_metrics(
         The metrics.
     """
     skewness, hubs = geometry.hubness(similarity.top_documents[:, :_NEIGHBOURS], similarity.n_pool)
-    figures = _spreads(similarity) | _ranks(similarity, embeddings) | _naive(similarity, embeddings)
+    statistics = per_query(similarity, embeddings, groups=groups)
+    figures = _spreads(similarity) | _ranks(similarity, statistics) | _naive(similarity, embeddings)
     figures |= {"auc": similarity.auc, "auc_error": similarity.auc_error}
     figures |= _hard(similarity, embeddings) if len(embeddings.hard_pairs) else {}
     figures |= _shape(similarity, embeddings) | {"hubness": skewness}
-    statistics = per_query(similarity, embeddings, groups=groups)
     return Metrics(
         figures=figures,
         intervals=bootstrap(statistics, draws=draws, seed=seed) if draws else {},
@@ -170,10 +169,9 @@ def _spreads(similarity: Similarity) -> dict[str, float]:
     }
 
 
-def _ranks(similarity: Similarity, embeddings: Embeddings) -> dict[str, float]:
+def _ranks(similarity: Similarity, statistics: PerQuery) -> dict[str, float]:
     judged = bool(np.isfinite(similarity.rank).any())
-    values = rank_metrics(levels(similarity, embeddings))
-    return {name: float(value.mean()) if judged else math.nan for name, value in values.items()}
+    return {name: float(values.mean()) if judged else math.nan for name, values in statistics.ranks.items()}
 
 
 def _naive(similarity: Similarity, embeddings: Embeddings) -> dict[str, float]:

@@ -15,7 +15,7 @@ from embviz_callback.analysis.twins import counts_with_twins, find_twins
 from embviz_callback.embeddings import Embeddings, Rows, Vectors
 
 EXACT_AUC_PAIRS = 2**22  # so many negatives are kept and sorted: 16 MiB
-SAMPLED_PAIRS = 2**23  # about so many of a larger number go into the histogram
+SAMPLED_PAIRS = 2**22  # about so many of a larger number go into the histogram
 
 Floats = NDArray[np.float64]
 
@@ -94,7 +94,7 @@ def scan(
     embeddings: Embeddings,
     *,
     top_k: int = 10,
-    tile: tuple[int, int] = (512, 2048),
+    tile: tuple[int, int] = (2048, 2048),
     corpus: Vectors | None = None,
     product: Product | None = None,
 ) -> Similarity:
@@ -125,11 +125,12 @@ def scan(
     task = _task(embeddings, pool, usable, top_k=top_k, tile=tile, product=product)
     tally = tiles.run(task)
     twins = find_twins(task)
-    rows = _row_statistics(embeddings, task, usable)
+    exact = exact_products(embeddings.queries, embeddings.documents, embeddings.relevance)
+    rows = _row_statistics(embeddings, task, usable, exact)
     spread = distribution(task, tally, twins, int(rows["row_count"].sum()))
     top_documents, top_scores = _all_rows(usable, len(embeddings.queries), *best_documents(task, tally, twins))
     return Similarity(
-        **_positives(embeddings, task, usable, *counts_with_twins(task, tally, twins)),
+        **_positives(embeddings, task, usable, exact, *counts_with_twins(task, tally, twins)),
         **rows,
         **_negatives(rows),
         **vars(spread),
@@ -177,7 +178,9 @@ def _all_rows(usable: Rows, n_queries: int, documents: Rows, scores: Vectors) ->
     return all_documents, all_scores
 
 
-def _positives(embeddings: Embeddings, task: tiles.Task, usable: Rows, above: Rows, tied: Rows) -> dict[str, Any]:
+def _positives(
+    embeddings: Embeddings, task: tiles.Task, usable: Rows, exact: Floats, above: Rows, tied: Rows
+) -> dict[str, Any]:
     """Everything about the relevant pairs and each query's best one."""
     query, documents = embeddings.relevance.T
     asked = np.isin(query, usable)
@@ -185,7 +188,6 @@ def _positives(embeddings: Embeddings, task: tiles.Task, usable: Rows, above: Ro
     pair_above[asked], pair_tied[asked] = above, tied
     ranked = np.full(len(query), np.nan, dtype=np.float32)
     ranked[asked] = np.where(np.isfinite(task.levels), task.levels, np.nan)
-    exact = exact_products(embeddings.queries, embeddings.documents, embeddings.relevance)
     order = np.lexsort((-ranked, query))  # NaN comes last, the first of equals first
     best = order[np.searchsorted(query, np.arange(len(embeddings.queries)))]
     has = ~np.isnan(ranked[best])
@@ -203,13 +205,13 @@ def _positives(embeddings: Embeddings, task: tiles.Task, usable: Rows, above: Ro
     }
 
 
-def _row_statistics(embeddings: Embeddings, task: tiles.Task, usable: Rows) -> dict[str, Any]:
+def _row_statistics(embeddings: Embeddings, task: tiles.Task, usable: Rows, exact: Floats) -> dict[str, Any]:
     """Count, mean and variance of each query's negatives: all documents minus the relevant ones."""
     n_queries, query = len(embeddings.queries), embeddings.relevance[:, 0]
     mean, variance = np.full((2, n_queries), np.nan)
     n_documents = len(task.pool.members)
     mean[usable], variance[usable] = geometry.row_moments(task.queries, task.pool.moments)
-    deviation = exact_products(embeddings.queries, embeddings.documents, embeddings.relevance) - mean[query]
+    deviation = exact - mean[query]
     valid = ~np.isnan(deviation)
     powers = [np.bincount(query[valid], weights=deviation[valid] ** n, minlength=n_queries) for n in range(3)]
     count = np.where(np.isnan(mean), 0, n_documents - powers[0]).astype(np.int64)

@@ -1,7 +1,10 @@
 """One pass over the cosines in tiles: counts above, ties, the best columns, a histogram."""
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,18 +70,21 @@ class _Tile:
     Attributes:
         rows: Which queries.
         columns: Which columns.
-        pairs: Which relevant pairs belong to the rows.
         scores: ``(n_rows, n_columns)``.
-        highest: ``(n_rows,)``; most rows have nothing new in a tile, which this tells at once.
         hidden: Relevant entries in this tile, (row, column) counted from its corner.
     """
 
     rows: slice
     columns: slice
-    pairs: slice
     scores: Vectors
-    highest: Vectors
     hidden: Rows
+
+    def bands(self, n: int) -> Iterator[tuple[slice, Vectors]]:
+        """The rows in up to `n` equal runs: which queries, and their scores."""
+        step = -(-len(self.scores) // n)
+        for start in range(0, len(self.scores), step):
+            stop = min(start + step, len(self.scores))
+            yield slice(self.rows.start + start, self.rows.start + stop), self.scores[start:stop]
 
 
 def run(task: Task) -> Tally:
@@ -97,11 +103,27 @@ def run(task: Task) -> Tally:
         best=np.full((len(task.queries), k), keys.NOTHING),
         fine=np.zeros(FINE_BINS, dtype=np.int64),
     )
-    for tile in _tiles(task):
-        _count_pairs(task, tally, tile)
-        _keep_best(tally, tile)
-        (_keep_all if task.keep else _sample)(task, tally, tile)
+    n_threads = 1 if task.keep else _cores()
+    with ThreadPoolExecutor(n_threads) as threads:
+        for tile in _tiles(task):
+            (_keep_all if task.keep else _sample)(task, tally, tile)
+            # Runs of rows touch different rows of the tally.
+            list(threads.map(partial(_look, task, tally, tile.columns), *zip(*tile.bands(n_threads), strict=True)))
     return tally
+
+
+def _cores() -> int:
+    """Threads for counting, which would otherwise leave the product's other cores idle."""
+    # A launcher that starts several ranks on a machine sets this.
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    return int(allowed) if allowed.isdecimal() and int(allowed) else min(os.cpu_count() or 1, 8)
+
+
+def _look(task: Task, tally: Tally, columns: slice, rows: slice, scores: Vectors) -> None:
+    # Most rows have nothing new in a tile, and their highest score tells it at once.
+    highest = scores.max(axis=1)
+    _count_pairs(task, tally, columns, rows, scores, highest)
+    _keep_best(tally, columns, rows, scores, highest)
 
 
 def _tiles(task: Task) -> Iterator[_Tile]:
@@ -112,36 +134,40 @@ def _tiles(task: Task) -> Iterator[_Tile]:
     buffer = np.empty(max(height, 64) * max(width, 64), dtype=np.float32)
     for top in range(0, n_queries, height):
         rows = slice(top, min(top + height, n_queries))
-        pairs = slice(*map(int, np.searchsorted(task.pairs[:, 0], (rows.start, rows.stop))))
-        band, own = padded(task.queries[rows]), task.pairs[pairs]
+        band, own = padded(task.queries[rows]), task.pairs[_pairs_of(task, rows)]
         for left in range(0, n_columns, width):
             columns = slice(left, min(left + width, n_columns))
             block = _block(task.product, band, padded(task.pool.vectors[columns]), buffer)
             scores = block[: rows.stop - top, : columns.stop - left]
             hidden = own[(own[:, 1] >= left) & (own[:, 1] < columns.stop)] - (top, left)
             scores[hidden[:, 0], hidden[:, 1]] = -np.inf
-            yield _Tile(rows, columns, pairs, scores, scores.max(axis=1), hidden)
+            yield _Tile(rows, columns, scores, hidden)
+
+
+def _pairs_of(task: Task, rows: slice) -> slice:
+    return slice(*map(int, np.searchsorted(task.pairs[:, 0], (rows.start, rows.stop))))
 
 
 def _block(product: Product | None, band: Vectors, columns: Vectors, buffer: Vectors) -> Vectors:
     if product is not None:
-        return product(band, columns)
+        return np.require(product(band, columns), np.float32, "W")
     out = buffer[: len(band) * len(columns)].reshape(len(band), len(columns))
     return np.matmul(band, columns.T, out=out)
 
 
-def _count_pairs(task: Task, tally: Tally, tile: _Tile) -> None:
-    owner = task.pairs[tile.pairs, 0] - tile.rows.start
-    levels = task.levels[tile.pairs]
-    contested = np.flatnonzero(tile.highest[owner] >= levels)
-    weights = None if task.pool.is_plain else task.pool.weights[tile.columns].astype(np.float64)
+def _count_pairs(task: Task, tally: Tally, columns: slice, rows: slice, scores: Vectors, highest: Vectors) -> None:
+    pairs = _pairs_of(task, rows)
+    owner, levels = task.pairs[pairs, 0] - rows.start, task.levels[pairs]
+    contested = np.flatnonzero(highest[owner] >= levels)
+    weights = None if task.pool.is_plain else task.pool.weights[columns].astype(np.float64)
     # As many pairs at a time as there are rows, so that many positives need no more memory.
-    for start in range(0, len(contested), len(tile.scores)):
-        part = contested[start : start + len(tile.scores)]
-        scores = tile.scores if np.array_equal(owner[part], np.arange(len(tile.scores))) else tile.scores[owner[part]]
+    for start in range(0, len(contested), len(scores)):
+        part = contested[start : start + len(scores)]
+        # One pair in every row, as with untrained models: no copy is needed.
+        met = scores if np.array_equal(owner[part], np.arange(len(scores))) else scores[owner[part]]
         bar = levels[part, None]
-        tally.above[tile.pairs.start + part] += _row_counts(scores > bar, weights)
-        tally.reaching[tile.pairs.start + part] += _row_counts(scores >= bar, weights)
+        tally.above[pairs.start + part] += _row_counts(met > bar, weights)
+        tally.reaching[pairs.start + part] += _row_counts(met >= bar, weights)
 
 
 def _row_counts(hits: NDArray[np.bool_], weights: NDArray[np.float64] | None) -> Rows:
@@ -152,21 +178,22 @@ def _row_counts(hits: NDArray[np.bool_], weights: NDArray[np.float64] | None) ->
     return np.asarray(np.rint(hits @ weights), dtype=np.int64)
 
 
-def _keep_best(tally: Tally, tile: _Tile) -> None:
+def _keep_best(tally: Tally, columns: slice, rows: slice, scores: Vectors, highest: Vectors) -> None:
     k = tally.best.shape[1]
-    bar = keys.score_of(tally.best[tile.rows, -1])
-    if tile.columns.start == 0 and k <= _SEGMENTS and tile.scores.shape[1] >= 4 * _SEGMENTS:
-        bar = _lower_bound(tile.scores, k)
+    bar = keys.score_of(tally.best[rows, -1])
+    if columns.start == 0 and k <= _SEGMENTS and scores.shape[1] >= 4 * _SEGMENTS:
+        bar = _lower_bound(scores, k)
     # Later columns must be strictly better: among equals the first column stays.
-    active = np.flatnonzero(tile.highest > bar)
+    active = np.flatnonzero(highest > bar)
     if not len(active):
         return
-    is_all = len(active) == len(tile.scores)
-    scores = tile.scores if is_all else tile.scores[active]
+    if 2 * len(active) > len(scores):
+        active = np.arange(len(scores))  # a look at every row is cheaper than a copy of most
+    else:
+        scores = scores[active]
     row, column = np.divmod(np.flatnonzero(scores > bar[active, None]), scores.shape[1])
-    found = keys.make(scores[row, column], column + tile.columns.start)
-    old = tally.best[tile.rows.start + active]
-    tally.best[tile.rows.start + active] = keys.best_of(old, row, found)
+    found = keys.make(scores[row, column], column + columns.start)
+    tally.best[rows.start + active] = keys.best_of(tally.best[rows.start + active], row, found)
 
 
 def _lower_bound(scores: Vectors, k: int) -> Vectors:
@@ -207,9 +234,9 @@ def _sample(task: Task, tally: Tally, tile: _Tile) -> None:
     tally.fine[0] -= task.pool.weights[tile.columns][hidden].sum()
 
 
-def fine_bins(scores: NDArray[np.float32]) -> NDArray[np.int32]:
+def fine_bins(scores: NDArray[np.float32]) -> Rows:
     """The fine bin of each score; minus infinity falls into bin 0."""
     scaled = scores + np.float32(1)
     scaled *= FINE_BINS / 2
     np.clip(scaled, 0, FINE_BINS - 1, out=scaled)
-    return scaled.astype(np.int32)
+    return scaled.astype(np.int64)
