@@ -1,6 +1,7 @@
 """The report of one evaluation, filled in after the guide's "What to report"."""
 
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -174,7 +175,7 @@ def _says_nothing(name: str, metrics: Metrics) -> bool:
     if name == "auc_error":
         return metrics[name] == 0
     of, _, bound = name.rpartition("_")
-    return bound in ("optimistic", "pessimistic") and metrics.get(of) == metrics[name]
+    return bound in ("optimistic", "pessimistic") and math.isclose(metrics[of], metrics[name], abs_tol=1e-9)
 
 
 def _interval(name: str, metrics: Metrics) -> str:
