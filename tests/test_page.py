@@ -273,8 +273,8 @@ def test_the_difference_and_the_fates_agree_with_the_ledger(tab: Tab, written: P
     tab.open(written)
     best = ledger.latest.best()
     p = mcnemar(len(changes.improved), len(changes.fell))
-    counts = f"{len(changes.improved)} improved and {len(changes.fell)} fell"
-    expected = f"Since epoch {best} (the best by rank-1) {counts} at epoch 3; McNemar's exact p = {p:.3f}."
+    counts = f"{len(changes.improved)} improved, {len(changes.fell)} fell"
+    expected = f"From epoch {best} (the best by rank-1) to epoch 3: {counts}; McNemar's exact p = {p:.3f}."
     assert tab.text("#diffline") == expected
     assert changes.fell
     assert changes.fell[0].query in tab.text("#fell")

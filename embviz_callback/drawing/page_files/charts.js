@@ -7,6 +7,11 @@ function shape(tag, attributes, text) {
   return made;
 }
 
+function colourKey(colour, text) {
+  const mark = make("i");
+  mark.style.background = colours[colour];
+  return make("span", { className: "key" }, mark, text);
+}
 const metric = (name) => (view) => view.metrics[name];
 const CHARTS = [
   { title: "Margin", series: [["margin", metric("margin"), "positive", "margin"]], marks: [[data.thresholds.margin, "threshold"]], bands: data.bands.margin, from: 0 },
@@ -71,9 +76,7 @@ function lineChart(chart) {
   });
   const caption = make("figcaption", {}, chart.title);
   for (const [name, read, colour] of chart.series) {
-    const key = make("span", { textContent: `${chart.series.length > 1 ? `${name} ` : ""}${fixed(read(views[state.at]))}` });
-    key.style.color = colours[colour];
-    caption.append(key);
+    caption.append(colourKey(colour, `${chart.series.length > 1 ? `${name} ` : ""}${fixed(read(views[state.at]))}`));
   }
   return make("figure", {}, caption, svg);
 }
@@ -111,9 +114,7 @@ function drawDistribution() {
   const caption = make("figcaption");
   for (const name of ["positive", "negative"]) {
     const count = view.histogram[name].reduce((a, b) => a + b, 0);
-    const key = make("span", { textContent: `${name} ${fixed(view.metrics[`${name}_mean`])} ± ${fixed(view.metrics[`${name}_std`])} (n = ${count.toLocaleString("en")})` });
-    key.style.color = colours[name];
-    caption.append(key);
+    caption.append(colourKey(name, `${name} ${fixed(view.metrics[`${name}_mean`])} ± ${fixed(view.metrics[`${name}_std`])} (n = ${count.toLocaleString("en")})`));
   }
   if (Math.max(...densities[at].flat()) > highest) caption.append(make("span", { className: "quiet", textContent: "the peak is cut off" }));
   element("distribution").replaceChildren(make("figure", {}, caption, svg));

@@ -69,7 +69,7 @@ function drawWorst() {
 
 function drawDetail() {
   const row = state.query, panel = element("detail");
-  if (row < 0) { panel.replaceChildren(make("h3", { textContent: "No query chosen" }), none("Choose a point or a query in a list to read what it found. On the map a disc is a query, a hollow square a document, a line joins a query with its right document."), legend()); return; }
+  if (row < 0) { panel.replaceChildren(make("h3", { textContent: "No query chosen" }), none("Choose a point or a query in a list to read what it found. On the map a disc is a query, a hollow diamond a document, a line joins a query with its right document."), legend()); return; }
   const view = views[detailed(state.at)], top = rows(view).subarray(view.depth * row, view.depth * (row + 1)), scores = integers(view.top_scores).subarray(view.depth * row, view.depth * (row + 1));
   const list = make("ol");
   top.forEach((found, place) => {
@@ -87,7 +87,7 @@ function drawDetail() {
 }
 function legend() {
   const lines = ["query", "document"].map((name, place) => {
-    const mark = make("span", { className: place ? "dot square" : "dot" });
+    const mark = make("span", { className: place ? "dot diamond" : "dot" });
     if (!place) mark.style.background = colours.band0;
     return make("span", { className: "chip" }, mark, name);
   });
@@ -116,7 +116,7 @@ function changeList(place, title, found) {
 function drawDifference() {
   const { improved, fell } = changes(state.from, state.to), [before, after] = [views[state.from], views[state.to]];
   const p = mcnemar(improved.length, fell.length);
-  element("diffline").textContent = `Since ${before.label}${state.from === bestAt ? " (the best by rank-1)" : ""} ${improved.length} improved and ${fell.length} fell at ${after.label}; McNemar's exact p = ${p < .001 ? p.toExponential(1) : p.toFixed(3)}.`;
+  element("diffline").textContent = `From ${before.label}${state.from === bestAt ? " (the best by rank-1)" : ""} to ${after.label}: ${improved.length} improved, ${fell.length} fell; McNemar's exact p = ${p < .001 ? p.toExponential(1) : p.toFixed(3)}.`;
   const names = ["margin", "separation", "rank1", "mrr", "recall_at_10", "positive_mean", "negative_mean"].filter((name) => name in after.metrics);
   element("difftable").replaceChildren(table([["metric"], [before.label, "number"], [after.label, "number"], ["change", "number"]],
     names.map((name) => [name, fixed(before.metrics[name]), fixed(after.metrics[name]), fixed(after.metrics[name] - before.metrics[name])])));

@@ -1,4 +1,4 @@
-// The map: documents as hollow squares, queries as discs, one frame for all epochs.
+// The map: documents as hollow diamonds, queries as discs, one frame for all epochs.
 const canvas = element("map"), tip = element("tip");
 const isCalm = matchMedia("(prefers-reduced-motion: reduce)");
 const eye = { x: 0, y: 0, zoom: 1 };
@@ -50,10 +50,13 @@ function paint() {
   if (state.lines) drawLines(pen, screen);
   pen.lineWidth = 1.2;
   pen.strokeStyle = colours.document;
-  pen.globalAlpha = isBusy ? 3 * colours.fade : .75;
+  pen.globalAlpha = isBusy ? 2.5 * colours.fade : .8;
   for (let d = 0; d < nDocuments; d++) {
     const [x, y] = screen[nQueries + d];
-    pen.strokeRect(x - 2.5, y - 2.5, 5, 5);
+    pen.beginPath();
+    for (const [across, down] of [[0, -3.6], [3.6, 0], [0, 3.6], [-3.6, 0]]) pen.lineTo(x + across, y + down);
+    pen.closePath();
+    pen.stroke();
   }
   // Wrong ones are drawn last: they are what one looks for.
   const order = [...data.queries.keys()].sort((a, b) => visible[a] - visible[b] || (views[state.at].ranks[a] ?? 1e9) - (views[state.at].ranks[b] ?? 1e9));
@@ -102,7 +105,7 @@ function drawTrails(pen, screen) {
     if (!visible[row] || Number.isNaN(before[2 * row])) continue;
     const [x, y] = toScreen(before, row), [u, v] = screen[row], long = Math.hypot(u - x, v - y);
     if (long < 6) continue;
-    pen.globalAlpha = .45;
+    pen.globalAlpha = .35;
     line(pen, [x, y], [u, v]);
     const [a, b] = [(u - x) / long, (v - y) / long];
     pen.beginPath();
