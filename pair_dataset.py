@@ -650,7 +650,7 @@ def _split(options: argparse.Namespace) -> dict[Path, int]:
     records = _read(str(options.input))
     sides = split_pairs(records, validation_share=options.validation_share, seed=options.seed)
     for path, side in zip((options.train, options.val), sides, strict=True):
-        write_pairs(path, [record_to_json(record) for record in side])
+        write_pairs(path, [record.as_json() for record in side])
     return {options.train: len(sides[0]), options.val: len(sides[1])}
 
 

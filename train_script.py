@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli = LightningCLI(
         RentalBiEncoder,
         PairDataModule,
-        args=given,
+        args=None if arguments is None else given,
         seed_everything_default=7,
         auto_configure_optimizers=False,
         # A second run into the same folder is meant: it must not end on the first one's config.

@@ -9,18 +9,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from embviz_callback.encoding.biencoder import Backbone, BiEncoder, pool
+from embviz_callback.encoding.biencoder import Backbone, BiEncoder, load_backbone, pool
 from embviz_callback.encoding.cached_features import CachedFeatures, encode_by_length
 from embviz_callback.encoding.feature_store import FeatureStore, prune, stores_in, text_key
 from embviz_callback.encoding.fingerprints import content_stamp, encoder_fingerprint, state_sha256
-from tiny_models import tiny_backbone
+from tiny_models import tiny_bert
 
 TEXTS = [f"phòng trọ quận {n} giá {n}tr " + "gần chợ " * (n % 5) for n in range(40)]
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny_bert(tmp_path_factory.mktemp("encoder")))
+
+
 @pytest.fixture
-def model() -> BiEncoder:
-    return BiEncoder(tiny_backbone(), max_length=32).eval().requires_grad_(False)
+def model(folder: str) -> BiEncoder:
+    return BiEncoder(load_backbone(folder), max_length=32).eval().requires_grad_(False)
 
 
 def _live(model: BiEncoder, texts: list[str]) -> Tensor:
@@ -67,26 +72,26 @@ def _fingerprint(backbone: Backbone, pooling: str = "mean", max_length: int = 32
     [{"pooling": "cls"}, {"max_length": 16}, {"precision": "bfloat16"}],
     ids=["pooling", "length", "precision"],
 )
-def test_one_setting_changed_is_another_key(changed: dict[str, str]) -> None:
-    backbone = tiny_backbone()
+def test_one_setting_changed_is_another_key(folder: str, changed: dict[str, str]) -> None:
+    backbone = load_backbone(folder)
     assert _fingerprint(backbone) == _fingerprint(backbone)
     assert _fingerprint(backbone, **changed) != _fingerprint(backbone)  # type: ignore[arg-type]
 
 
-def test_one_weight_one_buffer_or_another_tokenizer_is_another_key() -> None:
-    before = _fingerprint(tiny_backbone())
-    weight = tiny_backbone()
+def test_one_weight_one_buffer_or_another_tokenizer_is_another_key(folder: str) -> None:
+    before = _fingerprint(load_backbone(folder))
+    weight = load_backbone(folder)
     with torch.no_grad():
         next(weight.encoder.parameters()).view(-1)[3] += 1e-6
-    buffer = tiny_backbone()
+    buffer = load_backbone(folder)
     buffer.encoder.register_buffer("extra", torch.zeros(1), persistent=False)
-    case = tiny_backbone()
+    case = load_backbone(folder)
     case.tokenizer.backend_tokenizer.normalizer = None  # type: ignore[attr-defined]
     assert len({before, _fingerprint(weight), _fingerprint(buffer), _fingerprint(case)}) == 4
 
 
-def test_using_a_tokenizer_does_not_change_its_key() -> None:
-    backbone = tiny_backbone()
+def test_using_a_tokenizer_does_not_change_its_key(folder: str) -> None:
+    backbone = load_backbone(folder)
     before = _fingerprint(backbone)
     backbone.tokenizer(["phòng trọ"], padding="max_length", truncation=True, max_length=8)
     assert _fingerprint(backbone) == before
@@ -204,8 +209,8 @@ def test_the_least_recently_used_store_goes_first(tmp_path: Path) -> None:
     assert prune(tmp_path, max_bytes=0) == ["middle", "new"]
 
 
-def test_a_batch_that_does_not_fit_is_halved(tmp_path: Path) -> None:
-    backbone = tiny_backbone()
+def test_a_batch_that_does_not_fit_is_halved(folder: str) -> None:
+    backbone = load_backbone(folder)
     sizes: list[int] = []
 
     def refuse_more_than_three(_module: nn.Module, arguments: tuple[object, ...], options: dict[str, Tensor]) -> None:

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from embviz_callback.encoding.biencoder import ProjectionHead
 from model import BestModel, RentalBiEncoder, weighted_info_nce
-from tiny_models import tiny_encoder_folder
+from tiny_models import tiny_bert
 
 
 def _unit(*shape: int, seed: int = 0) -> Tensor:
@@ -95,7 +95,7 @@ def test_a_large_weight_neither_overflows_nor_loses_its_gradient() -> None:
 
 @pytest.fixture
 def encoder(tmp_path: Path) -> str:
-    return str(tiny_encoder_folder(tmp_path / "encoder"))
+    return str(tiny_bert(tmp_path / "encoder"))
 
 
 def test_a_frozen_encoder_stays_in_eval_mode_and_gets_no_gradient(encoder: str) -> None:

@@ -78,6 +78,17 @@ class Record:
         """The query and its positives: what a model must not have seen before it is judged on them."""
         return (self.query, *self.positives)
 
+    def as_json(self) -> dict[str, Any]:
+        """The record as it stands in a file; what it does not have is left out."""
+        plain: dict[str, Any] = {} if self.id is None else {"id": self.id}
+        plain |= {"query": self.query, "pos": self.positives[0] if len(self.positives) == 1 else list(self.positives)}
+        if self.hard_negatives:
+            plain["hard_neg"] = [
+                {"text": negative.text, "type": list(negative.types), "weight": negative.weight}
+                for negative in self.hard_negatives
+            ]
+        return plain | ({"metadata": dict(self.metadata)} if self.metadata else {})
+
 
 def _check_text(name: str, text: object) -> None:
     if not isinstance(text, str) or is_blank(text):

@@ -101,6 +101,28 @@ class Subset:
             documents[query].append(document)
         return np.array(components(documents), dtype=np.int64)
 
+    def as_file(self) -> list[dict[str, Any]]:
+        """The subset as a dataset of its own, from which the same subset is chosen again.
+
+        Returns:
+            A record for each of `records`, as they stand in a file; weights are left to the rule.
+        """
+        relevant: list[list[int]] = [[] for _ in self.queries]
+        for query, document in self.relevance.tolist():
+            relevant[query].append(document)
+        hard: list[list[dict[str, Any]]] = [[] for _ in self.queries]
+        for (query, row), types in zip(self.hard_pairs.tolist(), self.hard_types, strict=True):
+            hard[query].append({"text": self.hard_negatives[row], "type": list(types)})
+        return [self._as_record(query, own, relevant[query], hard[query]) for query, own in self.records.tolist()]
+
+    def _as_record(self, query: int, own: int, relevant: list[int], hard: list[dict[str, Any]]) -> dict[str, Any]:
+        # The first positive is the record's own: the naive figures depend on it.
+        documents = [self.documents[row] for row in (own, *(row for row in relevant if row != own))]
+        plain: dict[str, Any] = {"query": self.queries[query], "pos": documents, "hard_neg": hard}
+        if self.ids[query] is not None:
+            plain["id"] = self.ids[query]
+        return plain | {"metadata": dict(self.metadata[query])}
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, from which `from_json` makes an equal subset in another process."""
         plain: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
