@@ -26,7 +26,7 @@ $(VENV)/.dev: $(VENV)/.core
 
 demo: $(VENV)/.core
 	$(BIN)/python pair_dataset.py generate --n 3500 --seed 7 --output data/demo.json
-	$(BIN)/python pair_dataset.py split --input data/demo.json --train data/demo-train.json --val data/demo-val.json --seed 7
+	$(BIN)/python pair_dataset.py split --input data/demo.json --train data/demo-train.json --val data/demo-val.json
 	# One thread: on a busy machine OpenMP's waiting threads cost more than they give.
 	OMP_NUM_THREADS=1 $(BIN)/python train_script.py fit --config configs/demo.yaml
 	OMP_NUM_THREADS=1 $(BIN)/python visualize_embeddings.py --checkpoint runs/demo/best_model.pt --data data/demo-val.json --output visualizations
