@@ -1,0 +1,161 @@
+"""Columns: what is known about each text beside the text, from metadata or read out of it."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embviz_callback.embeddings import Rows
+from embviz_callback.pairs.subset import Subset
+
+Value = str | float | tuple[str, ...]
+Row = Mapping[str, Value]
+Extract = Callable[[str], Mapping[str, Value | list[str]]]
+
+_FEW_NUMBERS = 6
+_BANDS = 4
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of every text of a subset.
+
+    A column may hold a text, a number or several names (amenities); a row leaves out what is not
+    known of its text.
+
+    Attributes:
+        queries: One row per query: its own columns, completed by those of its first document,
+            which usually says more than the query does.
+        stated: One row per query, without that completion.
+        documents: One row per document.
+        hard_negatives: One row per hard negative; empty rows without an extractor.
+    """
+
+    queries: tuple[Row, ...]
+    stated: tuple[Row, ...]
+    documents: tuple[Row, ...]
+    hard_negatives: tuple[Row, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every column, in order of first appearance."""
+        rows = (*self.queries, *self.documents)
+        return tuple(dict.fromkeys(name for row in rows for name in row))
+
+    def numeric(self) -> tuple[str, ...]:
+        """Columns that hold numbers in documents, and nothing else."""
+        values = {name: [row[name] for row in self.documents if name in row] for name in self.names}
+        return tuple(name for name, found in values.items() if found and all(map(is_number, found)))
+
+
+def is_number(value: object) -> bool:
+    """Whether a column's value is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def columns_of(subset: Subset, extract: Extract | None = None) -> Columns:
+    """The subset's metadata, completed by what an extractor reads from the texts.
+
+    Args:
+        subset: Its metadata wins over what is read.
+        extract: From a text to its columns.
+
+    Returns:
+        The columns.
+    """
+    stated = tuple(_row(text, own, extract) for text, own in zip(subset.queries, subset.metadata, strict=True))
+    documents = tuple(
+        _row(text, own, extract) for text, own in zip(subset.documents, subset.document_metadata, strict=True)
+    )
+    first = np.full(len(subset.queries), -1, dtype=np.int64)
+    for query, document in subset.relevance[::-1].tolist():
+        first[query] = document
+    completed = tuple({**documents[row], **own} for own, row in zip(stated, first, strict=True))
+    return Columns(completed, stated, documents, tuple(_row(text, {}, extract) for text in subset.hard_negatives))
+
+
+def _row(text: str, own: Mapping[str, str | float], extract: Extract | None) -> Row:
+    read = extract(text) if extract is not None else {}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in {**read, **own}.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Membership:
+    """Which rows belong to which group of one column.
+
+    Attributes:
+        column: Its name.
+        labels: Groups, in a fixed order: bands by value, names by frequency.
+        members: Per group the rows, ascending. A column of several names lets a row be in several.
+    """
+
+    column: str
+    labels: tuple[str, ...]
+    members: tuple[Rows, ...]
+
+    def codes(self, n: int) -> Rows:
+        """``(n,)``, the first group of each row, -1 for none."""
+        found = np.full(n, -1, dtype=np.int64)
+        for code in range(len(self.labels) - 1, -1, -1):
+            found[self.members[code]] = code
+        return found
+
+    @property
+    def is_single(self) -> bool:
+        """Whether no row is in two groups."""
+        rows = np.concatenate([*self.members, np.empty(0, dtype=np.int64)])
+        return len(np.unique(rows)) == len(rows)
+
+
+def memberships(rows: Sequence[Row], column: str, *, edges: Sequence[float] | None = None) -> Membership:
+    """The groups of one column.
+
+    Args:
+        rows: One per text.
+        column: Its name; rows without it are in no group.
+        edges: Ascending bounds of bands for numbers; without them a column of more than six
+            different numbers is cut at its quartiles.
+
+    Returns:
+        The groups; none if no row has the column.
+    """
+    values = [(at, row[column]) for at, row in enumerate(rows) if column in row]
+    numbers = [float(value) for _, value in values if is_number(value)]  # type: ignore[arg-type]
+    if edges is None and len(set(numbers)) > _FEW_NUMBERS:
+        edges = band_edges(numbers)
+    groups: dict[str, list[int]] = {}
+    order: dict[str, float] = {}
+    for at, value in values:
+        for label, place in _labels(value, edges):
+            groups.setdefault(label, []).append(at)
+            order[label] = place
+    labels = sorted(groups, key=lambda label: (order[label], -len(groups[label]), label))
+    members = tuple(np.array(sorted(set(groups[label])), dtype=np.int64) for label in labels)
+    return Membership(column, tuple(labels), members)
+
+
+def band_edges(numbers: Sequence[float]) -> tuple[float, ...]:
+    """Distinct quartiles, lowest and highest left out."""
+    cuts = np.unique(np.quantile(numbers, np.arange(1, _BANDS) / _BANDS))
+    return tuple(float(cut) for cut in cuts if min(numbers) < cut)
+
+
+def _labels(value: Value, edges: Sequence[float] | None) -> list[tuple[str, float]]:
+    if isinstance(value, tuple):
+        return [(name, math.inf) for name in value]
+    if not is_number(value):
+        return [(str(value), math.inf)] if str(value).strip() else []
+    number = float(value)
+    if not edges:
+        return [(f"{number:g}", number)]
+    band = int(np.searchsorted(edges, number, side="right"))
+    return [(_band_label(edges, band), float(band))]
+
+
+def _band_label(edges: Sequence[float], band: int) -> str:
+    if band == 0:
+        return f"below {edges[0]:g}"
+    if band == len(edges):
+        return f"{edges[-1]:g} and more"
+    return f"{edges[band - 1]:g} to {edges[band]:g}"
