@@ -202,6 +202,18 @@ def test_corpus_rows_are_further_negatives_behind_the_documents() -> None:
     assert (found.naive_hits == scan(embeddings).naive_hits).all()
 
 
+@pytest.mark.parametrize("tile", [(512, 2048), (2, 3)])
+def test_different_documents_with_equal_scores_are_tied(tile: tuple[int, int]) -> None:
+    queries = np.array([[1, 1, 1, 0, 0, 0], [1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1]])
+    relevance = [(0, 0), (1, 1), (1, 4), (2, 0), (3, 2), (3, 3)]
+    embeddings = Embeddings.from_raw(queries, np.eye(6), relevance)
+    found = scan(embeddings, tile=tile)
+    check_against_matrix(found, embeddings)
+    assert found.above.tolist() == [0, 0, 1, 0]
+    assert found.tied.tolist() == [2, 1, 4, 4]
+    assert found.rank.tolist() == pytest.approx([2, 1.5, 4, 1 + 4 / 3])
+
+
 def test_any_product_may_be_plugged_in() -> None:
     embeddings = random_embeddings(1)
     shapes = []
@@ -227,8 +239,8 @@ def naive_brute_force(embeddings: Embeddings) -> list[bool]:
 @given(st.integers(0, 10_000), st.integers(1, 3))
 def test_naive_hits_are_those_of_an_argmax_over_the_record_list(seed: int, top_k: int) -> None:
     rng = np.random.default_rng(seed)
-    documents = rng.integers(-2, 3, (12, 2)) + 0.5
-    queries = rng.integers(-2, 3, (10, 2)) + 0.5
+    documents = np.eye(5)[rng.integers(0, 5, 12)]  # a cosine is one number: ties are exact
+    queries = rng.integers(-1, 2, (10, 5)) + 0.5
     records = np.stack([rng.permutation(np.r_[np.arange(10), rng.integers(0, 10, 15)]), rng.integers(0, 8, 25)], axis=1)
     relevance = np.concatenate([records, rng.integers((0, 8), (10, 12), (6, 2))])
     embeddings = Embeddings.from_raw(queries, documents, relevance, records=records)
