@@ -79,8 +79,8 @@ def oddities(snapshot: Snapshot) -> tuple[str, ...]:
         )
     if not metrics.separation >= _NO_SEPARATION:
         found.append(
-            f"No separation: positive and negative pairs are {number(metrics.separation, 2)}σ apart, less than"
-            f" {number(_NO_SEPARATION, 0)}σ"
+            f"No separation: positive and negative pairs are not {number(_NO_SEPARATION, 0)}σ apart, the separation is"
+            f" {number(metrics.separation, 2)}"
         )
     spread = _spread(snapshot)
     if spread < _ALIKE:

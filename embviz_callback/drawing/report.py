@@ -179,10 +179,7 @@ def _says_nothing(name: str, metrics: Metrics) -> bool:
 
 
 def _interval(name: str, metrics: Metrics) -> str:
-    if name not in _SHARES or name not in metrics.intervals:
-        return interval(metrics, name)
-    low, high = metrics.intervals[name]
-    return f"{percent(low)} to {percent(high)}"
+    return interval(metrics, name, percent if name in _SHARES else number)
 
 
 def _value(name: str, metrics: Metrics) -> str:

@@ -1,6 +1,7 @@
 """Numbers as readers meet them, in figures and in the report alike."""
 
 import math
+from collections.abc import Callable
 
 from embviz_callback.analysis.metrics import Metrics
 
@@ -53,12 +54,19 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else plural}"
 
 
-def interval(metrics: Metrics, name: str, digits: int = 3) -> str:
-    """The 95 % interval of a metric; "n/a" where there is none."""
-    if name not in metrics.intervals:
-        return UNKNOWN
-    low, high = metrics.intervals[name]
-    return f"{number(low, digits)} to {number(high, digits)}"
+def interval(metrics: Metrics, name: str, show: Callable[[float], str] = number) -> str:
+    """The 95 % interval of a metric.
+
+    Args:
+        metrics: What was measured.
+        name: Of the metric.
+        show: How an end is written.
+
+    Returns:
+        Both ends; "n/a" where there is none.
+    """
+    low, high = metrics.intervals.get(name, (math.nan, math.nan))
+    return UNKNOWN if math.isnan(low) and math.isnan(high) else f"{show(low)} to {show(high)}"
 
 
 def rank_word(rank: float) -> str:
