@@ -24,6 +24,7 @@ from embviz_callback.analysis.metrics import (
 from embviz_callback.analysis.ranks import Levels, expected_reciprocal, rank_metrics
 from embviz_callback.analysis.similarity import scan
 from embviz_callback.embeddings import Embeddings
+from embviz_callback.encoding.product import gpu_product
 
 
 def own_rows(n: int) -> np.ndarray:
@@ -420,6 +421,24 @@ def test_wrong_relevance_is_answered_with_what_is_expected() -> None:
         with pytest.raises((ValueError, TypeError)) as error:
             evaluate_pairs(queries, documents, relevance)
         assert str(error.value) == text
+
+
+def test_hard_negatives_and_their_pairs_come_together() -> None:
+    queries, documents = noisy(4, 1.0)
+    with pytest.raises(ValueError) as error:
+        evaluate_pairs(queries, documents, np.arange(4), hard_negatives=documents)
+    assert str(error.value) == "hard_negatives and hard_pairs belong together, got hard_negatives without hard_pairs"
+    with pytest.raises(ValueError) as error:
+        evaluate_pairs(queries, documents, np.arange(4), hard_pairs=[(0, 1)])
+    assert str(error.value) == "hard_negatives and hard_pairs belong together, got hard_pairs without hard_negatives"
+
+
+def test_a_product_on_a_torch_device_gives_the_same_figures() -> None:
+    queries, documents = noisy(40, 1.0)
+    with torch.inference_mode():
+        found = evaluate_pairs(queries, documents, np.arange(40), product=gpu_product("cpu"))
+    plain = evaluate_pairs(queries, documents, np.arange(40))
+    assert dict(found) == pytest.approx(dict(plain), abs=1e-6)
 
 
 def test_a_corpus_makes_the_task_harder() -> None:

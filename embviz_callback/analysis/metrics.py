@@ -256,11 +256,19 @@ def evaluate_pairs(
     Returns:
         The metrics.
 
+    Raises:
+        ValueError: If only one of `hard_negatives` and `hard_pairs` is given.
+
     Example:
         >>> import numpy as np
         >>> evaluate_pairs(np.eye(3), np.eye(3), [0, 1, 2]).rank1
         1.0
     """
+    if (hard_negatives is None) != (hard_pairs is None):
+        given, missing = (
+            ("hard_pairs", "hard_negatives") if hard_negatives is None else ("hard_negatives", "hard_pairs")
+        )
+        raise ValueError(f"hard_negatives and hard_pairs belong together, got {given} without {missing}")
     queries, documents = _array(query), _array(document)
     embeddings = Embeddings.from_raw(
         queries,
