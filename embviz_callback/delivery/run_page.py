@@ -1,0 +1,88 @@
+"""The page and the ledger of one run on disk, renewed with every evaluation."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from embviz_callback.analysis.history import Ledger
+from embviz_callback.analysis.verdict import Check
+from embviz_callback.delivery.files import safe_name, write_atomically
+from embviz_callback.drawing.page import View, epoch_view, page_from_views
+from embviz_callback.snapshot import Snapshot
+
+PAGE = "report.html"
+LEDGER = "ledger.json"
+VIEWS = "page-data"
+
+
+def publish_page(
+    folder: Path,
+    snapshot: Snapshot,
+    *,
+    checks: Sequence[Check] = (),
+    alerts: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    title: str = "",
+) -> tuple[View, ...]:
+    """Adds an evaluation to the ledger and to the page, and writes both.
+
+    Args:
+        folder: Of the run; holds ``report.html``, ``ledger.json`` and ``page-data/`` afterwards.
+        snapshot: With its maps.
+        checks: The checklist for it.
+        alerts: Sentences said so far.
+        notes: For the foot of the page.
+        title: Heading; by default the folder's name.
+
+    Returns:
+        The views of the same subset in the order of training, for a film strip.
+    """
+    ledger = read_ledger(folder).record(snapshot)
+    write_atomically(folder / LEDGER, json.dumps(ledger.to_json(), ensure_ascii=False, allow_nan=False))
+    view = epoch_view(snapshot, checks=checks)
+    name = f"{_place(snapshot.epoch, snapshot.step)}_{safe_name(snapshot.label)}.json"
+    write_atomically(folder / VIEWS / name, json.dumps(view, ensure_ascii=False, allow_nan=False))
+    views = read_views(folder, snapshot.subset.fingerprint)
+    heading = title or f"Run {folder.resolve().name}"
+    page = page_from_views(views, snapshot.subset, title=heading, alerts=alerts, notes=notes)
+    write_atomically(folder / PAGE, page)
+    return views
+
+
+def read_ledger(folder: Path) -> Ledger:
+    """The ledger of a run; an empty one where there is none or the file is torn."""
+    try:
+        return Ledger.from_json(json.loads((folder / LEDGER).read_text(encoding="utf-8")))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return Ledger()
+
+
+def read_views(folder: Path, fingerprint: str) -> tuple[View, ...]:
+    """Views of one subset that were written into a run's folder, in the order of training."""
+    found = []
+    for path in sorted((folder / VIEWS).glob("*.json")):
+        view = json.loads(path.read_text(encoding="utf-8"))
+        if view["fingerprint"] == fingerprint:
+            found.append(view)
+    return tuple(found)
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Removes what came after a step: a run that is resumed from there will say it anew.
+
+    Args:
+        folder: Of the run; may hold nothing yet.
+        step: Of the checkpoint.
+    """
+    if (folder / LEDGER).exists():
+        text = json.dumps(read_ledger(folder).until(step).to_json(), ensure_ascii=False, allow_nan=False)
+        write_atomically(folder / LEDGER, text)
+    for path in (folder / VIEWS).glob("*.json"):
+        written = json.loads(path.read_text(encoding="utf-8"))["step"]
+        if written is not None and written > step:
+            path.unlink()
+
+
+def _place(epoch: int | None, step: int | None) -> str:
+    """Sorts as the ledger does, what lies outside training first; repeated evaluations share a name."""
+    return f"{-1 if epoch is None else epoch:+07d}_{-1 if step is None else step:+010d}".replace("-", "!")
