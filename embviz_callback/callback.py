@@ -160,7 +160,7 @@ class EmbeddingVisualizer(pl.Callback):
 
     @property
     def folder(self) -> Path | None:
-        """Of the last fit on the main rank: figures, ``report.md``, ``history.jsonl``; None where none is written."""
+        """Of the last fit on the main rank, with ``history.jsonl`` and a folder per evaluation; None for no files."""
         return None if self._run is None else self._run.places.folder
 
     @property

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.delivery.alerts import AlertEvent, AlertState, MarginAlert, Reading, judge
-from embviz_callback.delivery.files import append_row, require_space, safe_name
+from embviz_callback.delivery.files import append_row, require_space, safe_name, write_atomically
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.history import History
 from embviz_callback.delivery.places import Places
@@ -92,6 +92,9 @@ class Run:
             path = self.places.folder / "history.jsonl"
             act = partial(self.memory.history.open_file, path, is_resumed=is_resumed)
             self._attempt("history file", act, "the rows of history.jsonl")
+            # As a dataset: the runner on this file judges by exactly the same queries and documents.
+            act = partial(_write_pairs, self.places.folder / "validation_pairs.json", subset)
+            self._attempt("subset file", act, "validation_pairs.json")
 
     def _forget_other_subset(self, fingerprint: str) -> None:
         before = self.memory.history.fingerprint
@@ -175,6 +178,8 @@ class Run:
         if not self._is_open:
             return
         self._is_open = False
+        if is_hurried:
+            self.guard.on_error = "warn"  # an exception of the user's is pending, and must stay what they see
         if self.worker is not None:
             limits = self.worker.limits
             limit_s = min(limits.grace_s, limits.finish_limit_s) if is_hurried else limits.finish_limit_s
@@ -249,6 +254,10 @@ def fill_job(snapshot: Snapshot, job: Mapping[str, Any], folder: Path) -> None:
     """Writes an evaluation and what else its figures and report need into a folder."""
     save_snapshot(snapshot, folder)
     (folder / "job.json").write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
+
+
+def _write_pairs(path: Path, subset: Subset) -> None:
+    write_atomically(path, json.dumps(subset.as_file(), ensure_ascii=False, indent=1) + "\n")
 
 
 def _say_progress(limit_s: float, left: int) -> None:
