@@ -1,6 +1,5 @@
 """A model from a checkpoint of any usual form, without running anything that is in it."""
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from embviz_callback.encoding.biencoder import POOLINGS, Backbone, BiEncoder, ProjectionHead
 from embviz_callback.encoding.fingerprints import state_sha256
+from embviz_callback.encoding.missing import explain_missing
 from embviz_callback.encoding.model_directory import read_directory
 from embviz_callback.encoding.rebuilding import build_head, fill, outline, pretrained
 from embviz_callback.encoding.state_dicts import Parts, split
@@ -122,21 +122,13 @@ def load_checkpoint(
     given = {"pooling": pooling, "max_length": max_length}
     chosen = {name: value for name, value in given.items() if value is not None}
     if not place.exists():
-        raise CheckpointError(f"{path} does not exist{_nearby(place)}")
+        raise CheckpointError(explain_missing(path))
     if not place.is_dir() and not place.is_file():
         raise CheckpointError(f"{path} is neither a file nor a directory")
     read = _from_directory if place.is_dir() else _from_file
     # New layers are first filled at random, which must not be seen from outside.
     with torch.random.fork_rng(devices=[]):
         return read(place, encoder, device, chosen)
-
-
-def _nearby(path: Path) -> str:
-    folder = path.parent
-    if not folder.is_dir():
-        return f", nor does its folder {folder} (working directory {Path.cwd()})"
-    close = difflib.get_close_matches(path.name, [entry.name for entry in folder.iterdir()], n=3, cutoff=0.5)
-    return f"; in {folder.resolve()} there is {', '.join(close)}" if close else f" (working directory {Path.cwd()})"
 
 
 def _from_directory(

@@ -1,0 +1,61 @@
+"""`embviz`: evaluates checkpoints, or hands over to a subcommand."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from embviz_callback.settings import nearest
+
+# Each module is imported when its command is asked for, and has main(arguments) -> exit status.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "check": ("embviz_callback.commands.check", "what is wrong in a file of pairs"),
+}
+_EVALUATE = "embviz_callback.commands.evaluate"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; the first word, if it is no option, chooses a subcommand.
+
+    Args:
+        arguments: Without the program's name; by default the process's own.
+
+    Returns:
+        The exit status: 0 done, 2 bad arguments or input, 3 a threshold was missed, 1 anything else.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given:
+        sys.stdout.write(greeting())
+        return 0
+    try:
+        return _dispatch(given)
+    except BrokenPipeError:
+        # Whoever read our output has left; Python's own flush at exit must not complain again.
+        sys.stdout = None
+        return 1
+
+
+def _dispatch(given: list[str]) -> int:
+    word, rest = given[0], given[1:]
+    if word.startswith("-"):
+        return int(import_module(_EVALUATE).main(given))
+    if word in COMMANDS:
+        return int(import_module(COMMANDS[word][0]).main(rest))
+    sys.stderr.write(f"embviz: there is no command {word!r}{nearest(word, list(COMMANDS))}\n")
+    return 2
+
+
+def greeting() -> str:
+    """What the program can do, in a few lines."""
+    lines = [
+        "embviz shows what an embedding model has learned.",
+        "",
+        "  embviz --checkpoint best_model.pt --data val.json    metrics, five figures and a report",
+        "  embviz --checkpoint a.pt b.pt --data val.json        the same for several, compared",
+        *(f"  embviz {name:<46}{meaning}" for name, (_, meaning) in COMMANDS.items()),
+        "  embviz --help                                        every option",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,236 @@
+"""`embviz --checkpoint ... --data ...`: options in, statistics and exit status out."""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import embviz_callback
+from embviz_callback.commands.arguments import Parser, UsageError, finite_number, whole_number
+from embviz_callback.commands.terminal import Terminal
+from embviz_callback.settings import Settings
+
+if TYPE_CHECKING:
+    from embviz_callback.commands.evaluation import Request
+    from embviz_callback.commands.results import Outcome
+
+_DEFAULTS = Settings()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the evaluation.
+
+    Args:
+        arguments: Without the program's name.
+
+    Returns:
+        0 when done, 2 for bad arguments or input, 3 if a margin is below the threshold, 1 for anything else.
+    """
+    terminal = Terminal()
+    try:
+        options = parser().read(arguments)
+        return _run(options, terminal)
+    except UsageError as error:
+        terminal.say(f"embviz: {error}")
+        return 2
+    except KeyboardInterrupt:
+        terminal.say("embviz: interrupted; what was finished is in the output directory")
+        return 1
+    # The last line of defence: a traceback helps nobody who did not write this program.
+    except Exception as error:  # noqa: BLE001
+        if os.environ.get("EMBVIZ_DEBUG"):
+            traceback.print_exc()
+        terminal.say(
+            f"embviz: {type(error).__name__}: {' '.join(str(error).split())[:500]} (EMBVIZ_DEBUG=1 shows where)"
+        )
+        return 1
+
+
+def parser() -> Parser:
+    """Every option, with its default."""
+    made = Parser(prog="embviz", description="Evaluates embedding models on pairs, and draws what they see.")
+    made.add_argument("--version", action="version", version=f"embviz {embviz_callback.__version__}")
+    made.add_argument(
+        "--checkpoint",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help=".pt, .ckpt, .safetensors, a model directory, or an embeddings.npz to draw again; several are compared",
+    )
+    made.add_argument("--data", metavar="PATH", help="the pairs, JSON or JSON Lines (required, but for embeddings.npz)")
+    made.add_argument("--output", default="visualizations/", metavar="DIR", help="default %(default)s")
+    _add_amounts(made)
+    _add_model_options(made)
+    made.add_argument("--skip-umap", action="store_true", help="leave the UMAP map out")
+    made.add_argument("--skip-tsne", action="store_true", help="leave the t-SNE map out")
+    made.add_argument("--skip-bad-records", action="store_true", help="leave out and count records with a problem")
+    made.add_argument(
+        "--fail-below-margin", type=finite_number, metavar="X", help="exit status 3 when a margin is below X"
+    )
+    made.add_argument(
+        "--json",
+        action="store_true",
+        help="the metrics as one JSON object on standard output, all else on standard error",
+    )
+    return made
+
+
+def _add_amounts(made: argparse.ArgumentParser) -> None:
+    for name, default, high, meaning in (
+        ("max-samples", _DEFAULTS.max_samples, 1_000_000, "queries that are evaluated"),
+        ("batch-size", _DEFAULTS.batch_size, 1_000_000, "texts per forward pass; halved when memory runs out"),
+    ):
+        made.add_argument(
+            f"--{name}", type=whole_number(1, high), default=default, metavar="N", help=f"{meaning} (default {default})"
+        )
+    made.add_argument(
+        "--seed",
+        type=whole_number(0, 2**32 - 1),
+        default=_DEFAULTS.seed,
+        metavar="N",
+        help="chooses the queries and starts the maps (default %(default)s)",
+    )
+
+
+def _add_model_options(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--device", default="auto", help="cuda, cpu, ... (default: CUDA where there is one)")
+    made.add_argument(
+        "--encoder",
+        metavar="NAME|PATH",
+        help="the encoder, where the checkpoint does not name one (default BAAI/bge-m3)",
+    )
+    made.add_argument("--pooling", choices=("mean", "cls"), help="default: what the checkpoint says, else mean")
+    made.add_argument(
+        "--max-length",
+        type=whole_number(1, 1_000_000),
+        metavar="N",
+        help="tokens per text (default: what the checkpoint says, else 256)",
+    )
+    made.add_argument("--query-prompt", metavar="TEXT", help="put before queries (default: what the checkpoint says)")
+    made.add_argument("--document-prompt", metavar="TEXT", help="put before documents, likewise")
+
+
+def _run(options: argparse.Namespace, terminal: Terminal) -> int:
+    request = _request(options)
+    _calm(is_watched=sys.stderr.isatty())
+    from embviz_callback.commands.comparison import comparison, merit
+    from embviz_callback.commands.evaluation import evaluate
+    from embviz_callback.delivery.files import write_atomically
+
+    # Whatever a library prints must not come between a pipeline and its JSON.
+    with contextlib.redirect_stdout(sys.stderr):
+        outcomes = evaluate(request, terminal)
+    best = max(outcomes, key=merit)
+    table = ""
+    if len(outcomes) > 1:
+        table = comparison(outcomes) + "\n"
+        write_atomically(request.output / "comparison.md", table)
+    text = table + "".join(_summary(outcome) for outcome in outcomes) + "\n" + statistics(best)
+    if options.json:
+        terminal.say(text)
+        _print(_as_json(outcomes, best))
+    else:
+        _print(text)
+    return _status(outcomes, options.fail_below_margin, terminal)
+
+
+def _request(options: argparse.Namespace) -> "Request":
+    from embviz_callback.commands.evaluation import Request
+
+    settings = Settings(
+        max_samples=options.max_samples,
+        seed=options.seed,
+        batch_size=options.batch_size,
+        skip_tsne=options.skip_tsne,
+        skip_umap=options.skip_umap,
+    )
+    return Request(
+        checkpoints=tuple(options.checkpoint),
+        data=options.data,
+        output=Path(options.output).expanduser(),
+        settings=settings,
+        device=options.device,
+        encoder=options.encoder,
+        pooling=options.pooling,
+        max_length=options.max_length,
+        query_prompt=options.query_prompt,
+        document_prompt=options.document_prompt,
+        skip_bad_records=options.skip_bad_records,
+    )
+
+
+def _calm(*, is_watched: bool) -> None:
+    """Keeps libraries from talking over the answer; this process is ours alone."""
+    import logging
+
+    # A notebook's backend would break the import of matplotlib here.
+    os.environ["MPLBACKEND"] = "Agg"
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not is_watched:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    logging.getLogger("embviz_callback").addHandler(logging.NullHandler())
+    if not os.environ.get("EMBVIZ_DEBUG"):
+        warnings.simplefilter("ignore")
+
+
+def statistics(outcome: "Outcome") -> str:
+    """The block that standard output ends with."""
+    metrics = outcome.metrics
+    return (
+        "Similarity Statistics:\n"
+        f"   Positive:   {metrics.positive_mean:.4f} ± {metrics.positive_std:.4f}\n"
+        f"   Negative:   {metrics.negative_mean:.4f} ± {metrics.negative_std:.4f}\n"
+        f"   Margin:     {metrics.margin:.4f}\n"
+        f"   Separation: {metrics.separation:.2f}σ\n"
+        f"   Rank-1:     {100 * metrics.rank1:.1f}%\n"
+    )
+
+
+def _summary(outcome: "Outcome") -> str:
+    diagnosis = outcome.content["diagnosis"]
+    verdict = "ready" if outcome.content["ready"] else "not ready, see the checklist"
+    return (
+        f"{outcome.label}: {diagnosis['verdict']}, {verdict}\n"
+        f"   {diagnosis['reason']}; {diagnosis['advice']}\n"
+        f"   {outcome.folder / 'report.md'}\n"
+    )
+
+
+def _as_json(outcomes: Sequence["Outcome"], best: "Outcome") -> str:
+    flat = {outcome.label: _flat(outcome) for outcome in outcomes}
+    content: Any = flat if len(flat) > 1 else next(iter(flat.values()))
+    if len(flat) > 1:
+        content = {"best": best.label, "checkpoints": flat}
+    return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _flat(outcome: "Outcome") -> dict[str, Any]:
+    """Metrics on the first level, so that a pipeline can say ``.margin``."""
+    content = dict(outcome.content)
+    return {"label": content.pop("label"), **content.pop("metrics"), **content}
+
+
+def _status(outcomes: Sequence["Outcome"], least: float | None, terminal: Terminal) -> int:
+    # Written so that NaN, which compares false with everything, fails too.
+    missed = [] if least is None else [outcome for outcome in outcomes if not outcome.metrics.margin >= least]
+    if missed:
+        found = ", ".join(f"{outcome.metrics.margin:.4f} ({outcome.label})" for outcome in missed)
+        terminal.say(f"embviz: margin {found} is below --fail-below-margin {least:g}")
+        return 3
+    return 1 if any(outcome.faults for outcome in outcomes) else 0
+
+
+def _print(text: str) -> None:
+    with contextlib.suppress(AttributeError):
+        # A terminal that knows no ± must not cost the user the result.
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,301 @@
+"""The work behind `embviz --checkpoint ... --data ...`: each checkpoint on the same pairs."""
+
+import contextlib
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import embviz_callback
+from embviz_callback.commands.arguments import UsageError
+from embviz_callback.commands.results import Outcome, write_results
+from embviz_callback.commands.terminal import Terminal
+from embviz_callback.delivery.exports import read_embeddings
+from embviz_callback.delivery.files import safe_name
+from embviz_callback.embeddings import Embeddings
+from embviz_callback.encoding.missing import explain_missing
+from embviz_callback.pairs.reading import DataError, PairFile, read_pairs
+from embviz_callback.pairs.subset import Subset, choose_subset
+from embviz_callback.settings import Settings
+from embviz_callback.snapshot import Snapshot, take_snapshot
+
+if TYPE_CHECKING:
+    from embviz_callback.encoding.checkpoints import LoadedModel
+
+_PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "umap-learn", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is evaluated, and where the results go.
+
+    Attributes:
+        checkpoints: At least one path; an ``embeddings.npz`` is drawn again without its model.
+        data: Path of the pairs; None only where every checkpoint is an ``embeddings.npz``.
+        output: Folder of the results, with a folder in it for each of several checkpoints.
+        settings: Options of the evaluation.
+        device: As torch calls it; "auto" for CUDA where there is one, else the CPU.
+        encoder: Where the checkpoint does not name one, or another than it names.
+        pooling: None for what the checkpoint says.
+        max_length: Likewise.
+        query_prompt: Likewise; "" for none.
+        document_prompt: Likewise.
+        skip_bad_records: Leave out records with a problem.
+    """
+
+    checkpoints: tuple[str, ...]
+    data: str | None
+    output: Path
+    settings: Settings
+    device: str = "auto"
+    encoder: str | None = None
+    pooling: str | None = None
+    max_length: int | None = None
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    skip_bad_records: bool = False
+
+
+def evaluate(request: Request, terminal: Terminal) -> list[Outcome]:
+    """Evaluates every checkpoint on the same subset and writes the files of each.
+
+    Args:
+        request: What is wanted; checked before anything slow begins.
+        terminal: Hears what is going on.
+
+    Returns:
+        One outcome per checkpoint, in the order given.
+
+    Raises:
+        UsageError: If a path, the data, the device or a checkpoint cannot be used.
+    """
+    labels = tell_apart(request.checkpoints)
+    saved = {path: _saved(path) for path in request.checkpoints if path.endswith(".npz")}
+    for path in request.checkpoints:
+        if not Path(path).expanduser().exists():
+            raise UsageError(explain_missing(path))
+    pairs, subset = _pairs(request, saved, terminal)
+    prepare_output(request.output)
+    device = _device(request.device) if len(saved) < len(labels) else "none"
+    outcomes = []
+    for path, label in zip(request.checkpoints, labels, strict=True):
+        folder = request.output / safe_name(label) if len(labels) > 1 else request.output
+        job = _Job(request, path, label, folder, device, pairs, terminal)
+        snapshot = job.measured(subset) if path not in saved else job.remeasured(*saved[path])
+        outcomes.append(write_results(snapshot, job.label, job.folder, terminal))
+    return outcomes
+
+
+def tell_apart(paths: Sequence[str]) -> list[str]:
+    """The shortest ends of paths that differ from one another.
+
+    Args:
+        paths: Of checkpoints.
+
+    Returns:
+        One label per path.
+
+    Raises:
+        UsageError: If two paths lead to the same place.
+
+    Example:
+        >>> tell_apart(["runs/a/best_model.pt", "runs/b/best_model.pt"])
+        ['a/best_model.pt', 'b/best_model.pt']
+    """
+    parts = [Path(path).expanduser().resolve().parts for path in paths]
+    if len(set(parts)) < len(parts):
+        twice = next(path for place, path in enumerate(paths) if parts[place] in parts[:place])
+        raise UsageError(f"--checkpoint: {twice} is given twice")
+    for length in range(1, max(map(len, parts)) + 1):
+        ends = ["/".join(part[-length:]) for part in parts]
+        if len(set(ends)) == len(ends):
+            break
+    return ends
+
+
+def _saved(path: str) -> tuple[Subset, Embeddings]:
+    with _as_usage_error(ValueError):
+        return read_embeddings(Path(path).expanduser())
+
+
+def _pairs(
+    request: Request, saved: Mapping[str, tuple[Subset, Embeddings]], terminal: Terminal
+) -> tuple[PairFile | None, Subset]:
+    """The pairs, and the one subset that every checkpoint is judged by."""
+    if request.data is None:
+        if len(saved) < len(request.checkpoints):
+            raise UsageError("required: --data")
+        pairs, subset = None, next(iter(saved.values()))[0]
+    else:
+        with _as_usage_error(DataError):
+            pairs = read_pairs(request.data, skip_bad=request.skip_bad_records)
+        subset = choose_subset(pairs.records, max_samples=request.settings.max_samples, seed=request.settings.seed)
+        for note in pairs.notes:
+            terminal.say(f"{request.data}: {note}")
+    for path, (other, _) in saved.items():
+        if other.fingerprint != subset.fingerprint:
+            raise UsageError(
+                f"{path} was made on subset {other.fingerprint}, the others on {subset.fingerprint}: "
+                "their figures cannot be compared; evaluate each by itself"
+            )
+    return pairs, subset
+
+
+def prepare_output(folder: Path) -> None:
+    """Makes the output folder and makes sure that it can be written to, before hours of work.
+
+    Args:
+        folder: Need not exist.
+
+    Raises:
+        UsageError: If it is a file or cannot be written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {folder} is a file; give a directory")
+    probe = folder / f".probe.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"--output {folder} cannot be written to ({error.strerror or error}); give another directory"
+        ) from None
+
+
+def _device(name: str) -> str:
+    import torch  # seconds, which --help and a mistyped option must not wait for
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        if device.type == "meta":
+            raise UsageError("--device meta has no memory; leave --device out")
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        if torch.cuda.is_available() or not name.startswith("cuda"):
+            reason = " ".join(str(error).split())[:100]
+        else:
+            reason = f"torch {torch.__version__} finds no CUDA device"
+        raise UsageError(
+            f"--device {name} cannot be used here ({reason}); leave --device out to take what there is"
+        ) from None
+    return str(device)
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One checkpoint on its way."""
+
+    request: Request
+    path: str
+    label: str
+    folder: Path
+    device: str
+    pairs: PairFile | None
+    terminal: Terminal
+
+    def measured(self, subset: Subset) -> Snapshot:
+        """Loads, encodes, measures; the model's memory is free again when it returns."""
+        self.terminal.say(f"{self.label}: loading")
+        loaded = self._loaded()
+        for note in loaded.notes:
+            self.terminal.say(f"{self.label}: {note}")
+        settings = self._settings(loaded.config)
+        n_texts = len(subset.queries) + len(subset.documents) + len(subset.hard_negatives)
+        self.terminal.say(f"{self.label}: encoding {n_texts:,} texts on {self.device}")
+        return take_snapshot(
+            label=self.label,
+            subset=subset,
+            embeddings=self._encoded(loaded, subset, settings),
+            settings=settings,
+            epoch=loaded.epoch,
+            provenance=_model_facts(self.path, loaded) | self._circumstances(),
+        )
+
+    def remeasured(self, subset: Subset, embeddings: Embeddings) -> Snapshot:
+        """From saved embeddings."""
+        return take_snapshot(
+            label=self.label,
+            subset=subset,
+            embeddings=embeddings,
+            settings=self.request.settings,
+            provenance={"embeddings": self.path} | self._circumstances(),
+        )
+
+    def _loaded(self) -> "LoadedModel":
+        from embviz_callback.encoding.checkpoints import CheckpointError, load_checkpoint
+
+        request = self.request
+        with _as_usage_error(CheckpointError):
+            return load_checkpoint(
+                self.path,
+                encoder=request.encoder,
+                device=self.device,
+                pooling=request.pooling,
+                max_length=request.max_length,
+            )
+
+    def _settings(self, config: Mapping[str, Any]) -> Settings:
+        """The user's prompts before the checkpoint's."""
+        request = self.request
+        return replace(
+            request.settings,
+            query_prompt=_prompt(request.query_prompt, config.get("query_prompt")),
+            document_prompt=_prompt(request.document_prompt, config.get("document_prompt")),
+        )
+
+    def _encoded(self, loaded: "LoadedModel", subset: Subset, settings: Settings) -> Embeddings:
+        from embviz_callback.encoding.encode import encode_subset
+
+        def on_halved(size: int) -> None:
+            self.terminal.say(f"{self.label}: memory ran out; going on with batches of {size}")
+
+        bar = self.terminal.bar("encoding")
+        return encode_subset(loaded.model.encode, subset, settings, progress=bar, on_halved=on_halved)
+
+    def _circumstances(self) -> dict[str, Any]:
+        data = {} if self.pairs is None else {"data": self.pairs.path, "data_sha256": self.pairs.sha256}
+        skipped = {} if self.pairs is None else {"skipped_records": self.pairs.skipped}
+        versions = {"embviz_callback": embviz_callback.__version__, "python": platform.python_version()}
+        for package in _PACKAGES:
+            with contextlib.suppress(ModuleNotFoundError):
+                versions[package] = version(package)
+        return data | skipped | {"device": self.device, "precision": "float32", "versions": versions}
+
+
+def _prompt(given: str | None, noted: object) -> str:
+    if given is not None:
+        return given
+    return noted if isinstance(noted, str) else ""
+
+
+def _model_facts(path: str, loaded: "LoadedModel") -> dict[str, Any]:
+    head = loaded.model.head
+    return {
+        "checkpoint": path,
+        "checkpoint_kind": loaded.kind,
+        "checkpoint_sha256": loaded.sha256,
+        "checkpoint_bytes": loaded.size_bytes,
+        "checkpoint_loss": loaded.loss,
+        "encoder": loaded.encoder,
+        "head_input": None if head is None else head.linear.in_features,
+        "pooling": loaded.model.pooling,
+        "max_length": loaded.model.max_length,
+        "stripped_prefix": loaded.stripped_prefix,
+        "notes": list(loaded.notes),
+    }
+
+
+@contextlib.contextmanager
+def _as_usage_error(kind: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except UsageError:
+        raise
+    except kind as error:
+        raise UsageError(str(error)) from None

@@ -1,0 +1,123 @@
+"""What the evaluation of one checkpoint leaves behind: arrays, numbers, maps, figures, report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.analysis.metrics import Metrics
+from embviz_callback.analysis.projections import Projection, Skipped, heatmap_rows, project
+from embviz_callback.analysis.verdict import FIGURES, Check, bright_diagonal, checklist
+from embviz_callback.commands.terminal import Terminal
+from embviz_callback.delivery.exports import embeddings_npz, errors_csv, metrics_json, to_json
+from embviz_callback.delivery.files import write_atomically
+from embviz_callback.snapshot import Snapshot
+
+_MAPS = {"tsne": "tsne_projection", "umap": "umap_projection"}
+_FILES = (*(f"{name}.png" for name in FIGURES), "metrics.json", "embeddings.npz", "errors.csv", "report.md")
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of one checkpoint.
+
+    Attributes:
+        label: The checkpoint in as few words as tell it from the others.
+        folder: Holds its files.
+        metrics: Its numbers.
+        content: What ``metrics.json`` holds.
+        faults: Figures that could not be drawn, one sentence each.
+    """
+
+    label: str
+    folder: Path
+    metrics: Metrics
+    content: Mapping[str, Any]
+    faults: tuple[str, ...]
+
+
+def write_results(snapshot: Snapshot, label: str, folder: Path, terminal: Terminal) -> Outcome:
+    """Every file of an evaluation, each as soon as it can be made.
+
+    The numbers are on disk before the first map is begun, so that no failure of a map or a figure
+    loses them.
+
+    Args:
+        snapshot: Without maps.
+        label: For messages.
+        folder: Made if it is not there.
+        terminal: Hears what is going on.
+
+    Returns:
+        What was made.
+    """
+    for name in _FILES:
+        # What an earlier evaluation left must not stand beside the figures of this one.
+        (folder / name).unlink(missing_ok=True)
+    write_atomically(folder / "embeddings.npz", embeddings_npz(snapshot))
+    write_atomically(folder / "metrics.json", to_json(metrics_json(snapshot, ())))
+    write_atomically(folder / "errors.csv", errors_csv(snapshot))
+    snapshot = snapshot.with_maps(_maps(snapshot, terminal))
+    made, faults = _draw(snapshot, label, folder, terminal)
+    checks = checklist(snapshot.metrics, snapshot.maps, made, _bright(snapshot))
+    content = metrics_json(snapshot, checks)
+    write_atomically(folder / "metrics.json", to_json(content))
+    write_atomically(folder / "report.md", _report(snapshot, checks, made, faults))
+    return Outcome(label, folder, snapshot.metrics, content, tuple(faults))
+
+
+def _maps(snapshot: Snapshot, terminal: Terminal) -> dict[str, Projection | Skipped]:
+    maps: dict[str, Projection | Skipped] = {}
+    settings = snapshot.settings
+    for method, is_skipped in (("tsne", settings.skip_tsne), ("umap", settings.skip_umap)):
+        if is_skipped:
+            maps[method] = Skipped(f"left out by --skip-{method}")
+            continue
+        bar = terminal.bar({"tsne": "t-SNE", "umap": "UMAP"}[method])
+        maps[method] = project(snapshot.embeddings, method, seed=settings.seed, progress=bar)
+    return maps
+
+
+def _draw(snapshot: Snapshot, label: str, folder: Path, terminal: Terminal) -> tuple[list[str], list[str]]:
+    """Names of the figures made, and what went wrong with the others."""
+    left_out = {_MAPS[method] for method in _MAPS if getattr(snapshot.settings, f"skip_{method}")}
+    made, faults = [], []
+    for name in FIGURES:
+        if name in left_out:
+            continue
+        fault = _attempt(partial(_draw_one, name, snapshot, folder / f"{name}.png"))
+        if fault:
+            faults.append(f"{name} could not be drawn: {fault}")
+            terminal.say(f"{label}: {faults[-1]}")
+        else:
+            made.append(name)
+    return made, faults
+
+
+def _draw_one(name: str, snapshot: Snapshot, path: Path) -> None:
+    from embviz_callback.drawing.figures import draw, to_png  # matplotlib
+
+    write_atomically(path, to_png(draw(name, snapshot)))
+
+
+def _attempt(act: Callable[[], None]) -> str:
+    """What went wrong; one figure must not take the other results along."""
+    try:
+        act()
+    except OSError:
+        raise  # a full disk is no matter of one figure
+    except Exception as error:  # noqa: BLE001
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return ""
+
+
+def _bright(snapshot: Snapshot) -> float | None:
+    pairs = heatmap_rows(snapshot.embeddings, snapshot.settings.heatmap_pairs, snapshot.settings.seed)
+    return bright_diagonal(snapshot.embeddings, pairs[:, 0], pairs[:, 1]) if len(pairs) else None
+
+
+def _report(snapshot: Snapshot, checks: Sequence[Check], made: Sequence[str], faults: Sequence[str]) -> str:
+    from embviz_callback.drawing.report import report
+
+    return report(snapshot, checks=checks, figures=made, alerts=faults)

@@ -1,0 +1,46 @@
+"""What a person sees while a command works: lines on standard error, bars only on a terminal."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+_WIDTH = 30
+_REDRAW_S = 0.1
+
+
+class Terminal:
+    """Standard error.
+
+    Args:
+        stream: Where it writes.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._is_open = False  # a bar stands on the last line
+
+    def say(self, text: str) -> None:
+        """Writes a line of its own."""
+        self._stream.write(f"\n{text}\n" if self._is_open else f"{text}\n")
+        self._stream.flush()
+        self._is_open = False
+
+    def bar(self, stage: str) -> Callable[[int, int], None] | None:
+        """Takes steps done and in all; None where nobody watches, as in a pipe."""
+        if not self._stream.isatty():
+            return None
+        drawn_at = [-_REDRAW_S]
+
+        def draw(done: int, total: int) -> None:
+            now = time.monotonic()
+            if done < total and now - drawn_at[0] < _REDRAW_S:
+                return
+            drawn_at[0] = now
+            filled = _WIDTH * done // max(1, total)
+            self._stream.write(f"\r{stage:<10} [{'#' * filled}{'.' * (_WIDTH - filled)}] {done:,}/{total:,}")
+            self._is_open = done < total
+            self._stream.write("" if self._is_open else "\n")
+            self._stream.flush()
+
+        return draw

@@ -1,0 +1,188 @@
+"""What other programs read of a snapshot: arrays, numbers, errors; and back from the arrays."""
+
+import csv
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embviz_callback.analysis.verdict import Check, band, is_ready
+from embviz_callback.embeddings import Embeddings
+from embviz_callback.pairs.subset import Subset
+from embviz_callback.snapshot import Snapshot
+
+_BANDED = ("margin", "separation")
+_ERROR_COLUMNS = ("query", "expected", "rank", "first", "score_expected", "score_first", "id")
+_MAX_TEXT_BYTES = 1 << 28
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def metrics_json(snapshot: Snapshot, checks: Sequence[Check]) -> dict[str, Any]:
+    """Every number of an evaluation and where it comes from, as plain JSON.
+
+    Args:
+        snapshot: With or without maps.
+        checks: The checklist; empty before the figures are made, and then nothing is concluded.
+
+    Returns:
+        What ``metrics.json`` holds. NaN is null, an infinity the text "Infinity".
+    """
+    numbers = snapshot.metrics.as_dict()
+    return {
+        "label": snapshot.label,
+        "epoch": snapshot.epoch,
+        "fingerprint": snapshot.subset.fingerprint,
+        **numbers,
+        "bands": {name: band(name, snapshot.metrics[name]) for name in _BANDED},
+        "checklist": [_plain_check(check) for check in checks],
+        "ready": is_ready(checks) if checks else None,
+        "diagnosis": asdict(snapshot.diagnosis),
+        "settings": asdict(snapshot.settings),
+        "provenance": dict(snapshot.provenance),
+    }
+
+
+def _plain_check(check: Check) -> dict[str, Any]:
+    return asdict(check) | {"value": None if np.isnan(check.value) else check.value}
+
+
+def to_json(content: Any) -> str:
+    """Strict JSON in UTF-8, indented, with a line end."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def errors_csv(snapshot: Snapshot) -> str:
+    """Each query that a wrong document outscores or ties with, the worst first.
+
+    Args:
+        snapshot: Without corpus.
+
+    Returns:
+        A table with the query, its best-scored relevant document and that one's rank (a tie is its
+        expectation, "inf" is a query or document without direction), the best wrong document, both
+        cosines, and the query's id. A cell that a spreadsheet would calculate begins with an apostrophe.
+    """
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(_ERROR_COLUMNS)
+    ranks = snapshot.similarity.rank
+    wrong = np.flatnonzero(ranks > 1)
+    for row in wrong[np.argsort(-ranks[wrong], kind="stable")]:
+        writer.writerow([_inert(cell) for cell in _error(snapshot, int(row))])
+    return file.getvalue()
+
+
+def _error(snapshot: Snapshot, row: int) -> tuple[str, ...]:
+    subset, found = snapshot.subset, snapshot.similarity
+    relevant = subset.relevance[subset.relevance[:, 0] == row, 1]
+    best = int(found.best_positive_row[row])
+    wrong = next(
+        (
+            place
+            for place, document in enumerate(found.top_documents[row])
+            if document >= 0 and document not in relevant
+        ),
+        None,
+    )
+    return (
+        subset.queries[row],
+        subset.documents[best if best >= 0 else int(relevant[0])],
+        f"{found.rank[row]:g}",
+        "" if wrong is None else subset.documents[found.top_documents[row, wrong]],
+        _score(found.best_positive[row]),
+        "" if wrong is None else _score(found.top_scores[row, wrong]),
+        subset.ids[row] or "",
+    )
+
+
+def _score(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6f}"
+
+
+def _inert(cell: str) -> str:
+    """Text that no spreadsheet takes for a formula; a negative number stays one."""
+    is_number = cell.lstrip("-").replace(".", "", 1).isdecimal()
+    return f"'{cell}" if cell.startswith(_FORMULA_SIGNS) and not is_number else cell
+
+
+def embeddings_npz(snapshot: Snapshot) -> bytes:
+    """The vectors with their texts, readable without pickle.
+
+    Args:
+        snapshot: What to save.
+
+    Returns:
+        A compressed ``.npz`` of `query` and `document` (float32), `query_text` and `document_text`,
+        `relevance`, `records`, `hard_negative`, `hard_negative_text` and `hard_pairs` where there are
+        some, `subset` (JSON, for `read_embeddings`). Texts have a fixed width, so that very long
+        ones among very many are cut.
+    """
+    embeddings, subset = snapshot.embeddings, snapshot.subset
+    arrays = {
+        "query": embeddings.queries,
+        "document": embeddings.documents,
+        "query_text": _text_array(subset.queries),
+        "document_text": _text_array(subset.documents),
+        "relevance": embeddings.relevance,
+        "records": embeddings.records,
+        "set_aside": np.array([embeddings.non_finite, embeddings.zero]),
+        "subset": np.frombuffer(json.dumps(subset.to_json(), ensure_ascii=False).encode(), dtype=np.uint8),
+    }
+    if subset.hard_negatives:
+        arrays |= {
+            "hard_negative": embeddings.hard_negatives,
+            "hard_negative_text": _text_array(subset.hard_negatives),
+            "hard_pairs": embeddings.hard_pairs,
+        }
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def _text_array(texts: Sequence[str]) -> NDArray[np.str_]:
+    widest = max(1, _MAX_TEXT_BYTES // (4 * max(1, len(texts))))
+    return np.array([text[:widest] for text in texts], dtype=np.str_)
+
+
+def read_embeddings(path: Path) -> tuple[Subset, Embeddings]:
+    """The subset and its vectors from a file of `embeddings_npz`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Both, equal to what was saved.
+
+    Raises:
+        ValueError: If the file is damaged or another program's.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files if not name.endswith("_text")}
+        subset = Subset.from_json(json.loads(arrays["subset"].tobytes()))
+        non_finite, zero = (int(count) for count in arrays["set_aside"])
+        hard = {"hard_negatives": arrays["hard_negative"]} if "hard_negative" in arrays else {}
+        embeddings = Embeddings(
+            queries=arrays["query"],
+            documents=arrays["document"],
+            relevance=subset.relevance,
+            hard_pairs=subset.hard_pairs,
+            records=subset.records,
+            non_finite=non_finite,
+            zero=zero,
+            **hard,
+        )
+    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is no embeddings.npz of this program ({error}); make it again") from None
+    if (len(embeddings.queries), len(embeddings.documents)) != (len(subset.queries), len(subset.documents)):
+        raise ValueError(
+            f"{path} has {len(embeddings.queries)} query rows for {len(subset.queries)} queries; make it again"
+        )
+    return subset, embeddings
