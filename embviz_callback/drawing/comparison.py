@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.comparison import Comparison
@@ -129,7 +130,7 @@ def draw_comparison_maps(
     Returns:
         The figure; a map that was not made says why.
     """
-    columns = min(len(maps), 3)
+    columns = 2 if len(maps) in (2, 4) else 3
     rows = -(-len(maps) // columns)
     figure = style.new_figure(120 + rows * (_WIDTH // columns + 30), _WIDTH)
     made = [one for one in maps if isinstance(one, Projection)]
@@ -152,7 +153,7 @@ def draw_comparison_maps(
         half = _half(made, middle, scale)
         axes.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
         moved = "" if one.displacement is None else f" · moved {number(one.displacement, 2)} radii"
-        axes.set_xlabel(f"trustworthiness {number(one.trustworthiness)}{moved}")
+        axes.set_xlabel(f"trust {number(one.trustworthiness)}{moved}", fontsize=style.NOTE_SIZE)
     _foot(
         figure,
         "blue: query whose first document is right · red cross: wrong · green diamond: document · arrow: from where the"
@@ -196,15 +197,19 @@ def _arrows(axes: Axes, before: Places, after: Places) -> None:
         angles="xy",
         scale_units="xy",
         scale=1,
-        width=0.0022,
-        headwidth=5,
+        width=0.0025,
+        headwidth=6,
+        headlength=8,
         color=style.FAINT,
-        alpha=0.4,
+        alpha=0.45,
         zorder=2,
     )
 
 
 def _title(figure: Figure, text: str) -> None:
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(w_pad=0.12, h_pad=0.06)  # inches
     figure.suptitle(text, x=0.012, ha="left", fontsize=style.TITLE_SIZE, parse_math=False)
 
 

@@ -16,6 +16,7 @@ from embviz_callback.drawing.wording import counted, number, percent
 MOST_FRAMES = 40
 _TITLES = {"tsne": "t-SNE maps of the run", "umap": "UMAP maps of the run"}
 _WIDTH = 1200  # px
+_NARROW = 170  # px
 _CAPTION = 46  # px above a frame
 _HEAD, _FOOT = 40, 44  # px
 
@@ -96,9 +97,10 @@ def _frame(axes: Axes, view: View, places: Places) -> None:
 def _caption(axes: Axes, view: View, method: str, side: float) -> None:
     made = view["maps"][method]
     moved = "" if made["displacement"] is None else f", moved {number(made['displacement'], 2)}"
+    small = 9.5 if side > _NARROW else 8
     lines = (
         (style.fitted(view["label"], side - 12, 12), 12, style.INK, 19),
-        (style.fitted(f"trust {number(made['trustworthiness'], 2)}{moved}", side - 12, 9.5), 9.5, style.FAINT, 4),
+        (style.fitted(f"trust {number(made['trustworthiness'], 2)}{moved}", side - 10, small), small, style.FAINT, 4),
     )
     for text, size, colour, above in lines:
         axes.annotate(
@@ -115,10 +117,10 @@ def _caption(axes: Axes, view: View, method: str, side: float) -> None:
 
 def _foot(frames: Sequence[View], n_maps: int) -> str:
     first, last = (sum(rank == 1 for rank in view["ranks"]) / len(view["ranks"]) for view in (frames[0], frames[-1]))
-    missing = f" · {counted(n_maps - len(frames), 'evaluation')} between them not shown" if n_maps > len(frames) else ""
+    missing = f"{counted(n_maps - len(frames), 'evaluation')} between them not shown · " if n_maps > len(frames) else ""
     return (
-        f"blue: query whose first document is right ({percent(first)} at first, {percent(last)} at last) · red cross:"
-        f" wrong · green diamond: document · same axes everywhere{missing}"
+        f"{missing}blue: query whose first document is right (first map {percent(first)}, last {percent(last)})"
+        " · red cross: wrong · green diamond: document · same axes everywhere"
     )
 
 

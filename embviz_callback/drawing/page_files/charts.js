@@ -52,7 +52,7 @@ function lineChart(chart) {
     svg.append(mark);
   }
   const every = Math.ceil(views.length / 10);
-  views.forEach((view, at) => { if (at % every === 0) svg.append(shape("text", { x: x(at), y: height - 7, "text-anchor": "middle" }, view.epoch ?? "start")); });
+  views.forEach((view, at) => { if (at % every === 0) svg.append(shape("text", { x: x(at), y: height - 7, "text-anchor": "middle" }, shortName(view))); });
   svg.append(shape("line", { class: "now", x1: x(state.at), x2: x(state.at), y1: top, y2: height - low, stroke: colours.ink, "stroke-opacity": .45 }));
   for (const [, read, colour, name] of chart.series) {
     const ends = views.map((view, at) => [at, ...(view.intervals[name] ?? [])]).filter(([, down, up]) => finite(down) && finite(up));
@@ -181,7 +181,7 @@ function drawCarpet() {
     });
     pen.globalAlpha = 1;
     pen.fillStyle = at === state.at ? colours.ink : colours.quiet;
-    if (at === state.at || at % Math.ceil(14 / tall) === 0) pen.fillText(`${at === state.at ? "▸ " : ""}${view.epoch === null ? "start" : `epoch ${view.epoch}`}`, 0, at * tall + tall / 2);
+    if (at === state.at || at % Math.ceil(14 / tall) === 0) pen.fillText(`${at === state.at ? "▸ " : ""}${view.epoch === null ? shortName(view) : `epoch ${view.epoch}`}`, 0, at * tall + tall / 2);
   });
   const chosen = carpetOrder.indexOf(state.query);
   if (chosen >= 0) { pen.strokeStyle = colours.ink; pen.lineWidth = 2; pen.strokeRect(left + chosen * wide - 1, 0, wide + 2, tall * views.length); }

@@ -20,6 +20,10 @@ const rankWords = (rank) => rank === null ? "none" : Number.isInteger(rank) ? St
 const bandOf = (rank) => rank === null ? 4 : BANDS.findIndex((band) => rank <= band.most);
 const documentText = (row) => row < 0 ? "nothing could be ranked" : data.documents[row] ?? `document ${row}`;
 
+// The short name of an evaluation: its epoch, "start" for the untrained model, or the beginning of its label.
+const nEpochless = views.filter((view) => view.epoch === null).length;
+const shortName = (view) => view.epoch !== null ? String(view.epoch) : nEpochless === 1 ? "start" : [...view.label].slice(0, 9).join("");
+
 // A view without maps and lists (left out to keep the file small) is shown with those of the nearest earlier one that has them.
 function detailed(at) {
   for (let place = at; place >= 0; place--) if (views[place].top) return place;
