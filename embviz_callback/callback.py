@@ -152,6 +152,7 @@ class EmbeddingVisualizer(pl.Callback):
         self._run: Run | None = None
         self._epoch = 0
         self._epoch_begun = 0.0
+        self._looked_at = -1
 
     @property
     def prefix(self) -> str:
@@ -193,7 +194,7 @@ class EmbeddingVisualizer(pl.Callback):
         self._run = self._open_run(trainer)
         self._run.begin(self._subset, is_resumed=not is_fresh)
         self._memory = self._run.memory
-        self._epoch_begun = time.monotonic()
+        self._epoch_begun, self._looked_at = time.monotonic(), -1
         self._carry_on(trainer, pl_module)
         if is_fresh and not getattr(trainer, "fast_dev_run", False):
             self._evaluate(trainer, pl_module, epoch=None, step=0)
@@ -209,7 +210,8 @@ class EmbeddingVisualizer(pl.Callback):
         if self._run is None:
             return
         if self.when == "train_epoch_end" and is_due(trainer, self._epoch, self.settings.every_n_epochs):
-            self._evaluate(trainer, pl_module, epoch=self._epoch, step=step_of_epoch(trainer))
+            event = self._evaluate(trainer, pl_module, epoch=self._epoch, step=step_of_epoch(trainer))
+            self._stop_if_asked(trainer, event)
         else:
             self._run.poll()
 
@@ -225,9 +227,8 @@ class EmbeddingVisualizer(pl.Callback):
         """Evaluates what the training ends with, if that was not an epoch's turn."""
         if self._run is None:
             return
-        last, step = self._memory.history.last, step_of_epoch(trainer)
-        is_seen = last is not None and last["epoch"] is not None and last["step"] >= step
-        if not is_seen and trainer.global_step > 0:
+        step = step_of_epoch(trainer)
+        if trainer.global_step > 0 and self._looked_at < step:
             self._evaluate(trainer, pl_module, epoch=self._epoch, step=step)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -288,8 +289,12 @@ class EmbeddingVisualizer(pl.Callback):
         missing = {name: value for name, value in named.items() if name not in trainer.callback_metrics}
         trainer.callback_metrics.update(_tensors(missing, pl_module))
 
-    def _evaluate(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, epoch: int | None, step: int) -> None:
+    def _evaluate(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, epoch: int | None, step: int
+    ) -> AlertEvent | None:
         assert self._run is not None
+        # Noted whether it succeeds or not, so that every rank agrees on what has been looked at.
+        self._looked_at = -1 if epoch is None else step
         run, begun = self._run, time.monotonic()
         is_partial = epoch is not None and (self.when != "train_epoch_end" or not is_whole_epoch(trainer))
         label = "untrained" if epoch is None else f"epoch {epoch}, step {step}" if is_partial else f"epoch {epoch}"
@@ -307,8 +312,7 @@ class EmbeddingVisualizer(pl.Callback):
                 self._log_values, trainer, pl_module, dict(snapshot.metrics) | self._costs(begun), epoch, step
             )
             attempt("logging", log, skipped="the scalars")
-        if epoch is not None:
-            self._stop_if_asked(trainer, event)
+        return event
 
     def _look(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, label: str, epoch: int | None, step: int

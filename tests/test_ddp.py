@@ -1,0 +1,102 @@
+"""Two real gloo processes with a short timeout: nobody waits, nobody is alone, only rank 0 writes."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.ddp]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], Path]:
+    folder = tmp_path_factory.mktemp("ddp")
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{free_port()}", "WORLD_SIZE": "2", "NODE_RANK": "0"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.ddp_training", f"{folder}"],
+            env=os.environ | common | {"LOCAL_RANK": f"{rank}", "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    said = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(text[-3000:] for text in said)
+    for rank, text in enumerate(said):
+        (folder / f"said{rank}.txt").write_text(text)
+    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)], folder
+
+
+def test_training_on_two_ranks_is_the_same_to_the_bit(ranks: tuple[list[dict[str, Any]], Path]) -> None:
+    found, _ = ranks
+    for rank in found:  # each has batch statistics of its own
+        assert len({rank[name]["weights"] for name in ("plain", "monitored", "fault_on_one_rank")}) == 1
+
+
+def test_f39_the_values_stand_on_every_rank_for_every_monitor(ranks: tuple[list[dict[str, Any]], Path]) -> None:
+    one, other = (rank["monitored"] for rank in ranks[0])
+    timed = {"embviz/blocked_s", "embviz/overhead"}
+    assert {k: v for k, v in one["values"].items() if k not in timed} == {
+        k: v for k, v in other["values"].items() if k not in timed
+    }
+    assert one["best"] == other["best"] > -1
+
+
+def test_the_values_are_those_that_one_process_finds(ranks: tuple[list[dict[str, Any]], Path]) -> None:
+    for rank in ranks[0]:
+        for name, value in rank["monitored"]["alone"].items():
+            assert rank["monitored"]["values"][f"embviz/{name}"] == pytest.approx(value, abs=1e-6)
+
+
+def test_f38_every_rank_encodes_the_same_batches(ranks: tuple[list[dict[str, Any]], Path]) -> None:
+    one, other = (rank["monitored"]["batches"] for rank in ranks[0])
+    assert one == other != []
+
+
+def test_only_the_main_rank_writes_and_speaks(ranks: tuple[list[dict[str, Any]], Path]) -> None:
+    found, folder = ranks
+    assert found[0]["monitored"]["folder"] == f"{folder / 'monitored' / 'run' / 'embviz'}"
+    assert found[1]["monitored"]["folder"] == "None"
+    assert "margin alert at epoch 1" in (folder / "said0.txt").read_text()
+    assert "margin alert" not in (folder / "said1.txt").read_text()
+
+
+def test_f36_a_fault_on_one_rank_hurts_no_other(ranks: tuple[list[dict[str, Any]], Path]) -> None:
+    assert [rank["fault_on_one_rank"]["evaluations"] for rank in ranks[0]] == [3, 0]
+
+
+def test_f37_the_alert_stops_all_ranks_in_the_same_epoch(ranks: tuple[list[dict[str, Any]], Path]) -> None:
+    assert [rank["stopped_by_the_alert"]["epochs"] for rank in ranks[0]] == [2, 2]
+
+
+def test_f34_nobody_waits_for_drawing(ranks: tuple[list[dict[str, Any]], Path]) -> None:
+    found, folder = ranks
+    assert [rank["drawing_that_hangs"]["rows"] for rank in found] == [3, 3]
+    assert "evaluations are not drawn; draw them with: " in (folder / "said0.txt").read_text()
+
+
+def test_f35_the_callback_makes_no_collective_but_the_one_to_stop() -> None:
+    package = Path(__file__).parent.parent / "embviz_callback"
+    words = ("barrier(", "all_gather", "broadcast(", "all_reduce", "reduce_boolean_decision", "trainer.log_dir")
+    files = [package / "callback.py", *(package / "delivery").glob("*.py"), *(package / "encoding").glob("*.py")]
+    found = [
+        (path.name, word)
+        for path in files
+        for word in words
+        if word in path.read_text().replace("`trainer.log_dir`", "")
+    ]
+    assert found == [("callback.py", "reduce_boolean_decision")]
