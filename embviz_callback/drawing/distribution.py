@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from embviz_callback.analysis.similarity import Similarity
 from embviz_callback.analysis.verdict import band
 from embviz_callback.drawing import style
-from embviz_callback.drawing.wording import interval, number, percent
+from embviz_callback.drawing.wording import interval, number, percent, sigmas
 from embviz_callback.snapshot import Snapshot
 
 _TITLE = "Similarity distribution"
@@ -95,7 +95,7 @@ def draw_distribution(snapshot: Snapshot) -> Figure:
         figure,
         snapshot,
         f"margin {number(metrics.margin)} ({band('margin', metrics.margin)}, 95 %: {interval(metrics, 'margin')})"
-        f" · separation {number(metrics.separation, 2)}σ ({band('separation', metrics.separation)})",
+        f" · separation {sigmas(metrics.separation)} ({band('separation', metrics.separation)})",
         f"AUC {number(metrics.auc)} · overlap of positive and negative {percent(overlap(snapshot.similarity))}",
         "box: quartiles and median, whiskers: 5 and 95 %, diamond: mean",
     )

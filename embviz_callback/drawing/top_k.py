@@ -18,7 +18,8 @@ from embviz_callback.pairs.texts import fold, without_diacritics
 from embviz_callback.snapshot import Snapshot
 
 _TITLE = "Top-10 predictions"
-_WIDTH, _HEIGHT = 900, 1640
+_WIDTH = 900
+_ROW, _REST = 24.6, 140  # px of a bar with its gap, and of title and corner together
 _N_BARS = 10
 _MOST_SHARED = 4
 _COMMON = 0.2  # share of the documents from which on a word alone is not telling
@@ -171,9 +172,9 @@ def draw_top_k(snapshot: Snapshot) -> Figure:
     if not chosen:
         return style.text_panel(_TITLE, snapshot, "no query has a usable embedding")
     lists = [bars(snapshot, telling.row) for telling in chosen]
-    figure = style.new_figure(140 + (_HEIGHT - 140) * len(chosen) // 5, _WIDTH)
-    style.head(figure, _TITLE, snapshot)
     ratios = [len(found) + 2.2 for found in lists]
+    figure = style.new_figure(_REST + round(_ROW * sum(ratios)), _WIDTH)
+    style.head(figure, _TITLE, snapshot)
     panels = figure.subplots(len(chosen), 1, squeeze=False, height_ratios=ratios)[:, 0]
     low = min((bar.score for found in lists for bar in found), default=0.0)
     for axes, telling, found in zip(panels, chosen, lists, strict=True):

@@ -40,6 +40,20 @@ def percent(share: float | None) -> str:
     return text if text == UNKNOWN else f"{text} %"
 
 
+def sigmas(separation: float) -> str:
+    """A separation with its unit.
+
+    Example:
+        >>> sigmas(2.451), sigmas(float("nan"))
+        ('2.45σ', 'n/a')
+
+    Returns:
+        Two decimals and σ.
+    """
+    text = number(separation, 2)
+    return text if text == UNKNOWN else f"{text}σ"
+
+
 def counted(count: int, noun: str) -> str:
     """How many of a thing.
 
