@@ -67,10 +67,10 @@ def minilm_folder() -> Path:
 
 def _compare(options: argparse.Namespace, output: Path, history: list[dict[str, object]]) -> int:
     """The runner on ``best_model.pt`` against the epoch it was saved at."""
-    subset = output / "embviz" / "subset.json"
+    pairs = output / "embviz" / "validation_pairs.json"
     reply = _run(
         "visualize_embeddings.py",
-        *("--checkpoint", str(output / "best_model.pt"), "--data", str(subset), "--output", str(output / "runner")),
+        *("--checkpoint", str(output / "best_model.pt"), "--data", str(pairs), "--output", str(output / "runner")),
         "--json",
     )
     metrics = json.loads(reply)

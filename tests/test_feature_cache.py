@@ -54,6 +54,10 @@ def test_the_encoder_runs_once_per_text(model: BiEncoder, tmp_path: Path) -> Non
     assert sum(seen) == len(TEXTS)
 
 
+def test_no_texts_are_no_work(model: BiEncoder) -> None:
+    assert list(encode_by_length(model, [])) == []
+
+
 def test_the_next_run_finds_the_features_on_disk(model: BiEncoder, tmp_path: Path) -> None:
     first = CachedFeatures(model, tmp_path)
     rows = first(TEXTS)

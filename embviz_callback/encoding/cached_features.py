@@ -129,6 +129,8 @@ def encode_by_length(
         RuntimeError: If not even one text fits into the GPU's memory.
         MemoryError: If it does not fit into the machine's.
     """
+    if not texts:
+        return
     budget = token_budget or _TOKEN_BUDGET.get(_device(bi_encoder).type, _GPU_TOKEN_BUDGET)
     pending = _batches(bi_encoder, texts, budget)[::-1]
     limit = len(texts)
