@@ -19,6 +19,7 @@ _SHOWN = {"rank1": "rank-1", "mrr": "MRR", "margin": "margin", "separation": "se
 _WIDTH = 1100  # px
 _TITLES = {"tsne": "t-SNE", "umap": "UMAP"}
 _LONG_MOVE = 0.1  # radii; shorter arrows would be specks
+_MOST_ARROWS = 120  # more are a haystack
 _LABEL_ROOM = 190  # px
 
 Places = NDArray[np.float64]
@@ -136,7 +137,7 @@ def draw_comparison_maps(
     made = [one for one in maps if isinstance(one, Projection)]
     _title(figure, f"{_TITLES[made[0].method] if made else 'No'} maps on common axes")
     middle, scale = _common_frame(made)
-    before: Places | None = None
+    before: tuple[Places, NDArray[np.bool_]] | None = None
     for place, (one, snapshot, label) in enumerate(zip(maps, snapshots, labels, strict=True)):
         axes = figure.add_subplot(rows, columns, place + 1)
         axes.set_title(style.fitted(label, _WIDTH / columns - 40, style.LABEL_SIZE), loc="left", parse_math=False)
@@ -146,18 +147,19 @@ def draw_comparison_maps(
             axes.text(0.5, 0.5, lines, ha="center", va="center", color=style.MISS, parse_math=False)
             continue
         queries, documents = (one.queries - middle) / scale, (one.documents - middle) / scale
-        _points(axes, queries, documents, snapshot.similarity.rank == 1)
+        is_hit = snapshot.similarity.rank == 1
+        _points(axes, queries, documents, is_hit)
         if before is not None:
-            _arrows(axes, before, queries)
-        before = queries
+            _arrows(axes, before[0], queries, is_changed=before[1] != is_hit)
+        before = queries, is_hit
         half = _half(made, middle, scale)
         axes.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
         moved = "" if one.displacement is None else f" · moved {number(one.displacement, 2)} radii"
         axes.set_xlabel(f"trust {number(one.trustworthiness)}{moved}", fontsize=style.NOTE_SIZE)
     _foot(
         figure,
-        "blue: query whose first document is right · red cross: wrong · green diamond: document · arrow: from where the"
-        " query was before",
+        "blue: query whose first document is right · red cross: wrong · green diamond: document",
+        f"arrow: from where the query was before (only of queries gained or lost, where more than {_MOST_ARROWS} moved)",
         f"{counted(len(snapshots[0].subset.queries), 'query')} · subset {snapshots[0].subset.fingerprint}",
     )
     return figure
@@ -185,10 +187,12 @@ def _points(axes: Axes, queries: Places, documents: Places, is_hit: NDArray[np.b
     axes.scatter(misses[:, 0], misses[:, 1], s=26, color=style.MISS, marker="X", linewidths=0, zorder=4)
 
 
-def _arrows(axes: Axes, before: Places, after: Places) -> None:
+def _arrows(axes: Axes, before: Places, after: Places, *, is_changed: NDArray[np.bool_]) -> None:
     moves = after - before
-    is_long = np.hypot(moves[:, 0], moves[:, 1]) > _LONG_MOVE  # false for NaN
-    start, move = before[is_long], moves[is_long]
+    is_drawn = np.hypot(moves[:, 0], moves[:, 1]) > _LONG_MOVE  # false for NaN
+    if is_drawn.sum() > _MOST_ARROWS:
+        is_drawn &= is_changed
+    start, move = before[is_drawn], moves[is_drawn]
     axes.quiver(
         start[:, 0],
         start[:, 1],
