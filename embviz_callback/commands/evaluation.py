@@ -206,7 +206,7 @@ class _Job:
         for note in loaded.notes:
             self.terminal.say(f"{self.label}: {note}")
         settings = self._settings(loaded.config)
-        n_texts = len(subset.queries) + len(subset.documents) + len(subset.hard_negatives)
+        n_texts = len({*subset.queries, *subset.documents, *subset.hard_negatives})
         self.terminal.say(f"{self.label}: encoding {n_texts:,} texts on {self.device}")
         return take_snapshot(
             label=self.label,

@@ -1,5 +1,6 @@
 """What a person sees while a command works: lines on standard error, bars only on a terminal."""
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -30,13 +31,14 @@ class Terminal:
         """Takes steps done and in all; None where nobody watches, as in a pipe."""
         if not self._stream.isatty():
             return None
-        drawn_at = [-_REDRAW_S]
+        drawn_at = [-math.inf]
 
         def draw(done: int, total: int) -> None:
             now = time.monotonic()
-            if done < total and now - drawn_at[0] < _REDRAW_S:
+            # A finished bar stays finished, however often its end is told.
+            if now - drawn_at[0] < (_REDRAW_S if done < total else 0):
                 return
-            drawn_at[0] = now
+            drawn_at[0] = now if done < total else math.inf
             filled = _WIDTH * done // max(1, total)
             self._stream.write(f"\r{stage:<10} [{'#' * filled}{'.' * (_WIDTH - filled)}] {done:,}/{total:,}")
             self._is_open = done < total

@@ -164,7 +164,8 @@ def read_embeddings(path: Path) -> tuple[Subset, Embeddings]:
         ValueError: If the file is damaged or another program's.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy leaves a file open that turns out to be none of its own.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if not name.endswith("_text")}
         subset = Subset.from_json(json.loads(arrays["subset"].tobytes()))
         non_finite, zero = (int(count) for count in arrays["set_aside"])
@@ -179,7 +180,16 @@ def read_embeddings(path: Path) -> tuple[Subset, Embeddings]:
             zero=zero,
             **hard,
         )
-    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise ValueError(f"{path} is no embeddings.npz of this program ({error}); make it again") from None
     if (len(embeddings.queries), len(embeddings.documents)) != (len(subset.queries), len(subset.documents)):
         raise ValueError(
