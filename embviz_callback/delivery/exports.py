@@ -21,6 +21,7 @@ from embviz_callback.snapshot import Snapshot
 _BANDED = ("margin", "separation")
 _ERROR_COLUMNS = ("query", "expected", "rank", "first", "score_expected", "score_first", "id")
 _MAX_TEXT_BYTES = 1 << 28
+_DAMAGED = (OSError, AttributeError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
