@@ -159,7 +159,7 @@ def draw_comparison_maps(
     _foot(
         figure,
         "blue: query whose first document is right · red cross: wrong · green diamond: document",
-        f"arrow: from where the query was before (only of queries gained or lost, where more than {_MOST_ARROWS} moved)",
+        f"arrow: from where the query was before (where over {_MOST_ARROWS} moved, only of queries gained or lost)",
         f"{counted(len(snapshots[0].subset.queries), 'query')} · subset {snapshots[0].subset.fingerprint}",
     )
     return figure
