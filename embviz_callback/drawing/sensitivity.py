@@ -18,6 +18,7 @@ from embviz_callback.snapshot import Snapshot
 _ROW = 34  # px per bar
 _ROOM = 170
 _MOST_BARS = 20
+_REACHES = (0.1, 0.25, 0.5, 1.0, 2.0)  # the first that holds all drops, so that most epochs share one
 
 
 @style.styled
@@ -62,6 +63,9 @@ def _drops(axes: Axes, effects: Sequence[Effect]) -> None:
         if math.isfinite(effect.drop.low):
             axes.plot([effect.drop.low, effect.drop.high], [at, at], color=style.INK, linewidth=1.6)
     axes.set_xlabel("drop of the cosine similarity")
+    ends = [max(effect.drop.value, effect.drop.high) for effect in effects if math.isfinite(effect.drop.value)]
+    reach = np.nanmax([0.0, *ends])
+    axes.set_xlim(right=next((limit for limit in _REACHES if reach <= limit), 2.0))
 
 
 def _weights(axes: Axes, effects: Sequence[Effect]) -> None:
@@ -106,7 +110,7 @@ def draw_continuity(snapshot: Snapshot, curve: Continuity) -> Figure:
         The figure.
     """
     figure = style.new_figure(520)
-    style.head(figure, f"Cosine against difference in {curve.column}: {curve.verdict}", snapshot)
+    style.head(figure, f"Cosine against difference in {curve.column}", snapshot)
     axes = figure.add_subplot()
     axes.grid(axis="y")
     middle = [band.middle for band in curve.bands]
@@ -119,10 +123,11 @@ def draw_continuity(snapshot: Snapshot, curve: Continuity) -> Figure:
         axes.plot([middle[at]], [value[at]], "o", color=style.MISS, markersize=12, fillstyle="none", markeredgewidth=2)
     axes.set_xlabel(f"difference in {style.fitted(curve.column, 300, 13)}", parse_math=False)
     axes.set_ylabel("mean cosine similarity")
+    axes.set_ylim(min(-0.2, float(np.nanmin(value)) - 0.05), 1.0)
     facts = (
         f"all pairs of {counted(curve.n_documents, 'document')} · shade: 95 % interval over documents"
         + (" · ringed: rises beyond chance" if curve.rises else ""),
-        f"fall {number(curve.fall.value)} ({number(curve.fall.low)} to {number(curve.fall.high)}), "
+        f"{curve.verdict}: {number(curve.fall.value)} ({number(curve.fall.low)} to {number(curve.fall.high)}), "
         f"Spearman {number(curve.spearman, 2)}, per document {number(-curve.smoothness, 2)}",
     )
     style.foot(figure, snapshot, *facts)

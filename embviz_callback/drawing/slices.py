@@ -18,8 +18,9 @@ from embviz_callback.embeddings import Rows
 from embviz_callback.snapshot import Snapshot
 
 _ROW = 30  # px per group
-_SHOWN = (("rank1", "rank-1", (0.0, 1.0)), ("margin", "margin (cosine)", (-0.2, 1.0)))
-_MAP_HEIGHT = 860
+_SHOWN = (("rank1", "rank-1", (-0.02, 1.02)), ("margin", "margin (cosine)", (-0.2, 1.0)))
+_SCALE = (-0.5, 1.0)  # cosines, as in the heatmap
+_MAP_HEIGHT = 660
 _ROOM = 150  # px for a label
 # Okabe and Ito's colours once more, then the same again with another mark.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
@@ -96,10 +97,10 @@ def draw_affinity(snapshot: Snapshot, slices: Slices) -> Figure:
     title = f"Similarity between groups of {slices.column}"
     if len(slices.labels) < 2 or not np.isfinite(slices.affinity).any():
         return style.text_panel(title, snapshot, "fewer than two groups have documents of their own")
-    figure = style.new_figure(360 + 26 * len(slices.labels))
+    figure = style.new_figure(280 + min(24 * len(slices.labels) + 60, 620))
     style.head(figure, title, snapshot)
     axes = figure.add_subplot()
-    image = axes.imshow(slices.affinity, cmap="cividis", interpolation="nearest")
+    image = axes.imshow(slices.affinity, cmap="cividis", interpolation="nearest", vmin=_SCALE[0], vmax=_SCALE[1])
     image.cmap.set_bad(style.PALE)
     names = [style.fitted(label, _ROOM, 12) for label in slices.labels]
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
@@ -119,11 +120,10 @@ def draw_affinity(snapshot: Snapshot, slices: Slices) -> Figure:
 
 
 def _write_cells(axes: Axes, slices: Slices) -> None:
-    middle = (np.nanmin(slices.affinity) + np.nanmax(slices.affinity)) / 2
     for (row, column), value in np.ndenumerate(slices.affinity):
         if math.isfinite(value):
             # Dark letters on the bright half of the scale.
-            colour = style.INK if value > middle else "white"
+            colour = style.INK if value > sum(_SCALE) / 2 else "white"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=10, color=colour)
 
 
