@@ -276,7 +276,7 @@ def _prompt(given: str | None, noted: object) -> str:
 
 def _model_facts(path: str, loaded: "LoadedModel") -> dict[str, Any]:
     head = loaded.model.head
-    return {
+    facts = {
         "checkpoint": path,
         "checkpoint_kind": loaded.kind,
         "checkpoint_sha256": loaded.sha256,
@@ -289,6 +289,7 @@ def _model_facts(path: str, loaded: "LoadedModel") -> dict[str, Any]:
         "stripped_prefix": loaded.stripped_prefix,
         "notes": list(loaded.notes),
     }
+    return {name: value for name, value in facts.items() if value not in (None, "", [])}
 
 
 @contextlib.contextmanager
