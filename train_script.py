@@ -2,7 +2,7 @@
 
 python train_script.py fit --config configs/demo.yaml
 python train_script.py fit --config configs/bge_m3.yaml --trainer.max_epochs 3
-python train_script.py validate --config configs/demo.yaml --ckpt_path runs/demo/last.ckpt
+python train_script.py validate --config configs/demo.yaml --ckpt_path runs/demo/checkpoints/last.ckpt
 python train_script.py fit --print_config
 """
 

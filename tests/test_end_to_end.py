@@ -189,7 +189,7 @@ def test_validate_reads_the_checkpoint_of_a_fit(trained: Trained) -> None:
         f"--config={ROOT / 'configs' / 'demo.yaml'}",
         "--model.encoder=char-ngrams-512",
         "--model.dim=32",
-        f"--ckpt_path={trained.run / 'last.ckpt'}",
+        f"--ckpt_path={trained.run / 'checkpoints' / 'last.ckpt'}",
         cwd=trained.folder,
     )
 

@@ -15,7 +15,14 @@ from embviz_callback.delivery.files import write_atomically
 from embviz_callback.snapshot import Snapshot
 
 _MAPS = {"tsne": "tsne_projection", "umap": "umap_projection"}
-_FILES = (*(f"{name}.png" for name in FIGURES), "metrics.json", "embeddings.npz", "errors.csv", "report.md")
+_FILES = (
+    *(f"{name}.png" for name in FIGURES),
+    "metrics.json",
+    "embeddings.npz",
+    "errors.csv",
+    "report.md",
+    "report.html",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +71,7 @@ def write_results(snapshot: Snapshot, label: str, folder: Path, terminal: Termin
     content = metrics_json(snapshot, checks)
     write_atomically(folder / "metrics.json", to_json(content))
     write_atomically(folder / "report.md", _report(snapshot, checks, made, faults))
+    write_atomically(folder / "report.html", _page(snapshot, checks, faults))
     return Outcome(label, folder, snapshot.metrics, content, tuple(faults))
 
 
@@ -121,3 +129,9 @@ def _report(snapshot: Snapshot, checks: Sequence[Check], made: Sequence[str], fa
     from embviz_callback.drawing.report import report
 
     return report(snapshot, checks=checks, figures=made, alerts=faults)
+
+
+def _page(snapshot: Snapshot, checks: Sequence[Check], faults: Sequence[str]) -> str:
+    from embviz_callback.drawing.page import page
+
+    return page([snapshot], checks=[checks], notes=faults, title=snapshot.label)

@@ -9,10 +9,15 @@ from typing import Any
 
 from embviz_callback.analysis.metrics import Metrics
 from embviz_callback.analysis.projections import Projection, Skipped, heatmap_rows, project
-from embviz_callback.analysis.verdict import bright_diagonal, checklist
+from embviz_callback.analysis.verdict import Check, bright_diagonal, checklist
+from embviz_callback.delivery.files import write_atomically
 from embviz_callback.delivery.guarding import Guard
+from embviz_callback.delivery.jobs import Jobs
+from embviz_callback.delivery.layout import layout_value, threshold_value
+from embviz_callback.delivery.run_page import forget_after, publish_page
 from embviz_callback.delivery.sinks import FolderSink, Sink, TensorBoardSink
 from embviz_callback.drawing.figures import FIGURES, draw, to_png
+from embviz_callback.drawing.filmstrip import draw_filmstrip
 from embviz_callback.drawing.report import report
 from embviz_callback.snapshot import Snapshot, load_snapshot, save_snapshot
 
@@ -46,20 +51,49 @@ class Publisher:
         facts = json.loads((job / "job.json").read_text(encoding="utf-8"))
         guard = Guard(on_error="warn", note=lambda row: None)
         snapshot = snapshot.with_maps(make_maps(snapshot, self._previous(snapshot), guard))
-        sinks = self._sinks(facts)
-        show(snapshot, facts, sinks, guard)
+        sinks = self._sinks(facts, snapshot.step or 0)
+        checks = show(snapshot, facts, sinks, guard)
+        renew = partial(self._renew_page, snapshot, facts, checks, sinks, guard)
+        guard.attempt("page", renew, where=snapshot.label, skipped="report.html and the film strips")
         for sink in sinks:
             guard.attempt("writing", sink.flush, where=snapshot.label, skipped=f"{type(sink).__name__}")
         keep = partial(self._keep, snapshot, job.name)
         guard.attempt("keeping the maps", keep, where=snapshot.label, skipped="a start for the next maps")
         return guard.faults
 
-    def _sinks(self, facts: Mapping[str, Any]) -> list[Sink]:
+    def _renew_page(
+        self,
+        snapshot: Snapshot,
+        facts: Mapping[str, Any],
+        checks: Sequence[Check],
+        sinks: Sequence[Sink],
+        guard: Guard,
+    ) -> None:
+        if facts["resumed_after"] is not None:
+            forget_after(self.folder, int(facts["resumed_after"]))
+        notes = [*facts["faults"], *guard.faults]
+        views = publish_page(self.folder, snapshot, checks=checks, alerts=facts["said"], notes=notes)
+        # A strip shows the whole run: while others wait, the last of them will draw it.
+        if Jobs(self.folder / "jobs").names("pending"):
+            return
+        for method in _MAPS:
+            if not getattr(snapshot.settings, f"skip_{method}"):
+                png = to_png(draw_filmstrip(views, method))
+                write_atomically(self.folder / f"{method}_filmstrip.png", png)
+                for sink in sinks:
+                    if isinstance(sink, TensorBoardSink):
+                        sink.figure(f"{method}_filmstrip", png, snapshot.step or 0)
+
+    def _sinks(self, facts: Mapping[str, Any], step: int) -> list[Sink]:
         sinks: list[Sink] = [FolderSink(self.folder / facts["place"])]
         if facts["events"] is not None:
             key = (facts["events"], facts["prefix"])
             if key not in self._event_files:
                 self._event_files[key] = TensorBoardSink(Path(facts["events"]), prefix=facts["prefix"])
+                self._event_files[key].value(layout_value(facts["prefix"]), 0)
+            if facts["threshold"] is not None:
+                line = threshold_value(float(facts["threshold"]), facts["prefix"])
+                self._event_files[key].value(line, step)
             sinks.append(self._event_files[key])
         return sinks
 
@@ -114,7 +148,7 @@ def make_maps(snapshot: Snapshot, previous: Snapshot | None, guard: Guard) -> Ma
     return maps
 
 
-def show(snapshot: Snapshot, facts: Mapping[str, Any], sinks: Sequence[Sink], guard: Guard) -> None:
+def show(snapshot: Snapshot, facts: Mapping[str, Any], sinks: Sequence[Sink], guard: Guard) -> tuple[Check, ...]:
     """Draws the figures, writes the report and gives both to every sink.
 
     Args:
@@ -122,6 +156,9 @@ def show(snapshot: Snapshot, facts: Mapping[str, Any], sinks: Sequence[Sink], gu
         facts: Of the job: baseline, history and alerts.
         sinks: Not flushed here.
         guard: Catches what goes wrong in one figure or one sink.
+
+    Returns:
+        The checklist.
     """
     step = snapshot.step or 0
     left_out = {_MAPS[method] for method in _MAPS if getattr(snapshot.settings, f"skip_{method}")}
@@ -136,26 +173,41 @@ def show(snapshot: Snapshot, facts: Mapping[str, Any], sinks: Sequence[Sink], gu
         for sink in sinks:
             act = partial(sink.figure, name, png, step)
             guard.attempt("writing", act, where=snapshot.label, skipped=f"{name} in {type(sink).__name__}")
+    checks = _checks(snapshot, made)
     text = guard.attempt(
-        "report", partial(_report, snapshot, facts, made, guard.faults), where=snapshot.label, skipped="the report"
+        "report",
+        partial(_report, snapshot, facts, checks, made, guard.faults),
+        where=snapshot.label,
+        skipped="the report",
     )
     for sink in sinks if text else ():
         act = partial(sink.text, "report", text or "", step)
         guard.attempt("writing", act, where=snapshot.label, skipped=f"the report in {type(sink).__name__}")
+    return checks
 
 
 def _png(name: str, snapshot: Snapshot) -> bytes:
     return to_png(draw(name, snapshot))
 
 
-def _report(snapshot: Snapshot, facts: Mapping[str, Any], made: Sequence[str], faults: Sequence[str]) -> str:
+def _checks(snapshot: Snapshot, made: Sequence[str]) -> tuple[Check, ...]:
     settings = snapshot.settings
     pairs = heatmap_rows(snapshot.embeddings, settings.heatmap_pairs, settings.seed)
     bright = bright_diagonal(snapshot.embeddings, pairs[:, 0], pairs[:, 1]) if len(pairs) else None
+    return checklist(snapshot.metrics, snapshot.maps, made, bright)
+
+
+def _report(
+    snapshot: Snapshot,
+    facts: Mapping[str, Any],
+    checks: Sequence[Check],
+    made: Sequence[str],
+    faults: Sequence[str],
+) -> str:
     baseline = facts["baseline"]
     return report(
         snapshot,
-        checks=checklist(snapshot.metrics, snapshot.maps, made, bright),
+        checks=checks,
         baseline=None if baseline is None else Metrics.from_dict(baseline),
         history=[(row["label"], Metrics.from_dict(row)) for row in facts["history"]],
         alerts=[*facts["alerts"], *facts["faults"], *faults],

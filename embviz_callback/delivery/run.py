@@ -5,7 +5,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -82,10 +82,13 @@ class Run:
         if places.folder is not None and figures:
             self.worker = Worker(places.folder, limits=limits, report=partial(self.guard.warn, "drawing"))
         self._is_open = True
+        self._resumed_after: int | None = None
 
     def begin(self, subset: Subset, *, is_resumed: bool) -> None:
         """Starts the drawing process and opens the history, which may be that of a resumed run."""
         self._forget_other_subset(subset.fingerprint)
+        last = self.memory.history.last
+        self._resumed_after = last["step"] if is_resumed and last is not None else None
         if self.worker is not None:
             self._attempt("drawing process", self.worker.start, "the figures")
         if self.places.folder is not None:
@@ -164,8 +167,12 @@ class Run:
             "baseline": None if baseline is None else baseline.as_dict(),
             "history": earlier,
             "alerts": [] if event is None else [event.message],
+            "said": _alerts_so_far(earlier, event),
             "faults": self.guard.faults,
+            "threshold": None if self.alert is None else self.alert.threshold,
+            "resumed_after": self._resumed_after,
         }
+        self._resumed_after = None
         order = 0 if snapshot.epoch is None else (snapshot.step or 0) + 1
         self.worker.submit(f"{order:09d}_{name}", partial(fill_job, snapshot, job))
 
@@ -254,6 +261,11 @@ def fill_job(snapshot: Snapshot, job: Mapping[str, Any], folder: Path) -> None:
     """Writes an evaluation and what else its figures and report need into a folder."""
     save_snapshot(snapshot, folder)
     (folder / "job.json").write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
+
+
+def _alerts_so_far(rows: Sequence[Mapping[str, Any]], event: AlertEvent | None) -> list[str]:
+    said = [f"{row['label']}: the alert was firing; {row['reason']}" for row in rows if row["alert"]]
+    return said if event is None else [*said, event.message]
 
 
 def _write_pairs(path: Path, subset: Subset) -> None:

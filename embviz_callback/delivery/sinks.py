@@ -76,6 +76,10 @@ class TensorBoardSink:
         image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
         self._add(Summary.Value(tag=f"{self.prefix}/{name}", image=image), step)
 
+    def value(self, value: Any, step: int) -> None:
+        """Adds a ready ``Summary.Value``, such as the layout of the custom-scalars dashboard."""
+        self._add(value, step)
+
     def text(self, name: str, markdown: str, step: int) -> None:
         """Adds a page for the text dashboard."""
         from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
