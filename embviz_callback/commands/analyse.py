@@ -57,16 +57,12 @@ def parser() -> Parser:
     made = evaluate.parser()
     made.prog = "embviz analyse"
     made.description = "Says why a model fails. Several checkpoints are one run, oldest first: the last is analysed."
-    made.add_argument(
-        "--group-by", action="append", metavar="COLUMN", help="repeatable (default: all groups)"
-    )
+    made.add_argument("--group-by", action="append", metavar="COLUMN", help="repeatable (default: all groups)")
     made.add_argument("--features", metavar="MODULE:FUNCTION", help="reads columns from a text")
     made.add_argument("--weights", metavar="PATH", help="the weight rule, as configs/weight-config.json")
     made.add_argument("--edits", metavar="MODULE:FUNCTION", help="a listing to (edited listing, feature) pairs")
     made.add_argument("--neighbours", action="append", metavar="A,B,C", help="places that lie together; repeatable")
-    made.add_argument(
-        "--place", default="district", metavar="COLUMN", help="column of places (default %(default)s)"
-    )
+    made.add_argument("--place", default="district", metavar="COLUMN", help="column of places (default %(default)s)")
     made.add_argument("--train", metavar="PATH", help="the training pairs, to look for leaks into --data")
     return made
 
@@ -240,16 +236,14 @@ def _questions(options: argparse.Namespace, last: _Loaded) -> "Questions":
 
 
 def _maps(snapshot: "Snapshot", terminal: Terminal) -> "dict[str, Projection | Skipped]":
+    """One map is enough to carry the colours: t-SNE, or UMAP where that is skipped."""
     from embviz_callback.analysis.projections import Skipped, project
 
-    maps: dict[str, Projection | Skipped] = {}
     settings = snapshot.settings
-    for method, is_skipped in (("tsne", settings.skip_tsne), ("umap", settings.skip_umap)):
-        if is_skipped:
-            maps[method] = Skipped(f"left out by --skip-{method}")
-        else:
-            maps[method] = project(snapshot.embeddings, method, seed=settings.seed, progress=terminal.bar(method))
-    return maps
+    method = "umap" if settings.skip_tsne else "tsne"
+    if settings.skip_tsne and settings.skip_umap:
+        return {"tsne": Skipped("left out by --skip-tsne"), "umap": Skipped("left out by --skip-umap")}
+    return {method: project(snapshot.embeddings, method, seed=settings.seed, progress=terminal.bar(method))}
 
 
 def _write(
@@ -306,9 +300,7 @@ def _say(options: argparse.Namespace, output: Path, snapshot: "Snapshot", answer
         lines.append(f"moves the similarity most: {', '.join(answers.importance.order)}")
     lines += [f"similarity against {curve.column}: {curve.verdict}" for curve in answers.continuity]
     lines.append(f"{len(answers.suspects)} probable false negatives")
-    lines.append(
-        f"margin {metrics.margin:.4f}, rank-1 {100 * metrics.rank1:.1f}%; see {output / 'analysis.md'}"
-    )
+    lines.append(f"margin {metrics.margin:.4f}, rank-1 {100 * metrics.rank1:.1f}%; see {output / 'analysis.md'}")
     sys.stdout.write("\n".join(lines) + "\n")
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -100,8 +101,8 @@ def draw_affinity(snapshot: Snapshot, slices: Slices) -> Figure:
     figure = style.new_figure(280 + min(24 * len(slices.labels) + 60, 620))
     style.head(figure, title, snapshot)
     axes = figure.add_subplot()
-    image = axes.imshow(slices.affinity, cmap="cividis", interpolation="nearest", vmin=_SCALE[0], vmax=_SCALE[1])
-    image.cmap.set_bad(style.PALE)
+    colours = colormaps["cividis"].with_extremes(bad=style.PALE)
+    image = axes.imshow(slices.affinity, cmap=colours, interpolation="nearest", vmin=_SCALE[0], vmax=_SCALE[1])
     names = [style.fitted(label, _ROOM, 12) for label in slices.labels]
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
     axes.set_yticks(range(len(names)), names, parse_math=False)
