@@ -11,6 +11,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("embviz_callback.commands.check", "what is wrong in a file of pairs"),
     "compare": ("embviz_callback.commands.compare", "checkpoints side by side, with intervals"),
     "analyse": ("embviz_callback.commands.analyse", "why queries fail: groups, errors, features"),
+    "cache": ("embviz_callback.commands.cache", "features kept on disk: list, size, clear"),
 }
 _EVALUATE = "embviz_callback.commands.evaluate"
 

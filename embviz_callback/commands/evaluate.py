@@ -112,6 +112,7 @@ def _add_model_options(made: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens per text (default: what the checkpoint says, else 256)",
     )
+    made.add_argument("--no-cache", action="store_true", help="neither keep nor look up the encoder's features")
     made.add_argument("--query-prompt", metavar="TEXT", help="put before queries (default: what the checkpoint says)")
     made.add_argument("--document-prompt", metavar="TEXT", help="put before documents, likewise")
 
@@ -162,6 +163,7 @@ def _request(options: argparse.Namespace) -> "Request":
         query_prompt=options.query_prompt,
         document_prompt=options.document_prompt,
         skip_bad_records=options.skip_bad_records,
+        cache=not options.no_cache,
     )
 
 

@@ -44,6 +44,7 @@ class Request:
         query_prompt: Likewise; "" for none.
         document_prompt: Likewise.
         skip_bad_records: Leave out records with a problem.
+        cache: Keep the encoder's features, and take those that an earlier run kept.
     """
 
     checkpoints: tuple[str, ...]
@@ -57,6 +58,7 @@ class Request:
     query_prompt: str | None = None
     document_prompt: str | None = None
     skip_bad_records: bool = False
+    cache: bool = True
 
 
 def evaluate(request: Request, terminal: Terminal) -> list[Outcome]:
@@ -256,7 +258,8 @@ class _Job:
             self.terminal.say(f"{self.label}: memory ran out; going on with batches of {size}")
 
         bar = self.terminal.bar("encoding")
-        return encode_subset(loaded.model.encode, subset, settings, progress=bar, on_halved=on_halved)
+        with _features_kept(loaded, wanted=self.request.cache) as encode:
+            return encode_subset(encode, subset, settings, progress=bar, on_halved=on_halved)
 
     def _circumstances(self) -> dict[str, Any]:
         data = {} if self.pairs is None else {"data": self.pairs.path, "data_sha256": self.pairs.sha256}
@@ -266,6 +269,24 @@ class _Job:
             with contextlib.suppress(ModuleNotFoundError):
                 versions[package] = version(package)
         return data | skipped | {"device": self.device, "precision": "float32", "versions": versions}
+
+
+@contextlib.contextmanager
+def _features_kept(loaded: "LoadedModel", *, wanted: bool) -> Iterator[Any]:
+    """The model's encode, with the features of its encoder looked up and kept where that pays."""
+    from embviz_callback.encoding.cached_features import CachedFeatures
+    from embviz_callback.encoding.feature_store import default_cache_folder
+    from embviz_callback.encoding.ngrams import CharNgrams
+
+    model = loaded.model
+    if not wanted or isinstance(model.encoder, CharNgrams):
+        yield model.encode
+        return
+    cached = CachedFeatures(model, default_cache_folder())
+    try:
+        yield lambda texts: model.project(cached(texts))
+    finally:
+        cached.flush()
 
 
 def _prompt(given: str | None, noted: object) -> str:

@@ -1,0 +1,59 @@
+"""`embviz cache`: what is kept of frozen encoders' features, and how to be rid of it."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from embviz_callback.commands.arguments import Parser, UsageError
+from embviz_callback.commands.terminal import Terminal
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: Without the command's name.
+
+    Returns:
+        0 when done, 2 for bad arguments.
+    """
+    try:
+        options = _parser().read(arguments)
+    except UsageError as error:
+        Terminal().say(f"embviz cache: {error}")
+        return 2
+    from embviz_callback.encoding.feature_store import default_cache_folder
+
+    root = default_cache_folder() if options.dir is None else Path(options.dir).expanduser()
+    sys.stdout.write({"list": _list, "size": _size, "clear": _clear}[options.action](root))
+    return 0
+
+
+def _parser() -> Parser:
+    made = Parser(prog="embviz cache", description="Features of frozen encoders, kept between runs.")
+    made.add_argument("action", choices=("list", "size", "clear"), nargs="?", default="list")
+    made.add_argument("--dir", help="the cache folder (default: $EMBVIZ_CACHE, else the user's cache folder)")
+    return made
+
+
+def _list(root: Path) -> str:
+    from embviz_callback.encoding.feature_store import stores_in
+
+    lines = [f"{'encoder and settings':<34}{'MB':>10}  last used"]
+    for info in stores_in(root):
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.used_at))
+        lines.append(f"{info.name:<34}{info.n_bytes / 1e6:>10.1f}  {used}")
+    return "\n".join(lines) + f"\n{_size(root)}"
+
+
+def _size(root: Path) -> str:
+    from embviz_callback.encoding.feature_store import stores_in
+
+    return f"{sum(info.n_bytes for info in stores_in(root)) / 1e6:.1f} MB in {root}\n"
+
+
+def _clear(root: Path) -> str:
+    from embviz_callback.encoding.feature_store import prune
+
+    return f"removed {len(prune(root, max_bytes=0))} from {root}\n"

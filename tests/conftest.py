@@ -1,0 +1,11 @@
+"""What holds for every test."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """No test reads or fills the user's own feature cache, nor do the processes it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMBVIZ_CACHE", str(tmp_path_factory.mktemp("features")))
+        yield
