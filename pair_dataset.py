@@ -21,6 +21,9 @@ from embviz_callback.pairs.reading import DataError, HardNegative, Record, read_
 from embviz_callback.pairs.relevance import components, positives_by_query
 from embviz_callback.pairs.texts import fold, without_diacritics
 
+# Light by itself, for commands that must not wait for torch; found here by whoever looks for it here.
+from rental_features import extract_features as extract_features
+
 logger = logging.getLogger(__name__)
 
 

@@ -43,18 +43,25 @@ _AMENITIES = {
     "bếp riêng": ("bep rieng", "bep", "cho nau an", "nau an"),
     "máy giặt": ("may giat",),
     "tủ lạnh": ("tu lanh",),
+    "tủ quần áo": ("tu quan ao",),
+    "máy nước nóng": ("may nuoc nong", "nong lanh", "nuoc nong"),
     "thang máy": ("thang may",),
     "chỗ để xe": ("cho de xe", "de xe free", "de xe"),
     "cửa sổ": ("cua so",),
     "giờ giấc tự do": ("gio giac tu do", "gio tu do", "tu do gio giac"),
+    "cho nuôi thú cưng": ("nuoi pet", "cho pet", "nuoi thu cung", "nuoi meo", "nuoi cho meo"),
     "không chung chủ": ("khong chung chu", "ko chung chu", "k chung chu"),
+}
+_TENANTS = {
+    "chỉ nữ": re.compile(r"\b(?:chi nu|nu only|nu o|cho nu|chi cho nu|danh cho nu|nu thue)\b"),
+    "nam nữ": re.compile(r"\bnam\s?[/,]?\s?(?:va )?nu\b"),
 }
 _NUMBER = r"\d{1,3}(?:[.,]\d{1,2})?"
 # "3tr5", "3.5tr", "3,5 triệu", "4 tr"; a digit right behind the unit counts tenths. The first number
 # of a range ("3-4tr") has no unit and the second is no statement either.
 _PRICE = re.compile(rf"(?<![\d.,\-])({_NUMBER})\s*(?:trieu|tr|cu)(?![a-z])\s?(\d(?!\d|[.,]\d|\s*m))?")
 _LIMIT = re.compile(r"(?:duoi|toi da|khong qua|khoang duoi|max|tren|tu|den|<|>|<=|-)\s*$")
-_DENIAL = re.compile(r"\b(?:khong|ko|k|chua)(?: co)?\s*$")
+_DENIAL = re.compile(r"\b(?:khong|ko|k|chua|thieu)(?: co| cho| duoc)?\s*$")
 _AREA = re.compile(rf"(?<![\d.,])({_NUMBER})\s*(?:m2|m²|met vuong|m vuong)")
 _QUARTER = re.compile(r"(?:\bquan|\bq)\.?\s*(\d{1,2})\b")
 _SHORT_NAME = re.compile(rf"\b({'|'.join(sorted(_SHORT, key=len, reverse=True))})\b")
@@ -71,7 +78,8 @@ def extract_features(text: str) -> dict[str, str | float | tuple[str, ...]]:
 
     Returns:
         Some of ``district``; ``price`` in million VND; ``price_band``: "low" below 4, "middle"
-        from 4 to 7, "high" above; ``area`` in m²; ``amenities``, what is there (not what is denied).
+        from 4 to 7, "high" above; ``area`` in m²; ``tenants``, "chỉ nữ" or "nam nữ"; ``amenities``,
+        what is there (not what is denied).
 
     Example:
         >>> extract_features("phòng trọ Q10 3tr5, 25m², không máy lạnh, wc riêng")
@@ -88,6 +96,9 @@ def extract_features(text: str) -> dict[str, str | float | tuple[str, ...]]:
     area = _only(float(number.replace(",", ".")) for number in _AREA.findall(plain))
     if area is not None:
         found["area"] = area
+    tenants = _only(name for name, words in _TENANTS.items() if words.search(plain))
+    if tenants is not None:
+        found["tenants"] = tenants
     amenities = tuple(name for name in _AMENITIES if _offers(plain, name))
     return found | ({"amenities": amenities} if amenities else {})
 

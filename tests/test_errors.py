@@ -167,6 +167,19 @@ def test_features_that_differ_clear_a_near_copy() -> None:
     assert suspects([one], columns_of(one.subset, planted.read_features)) == ()
 
 
+def test_a_difference_that_no_column_covers_is_not_taken_for_none() -> None:
+    items, expected = _planted_negatives(0, n=40)
+    for item in items:
+        for negative in item["hard_neg"]:
+            negative["type"] = "requirement"
+    one = planted.evaluate(items, planted.LinearEncoder(planted.TRUE_WEIGHTS, noise=0.02))
+    found = [suspect for suspect in suspects([one], columns_of(one.subset, planted.read_features)) if suspect.is_hard]
+    # What is left of the evidence is that the model holds them for copies.
+    assert len(found) == len(expected)
+    distant = planted.evaluate(items, lambda texts: np.random.default_rng(0).normal(size=(len(texts), 40)))
+    assert not [s for s in suspects([distant], columns_of(distant.subset, planted.read_features)) if s.is_hard]
+
+
 def test_suspects_need_an_evaluation() -> None:
     with pytest.raises(ValueError) as error:
         suspects([])

@@ -34,6 +34,25 @@ def test_what_is_denied_is_not_offered() -> None:
     assert found["amenities"] == ("wc riêng", "gác lửng", "không chung chủ")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Phòng Quận 1, chỉ nữ", "chỉ nữ"),
+        ("phong q1 8tr nu only", "chỉ nữ"),
+        ("Phòng Quận 1, nam/nữ", "nam nữ"),
+        ("Phòng nam nữ đều được", "nam nữ"),
+        ("Phòng Quận 1", None),
+    ],
+)
+def test_who_may_move_in_is_read(text: str, expected: str | None) -> None:
+    assert extract_features(text).get("tenants") == expected
+
+
+def test_pets_may_be_denied() -> None:
+    assert extract_features("Phòng cho nuôi pet")["amenities"] == ("cho nuôi thú cưng",)
+    assert "amenities" not in extract_features("Phòng không cho nuôi pet")
+
+
 def test_price_bands_are_those_of_the_guide() -> None:
     assert [price_band(price) for price in (3.99, 4, 7, 7.01)] == ["low", "middle", "middle", "high"]
 

@@ -1,7 +1,7 @@
 """Negatives that are probably right answers: false negatives, found without labels."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from embviz_callback.analysis.pool import exact_products
 from embviz_callback.analysis.resampling import plain
 from embviz_callback.analysis.similarity import Floats, Similarity
 from embviz_callback.embeddings import Embeddings, Rows
+from embviz_callback.pairs.disagreement import column_of_type
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import fold
 
@@ -96,8 +97,9 @@ def suspects(
     Where both texts have at least two columns in common, the columns decide: differing ones
     clear it, however close it lies (a model that cannot tell 5 from 7 million puts them side by
     side); equal ones convict it if the model too scores it within 0.05 of the positive (a hard
-    negative, which somebody has called wrong: at least as high as the positive). Where columns
-    are missing, nearness or outranking convicts alone.
+    negative, which somebody has called wrong: at least as high as the positive, and what its
+    type names must be among the columns, or its difference may be one that nobody reads). Where
+    columns are missing, nearness or outranking convicts alone.
 
     Args:
         history: Evaluations of one subset, oldest first; the last is looked at, the others say
@@ -168,7 +170,8 @@ def _hard_suspects(same: Sequence[Evaluated], columns: Columns | None, nearness:
         len(same),
     )
     rows = None if columns is None else columns.hard_negatives
-    return _convicted(candidates, _median(1 - candidates.likeness), nearness, columns, rows, is_hard=True)
+    types = [{column_of_type(name) for name in names} for names in last.subset.hard_types]
+    return _convicted(candidates, _median(1 - candidates.likeness), nearness, columns, rows, types)
 
 
 def _outranked(same: Sequence[Evaluated]) -> Floats:
@@ -193,7 +196,7 @@ def _document_suspects(last: Evaluated, columns: Columns | None, nearness: float
     if not len(candidates.query):
         return []
     rows = None if columns is None else columns.documents
-    return _convicted(candidates, _median(1 - candidates.likeness), nearness, columns, rows, is_hard=False)
+    return _convicted(candidates, _median(1 - candidates.likeness), nearness, columns, rows, None)
 
 
 def _listed(last: Evaluated) -> _Candidates:
@@ -224,9 +227,10 @@ def _convicted(
     nearness: float,
     columns: Columns | None,
     rows: Sequence[Row] | None,
-    *,
-    is_hard: bool,
+    types: Sequence[Collection[str]] | None,
 ) -> list[Suspect]:
+    """Those with evidence; `types` are the columns that hard negatives are said to differ in."""
+    is_hard = types is not None
     near = (1 - candidates.likeness) <= nearness * typical
     lasting: NDArray[np.bool_] = (candidates.outranked >= 0.5) & (candidates.n_evaluations >= 3)
     high = candidates.score >= candidates.positive_score - (0.0 if is_hard else _WITHIN)
@@ -234,7 +238,11 @@ def _convicted(
     for at in np.flatnonzero(near | lasting | high).tolist():
         own: Mapping[str, Any] = columns.documents[candidates.positive[at]] if columns else {}
         other: Mapping[str, Any] = rows[candidates.negative[at]] if rows else {}
-        evidence = _evidence(own, other, is_near=bool(near[at]), is_lasting=bool(lasting[at]), is_high=bool(high[at]))
+        # A type such as "requirement" that no column covers: equal columns are no proof.
+        is_read = types is None or all(name in own for name in types[at])
+        evidence = _evidence(
+            own, other, is_near=bool(near[at]), is_lasting=bool(lasting[at]), is_high=bool(high[at]) and is_read
+        )
         if evidence:
             found.append(_suspect(candidates, at, evidence, is_hard=is_hard))
     return found
@@ -250,9 +258,9 @@ def _evidence(own: Row, other: Row, *, is_near: bool, is_lasting: bool, is_high:
         return tuple(said)
     if differing(own, other):
         return ()
-    if own.keys() != other.keys():
+    if own.keys() != other.keys() or not (is_high or said):
         return tuple(said)
-    return (f"all {shared} features equal the positive's", *said) if is_high or said else ()
+    return (f"all {shared} features equal the positive's", *said)
 
 
 def _suspect(candidates: _Candidates, at: int, evidence: tuple[str, ...], *, is_hard: bool) -> Suspect:

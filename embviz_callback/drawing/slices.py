@@ -98,7 +98,7 @@ def draw_affinity(snapshot: Snapshot, slices: Slices) -> Figure:
     title = f"Similarity between groups of {slices.column}"
     if len(slices.labels) < 2 or not np.isfinite(slices.affinity).any():
         return style.text_panel(title, snapshot, "fewer than two groups have documents of their own")
-    figure = style.new_figure(280 + min(24 * len(slices.labels) + 60, 620))
+    figure = style.new_figure(300 + min(24 * len(slices.labels) + 100, 600))
     style.head(figure, title, snapshot)
     axes = figure.add_subplot()
     colours = colormaps["cividis"].with_extremes(bad=style.PALE)

@@ -57,13 +57,26 @@ def idle_types(
         for negative in view.negatives:
             if len(negative.types) != 1 or not offered:
                 continue
-            column = _COLUMN_OF_TYPE.get(fold(negative.types[0]), fold(negative.types[0]))
+            column = column_of_type(negative.types[0])
             # Amenities are too many for an extractor to know all of them: no difference is no proof.
             value = extract(negative.text).get(column)
             if value is None or isinstance(value, tuple | list):
                 continue
             if any(agree(value, one[column], 0.0) for one in offered if column in one):
                 yield view, negative.place, negative.text, f"{column}: {show_value(value)} in both"
+
+
+def column_of_type(name: str) -> str:
+    """The column that a type of hard negative is about.
+
+    Returns:
+        Mostly its own name.
+
+    Example:
+        >>> column_of_type("location"), column_of_type("Price")
+        ('district', 'price')
+    """
+    return _COLUMN_OF_TYPE.get(fold(name), fold(name))
 
 
 def agree(one: Value, other: Value, tolerance: float) -> bool:
