@@ -17,7 +17,7 @@ from embviz_callback.analysis.metrics import Metrics
 from embviz_callback.delivery.alerts import AlertEvent, MarginAlert
 from embviz_callback.delivery.files import safe_name
 from embviz_callback.delivery.guarding import Guard
-from embviz_callback.delivery.moments import is_due, is_whole_epoch, step_of_epoch
+from embviz_callback.delivery.moments import is_due, is_whole_epoch, step_of_epoch, step_of_validation
 from embviz_callback.delivery.places import Places, find_places
 from embviz_callback.delivery.run import Memory, Run
 from embviz_callback.delivery.source import circumstances, read_source
@@ -219,9 +219,8 @@ class EmbeddingVisualizer(pl.Callback):
         """Evaluates with ``when="validation_end"``."""
         is_ours = self.when == "validation_end" and trainer.state.fn == "fit" and not trainer.sanity_checking
         if self._run is not None and is_ours and is_due(trainer, self._epoch, self.settings.every_n_epochs):
-            self._evaluate(
-                trainer, pl_module, epoch=self._epoch, step=trainer.fit_loop.epoch_loop._batches_that_stepped
-            )
+            event = self._evaluate(trainer, pl_module, epoch=self._epoch, step=step_of_validation(trainer))
+            self._stop_if_asked(trainer, event)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates what the training ends with, if that was not an epoch's turn."""

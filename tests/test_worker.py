@@ -1,13 +1,13 @@
 """The process that draws, killed, crashed, stopped and starved: the real one, every time."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from embviz_callback.delivery import worker as worker_module
 from embviz_callback.delivery.jobs import Jobs
 from embviz_callback.delivery.places import Places
-from embviz_callback.delivery.run import Memory, Run, fill_job
+from embviz_callback.delivery.run import Memory, Run
 from embviz_callback.delivery.worker import Limits, Worker
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.reading import records_from
@@ -59,22 +59,25 @@ class Told:
         self.messages.append(message)
 
 
-def job(shown: Snapshot, place: str) -> Callable[[Path], None]:
-    facts = {
-        "place": place,
-        "prefix": "embviz",
-        "events": None,
-        "baseline": None,
-        "history": [],
-        "alerts": [],
-        "faults": [],
-    }
-    return partial(fill_job, shown, facts)
+def job(shown: Snapshot) -> Callable[[Path], None]:
+    """What fills a job's folder as the callback fills it."""
+
+    def fill(folder: Path) -> None:
+        scratch = folder.parent / "scratch"
+        run = Run(Places(scratch, None), Memory(), on_error="raise")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "executable", "/nowhere/python")  # the job waits on disk
+            run.hand_over(shown)
+        (waiting,) = (scratch / "jobs" / "pending").iterdir()
+        shutil.copytree(waiting, folder, dirs_exist_ok=True)
+        shutil.rmtree(scratch)
+
+    return fill
 
 
 def bare(epoch: int) -> tuple[str, Callable[[Path], None]]:
     """A job without maps: half a second."""
-    return f"{epoch:09d}_epoch", job(snapshot(epoch, skip_tsne=True, skip_umap=True), f"epoch_{epoch:04d}")
+    return f"{epoch:09d}_epoch", job(snapshot(epoch, skip_tsne=True, skip_umap=True))
 
 
 def wait_until_drawing(worker: Worker, limit_s: float = 60) -> None:
@@ -211,7 +214,7 @@ def test_f42_a_process_that_does_not_move_at_all_is_killed(tmp_path: Path, monke
     monkeypatch.setattr(worker_module, "_PATIENCE_S", -299.0)  # the limit of 300 s becomes 1 s for the one outside
     told = Told()
     worker = Worker(tmp_path, limits=Limits(), report=told)
-    worker.submit("000000001_epoch", job(snapshot(1), "epoch_0001"))  # with maps: long enough to be caught
+    worker.submit("000000001_epoch", job(snapshot(1)))  # with maps: long enough to be caught
     wait_until_drawing(worker)
     worker.poll()
     assert worker.pid is not None
