@@ -175,7 +175,7 @@ class RentalBiEncoder(pl.LightningModule):
         documents = [self.hparams["document_prompt"] + text for text in (*batch.positives, *batch.hard_negatives)]
         # One forward pass for all texts, so that a frozen encoder's kernels stay full.
         rows = self.encode([*queries, *documents])
-        query_rows, positive_rows, hard_rows = rows.split([
+        query_rows, positive_rows, hard_rows = rows.split([  # type: ignore[no-untyped-call]
             len(batch.queries),
             len(batch.positives),
             len(batch.hard_negatives),

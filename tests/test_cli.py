@@ -32,7 +32,8 @@ FIGURES = (
     "similarity_distribution",
     "top_k_predictions",
 )
-FILES = {f"{name}.png" for name in FIGURES} | {"metrics.json", "embeddings.npz", "errors.csv", "report.md"}
+TEXTS = {"metrics.json", "embeddings.npz", "errors.csv", "report.md", "report.html"}
+FILES = {f"{name}.png" for name in FIGURES} | TEXTS
 DISTRICTS = ("Gò Vấp", "Thủ Đức", "Bình Thạnh", "Quận 1", "Quận 10", "Cầu Giấy", "Đống Đa", "Tân Bình")
 PNG = b"\x89PNG"
 
@@ -386,10 +387,13 @@ def test_several_checkpoints_are_compared_on_the_same_subset(place: Path) -> Non
     assert content["best"] == "b/model.pt"
     assert set(content["checkpoints"]) == {"a/model.pt", "b/model.pt"}
     assert content["checkpoints"]["a/model.pt"]["fingerprint"] == content["checkpoints"]["b/model.pt"]["fingerprint"]
+    rows = [line for line in done.stderr.splitlines() if "model.pt |" in line]
+    assert [row.split(" | ")[0] for row in rows] == ["| a/model.pt", "| b/model.pt"]
     page = (place / "both" / "comparison.md").read_text(encoding="utf-8")
-    assert page in done.stderr
-    rows = [line for line in page.splitlines() if "model.pt |" in line]
-    assert [row.split(" | ")[0] for row in rows] == ["| b/model.pt", "| a/model.pt"]
+    assert "**Best: b/model.pt.** Rule: highest rank-1;" in page
+    facts = json.loads((place / "both" / "comparison.json").read_text(encoding="utf-8"))
+    assert facts["best"] == content["best"]
+    assert {"comparison_metrics.png", "comparison.html"} <= {path.name for path in (place / "both").iterdir()}
     assert done.stderr.rstrip().endswith(f"Rank-1:     {100 * content['checkpoints']['b/model.pt']['rank1']:.1f}%")
     assert len([path for path in (place / "both").iterdir() if path.is_dir()]) == 2
 

@@ -3,24 +3,19 @@
 import argparse
 import contextlib
 import json
-import math
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embviz_callback.commands import evaluate
 from embviz_callback.commands.arguments import UsageError, whole_number
+from embviz_callback.commands.comparison import MAPS, comparison_json, remeasured, write_comparison
 from embviz_callback.commands.terminal import Terminal
 
 if TYPE_CHECKING:
-    from embviz_callback.analysis.comparison import Comparison
-    from embviz_callback.settings import Settings
     from embviz_callback.snapshot import Snapshot
-
-_MAPS = {"tsne": "comparison_tsne", "umap": "comparison_umap"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -78,7 +73,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
         if options.reference > len(snapshots):
             raise UsageError(f"--reference must be at most {len(snapshots)}, got {options.reference}")
         output = Path(options.output).expanduser()
-        skipped = {method for method in _MAPS if getattr(options, f"skip_{method}")}
+        skipped = {method for method in MAPS if getattr(options, f"skip_{method}")}
         comparison = write_comparison(snapshots, output, reference=options.reference - 1, skipped=skipped)
     from embviz_callback.drawing.comparison_report import sentences
 
@@ -113,103 +108,5 @@ def _or_first(epoch: int | None) -> int:
 def _from_checkpoints(options: argparse.Namespace, terminal: Terminal) -> list["Snapshot"]:
     from embviz_callback.commands.evaluation import evaluate as evaluated
 
-    request = evaluate._request(options)
+    request = evaluate.request_from(options)
     return [remeasured(one.label, one.folder, request.settings) for one in evaluated(request, terminal)]
-
-
-def remeasured(label: str, folder: Path, settings: "Settings") -> "Snapshot":
-    """The snapshot of an evaluation that has been written down, from its ``embeddings.npz``.
-
-    Args:
-        label: Of the checkpoint.
-        folder: Of its results.
-        settings: Under which it was made.
-
-    Returns:
-        A snapshot without maps.
-    """
-    from embviz_callback.delivery.exports import read_embeddings
-    from embviz_callback.snapshot import take_snapshot
-
-    subset, embeddings = read_embeddings(folder / "embeddings.npz")
-    return take_snapshot(label=label, subset=subset, embeddings=embeddings, settings=settings)
-
-
-def write_comparison(
-    snapshots: Sequence["Snapshot"], output: Path, *, reference: int = 0, skipped: set[str] | None = None
-) -> "Comparison":
-    """Compares snapshots and writes ``comparison.md``, ``comparison.json``, its figures and a page.
-
-    Args:
-        snapshots: Two or more of one subset.
-        output: Folder; made if it is not there.
-        reference: Index of the one that the others are held against.
-        skipped: Maps to leave out, "tsne" or "umap".
-
-    Returns:
-        The comparison.
-
-    Raises:
-        UsageError: If the subsets differ.
-    """
-    from embviz_callback.analysis.comparison import common_maps, compare
-    from embviz_callback.delivery.files import write_atomically
-    from embviz_callback.drawing.comparison import draw_comparison_distributions, draw_comparison_metrics
-    from embviz_callback.drawing.comparison_report import comparison_report
-    from embviz_callback.drawing.figures import to_png
-    from embviz_callback.drawing.page import page
-
-    settings = snapshots[0].settings
-    try:
-        comparison = compare(snapshots, reference=reference, draws=settings.bootstrap_draws, seed=settings.seed)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    figures = {
-        "comparison_metrics": draw_comparison_metrics(comparison),
-        "comparison_distributions": draw_comparison_distributions(snapshots, comparison.labels),
-    }
-    wanted = [method for method in _MAPS if method not in (skipped or ())]
-    maps = {method: common_maps(snapshots, method, seed=settings.seed) for method in wanted}
-    figures |= {_MAPS[method]: _drawn(maps[method], snapshots, comparison) for method in wanted}
-    for name, figure in figures.items():
-        write_atomically(output / f"{name}.png", to_png(figure))
-    mapped = [one.with_maps({method: maps[method][place] for method in wanted}) for place, one in enumerate(snapshots)]
-    write_atomically(output / "comparison.html", page(mapped, title="Comparison"))
-    facts = json.dumps(comparison_json(comparison), ensure_ascii=False, allow_nan=False, indent=1)
-    write_atomically(output / "comparison.json", facts)
-    write_atomically(output / "comparison.md", comparison_report(comparison, figures=list(figures)))
-    return comparison
-
-
-def _drawn(maps: Any, snapshots: Sequence["Snapshot"], comparison: "Comparison") -> Any:
-    from embviz_callback.drawing.comparison import draw_comparison_maps
-
-    return draw_comparison_maps(maps, snapshots, comparison.labels)
-
-
-def comparison_json(comparison: "Comparison") -> dict[str, Any]:
-    """Everything that was found, as plain JSON; what cannot be judged is null."""
-    facts = {
-        "fingerprint": comparison.fingerprint,
-        "best": comparison.labels[comparison.best],
-        "reference": comparison.labels[comparison.reference],
-        "falls": [asdict(fall) for fall in comparison.falls],
-        "evaluations": {
-            label: {
-                **comparison.metrics[place].as_dict(),
-                "differences": {name: asdict(one) for name, one in comparison.differences[place].items()},
-                "changes": asdict(comparison.changes[place]),
-            }
-            for place, label in enumerate(comparison.labels)
-        },
-    }
-    plain: dict[str, Any] = _without_nan(facts)
-    return plain
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nan(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

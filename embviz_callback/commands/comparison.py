@@ -1,48 +1,46 @@
-"""Several checkpoints on the same pairs, as one table."""
+"""Several checkpoints on the same pairs: the files of a comparison, and its table."""
 
+import json
+import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from embviz_callback.analysis.comparison import RULE
+from embviz_callback.commands.arguments import UsageError
 from embviz_callback.drawing.markdown import literal, table
 from embviz_callback.drawing.wording import interval, number, percent
 
 if TYPE_CHECKING:
+    from embviz_callback.analysis.comparison import Comparison
     from embviz_callback.commands.results import Outcome
+    from embviz_callback.settings import Settings
+    from embviz_callback.snapshot import Snapshot
 
-_RULE = (
-    "The best is the one with the highest rank-1 in whole per cent, and among equals the highest margin: a difference "
-    "in rank-1 below one point is noise on a few hundred queries. Where the intervals of two rows overlap widely, "
-    "do not take one for better than the other."
-)
+MAPS = {"tsne": "comparison_tsne", "umap": "comparison_umap"}
 
 
-def merit(outcome: "Outcome") -> tuple[float, float]:
-    """What checkpoints are ordered by: rank-1 in whole per cent, then margin; NaN comes last."""
-    rank1, margin = outcome.metrics.rank1, outcome.metrics.margin
-    judged = rank1 == rank1 and margin == margin
-    return (round(rank1, 2), margin) if judged else (float("-inf"), float("-inf"))
-
-
-def comparison(outcomes: Sequence["Outcome"]) -> str:
-    """The table, the best first.
+def comparison_table(outcomes: Sequence["Outcome"], best: "Outcome") -> str:
+    """The figures side by side, in the order given.
 
     Args:
         outcomes: Of one subset.
+        best: One of them, by the rule of `embviz_callback.analysis.comparison`.
 
     Returns:
         Markdown.
     """
-    ranked = sorted(outcomes, key=merit, reverse=True)
     head = ("checkpoint", "rank-1", "margin", "95 % interval", "separation", "MRR", "AUC", "ready", "reading")
     lines = [
-        f"# Comparison of {len(ranked)} checkpoints",
+        f"# Comparison of {len(outcomes)} checkpoints",
         "",
-        f"Subset {ranked[0].content['fingerprint']}, {ranked[0].metrics.n_queries:,} queries, "
-        f"{ranked[0].metrics.n_documents:,} documents.",
+        f"Subset {best.content['fingerprint']}, {best.metrics.n_queries:,} queries, "
+        f"{best.metrics.n_documents:,} documents.",
         "",
-        *table(head, [_row(outcome) for outcome in ranked]),
-        f"Best: {literal(ranked[0].label)}. {_RULE}",
+        *table(head, [_row(outcome) for outcome in outcomes]),
+        f"Best: {literal(best.label)}. Rule: {RULE}.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -60,3 +58,101 @@ def _row(outcome: "Outcome") -> list[str]:
         "yes" if outcome.content["ready"] else "no",
         outcome.content["diagnosis"]["verdict"],
     ]
+
+
+def remeasured(label: str, folder: Path, settings: "Settings") -> "Snapshot":
+    """The snapshot of an evaluation that has been written down, from its ``embeddings.npz``.
+
+    Args:
+        label: Of the checkpoint.
+        folder: Of its results.
+        settings: Under which it was made.
+
+    Returns:
+        A snapshot without maps.
+    """
+    from embviz_callback.delivery.exports import read_embeddings
+    from embviz_callback.snapshot import take_snapshot
+
+    subset, embeddings = read_embeddings(folder / "embeddings.npz")
+    return take_snapshot(label=label, subset=subset, embeddings=embeddings, settings=settings)
+
+
+def write_comparison(
+    snapshots: Sequence["Snapshot"], output: Path, *, reference: int = 0, skipped: set[str] | None = None
+) -> "Comparison":
+    """Compares snapshots and writes ``comparison.md``, ``comparison.json``, its figures and a page.
+
+    Args:
+        snapshots: Two or more of one subset.
+        output: Folder; made if it is not there.
+        reference: Index of the one that the others are held against.
+        skipped: Maps to leave out, "tsne" or "umap".
+
+    Returns:
+        The comparison.
+
+    Raises:
+        UsageError: If the subsets differ.
+    """
+    from embviz_callback.analysis.comparison import common_maps, compare
+    from embviz_callback.delivery.files import write_atomically
+    from embviz_callback.drawing.comparison import draw_comparison_distributions, draw_comparison_metrics
+    from embviz_callback.drawing.comparison_report import comparison_report
+    from embviz_callback.drawing.figures import to_png
+    from embviz_callback.drawing.page import page
+
+    settings = snapshots[0].settings
+    try:
+        comparison = compare(snapshots, reference=reference, draws=settings.bootstrap_draws, seed=settings.seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    figures = {
+        "comparison_metrics": draw_comparison_metrics(comparison),
+        "comparison_distributions": draw_comparison_distributions(snapshots, comparison.labels),
+    }
+    wanted = [method for method in MAPS if method not in (skipped or ())]
+    maps = {method: common_maps(snapshots, method, seed=settings.seed) for method in wanted}
+    figures |= {MAPS[method]: _drawn(maps[method], snapshots, comparison) for method in wanted}
+    for name, figure in figures.items():
+        write_atomically(output / f"{name}.png", to_png(figure))
+    mapped = [one.with_maps({method: maps[method][place] for method in wanted}) for place, one in enumerate(snapshots)]
+    write_atomically(output / "comparison.html", page(mapped, title="Comparison"))
+    facts = json.dumps(comparison_json(comparison), ensure_ascii=False, allow_nan=False, indent=1)
+    write_atomically(output / "comparison.json", facts)
+    write_atomically(output / "comparison.md", comparison_report(comparison, figures=list(figures)))
+    return comparison
+
+
+def _drawn(maps: Any, snapshots: Sequence["Snapshot"], comparison: "Comparison") -> Any:
+    from embviz_callback.drawing.comparison import draw_comparison_maps
+
+    return draw_comparison_maps(maps, snapshots, comparison.labels)
+
+
+def comparison_json(comparison: "Comparison") -> dict[str, Any]:
+    """Everything that was found, as plain JSON; what cannot be judged is null."""
+    facts = {
+        "fingerprint": comparison.fingerprint,
+        "best": comparison.labels[comparison.best],
+        "reference": comparison.labels[comparison.reference],
+        "falls": [asdict(fall) for fall in comparison.falls],
+        "evaluations": {
+            label: {
+                **comparison.metrics[place].as_dict(),
+                "differences": {name: asdict(one) for name, one in comparison.differences[place].items()},
+                "changes": asdict(comparison.changes[place]),
+            }
+            for place, label in enumerate(comparison.labels)
+        },
+    }
+    plain: dict[str, Any] = _without_nan(facts)
+    return plain
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nan(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

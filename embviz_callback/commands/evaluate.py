@@ -118,20 +118,16 @@ def _add_model_options(made: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, terminal: Terminal) -> int:
-    request = _request(options)
+    request = request_from(options)
     _calm(is_watched=sys.stderr.isatty())
-    from embviz_callback.commands.comparison import comparison, merit
+    from embviz_callback.commands.comparison import comparison_table
     from embviz_callback.commands.evaluation import evaluate
-    from embviz_callback.delivery.files import write_atomically
 
     # Whatever a library prints must not come between a pipeline and its JSON.
     with contextlib.redirect_stdout(sys.stderr):
         outcomes = evaluate(request, terminal)
-    best = max(outcomes, key=merit)
-    table = ""
-    if len(outcomes) > 1:
-        table = comparison(outcomes) + "\n"
-        write_atomically(request.output / "comparison.md", table)
+        best = _best(outcomes, request)
+    table = comparison_table(outcomes, best) + "\n" if len(outcomes) > 1 else ""
     text = table + "".join(_summary(outcome) for outcome in outcomes) + "\n" + statistics(best)
     if options.json:
         terminal.say(text)
@@ -141,7 +137,20 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     return _status(outcomes, options.fail_below_margin, terminal)
 
 
-def _request(options: argparse.Namespace) -> "Request":
+def _best(outcomes: Sequence["Outcome"], request: "Request") -> "Outcome":
+    """The only one, or the best of several, which are then compared in files of their own."""
+    if len(outcomes) == 1:
+        return outcomes[0]
+    from embviz_callback.commands.comparison import MAPS, remeasured, write_comparison
+
+    settings = request.settings
+    snapshots = [remeasured(outcome.label, outcome.folder, settings) for outcome in outcomes]
+    skipped = {method for method in MAPS if getattr(settings, f"skip_{method}")}
+    return outcomes[write_comparison(snapshots, request.output, skipped=skipped).best]
+
+
+def request_from(options: argparse.Namespace) -> "Request":
+    """What the options ask for."""
     from embviz_callback.commands.evaluation import Request
 
     settings = Settings(

@@ -72,7 +72,14 @@ class Publisher:
         if facts["resumed_after"] is not None:
             forget_after(self.folder, int(facts["resumed_after"]))
         notes = [*facts["faults"], *guard.faults]
-        views = publish_page(self.folder, snapshot, checks=checks, alerts=facts["said"], notes=notes)
+        views = publish_page(
+            self.folder,
+            snapshot,
+            checks=checks,
+            alerts=facts["said"],
+            notes=notes,
+            title=f"Run {self.folder.resolve().parent.name}",
+        )
         # A strip shows the whole run: while others wait, the last of them will draw it.
         if Jobs(self.folder / "jobs").names("pending"):
             return

@@ -96,11 +96,11 @@ def load_backbone(name: str, *, revision: str | None = None, pretrained: bool = 
     from transformers import AutoConfig, AutoModel, AutoTokenizer  # takes seconds to import
 
     where = str(Path(name).expanduser()) if Path(name).expanduser().exists() else name
-    tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
+    tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
     if pretrained:
-        encoder = AutoModel.from_pretrained(where, revision=revision, dtype=torch.float32)
+        encoder = AutoModel.from_pretrained(where, revision=revision, dtype=torch.float32, trust_remote_code=False)
     else:
-        config: Any = AutoConfig.from_pretrained(where, revision=revision)
+        config: Any = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
         encoder = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     return Backbone(encoder.eval(), tokenizer, int(encoder.config.hidden_size), _reach(encoder, tokenizer), name)
 
