@@ -44,7 +44,7 @@ def analysis_figures(snapshot: Snapshot, answers: Answers) -> dict[str, Callable
         found["importance"] = partial(draw_importance, snapshot, answers.importance)
     if answers.edits is not None and answers.edits.effects:
         title = "What a controlled edit moves"
-        found["importance_edits"] = partial(draw_importance, snapshot, answers.edits, title)
+        found["importance_edits"] = partial(draw_importance, snapshot, answers.edits, title, over="listings")
     for curve in answers.continuity:
         found[curve_figure_name(curve.column)] = partial(draw_continuity, snapshot, curve)
     found["thresholds"] = partial(draw_thresholds, snapshot, answers.thresholds)

@@ -22,13 +22,16 @@ _REACHES = (0.1, 0.25, 0.5, 1.0, 2.0)  # the first that holds all drops, so that
 
 
 @style.styled
-def draw_importance(snapshot: Snapshot, importance: Importance, title: str = "What moves the similarity") -> Figure:
+def draw_importance(
+    snapshot: Snapshot, importance: Importance, title: str = "What moves the similarity", *, over: str = "queries"
+) -> Figure:
     """Drop of the cosine by feature, beside the weights of the rule.
 
     Args:
         snapshot: What was measured.
         importance: The effects.
         title: For the head.
+        over: What the intervals were drawn over.
 
     Returns:
         The figure, or a panel that says why there is none.
@@ -45,7 +48,7 @@ def draw_importance(snapshot: Snapshot, importance: Importance, title: str = "Wh
     panels[0].invert_yaxis()
     if weighted:
         _weights(panels[1], effects)
-    style.foot(figure, snapshot, *_importance_facts(importance, weighted=weighted))
+    style.foot(figure, snapshot, *_importance_facts(importance, over, weighted=weighted))
     return figure
 
 
@@ -83,8 +86,8 @@ def _weights(axes: Axes, effects: Sequence[Effect]) -> None:
     axes.set_xlabel("weight of the rule")
 
 
-def _importance_facts(importance: Importance, *, weighted: bool) -> tuple[str, ...]:
-    facts = ["lines: 95 % intervals over queries · in brackets: comparisons"]
+def _importance_facts(importance: Importance, over: str, *, weighted: bool) -> tuple[str, ...]:
+    facts = [f"lines: 95 % intervals over {over} · in brackets: comparisons"]
     if any(effect.is_small for effect in importance.effects):
         facts.append(f"* fewer than {SMALL} comparisons")
     if any(effect.method == "least squares" for effect in importance.effects):
