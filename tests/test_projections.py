@@ -199,13 +199,13 @@ def test_a_continued_map_that_falls_behind_a_fresh_fit_is_refitted() -> None:
     assert found.trustworthiness == pytest.approx(made(embeddings).trustworthiness)
 
 
-def test_a_continued_map_is_compared_with_a_fresh_fit_at_every_fifth_evaluation() -> None:
+def test_a_continued_map_is_compared_with_a_fresh_fit_at_every_tenth_evaluation() -> None:
     embeddings, last = clustered(), None
     course = []
-    for _ in range(8):
+    for _ in range(13):
         last = made(embeddings, "tsne", last)
         course.append((last.is_fresh, last.since_compared))
-    assert course == [(True, 0), *((False, since) for since in (0, 1, 2, 3, 4, 0, 1))]
+    assert course == [(True, 0), *((False, since) for since in (*range(10), 0, 1))]
     assert last is not None
     assert last.note.startswith("continued from the last map (a fresh fit 1 evaluation ago: ")
 

@@ -26,7 +26,7 @@ _SAME_POINT = 1e-3  # a distance that neither method can show
 _LARGE_CHANGE = 0.03  # loss of trustworthiness of the old map in the new space
 _TOLERATED = 0.01  # shortfall against a fresh fit
 _DRIFT = 0.0075  # of a continued map's trustworthiness since it was last compared
-_COMPARE_EVERY = 5  # evaluations
+_COMPARE_EVERY = 10  # evaluations
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def project(
     trustworthiness than a fresh fit, else the fresh fit is taken and rigidly laid onto the
     previous map. A fresh fit costs several times a continuation, so the comparison is made
     right after every refit, whenever the map's own trustworthiness has drifted by 0.0075, and at
-    every fifth evaluation; a map that lost 0.03 in the new space is refitted without trying.
+    every tenth evaluation; a map that lost 0.03 in the new space is refitted without trying.
 
     Args:
         embeddings: At least 5 distinct usable rows.

@@ -78,7 +78,8 @@ def head(figure: Figure, title: str, snapshot: Snapshot) -> None:
     """The title: what is shown, of which weights."""
     epoch = "" if snapshot.epoch is None or "epoch" in snapshot.label else f", epoch {snapshot.epoch}"
     text = fitted(f"{title} · {snapshot.label}{epoch}", figure.bbox.width - 40, TITLE_SIZE)
-    figure.suptitle(text, x=0.012, ha="left", fontsize=TITLE_SIZE, parse_math=False)
+    where = {"y": 1 - 10 / figure.bbox.height} if figure.get_layout_engine() is None else {}
+    figure.suptitle(text, x=0.012, ha="left", fontsize=TITLE_SIZE, parse_math=False, **where)
 
 
 def foot(figure: Figure, snapshot: Snapshot, *lines: str) -> None:
@@ -87,7 +88,8 @@ def foot(figure: Figure, snapshot: Snapshot, *lines: str) -> None:
     size = f"{counted(len(subset.queries), 'query')}, {counted(len(subset.documents), 'document')}"
     room = figure.bbox.width - 30
     text = "\n".join(fitted(line, room, NOTE_SIZE) for line in (*lines, f"{size} · subset {subset.fingerprint}"))
-    figure.supxlabel(text, x=0.012, ha="left", fontsize=NOTE_SIZE, color=FAINT, parse_math=False)
+    where = {"y": 8 / figure.bbox.height} if figure.get_layout_engine() is None else {}
+    figure.supxlabel(text, x=0.012, ha="left", fontsize=NOTE_SIZE, color=FAINT, parse_math=False, **where)
 
 
 def shown(text: str) -> str:

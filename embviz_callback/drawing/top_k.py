@@ -19,7 +19,8 @@ from embviz_callback.snapshot import Snapshot
 
 _TITLE = "Top-10 predictions"
 _WIDTH = 900
-_ROW, _REST = 24.6, 140  # px of a bar with its gap, and of title and corner together
+# px: a bar with its gap, the two lines above a list, the title above all, the corner below.
+_ROW, _ABOVE, _TOP, _BOTTOM = 24, 60, 32, 72
 _N_BARS = 10
 _MOST_SHARED = 4
 _COMMON = 0.2  # share of the documents from which on a word alone is not telling
@@ -172,10 +173,9 @@ def draw_top_k(snapshot: Snapshot) -> Figure:
     if not chosen:
         return style.text_panel(_TITLE, snapshot, "no query has a usable embedding")
     lists = [bars(snapshot, telling.row) for telling in chosen]
-    ratios = [len(found) + 2.2 for found in lists]
-    figure = style.new_figure(_REST + round(_ROW * sum(ratios)), _WIDTH)
+    # Placed by hand: two hundred texts would have to be measured to find a layout.
+    figure, panels = _stacked([_ROW * (_places(found)[-1] + 1.2) for found in lists])
     style.head(figure, _TITLE, snapshot)
-    panels = figure.subplots(len(chosen), 1, squeeze=False, height_ratios=ratios)[:, 0]
     low = min((bar.score for found in lists for bar in found), default=0.0)
     for axes, telling, found in zip(panels, chosen, lists, strict=True):
         _panel(axes, snapshot, telling, found, low=min(0.0, low))
@@ -187,6 +187,19 @@ def draw_top_k(snapshot: Snapshot) -> Figure:
         "in grey: what document and query share (equal columns, else phrases)",
     )
     return figure
+
+
+def _stacked(heights: list[float]) -> tuple[Figure, list[Axes]]:
+    """A figure with one panel under the other, each of its own height in pixels."""
+    total = _TOP + sum(_ABOVE + height for height in heights) + _BOTTOM
+    figure = style.new_figure(round(total), _WIDTH, is_fixed=True)
+    panels, top = [], total - _TOP
+    for height in heights:
+        top -= _ABOVE + height
+        axes = figure.add_axes((4 / _WIDTH, top / total, 1 - 8 / _WIDTH, height / total))
+        axes.set(xticks=[], yticks=[], frame_on=False)
+        panels.append(axes)
+    return figure, panels
 
 
 def _leads(snapshot: Snapshot) -> NDArray[np.float64]:
@@ -272,8 +285,7 @@ def _panel(axes: Axes, snapshot: Snapshot, telling: Telling, found: tuple[Bar, .
         _write(axes, place, bar)
     if len(found) > 1 and places[-1] - places[-2] > 1:
         axes.axhline(places[-1] - 0.8, color=style.FAINT, linestyle=":", linewidth=1.5)
-    axes.set(xlim=(low, 1.0), ylim=(places[-1] + 0.6, -0.6), yticks=[], xticks=[])
-    axes.spines[:].set_visible(False)
+    axes.set(xlim=(low, 1.0), ylim=(places[-1] + 0.6, -0.6))
 
 
 def _places(found: tuple[Bar, ...]) -> list[float]:
@@ -292,8 +304,6 @@ def _write(axes: Axes, place: float, bar: Bar) -> None:
         "va": "center_baseline",
         "parse_math": False,
         "fontsize": _TEXT_SIZE,
-        # Two hundred texts that cannot leave their bars: measuring them would double the time.
-        "in_layout": False,
     }
     rank = rank_word(bar.rank)
     axes.text(0.005, place, style.fitted(f"{rank}. {bar.text}", _TEXT_ROOM, _TEXT_SIZE), **common)
