@@ -2,7 +2,7 @@
 
     python -m benchmarks.maps --data ../shared/data/rental
 
-(as a module: run as a script, benchmarks/coverage.py would hide the package that numba asks for)
+(as a module: run as a script, benchmarks/interval_coverage.py would hide the package that numba asks for)
 trains a linear head of 256 dimensions on frozen features of `new-data-set-*.json`, keeps the
 embeddings of 500 pairs of `test-data-set-1.json` before training and after every epoch, and maps
 that sequence in several ways. `--features` names the encoder: by default all-MiniLM-L6-v2 from

@@ -1,6 +1,6 @@
 """How often the 95 % intervals contain the truth, in simulated populations.
 
-    python benchmarks/coverage.py --runs 2000
+    python benchmarks/interval_coverage.py --runs 2000
 
 Every run draws new queries with their documents from one population (pairs alike and
 independent, each with its own noise), evaluates them and asks whether the interval holds the
