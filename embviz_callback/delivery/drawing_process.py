@@ -23,6 +23,7 @@ from embviz_callback.delivery.worker import Limits, Worker
 
 _logger = logging.getLogger("embviz_callback")
 _STOP = "stop"
+_START_LIMIT_S = 60.0  # the imports take two seconds, on a busy machine ten
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,6 +95,8 @@ def serve(folder: Path, limits: Limits) -> None:
     os.dup2(2, 1)
     faulthandler.enable()
     _be_modest(limits)
+    # Until the first job is claimed: a process that cannot even start must not be waited for.
+    faulthandler.dump_traceback_later(max(limits.drawing_time_limit_s, _START_LIMIT_S), exit=True)
     bells: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_hear, args=(bells,), daemon=True).start()
     jobs = Jobs(folder / "jobs")
@@ -106,6 +109,7 @@ def _serve(jobs: Jobs, folder: Path, limits: Limits, bells: "queue.SimpleQueue[s
     from embviz_callback.delivery.publishing import Publisher
 
     publisher = Publisher(folder)
+    faulthandler.cancel_dump_traceback_later()
     asked = "job"
     while asked != _STOP:
         while (job := jobs.claim()) is not None:

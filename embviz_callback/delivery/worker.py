@@ -73,7 +73,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
         self._heard = b""
-        self._begun: dict[str, float] = {}
+        self._heard_at = 0.0
 
     @property
     def pid(self) -> int | None:
@@ -122,6 +122,7 @@ class Worker:
                 start_new_session=True,
             )
         assert process.stdout is not None
+        self._heard_at = time.monotonic()
         os.set_blocking(process.stdout.fileno(), False)
         return process
 
@@ -132,6 +133,8 @@ class Worker:
             name: Sorts behind those of earlier jobs.
             fill: Writes the job into a folder.
         """
+        if not self.n_unfinished:
+            self._heard_at = time.monotonic()
         self.jobs.put(name, fill)
         while len(self.jobs.names("pending")) > self.limits.queue_limit and (oldest := self.jobs.defer_oldest()):
             self.n_deferred += 1
@@ -148,7 +151,7 @@ class Worker:
         """Hears what the process has to say, and starts it again if it died with work left."""
         if self._process is not None:
             self._listen()
-            overdue = [begun for begun in self._begun.values() if time.monotonic() - begun > self._patience_s]
+            overdue = self.n_unfinished > 0 and time.monotonic() - self._heard_at > self._patience_s
             if overdue:
                 # Its own alarm should have ended it; a stopped process cannot hear that.
                 _kill_group(self._process)
@@ -226,10 +229,9 @@ class Worker:
             self._hear(json.loads(line))
 
     def _hear(self, said: dict[str, Any]) -> None:
-        if said["event"] == "begun":
-            self._begun = {said["job"]: time.monotonic()}
-            return
-        self._begun, self._starts = {}, 1
+        self._heard_at = time.monotonic()
+        if said["event"] != "begun":
+            self._starts = 1
         for fault in said["faults"]:
             self._report(said["event"], f"drawing {said['job']}: {fault}")
 
@@ -238,7 +240,7 @@ class Worker:
         assert self._process is not None
         cause = cause or _cause_of_death(self._process.returncode, self.folder / "worker.log")
         self.stop()
-        self._heard, self._begun = b"", {}
+        self._heard = b""
         for name in self.jobs.names("active"):
             self._set_aside_or_requeue(name, cause)
         if not self._can_go_on():
