@@ -57,6 +57,11 @@ def test_other_figures_have_no_bands() -> None:
     assert str(error.value) == "there are bands for margin and separation, not for 'rank1'"
 
 
+def test_a_panel_instead_of_a_map_is_not_a_figure_that_was_made() -> None:
+    without = {"tsne": Map(0.6), "umap": NoMap("UMAP is not installed")}
+    assert names_failed(maps=without) == ["figures", "clear_clusters_umap"]
+
+
 def test_a_good_model_passes_all_nine_checks() -> None:
     assert names_failed() == []
     checks = checklist(Metrics(GOOD), CLEAR, FIGURES, 0.9)

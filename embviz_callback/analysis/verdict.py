@@ -94,7 +94,9 @@ def checklist(
     numbers.insert(1, _below("negative_mean", metrics.get("negative_mean", math.nan), 0.55))
     clusters = [_clear_clusters(method, maps.get(method)) for method in _MAPS]
     diagonal = _above("bright_diagonal", math.nan if heatmap_rows is None else heatmap_rows, _BRIGHT_SHARE)
-    return _figures(figures_made), *numbers, *clusters, diagonal
+    # A panel that says why there is no map is a picture, but not the figure.
+    panels = {f"{method}_projection" for method in _MAPS if hasattr(maps.get(method), "reason")}
+    return _figures([name for name in figures_made if name not in panels]), *numbers, *clusters, diagonal
 
 
 def is_ready(checks: Collection[Check]) -> bool:
