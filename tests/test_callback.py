@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from embviz_callback import EmbeddingVisualizer, MarginAlert, evaluate_pairs
 from embviz_callback.delivery.alerts import AlertEvent
+from embviz_callback.delivery.history import History
 from embviz_callback.encoding.isolation import observe
 from embviz_callback.pairs.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
@@ -287,6 +288,7 @@ def test_f30_it_can_be_pickled_and_copied_before_during_and_after_a_fit(tmp_path
     copier = Copier(callback)
     fit(tmp_path, callback, copier)
     assert len(copier.copies) == 8
+    assert not any({"log", "log_dict"} & set(vars(made)) for made in copier.copies)  # they hold model and trainer
     again = copier.copies[-1]
     again.figures = False
     fit(tmp_path / "again", again)
@@ -311,6 +313,13 @@ def test_f32_one_object_serves_two_trainers_one_after_the_other(tmp_path: Path) 
     fitted.fit_loop.max_epochs = 3
     fitted.fit(module)
     assert [row["step"] for row in rows(callback.folder)] == [0, 3, 7, 11]
+
+
+def test_an_evaluation_that_is_repeated_replaces_its_row() -> None:
+    history = History()
+    for epoch, step, label in ((None, 0, "untrained"), (0, 3, "first"), (0, 3, "again"), (1, 7, "next")):
+        history.add({"epoch": epoch, "step": step, "label": label, "fingerprint": "f"})
+    assert [row["label"] for row in history.rows] == ["untrained", "again", "next"]
 
 
 def test_a_second_run_into_the_same_folder_keeps_the_history_of_the_first(tmp_path: Path) -> None:
