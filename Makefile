@@ -35,7 +35,7 @@ demo: $(VENV)/.core
 	@echo "Look at the model:  visualizations/report.md"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -2,6 +2,8 @@
 
 import pytest
 
+collect_ignore = ["ddp_training.py"]  # a program that test_ddp.py starts on every rank
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:

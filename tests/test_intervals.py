@@ -151,7 +151,7 @@ def test_a_perfect_score_on_few_queries_is_not_certain() -> None:
 
 @pytest.mark.slow
 def test_intervals_cover_the_population_s_figure() -> None:
-    """A small version of benchmarks/coverage.py: 19 in 20, give or take three standard errors."""
+    """A small version of benchmarks/interval_coverage.py: 19 in 20, give or take three standard errors."""
     names, n, runs = ("margin", "separation", "rank1"), 150, 300
     trials = [population(seed, n, noise=1.2) for seed in range(runs)]
     figures = [compute_metrics(scan(e), e, draws=300, seed=i) for i, e in enumerate(trials)]
