@@ -262,7 +262,7 @@ def test_wrong_options_are_named() -> None:
     embeddings = random_embeddings(0)
     with pytest.raises(ValueError) as error:
         scan(embeddings, top_k=0)
-    assert str(error.value) == "top_k and tile must be at least 1, got 0 and (2048, 2048)"
+    assert str(error.value) == "top_k and tile must be at least 1, got 0 and (1024, 2048)"
     with pytest.raises(ValueError) as error:
         scan(embeddings, corpus=np.ones((2, 5), dtype=np.float32))
     assert str(error.value) == "corpus must have 8 columns, got shape (2, 5)"

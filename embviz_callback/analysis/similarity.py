@@ -94,7 +94,7 @@ def scan(
     embeddings: Embeddings,
     *,
     top_k: int = 10,
-    tile: tuple[int, int] = (2048, 2048),
+    tile: tuple[int, int] = (1024, 2048),
     corpus: Vectors | None = None,
     product: Product | None = None,
 ) -> Similarity:

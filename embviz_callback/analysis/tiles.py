@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from embviz_callback.analysis import keys
 from embviz_callback.analysis.pool import Pool, Product, padded
@@ -79,13 +80,6 @@ class _Tile:
     scores: Vectors
     hidden: Rows
 
-    def bands(self, n: int) -> Iterator[tuple[slice, Vectors]]:
-        """The rows in up to `n` equal runs: which queries, and their scores."""
-        step = -(-len(self.scores) // n)
-        for start in range(0, len(self.scores), step):
-            stop = min(start + step, len(self.scores))
-            yield slice(self.rows.start + start, self.rows.start + stop), self.scores[start:stop]
-
 
 def run(task: Task) -> Tally:
     """Goes over all cosines once; relevant ones are left out of everything.
@@ -97,51 +91,62 @@ def run(task: Task) -> Tally:
         The counts, over negatives only.
     """
     k = min(task.top_k, len(task.pool.vectors))
+    n_queries = len(task.queries)
     tally = Tally(
         above=np.zeros(len(task.pairs), dtype=np.int64),
         reaching=np.zeros(len(task.pairs), dtype=np.int64),
-        best=np.full((len(task.queries), k), keys.NOTHING),
+        best=np.full((n_queries, k), keys.NOTHING),
         fine=np.zeros(FINE_BINS, dtype=np.int64),
     )
-    n_threads = 1 if task.keep else _cores()
-    with ThreadPoolExecutor(n_threads) as threads:
-        for tile in _tiles(task):
-            (_keep_all if task.keep else _sample)(task, tally, tile)
-            # Runs of rows touch different rows of the tally.
-            list(threads.map(partial(_look, task, tally, tile.columns), *zip(*tile.bands(n_threads), strict=True)))
+    height = task.tile[0]
+    bands = [slice(top, min(top + height, n_queries)) for top in range(0, n_queries, height)]
+    if task.keep or task.product is not None:
+        for band in bands:
+            tally.fine += _go_over(task, tally, band)
+        return tally
+    # Whole bands side by side, each with a product of one thread: counting then finds its tile in
+    # the core's own cache, where after a product of all cores it would wait for memory.
+    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(_cores()) as threads:
+        for fine in threads.map(partial(_go_over, task, tally), bands):
+            tally.fine += fine
     return tally
 
 
+def _go_over(task: Task, tally: Tally, rows: slice) -> NDArray[np.int64]:
+    """One band of queries: its own rows of the tally, and its share of the histogram."""
+    fine = np.zeros(FINE_BINS, dtype=np.int64)
+    for tile in _tiles(task, rows):
+        if task.keep:
+            _keep_all(task, tally, tile)
+        else:
+            _sample(task, fine, tile)
+        # Most rows have nothing new in a tile, and their highest score tells it at once.
+        highest = tile.scores.max(axis=1)
+        _count_pairs(task, tally, tile.columns, tile.rows, tile.scores, highest)
+        _keep_best(tally, tile.columns, tile.rows, tile.scores, highest)
+    return fine
+
+
 def _cores() -> int:
-    """Threads for counting, which would otherwise leave the product's other cores idle."""
+    """Bands at a time."""
     # A launcher that starts several ranks on a machine sets this.
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     return int(allowed) if allowed.isdecimal() and int(allowed) else min(os.cpu_count() or 1, 8)
 
 
-def _look(task: Task, tally: Tally, columns: slice, rows: slice, scores: Vectors) -> None:
-    # Most rows have nothing new in a tile, and their highest score tells it at once.
-    highest = scores.max(axis=1)
-    _count_pairs(task, tally, columns, rows, scores, highest)
-    _keep_best(tally, columns, rows, scores, highest)
-
-
-def _tiles(task: Task) -> Iterator[_Tile]:
-    """Tiles in bands of queries."""
-    height, width = task.tile
-    n_queries, n_columns = len(task.queries), len(task.pool.vectors)
+def _tiles(task: Task, rows: slice) -> Iterator[_Tile]:
+    """The tiles of one band of queries."""
+    width, n_columns, top = task.tile[1], len(task.pool.vectors), rows.start
+    band, own = padded(task.queries[rows]), task.pairs[_pairs_of(task, rows)]
     # One buffer for all tiles: fresh memory for each costs as much as the product itself.
-    buffer = np.empty(max(height, 64) * max(width, 64), dtype=np.float32)
-    for top in range(0, n_queries, height):
-        rows = slice(top, min(top + height, n_queries))
-        band, own = padded(task.queries[rows]), task.pairs[_pairs_of(task, rows)]
-        for left in range(0, n_columns, width):
-            columns = slice(left, min(left + width, n_columns))
-            block = _block(task.product, band, padded(task.pool.vectors[columns]), buffer)
-            scores = block[: rows.stop - top, : columns.stop - left]
-            hidden = own[(own[:, 1] >= left) & (own[:, 1] < columns.stop)] - (top, left)
-            scores[hidden[:, 0], hidden[:, 1]] = -np.inf
-            yield _Tile(rows, columns, scores, hidden)
+    buffer = np.empty(len(band) * max(width, 64), dtype=np.float32)
+    for left in range(0, n_columns, width):
+        columns = slice(left, min(left + width, n_columns))
+        block = _block(task.product, band, padded(task.pool.vectors[columns]), buffer)
+        scores = block[: rows.stop - top, : columns.stop - left]
+        hidden = own[(own[:, 1] >= left) & (own[:, 1] < columns.stop)] - (top, left)
+        scores[hidden[:, 0], hidden[:, 1]] = -np.inf
+        yield _Tile(rows, columns, scores, hidden)
 
 
 def _pairs_of(task: Task, rows: slice) -> slice:
@@ -221,17 +226,17 @@ def _keep_all(task: Task, tally: Tally, tile: _Tile) -> None:
     tally.kept.append(scores[scores > -np.inf])
 
 
-def _sample(task: Task, tally: Tally, tile: _Tile) -> None:
+def _sample(task: Task, fine: NDArray[np.int64], tile: _Tile) -> None:
     """Another share of the columns in every tile, so that all queries and documents are seen."""
     turn = tile.rows.start // task.tile[0] * 7 + tile.columns.start // task.tile[1]
     chosen = slice(turn % task.stride, None, task.stride)
     bins, weights = fine_bins(tile.scores[:, chosen]), task.pool.weights[tile.columns][chosen]
     for copies in np.unique(weights):
         part = bins if (weights == copies).all() else bins[:, weights == copies]
-        tally.fine += copies * np.bincount(part.ravel(), minlength=FINE_BINS)
+        fine += copies * np.bincount(part.ravel(), minlength=FINE_BINS)
     hidden = tile.hidden[:, 1]
     hidden = hidden[(hidden - chosen.start) % task.stride == 0]
-    tally.fine[0] -= task.pool.weights[tile.columns][hidden].sum()
+    fine[0] -= task.pool.weights[tile.columns][hidden].sum()
 
 
 def fine_bins(scores: NDArray[np.float32]) -> Rows:
