@@ -15,7 +15,7 @@ from embviz_callback.encoding.ngrams import CharNgrams
 
 _log = logging.getLogger("embviz_callback")
 # Tokens in one batch: enough to fill the cores, small enough to stay in cache.
-_TOKEN_BUDGET = {"cpu": 4096}
+_TOKEN_BUDGET = {"cpu": 1536}
 _GPU_TOKEN_BUDGET = 32768
 
 
