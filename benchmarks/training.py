@@ -19,13 +19,16 @@ from pathlib import Path
 import pytorch_lightning as pl, torch
 from model import RentalBiEncoder
 from pair_dataset import PairDataModule
-encoder, files, validation, cache, epochs, folder = json.loads(sys.argv[1])
+encoder, files, validation, cache, epochs, n_run, folder = json.loads(sys.argv[1])
 pl.seed_everything(7, verbose=False)
 class Clock(pl.Callback):
     def __init__(self): self.marks, self.losses = [], []
     def on_train_epoch_start(self, trainer, module): self.marks.append(time.perf_counter())
     def on_train_batch_end(self, trainer, module, outputs, batch, index): self.losses.append(float(outputs["loss"]))
-    def on_train_epoch_end(self, trainer, module): self.marks.append(time.perf_counter())
+    def on_train_epoch_end(self, trainer, module):
+        self.marks.append(time.perf_counter())
+        # Stopped and not shortened: the learning rate follows the number of epochs that were planned.
+        trainer.should_stop = trainer.current_epoch + 1 >= n_run
 clock, started = Clock(), time.perf_counter()
 model = RentalBiEncoder(encoder, dim=256, learning_rate=1e-3, feature_cache=cache, cache_dir=folder)
 data = PairDataModule(train_path=files, val_path=validation, batch_size=128)
@@ -50,9 +53,11 @@ def main() -> None:
     files = [str(options.data / f"new-data-set-{n}.json") for n in (1, 2, 3)]
     validation = str(options.data / "test-data-set-1.json")
     with tempfile.TemporaryDirectory() as folder:
-        cached = _run(json.dumps([str(minilm_folder()), files, validation, True, options.epochs, folder]))
+        cached = _run(
+            json.dumps([str(minilm_folder()), files, validation, True, options.epochs, options.epochs, folder])
+        )
     n_live = options.live_epochs or options.epochs
-    live = _run(json.dumps([str(minilm_folder()), files, validation, False, n_live, ""]))
+    live = _run(json.dumps([*settings, False, options.epochs, n_live, ""]))
     per_live = sorted(live["epochs"])[len(live["epochs"]) // 2]
     per_cached = sorted(cached["epochs"][1:])[len(cached["epochs"][1:]) // 2]
     whole_live = live["whole"] + per_live * (options.epochs - n_live)

@@ -2,14 +2,19 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+from torch.utils.data import DataLoader
 
 from embviz_callback.encoding.biencoder import ProjectionHead
+from embviz_callback.pairs.reading import records_from
 from model import BestModel, RentalBiEncoder, weighted_info_nce
+from pair_dataset import PairDataset, collate, generate_pairs
 from tiny_models import tiny_bert
 
 
@@ -147,3 +152,36 @@ def test_the_best_model_has_the_highest_rank1_in_whole_percent_and_then_margin()
         if best.is_better(rank1=rank1, margin=margin):
             kept.append((rank1, margin))
     assert kept == [(0.801, 0.30), (0.803, 0.40), (0.83, 0.31)]
+
+
+def _losses(encoder: str, *, feature_cache: bool) -> list[float]:
+    seen: list[float] = []
+
+    class Keep(pl.Callback):
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            seen.append(float(outputs["loss"]))
+
+    pl.seed_everything(7, verbose=False)
+    model = RentalBiEncoder(encoder, dim=8, learning_rate=1e-2, feature_cache=feature_cache, cache_dir="")
+    records = records_from(generate_pairs(40, seed=1))
+    loader = DataLoader(PairDataset(records), batch_size=16, shuffle=True, collate_fn=collate)
+    trainer = pl.Trainer(
+        max_epochs=3,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[Keep()],
+    )
+    trainer.fit(model, loader)
+    return seen
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's advice on workers and a frozen part in eval mode
+def test_training_on_kept_features_follows_the_same_losses(encoder: str) -> None:
+    kept, live = _losses(encoder, feature_cache=True), _losses(encoder, feature_cache=False)
+    assert len(kept) == 9
+    assert kept == pytest.approx(live, abs=1e-5)
+    assert kept[-1] < kept[0]
