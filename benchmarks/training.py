@@ -52,10 +52,9 @@ def main() -> None:
     options = parser.parse_args()
     files = [str(options.data / f"new-data-set-{n}.json") for n in (1, 2, 3)]
     validation = str(options.data / "test-data-set-1.json")
+    settings = [str(minilm_folder()), files, validation]
     with tempfile.TemporaryDirectory() as folder:
-        cached = _run(
-            json.dumps([str(minilm_folder()), files, validation, True, options.epochs, options.epochs, folder])
-        )
+        cached = _run(json.dumps([*settings, True, options.epochs, options.epochs, folder]))
     n_live = options.live_epochs or options.epochs
     live = _run(json.dumps([*settings, False, options.epochs, n_live, ""]))
     per_live = sorted(live["epochs"])[len(live["epochs"]) // 2]
