@@ -38,3 +38,8 @@ def test_a_cache_that_was_never_used_is_empty(tmp_path: Path, capsys: pytest.Cap
 def test_an_unknown_action_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "wipe"]) == 2
     assert capsys.readouterr().err.startswith("embviz cache: argument action: invalid choice: 'wipe'")
+
+
+def test_a_mistyped_option_of_compare_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--refrence", "2"]) == 2
+    assert capsys.readouterr().err == "embviz compare: unrecognised option --refrence; did you mean --reference?\n"

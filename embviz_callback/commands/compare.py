@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embviz_callback.commands import evaluate
-from embviz_callback.commands.arguments import UsageError, whole_number
+from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.comparison import MAPS, comparison_json, remeasured, write_comparison
 from embviz_callback.commands.terminal import Terminal
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     terminal = Terminal()
     try:
-        options = parser().parse_args(arguments)
+        options = parser().read(arguments)
         return _run(options, terminal)
     except UsageError as error:
         terminal.say(f"embviz compare: {error}")
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The evaluation's options, and where epochs of a run come from."""
     made = evaluate.parser()
     made.prog = "embviz compare"
