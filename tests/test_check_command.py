@@ -133,13 +133,19 @@ def test_an_unknown_finding_cannot_be_ignored(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().err.startswith("embviz check: --ignore: there is no finding 'leak'; there are blank, ")
 
 
-def test_a_batch_size_of_0_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["--data", "a.json", "--batch-size", "0"])
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1] == (
-        "embviz check: error: argument --batch-size: must be a whole number from 1, got '0'"
-    )
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "a.json", "--batch-size", "0"], "argument --batch-size: must be a whole number from 1, got '0'"),
+        (["--dta", "a.json"], "unrecognised option --dta; did you mean --data?"),
+        ([], "required: --data"),
+    ],
+)
+def test_bad_arguments_end_with_2_and_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == f"embviz check: {message}\n"
 
 
 def test_the_users_extractor_is_loaded_from_the_current_directory(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from embviz_callback.commands.arguments import Parser, UsageError
 from embviz_callback.commands.loading import TokenReach, load_function
 from embviz_callback.delivery.files import write_atomically
 from embviz_callback.pairs.checkup import KINDS, Demands, check
@@ -31,10 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 when done, 2 for bad input, 3 with ``--strict`` when something is wrong or suspect.
     """
-    options = parser().parse_args(arguments)
     try:
-        return _run(options)
-    except DataError as error:
+        return _run(parser().read(sys.argv[1:] if arguments is None else arguments))
+    except (DataError, UsageError) as error:
         sys.stderr.write(f"embviz check: {error}\n")
         return 2
     except OSError as error:
@@ -42,9 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command's options."""
-    made = argparse.ArgumentParser(prog="embviz check", description="Looks for what is wrong in a file of pairs.")
+    made = Parser(prog="embviz check", description="Looks for what is wrong in a file of pairs.")
     made.add_argument("--data", required=True, metavar="PATH", help="the (training) pairs")
     made.add_argument("--val", metavar="PATH", help="the validation pairs, to look for leaks")
     made.add_argument("--batch-size", type=_positive, default=128, metavar="B", help="pairs in a training batch")
