@@ -11,7 +11,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("embviz_callback.commands.check", "what is wrong in a file of pairs"),
     "compare": ("embviz_callback.commands.compare", "checkpoints side by side, with intervals"),
     "analyse": ("embviz_callback.commands.analyse", "why queries fail: groups, errors, features"),
+    "export": ("embviz_callback.commands.export", "a checkpoint for sentence-transformers"),
     "cache": ("embviz_callback.commands.cache", "features kept on disk: list, size, clear"),
+    "selfcheck": ("embviz_callback.commands.selfcheck", "whether the callback changes your own training"),
 }
 _EVALUATE = "embviz_callback.commands.evaluate"
 

@@ -1,0 +1,96 @@
+"""`embviz export`: a checkpoint as a directory that sentence-transformers loads."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.commands.arguments import Parser, UsageError, whole_number
+from embviz_callback.commands.terminal import Terminal
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: Without the command's name.
+
+    Returns:
+        0 when done, 2 for bad arguments or a checkpoint that cannot be exported.
+    """
+    terminal = Terminal()
+    try:
+        options = _parser().read(arguments)
+        _export(options, terminal)
+    except UsageError as error:
+        terminal.say(f"embviz export: {error}")
+        return 2
+    return 0
+
+
+def _parser() -> Parser:
+    made = Parser(prog="embviz export", description="A checkpoint as a sentence-transformers directory.")
+    made.add_argument("--checkpoint", required=True, metavar="PATH", help=".pt, .ckpt, .safetensors or a directory")
+    made.add_argument("--output", required=True, metavar="DIR", help="must not exist, or be empty")
+    made.add_argument(
+        "--encoder",
+        metavar="NAME|PATH",
+        help="the encoder, where the checkpoint does not name one (default BAAI/bge-m3)",
+    )
+    made.add_argument("--pooling", choices=("mean", "cls"), help="default: what the checkpoint says, else mean")
+    made.add_argument(
+        "--max-length",
+        type=whole_number(1, 1_000_000),
+        metavar="N",
+        help="tokens per text (default: what the checkpoint says, else 256)",
+    )
+    made.add_argument("--metrics", metavar="PATH", help="metrics.json of an evaluation, for the model card")
+    return made
+
+
+def _export(options: argparse.Namespace, terminal: Terminal) -> None:
+    output = Path(options.output).expanduser().absolute()
+    _check_output(output, options.output)
+    metrics = None if options.metrics is None else _read_metrics(options.metrics)
+    from embviz_callback.commands.model_card import model_card  # torch takes seconds
+    from embviz_callback.encoding.checkpoints import CheckpointError, load_checkpoint
+    from embviz_callback.encoding.export import check_exportable, export_model
+
+    chosen = {name: getattr(options, name) for name in ("encoder", "pooling", "max_length")}
+    try:
+        loaded = load_checkpoint(options.checkpoint, **chosen)
+        check_exportable(loaded, options.checkpoint)
+    except CheckpointError as error:
+        raise UsageError(str(error)) from None
+    for note in loaded.notes:
+        terminal.say(f"{options.checkpoint}: {note}")
+    try:
+        card = model_card(loaded, output.name, metrics)
+    except (KeyError, TypeError, AttributeError):
+        raise UsageError(f"--metrics {options.metrics} is no metrics.json of an evaluation") from None
+    try:
+        export_model(loaded, output, card=card)
+    except OSError as error:
+        raise UsageError(f"--output {options.output} cannot be written ({error.strerror or error})") from None
+    sys.stdout.write(f"{output}\n")
+
+
+def _check_output(folder: Path, given: str) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {given} is a file; give a directory")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"--output {given} is not empty; give a new directory")
+
+
+def _read_metrics(path: str) -> Mapping[str, Any]:
+    try:
+        content = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--metrics {path} cannot be read ({error.strerror or error})") from None
+    except ValueError:
+        raise UsageError(f"--metrics {path} is no JSON; give the metrics.json of an evaluation") from None
+    if not isinstance(content, dict) or not isinstance(content.get("metrics"), dict):
+        raise UsageError(f"--metrics {path} has no metrics; give the metrics.json of an evaluation")
+    return content
