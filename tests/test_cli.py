@@ -446,6 +446,18 @@ def test_a_figure_that_fails_costs_neither_the_others_nor_the_report(
     )
     assert "Similarity Statistics:" in captured.out
     assert "ZeroDivisionError" in (place / "broken" / "report.md").read_text(encoding="utf-8")
+    assert "Nothing is wrong in val.json (24 records);" in (place / "broken" / "report.md").read_text(encoding="utf-8")
+
+
+def test_the_report_begins_with_what_is_wrong_with_the_data(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = _pairs()
+    pairs[1]["hard_neg"][0]["text"] = pairs[1]["pos"]
+    (place / "odd.json").write_text(json.dumps(pairs, ensure_ascii=False), encoding="utf-8")
+    data = ("--checkpoint", "best_model.pt", "--data", "odd.json")
+    assert _here(place, monkeypatch, *data, "--output", "odd", "--skip-umap", "--skip-tsne") == 0
+    report = (place / "odd" / "report.md").read_text(encoding="utf-8")
+    row = "| **wrong** | 1 | hard negatives equal a positive of their query | record 2: Phòng trọ Gò Vấp, giá 5 triệu"
+    assert row in report[: report.index("## Model and data")]
 
 
 def test_an_unexpected_error_is_one_line_and_a_traceback_on_request(

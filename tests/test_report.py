@@ -1,6 +1,9 @@
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,8 @@ import pytest
 from embviz_callback.analysis.metrics import Metrics
 from embviz_callback.analysis.projections import Projection, Skipped, heatmap_rows
 from embviz_callback.analysis.verdict import FIGURES, Check, bright_diagonal, checklist
+from embviz_callback.delivery.data_check import data_check, data_check_once
+from embviz_callback.drawing.data_section import brief
 from embviz_callback.drawing.markdown import literal, table
 from embviz_callback.drawing.readings import (
     distribution_reading,
@@ -20,6 +25,8 @@ from embviz_callback.drawing.readings import (
 from embviz_callback.drawing.report import conclusion, report
 from embviz_callback.drawing.wording import counted, interval, number, percent, rank_word
 from embviz_callback.embeddings import Embeddings
+from embviz_callback.pairs.checkup import check
+from embviz_callback.pairs.raw import Source
 from embviz_callback.pairs.records import Record
 from embviz_callback.pairs.subset import choose_subset
 from embviz_callback.settings import Settings
@@ -313,3 +320,76 @@ def test_unusable_embeddings_look_weird() -> None:
     assert sentence == (
         "Unusable embeddings: 1 row with NaN or infinity and 0 of length zero; they count as misses and are not drawn"
     )
+
+
+# --- the data ----------------------------------------------------------------------------------
+
+
+def _data_lines(data: Any) -> list[str]:
+    lines = lines_of(good(), data=data)
+    start, end = lines.index("## Data"), lines.index("## Model and data")
+    assert start == 4  # right after the conclusion
+    return [line for line in lines[start + 1 : end] if line]
+
+
+def _evaluated(path: Path, items: list[Any], *, changed: bool = False) -> Snapshot:
+    content = json.dumps(items, ensure_ascii=False)
+    path.write_text(content + (" " if changed else ""), encoding="utf-8")
+    provenance = {"data": str(path), "data_sha256": sha256(content.encode()).hexdigest()}
+    return replace(good(), provenance=provenance)
+
+
+PLACEHOLDER = {"query": "q", "pos": "TODO", "hard_neg": [{"text": "n", "type": "price", "weight": 1.0}]}
+
+
+def test_the_data_stand_first_with_a_count_and_an_example_each() -> None:
+    bad = {"query": "a", "pos": "<b>|x|</b> ![p](http://e)", "hard_neg": ["<b>|x|</b> ![p](http://e)", "w w"]}
+    lines = _data_lines(brief(check(Source("v|1.json", (bad, bad)))))
+    assert lines[0] == "In v\\|1.json (2 records), of which `embviz check` tells every place and how to mend it:"
+    example = "record 1: &lt;b&gt;\\|x\\|&lt;/b&gt; \\!\\[p\\](http&#58;//e)"
+    assert f"| **wrong** | 2 | hard negatives equal a positive of their query | {example} |" in lines
+    assert lines[-1].startswith("Taken care of: 4 hard negatives have no type")
+
+
+def test_clean_data_are_one_line() -> None:
+    item = {"query": "a b", "pos": "c d", "hard_neg": [{"text": "e f", "type": "price", "weight": 1.0}]}
+    assert _data_lines(brief(check(Source("v.json", (item,))))) == ["Nothing is wrong in v.json (1 record)."]
+    item["hard_neg"] = [{"text": "e f", "type": "price"}]
+    (line,) = _data_lines(brief(check(Source("v.json", (item,)))))
+    assert line == ("Nothing is wrong in v.json (1 record); taken care of: 1 hard negatives have no weight, or 0.")
+
+
+@pytest.mark.parametrize("data", [{"error": "OSError: <b>"}, {}, {"file": 1}, {"error": 3}])
+def test_a_check_that_failed_is_one_line_of_the_report(data: Any) -> None:
+    (line,) = _data_lines(data)
+    assert line.startswith("The data could not be checked: ")
+    assert "<" not in line
+
+
+def test_the_file_is_checked_while_it_is_the_one_evaluated(tmp_path: Path) -> None:
+    found = data_check(_evaluated(tmp_path / "v.json", [PLACEHOLDER]))
+    assert (found["file"], found["records"]) == (str(tmp_path / "v.json"), 1)
+    assert "placeholder" in [one["kind"] for one in found["findings"]]
+
+
+@pytest.mark.parametrize("why", ["changed", "gone", "too large", "never a file"])
+def test_else_the_evaluated_pairs_are_checked(tmp_path: Path, why: str) -> None:
+    snapshot = _evaluated(tmp_path / "v.json", [PLACEHOLDER], changed=why == "changed")
+    if why == "gone":
+        (tmp_path / "v.json").unlink()
+    if why == "never a file":
+        snapshot = replace(snapshot, provenance={"data": "20 pairs from Python"})
+    found = data_check(snapshot, largest=10 if why == "too large" else 2**20)
+    assert found == {"file": "the evaluated pairs", "records": 20, "findings": []}
+
+
+def test_a_run_is_checked_once_and_again_for_other_data(tmp_path: Path) -> None:
+    snapshot = _evaluated(tmp_path / "v.json", [PLACEHOLDER])
+    first = data_check_once(tmp_path, snapshot)
+    (tmp_path / "v.json").unlink()
+    assert data_check_once(tmp_path, snapshot) == first == json.loads((tmp_path / "data_check.json").read_text())
+    other = _evaluated(tmp_path / "w.json", [PLACEHOLDER, PLACEHOLDER])
+    assert data_check_once(tmp_path, other)["records"] == 2
+    (tmp_path / "data_check.json").write_text("{")
+    assert data_check_once(tmp_path, snapshot)["file"] == "the evaluated pairs"
+    assert data_check_once(tmp_path / "w.json" / "a file is no folder", snapshot)["records"] == 20

@@ -13,6 +13,7 @@ import embviz_callback
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.results import Outcome, write_results
 from embviz_callback.commands.terminal import Terminal
+from embviz_callback.delivery.data_check import data_check
 from embviz_callback.delivery.exports import read_embeddings
 from embviz_callback.delivery.files import safe_name
 from embviz_callback.embeddings import Embeddings
@@ -82,12 +83,14 @@ def evaluate(request: Request, terminal: Terminal) -> list[Outcome]:
     pairs, subset = _pairs(request, saved, terminal)
     prepare_output(request.output)
     device = _device(request.device) if len(saved) < len(labels) else "none"
+    data: dict[str, Any] = {}
     outcomes = []
     for path, label in zip(request.checkpoints, labels, strict=True):
         folder = request.output / safe_name(label) if len(labels) > 1 else request.output
         job = _Job(request, path, label, folder, device, pairs, terminal)
         snapshot = job.measured(subset) if path not in saved else job.remeasured(*saved[path])
-        outcomes.append(write_results(snapshot, job.label, job.folder, terminal))
+        data = data or data_check(snapshot)
+        outcomes.append(write_results(snapshot, job.label, job.folder, terminal, data))
     return outcomes
 
 

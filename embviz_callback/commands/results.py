@@ -44,7 +44,9 @@ class Outcome:
     faults: tuple[str, ...]
 
 
-def write_results(snapshot: Snapshot, label: str, folder: Path, terminal: Terminal) -> Outcome:
+def write_results(
+    snapshot: Snapshot, label: str, folder: Path, terminal: Terminal, data: Mapping[str, Any] | None = None
+) -> Outcome:
     """Every file of an evaluation, each as soon as it can be made.
 
     The numbers are on disk before the first map is begun, so that no failure of a map or a figure
@@ -55,6 +57,7 @@ def write_results(snapshot: Snapshot, label: str, folder: Path, terminal: Termin
         label: For messages.
         folder: Made if it is not there.
         terminal: Hears what is going on.
+        data: What the data check found.
 
     Returns:
         What was made.
@@ -70,7 +73,7 @@ def write_results(snapshot: Snapshot, label: str, folder: Path, terminal: Termin
     checks = checklist(snapshot.metrics, snapshot.maps, made, _bright(snapshot))
     content = metrics_json(snapshot, checks)
     write_atomically(folder / "metrics.json", to_json(content))
-    write_atomically(folder / "report.md", _report(snapshot, checks, made, faults))
+    write_atomically(folder / "report.md", _report(snapshot, checks, made, faults, data))
     write_atomically(folder / "report.html", _page(snapshot, checks, faults))
     return Outcome(label, folder, snapshot.metrics, content, tuple(faults))
 
@@ -125,10 +128,16 @@ def _bright(snapshot: Snapshot) -> float | None:
     return bright_diagonal(snapshot.embeddings, pairs[:, 0], pairs[:, 1]) if len(pairs) else None
 
 
-def _report(snapshot: Snapshot, checks: Sequence[Check], made: Sequence[str], faults: Sequence[str]) -> str:
+def _report(
+    snapshot: Snapshot,
+    checks: Sequence[Check],
+    made: Sequence[str],
+    faults: Sequence[str],
+    data: Mapping[str, Any] | None,
+) -> str:
     from embviz_callback.drawing.report import report
 
-    return report(snapshot, checks=checks, figures=made, alerts=faults)
+    return report(snapshot, checks=checks, figures=made, alerts=faults, data=data)
 
 
 def _page(snapshot: Snapshot, checks: Sequence[Check], faults: Sequence[str]) -> str:

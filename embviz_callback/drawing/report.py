@@ -9,6 +9,7 @@ import numpy as np
 
 from embviz_callback.analysis.metrics import Metrics
 from embviz_callback.analysis.verdict import FIGURES, Check, band, is_ready
+from embviz_callback.drawing.data_section import data_section
 from embviz_callback.drawing.markdown import literal, table
 from embviz_callback.drawing.readings import (
     distribution_reading,
@@ -48,6 +49,7 @@ def report(
     history: Sequence[tuple[str, Metrics]] = (),
     alerts: Sequence[str] = (),
     figures: Collection[str] = FIGURES,
+    data: Mapping[str, Any] | None = None,
 ) -> str:
     """Everything that one evaluation found, as a page of markdown.
 
@@ -59,12 +61,14 @@ def report(
         alerts: Sentences of the alerts of this evaluation.
         figures: Names of the figures made, or a mapping from name to relative path; a name alone
             stands beside the report as ``<name>.png``.
+        data: What the data check found, as `data_section` takes it.
 
     Returns:
         Markdown; text from the data is inert in it.
     """
     sections = (
         _opening(snapshot, checks),
+        data_section(data) if data is not None else iter(()),
         _alerts(alerts),
         _origin(snapshot),
         _key_metrics(snapshot, baseline),
