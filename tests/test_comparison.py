@@ -288,7 +288,16 @@ def test_the_command_compares_kept_epochs(
         (["--checkpoint", "a.pt"], "--checkpoint needs two or more paths to compare"),
         (["--run", "RUN", "--epochs", "0", "7"], "--epochs: RUN keeps no snapshot of epoch 7; there are: 0, 1, 2, 3"),
         (["--run", "RUN", "--epochs", "0"], "--run: RUN keeps 1 of these snapshots; two or more are needed to compare"),
-        (["--run", "RUN", "--reference", "5"], "--reference must be at most 4, got 5"),
+        (["--run", "RUN", "--reference", "4"], "--reference must be at most 3, got 4"),
+        (
+            ["--run", "RUN", "--epochs", "untrained"],
+            "--epochs: RUN keeps no snapshot of the untrained model; there are: 0, 1, 2, 3",
+        ),
+        (
+            ["--run", "RUN", "--data", "d.json"],
+            "--data has no use with --run, whose evaluations hold their pairs; leave it out",
+        ),
+        (["--checkpoint", "a", "b", "--epochs", "1"], "--epochs picks epochs of a run; give its folder with --run"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(

@@ -143,12 +143,12 @@ def test_the_event_file_holds_them_under_the_step_of_the_evaluation(finished: tu
     assert [text.step for text in events.Tensors("embviz/report/text_summary")] == [9]
 
 
-def test_the_last_maps_are_kept_and_the_next_ones_started_from_the_ones_before(
+def test_evaluations_are_kept_and_the_next_maps_started_from_the_ones_before(
     finished: tuple[Path, list[str]],
 ) -> None:
-    kept = list((finished[0] / "snapshots").iterdir())
-    assert [path.name for path in kept] == ["000000010_epoch_0000"]
-    assert all(getattr(made, "displacement", None) is not None for made in load_snapshot(kept[0]).maps.values())
+    kept = sorted((finished[0] / "snapshots").iterdir())
+    assert [path.name for path in kept] == ["000000000_untrained", "000000010_epoch_0000"]
+    assert all(getattr(made, "displacement", None) is not None for made in load_snapshot(kept[-1]).maps.values())
 
 
 def test_no_process_and_no_thread_is_left(

@@ -11,11 +11,21 @@ from typing import TYPE_CHECKING
 
 from embviz_callback.commands import evaluate
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
-from embviz_callback.commands.comparison import MAPS, comparison_json, remeasured, write_comparison
+from embviz_callback.commands.comparison import (
+    MAPS,
+    comparison_json,
+    first_best_last,
+    kept_snapshots,
+    remeasured,
+    write_comparison,
+)
 from embviz_callback.commands.terminal import Terminal
 
 if TYPE_CHECKING:
     from embviz_callback.snapshot import Snapshot
+
+_EPOCH_NUMBER = whole_number(0, 10**9)
+_NOTHING = -1  # no epoch has this number
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,9 +63,13 @@ def parser() -> Parser:
     for action in made._actions:
         if action.dest == "checkpoint":
             action.required = False  # a run can be compared instead
-    made.add_argument("--run", metavar="DIR", help="folder of a run that kept its snapshots, instead of --checkpoint")
+    made.add_argument("--run", metavar="DIR", help="folder of a run that was visualised, instead of --checkpoint")
     made.add_argument(
-        "--epochs", nargs="+", type=whole_number(0, 10**9), metavar="N", help="with --run: which (default: all kept)"
+        "--epochs",
+        nargs="+",
+        type=_epoch,
+        metavar="N",
+        help="with --run: which, 'untrained' or numbers (default: the untrained model, the best and the last)",
     )
     made.add_argument(
         "--reference", type=whole_number(1, 10**6), default=1, metavar="N", help="compare with the n-th (default 1)"
@@ -68,6 +82,10 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError("give either --checkpoint with two or more paths, or --run")
     if options.checkpoint and len(options.checkpoint) < 2:
         raise UsageError("--checkpoint needs two or more paths to compare")
+    if options.epochs is not None and options.run is None:
+        raise UsageError("--epochs picks epochs of a run; give its folder with --run")
+    if options.data is not None and options.run is not None:
+        raise UsageError("--data has no use with --run, whose evaluations hold their pairs; leave it out")
     with contextlib.redirect_stdout(sys.stderr):
         snapshots = _from_run(options) if options.run is not None else _from_checkpoints(options, terminal)
         if options.reference > len(snapshots):
@@ -84,25 +102,40 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     return 0
 
 
-def _from_run(options: argparse.Namespace) -> list["Snapshot"]:
-    from embviz_callback.snapshot import load_snapshot
+def _epoch(text: str) -> int | None:
+    return None if text == "untrained" else _EPOCH_NUMBER(text)
 
-    folder = Path(options.run).expanduser()
-    kept = sorted(path.parent for path in (folder / "snapshots").glob("*/snapshot.json"))
-    snapshots = sorted((load_snapshot(path) for path in kept), key=lambda one: (_or_first(one.epoch), one.step or 0))
-    epochs = [one.epoch for one in snapshots]
-    missing = [epoch for epoch in options.epochs or () if epoch not in epochs]
-    if missing:
-        there = ", ".join("untrained" if epoch is None else str(epoch) for epoch in epochs) or "none"
-        raise UsageError(f"--epochs: {folder} keeps no snapshot of epoch {missing[0]}; there are: {there}")
-    chosen = [one for one in snapshots if options.epochs is None or one.epoch in options.epochs]
+
+def _from_run(options: argparse.Namespace) -> list["Snapshot"]:
+    folder = _run_folder(Path(options.run).expanduser())
+    snapshots = kept_snapshots(folder)
+    chosen = first_best_last(snapshots) if options.epochs is None else _picked(options.epochs, snapshots, folder)
     if len(chosen) < 2:
         raise UsageError(f"--run: {folder} keeps {len(chosen)} of these snapshots; two or more are needed to compare")
     return chosen
 
 
-def _or_first(epoch: int | None) -> int:
-    return -1 if epoch is None else epoch
+def _run_folder(given: Path) -> Path:
+    """The folder that a run's pictures are in; the run's own, one above it, will do."""
+    from embviz_callback.delivery.keeping import kept_folders
+
+    below = [given, *sorted(given.glob("embviz*/"))]
+    found = [folder for folder in below if kept_folders(folder)]
+    if not found:
+        raise UsageError(f"--run: {given} keeps no evaluations; give the folder of a run, which holds snapshots/")
+    if found[0] != given and len(found) > 1:
+        raise UsageError(f"--run: {given} holds several; give one of {', '.join(map(str, found))}")
+    return found[0]
+
+
+def _picked(epochs: Sequence[int | None], snapshots: Sequence["Snapshot"], folder: Path) -> list["Snapshot"]:
+    kept = [one.epoch for one in snapshots]
+    missing = next((epoch for epoch in epochs if epoch not in kept), _NOTHING)
+    if missing != _NOTHING:
+        what = "the untrained model" if missing is None else f"epoch {missing}"
+        there = ", ".join(dict.fromkeys("untrained" if epoch is None else str(epoch) for epoch in kept))
+        raise UsageError(f"--epochs: {folder} keeps no snapshot of {what}; there are: {there}")
+    return [one for one in snapshots if one.epoch in epochs]
 
 
 def _from_checkpoints(options: argparse.Namespace, terminal: Terminal) -> list["Snapshot"]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -76,6 +77,54 @@ def remeasured(label: str, folder: Path, settings: "Settings") -> "Snapshot":
 
     subset, embeddings = read_embeddings(folder / "embeddings.npz")
     return take_snapshot(label=label, subset=subset, embeddings=embeddings, settings=settings)
+
+
+def kept_snapshots(folder: Path) -> list["Snapshot"]:
+    """What a run keeps of its evaluations, in the order of training.
+
+    Args:
+        folder: Of the run's pictures.
+
+    Returns:
+        Snapshots with the maps that were drawn.
+
+    Raises:
+        UsageError: If one cannot be read.
+    """
+    from embviz_callback.delivery.keeping import kept_folders
+    from embviz_callback.snapshot import load_snapshot
+
+    snapshots = []
+    for path in kept_folders(folder):
+        try:
+            snapshots.append(load_snapshot(path))
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise UsageError(f"--run: {path} cannot be read ({error}); move it away to compare the others") from None
+    return sorted(snapshots, key=lambda one: (-1 if one.epoch is None else one.epoch, one.step or 0))
+
+
+def first_best_last(snapshots: Sequence["Snapshot"]) -> list["Snapshot"]:
+    """The untrained model (or the first that is kept), the best by the rule of a comparison, and the last.
+
+    Args:
+        snapshots: Of one run, in the order of training.
+
+    Returns:
+        Up to three of them, none twice.
+
+    Raises:
+        UsageError: If the subsets differ.
+    """
+    from embviz_callback.analysis.comparison import best_checkpoint
+
+    if not snapshots:
+        return []
+    settings = snapshots[0].settings
+    try:
+        best = best_checkpoint(snapshots, draws=settings.bootstrap_draws, seed=settings.seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return [snapshots[place] for place in sorted({0, best, len(snapshots) - 1})]
 
 
 def write_comparison(

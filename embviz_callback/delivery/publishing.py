@@ -1,7 +1,6 @@
 """One evaluation to every place: maps, figures and report from a job on disk."""
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,16 +9,18 @@ from typing import Any
 from embviz_callback.analysis.metrics import Metrics
 from embviz_callback.analysis.projections import Projection, Skipped, heatmap_rows, project
 from embviz_callback.analysis.verdict import Check, bright_diagonal, checklist
+from embviz_callback.delivery.data_check import data_check_once
 from embviz_callback.delivery.files import write_atomically
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.jobs import Jobs
+from embviz_callback.delivery.keeping import forget_kept_before, keep, kept_folders
 from embviz_callback.delivery.layout import layout_value, threshold_value
 from embviz_callback.delivery.run_page import forget_after, publish_page
 from embviz_callback.delivery.sinks import FolderSink, Sink, TensorBoardSink
 from embviz_callback.drawing.figures import FIGURES, draw, to_png
 from embviz_callback.drawing.filmstrip import draw_filmstrip
 from embviz_callback.drawing.report import report
-from embviz_callback.snapshot import Snapshot, load_snapshot, save_snapshot
+from embviz_callback.snapshot import Snapshot, load_snapshot
 
 _MAPS = {"tsne": "tsne_projection", "umap": "umap_projection"}
 
@@ -27,7 +28,7 @@ Maps = Mapping[str, Projection | Skipped]
 
 
 class Publisher:
-    """Turns jobs of one run into pictures and text, and keeps the last maps for the next ones.
+    """Turns jobs of one run into pictures and text, and keeps its evaluations for the next maps and for comparisons.
 
     Args:
         folder: Of the run; each evaluation gets a folder in it.
@@ -48,8 +49,10 @@ class Publisher:
             What failed, one sentence each; everything else is on disk.
         """
         snapshot = load_snapshot(job)
-        facts = json.loads((job / "job.json").read_text(encoding="utf-8"))
+        facts = json.loads((job / "job.json").read_text(encoding="utf-8")) | {"folder": str(self.folder)}
         guard = Guard(on_error="warn", note=lambda row: None)
+        forget = partial(self._forget, job, facts)
+        guard.attempt("beginning", forget, where=snapshot.label, skipped="forgetting what came after the checkpoint")
         snapshot = snapshot.with_maps(make_maps(snapshot, self._previous(snapshot), guard))
         sinks = self._sinks(facts, snapshot.step or 0)
         checks = show(snapshot, facts, sinks, guard)
@@ -57,9 +60,18 @@ class Publisher:
         guard.attempt("page", renew, where=snapshot.label, skipped="report.html and the film strips")
         for sink in sinks:
             guard.attempt("writing", sink.flush, where=snapshot.label, skipped=f"{type(sink).__name__}")
-        keep = partial(self._keep, snapshot, job.name)
-        guard.attempt("keeping the maps", keep, where=snapshot.label, skipped="a start for the next maps")
+        keeping = partial(self._keep, snapshot, job.name)
+        skipped = "this evaluation in comparisons and as a start for the next maps"
+        guard.attempt("keeping the evaluation", keeping, where=snapshot.label, skipped=skipped)
         return guard.faults
+
+    def _forget(self, job: Path, facts: Mapping[str, Any]) -> None:
+        """What is on disk of a training that is done anew, before the maps start from it."""
+        if facts["resumed_after"] is not None:
+            self._kept = None
+            forget_after(self.folder, int(facts["resumed_after"]))
+        elif not facts["history"]:
+            forget_kept_before(self.folder, job)
 
     def _renew_page(
         self,
@@ -69,8 +81,6 @@ class Publisher:
         sinks: Sequence[Sink],
         guard: Guard,
     ) -> None:
-        if facts["resumed_after"] is not None:
-            forget_after(self.folder, int(facts["resumed_after"]))
         notes = [*facts["faults"], *guard.faults]
         views = publish_page(
             self.folder,
@@ -107,22 +117,14 @@ class Publisher:
     def _previous(self, snapshot: Snapshot) -> Snapshot | None:
         """The last drawn evaluation of the same subset, this process's or a resumed run's."""
         if self._kept is None:
-            kept = sorted((self.folder / "snapshots").glob("[0-9]*"))
+            kept = kept_folders(self.folder)
             self._kept = load_snapshot(kept[-1]) if kept else None
         same = self._kept is not None and self._kept.subset.fingerprint == snapshot.subset.fingerprint
         return self._kept if same else None
 
     def _keep(self, snapshot: Snapshot, name: str) -> None:
         self._kept = snapshot
-        folder = self.folder / "snapshots"
-        unfinished = folder / f".{name}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        save_snapshot(snapshot, unfinished)
-        older = list(folder.glob("[0-9]*"))
-        for other in older:
-            shutil.rmtree(other)
-        unfinished.rename(folder / name)
+        keep(self.folder, snapshot, name)
 
 
 def make_maps(snapshot: Snapshot, previous: Snapshot | None, guard: Guard) -> Maps:
@@ -219,4 +221,5 @@ def _report(
         history=[(row["label"], Metrics.from_dict(row)) for row in facts["history"]],
         alerts=[*facts["alerts"], *facts["faults"], *faults],
         figures=made,
+        data=data_check_once(Path(facts["folder"]), snapshot),
     )

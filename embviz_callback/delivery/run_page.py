@@ -7,6 +7,7 @@ from pathlib import Path
 from embviz_callback.analysis.history import Ledger
 from embviz_callback.analysis.verdict import Check
 from embviz_callback.delivery.files import safe_name, write_atomically
+from embviz_callback.delivery.keeping import forget_kept_after
 from embviz_callback.drawing.page import View, epoch_view, page_from_views
 from embviz_callback.snapshot import Snapshot
 
@@ -70,6 +71,8 @@ def read_views(folder: Path, fingerprint: str) -> tuple[View, ...]:
 def forget_after(folder: Path, step: int) -> None:
     """Removes what came after a step: a run that is resumed from there will say it anew.
 
+    The ledger, the page and the kept evaluations lose it; the figures in epoch folders stay until they are drawn anew.
+
     Args:
         folder: Of the run; may hold nothing yet.
         step: Of the checkpoint.
@@ -81,6 +84,7 @@ def forget_after(folder: Path, step: int) -> None:
         written = json.loads(path.read_text(encoding="utf-8"))["step"]
         if written is not None and written > step:
             path.unlink()
+    forget_kept_after(folder, step)
 
 
 def _place(epoch: int | None, step: int | None) -> str:
