@@ -8,6 +8,7 @@ import numpy as np
 import planted
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from embviz_callback.analysis.answers import Answers, Questions, analyse
 from embviz_callback.commands.analyse import main
@@ -61,6 +62,31 @@ def test_every_picture_of_the_page_is_there(saved: Path, tmp_path: Path) -> None
     pictures = {part.partition(")")[0] for part in page.split("](")[1:]}
     assert "tsne_by_price.png" in pictures
     assert pictures == {path.name for path in tmp_path.glob("*.png")}
+
+
+def test_the_figures_are_images_in_tensorboard(saved: Path, tmp_path: Path) -> None:
+    output, events = tmp_path / "out", tmp_path / "events"
+    arguments = ["--checkpoint", str(saved), "--skip-tsne", "--skip-umap", "--output", str(output)]
+    assert main([*arguments, "--tensorboard", str(events)]) == 0
+    read = EventAccumulator(str(events), size_guidance={"images": 0})
+    read.Reload()
+    pictures = {path.stem: path.read_bytes() for path in output.glob("*.png")}
+    assert set(read.Tags()["images"]) == {f"embviz/analysis_{name}" for name in pictures}
+    for name, picture in pictures.items():
+        (image,) = read.Images(f"embviz/analysis_{name}")
+        assert (image.step, image.encoded_image_string) == (0, picture)
+
+
+def test_a_tensorboard_folder_that_cannot_be_is_refused_before_the_work(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    arguments = ["--checkpoint", str(saved), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--tensorboard", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err == (
+        f"embviz analyse: --tensorboard {tmp_path / 'file'} is a file; give a directory\n"
+    )
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_json_goes_to_standard_output_alone(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

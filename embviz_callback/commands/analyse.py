@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import sys
@@ -64,6 +65,7 @@ def parser() -> Parser:
     made.add_argument("--neighbours", action="append", metavar="A,B,C", help="places that lie together; repeatable")
     made.add_argument("--place", default="district", metavar="COLUMN", help="column of places (default %(default)s)")
     made.add_argument("--train", metavar="PATH", help="the training pairs, to look for leaks into --data")
+    made.add_argument("--tensorboard", metavar="DIR", help="write the figures into an event file there, too")
     return made
 
 
@@ -87,6 +89,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     os.environ["MPLBACKEND"] = "Agg"  # a notebook's backend would break the import of matplotlib here
     output = Path(options.output).expanduser()
     prepare_output(output)
+    _check_tensorboard(options.tensorboard)
     # Whatever a library prints must not come between a pipeline and its JSON.
     with contextlib.redirect_stdout(sys.stderr), _quiet():
         checkup, subset = _data(options)
@@ -94,7 +97,9 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
         with _as_usage_error(ValueError):
             answers = analyse([one.snapshot for one in loaded], _questions(options, loaded[-1]))
         snapshot = loaded[-1].snapshot.with_maps(_maps(loaded[-1].snapshot, terminal))
-        faults = _write(output, snapshot, answers, checkup, terminal)
+        made, faults = _write(output, snapshot, answers, checkup, terminal)
+        if options.tensorboard:
+            _show_in_tensorboard(Path(options.tensorboard).expanduser(), output, made, snapshot)
     _say(options, output, snapshot, answers)
     return _status(options, snapshot, faults, terminal)
 
@@ -248,11 +253,11 @@ def _maps(snapshot: "Snapshot", terminal: Terminal) -> "dict[str, Projection | S
 
 def _write(
     output: Path, snapshot: "Snapshot", answers: "Answers", checkup: "Checkup | None", terminal: Terminal
-) -> list[str]:
+) -> tuple[list[str], list[str]]:
     """Writes the files; numbers first, so that no figure's failure loses them.
 
     Returns:
-        Names of the figures that could not be drawn.
+        Names of the figures, and of those that could not be drawn.
     """
     from embviz_callback.drawing.analysis_figures import analysis_figures
     from embviz_callback.drawing.analysis_report import analysis_report
@@ -271,7 +276,34 @@ def _write(
         write_atomically(output / f"{name}.png", picture)
         made.append(name)
     write_atomically(output / "analysis.md", analysis_report(snapshot, answers, checkup=checkup, figures=made))
-    return faults
+    return made, faults
+
+
+def _check_tensorboard(folder: str | None) -> None:
+    """Asked before the work."""
+    if folder is None:
+        return
+    if importlib.util.find_spec("tensorboard") is None:
+        raise UsageError("--tensorboard needs the package tensorboard; pip install tensorboard, or leave it out")
+    path = Path(folder).expanduser()
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"--tensorboard {folder} is a file; give a directory")
+
+
+def _show_in_tensorboard(folder: Path, output: Path, names: Sequence[str], snapshot: "Snapshot") -> None:
+    """The figures as images ``embviz/analysis_<name>``, under the step of the evaluation or else its epoch."""
+    from embviz_callback.delivery.sinks import TensorBoardSink
+
+    sink = TensorBoardSink(folder)
+    step = snapshot.step if snapshot.step is not None else snapshot.epoch or 0
+    for name in names:
+        sink.figure(f"analysis_{name}", (output / f"{name}.png").read_bytes(), step)
+    try:
+        sink.flush()
+    except OSError as error:
+        raise UsageError(
+            f"--tensorboard {folder} cannot be written to ({error.strerror or error}); give another directory"
+        ) from None
 
 
 def _as_json(snapshot: "Snapshot", answers: "Answers", checkup: "Checkup | None") -> str:
