@@ -1,0 +1,1 @@
+"""Other training programs: the same evaluation behind their interfaces."""

@@ -1,0 +1,179 @@
+"""Face 3: an evaluator for sentence-transformers, with the callback's numbers, files and figures."""
+
+import os
+import weakref
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch.distributed as dist
+
+import embviz_callback
+from embviz_callback.delivery.alerts import MarginAlert
+from embviz_callback.delivery.places import Places
+from embviz_callback.delivery.run import Memory, Run
+from embviz_callback.delivery.source import read_source
+from embviz_callback.encoding.encode import encode_subset
+from embviz_callback.encoding.isolation import observe
+from embviz_callback.pairs.subset import choose_subset
+from embviz_callback.settings import Settings
+from embviz_callback.snapshot import Snapshot, take_snapshot
+
+if TYPE_CHECKING:
+
+    class BaseEvaluator:
+        """What the evaluator takes from sentence-transformers."""
+
+        primary_metric: str | None
+        greater_is_better: bool
+
+else:
+    try:
+        from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator as BaseEvaluator
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "sentence_transformers":
+            raise
+        raise ModuleNotFoundError(
+            "EmbvizEvaluator needs sentence-transformers 5 or newer; "
+            'install it with: pip install "embviz-callback[sentence-transformers]"',
+            name=error.name,
+        ) from None
+
+_BOUNDS = ("_optimistic", "_pessimistic")
+_DEFAULT_ALERT = MarginAlert()
+
+
+class EmbvizEvaluator(BaseEvaluator):
+    """Evaluates a SentenceTransformer on a fixed subset; numbers are returned, figures drawn by another process.
+
+    It encodes in eval mode without gradients and leaves random streams and modes as they were.
+    A call without an epoch, as by ``model.evaluate``, waits for its figures; one of a training
+    does not, `finish` or the end of the program does. The model's own default prompt is not used: `query_prompt`
+    and `document_prompt` are what is put before them.
+
+    Args:
+        data: Path of a JSON or JSON Lines file, or a list of pairs.
+        alert: Watches the margin; None for no alert.
+        output_dir: Where files go; by default ``embviz`` in the output path of the first call.
+        figures: False writes no figures and starts no process.
+        on_error: "warn" lets no fault of drawing or writing end the training, "raise" lets it through.
+        options: The fields of `Settings`.
+
+    Raises:
+        ValueError: If an option or the data cannot be used.
+    """
+
+    def __init__(
+        self,
+        data: str | os.PathLike[str] | list[Any] | tuple[Any, ...],
+        *,
+        alert: MarginAlert | None = _DEFAULT_ALERT,
+        output_dir: str | os.PathLike[str] | None = None,
+        figures: bool = True,
+        on_error: str = "warn",
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        if on_error not in ("warn", "raise"):
+            raise ValueError(f"on_error must be 'warn' or 'raise', got {on_error!r}")
+        self.greater_is_better = True
+        self.primary_metric = "embviz_rank1"
+        self.settings = Settings.from_options(options)
+        self.alert = alert
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.figures = figures
+        self.on_error = on_error
+        records, self._source = read_source(data, None)
+        self._subset = choose_subset(records, max_samples=self.settings.max_samples, seed=self.settings.seed)
+        self._run: Run | None = None
+        self._is_finished = False
+        self._memory = Memory()
+
+    @property
+    def folder(self) -> Path | None:
+        """With ``history.jsonl`` and a folder per evaluation; None before the first call or without files."""
+        return None if self._run is None else self._run.places.folder
+
+    def __call__(
+        self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
+    ) -> dict[str, float]:
+        """Measures, and has the figures drawn.
+
+        Args:
+            model: A SentenceTransformer.
+            output_path: As the trainer gives it.
+            epoch: Epochs trained, may be a fraction; -1 for an evaluation outside of training.
+            steps: Training steps done; -1 if not known.
+
+        Returns:
+            Every metric as ``embviz_<name>``, and ``embviz_alert`` where there is an alert.
+        """
+        is_training = epoch != -1
+        step = max(0, steps)
+        if self._run is None or self._is_finished:
+            self._run, self._is_finished = self._begin(output_path, is_resumed=self._is_finished), False
+        run = self._run
+        snapshot = self._look(model, epoch=int(epoch) if is_training else None, step=step, steps=steps)
+        attempt = partial(run.guard.attempt, where=snapshot.label)
+        event = attempt("alert", partial(run.judge, snapshot), skipped="the alert")
+        attempt("history", partial(run.record, snapshot), skipped="the history of this evaluation")
+        # The number of the step in the folder's name keeps two evaluations of one epoch apart.
+        hand_over = partial(run.hand_over, snapshot, event, is_partial=steps != -1)
+        attempt("hand-over to drawing", hand_over, skipped="the figures of this evaluation")
+        values = {name: value for name, value in snapshot.metrics.items() if not name.endswith(_BOUNDS)}
+        if self.alert is not None:
+            values["alert"] = float(run.memory.alert.firing)
+        if not is_training:
+            self.finish()
+        return {f"embviz_{name}": float(value) for name, value in values.items()}
+
+    def finish(self) -> None:
+        """Waits for the figures that are still being drawn and ends the drawing process; a later call opens another."""
+        if self._run is not None:
+            self._run.finish(is_hurried=False)
+            self._memory, self._is_finished = self._run.memory, True
+
+    def _begin(self, output_path: str | None, *, is_resumed: bool) -> Run:
+        folder = self.output_dir
+        if folder is None and output_path is not None:
+            folder = Path(output_path) / "embviz"
+        rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+        folder = None if folder is None or rank else folder.absolute()
+        places = Places(folder, folder, rank=rank)
+        run = Run(
+            places, self._memory, alert=self.alert, figures=self.figures, on_error=self.on_error, log_baseline=True
+        )
+        run.begin(self._subset, is_resumed=is_resumed)
+        self._memory = run.memory
+        # A training never says that it is over: the end of the evaluator or of the program does.
+        weakref.finalize(self, run.finish, is_hurried=False)
+        return run
+
+    def _look(self, model: Any, *, epoch: int | None, step: int, steps: int) -> Snapshot:
+        label = "evaluation" if epoch is None else f"epoch {epoch}" + ("" if steps == -1 else f", step {step}")
+
+        def encode(texts: list[str]) -> Any:
+            # The empty prompt keeps a default prompt of the model's own from being added.
+            return model.encode(
+                texts, prompt="", batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False
+            )
+
+        with observe(model):
+            embeddings = encode_subset(encode, self._subset, self.settings)
+        versions = {name: version(name) for name in ("torch", "sentence-transformers", "numpy")}
+        facts = {
+            "model": type(model).__name__,
+            "device": f"{model.device}",
+            "versions": {"embviz_callback": embviz_callback.__version__} | versions,
+        }
+        return take_snapshot(
+            label=label,
+            subset=self._subset,
+            embeddings=embeddings,
+            settings=self.settings,
+            epoch=epoch,
+            step=step,
+            provenance=self._source | facts,
+            history=self._memory.history.metrics(),
+        )
