@@ -1,0 +1,187 @@
+"""`embviz selfcheck`: the user's own training, a few steps with and without the callback, compared by hash."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.commands.arguments import Parser, UsageError, whole_number
+from embviz_callback.commands.terminal import Terminal
+from embviz_callback.pairs.problems import DataError
+
+_NAMED = 3
+_FIT = "embviz_callback.commands.selfcheck_fit"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the comparison of the runs says.
+
+    Attributes:
+        status: The exit status that goes with it.
+        sentence: What can be concluded.
+        differing: By group, the names whose hashes differ; an empty list for a group that is the same.
+        facts: Steps of each run, and evaluations in the run with the callback (0 if there was none).
+    """
+
+    status: int
+    sentence: str
+    differing: dict[str, list[str]]
+    facts: dict[str, int]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: Without the command's name.
+
+    Returns:
+        0 when the callback changes nothing, 3 when it does, 1 when the training differs from itself, 2 for bad
+        arguments or a training that fails.
+    """
+    terminal = Terminal()
+    try:
+        options = _parser().read(arguments)
+        _check_options(options)
+        outcome = _compare(options, terminal)
+    except (UsageError, DataError) as error:
+        terminal.say(f"embviz selfcheck: {error}")
+        return 2
+    if options.json:
+        told = {"status": outcome.status, "sentence": outcome.sentence, "differing": outcome.differing} | outcome.facts
+        sys.stdout.write(json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+    else:
+        sys.stdout.write(describe(outcome))
+    return outcome.status
+
+
+def _parser() -> Parser:
+    made = Parser(
+        prog="embviz selfcheck",
+        description="Fits your model three times, twice without and once with the callback, and compares hashes.",
+    )
+    made.add_argument("factory", metavar="FACTORY", help="path/file.py:function or module:function; it is called")
+    made.add_argument("--data", required=True, metavar="PATH", help="the pairs that the callback evaluates")
+    made.add_argument("--steps", type=whole_number(1, 100_000), default=4, help="batches in an epoch (default 4)")
+    made.add_argument("--epochs", type=whole_number(1, 1000), default=2, help="(default 2)")
+    made.add_argument("--seed", type=whole_number(0, 2**32 - 1), default=7, help="of every run (default 7)")
+    made.add_argument("--accelerator", default="auto", help="as in Lightning's Trainer: cpu, gpu (default auto)")
+    made.add_argument("--precision", default="32-true", help="as in Lightning's Trainer (default 32-true)")
+    made.add_argument("--deterministic", action="store_true", help="PyTorch's deterministic algorithms, in every run")
+    made.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    made.epilog = "The function takes nothing and returns (LightningModule, what Trainer.fit takes as data)."
+    return made
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    from embviz_callback.pairs.raw import read_source
+
+    place, _, name = options.factory.rpartition(":")
+    if not place or not name:
+        raise UsageError(f"FACTORY must be path/file.py:function or module:function, got {options.factory!r}")
+    if place.endswith(".py") and not Path(place).is_file():
+        raise UsageError(f"{place}: there is no such file. Fix: check the path")
+    try:
+        read_source(options.data)
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}. Fix: check the path") from None
+
+
+def _compare(options: argparse.Namespace, terminal: Terminal) -> Outcome:
+    bar = terminal.bar("selfcheck") or (lambda done, total: None)
+    with tempfile.TemporaryDirectory(prefix="embviz-selfcheck-") as folder:
+        bar(0, 3)
+        without = _run(options, Path(folder), "without the callback", is_with=False)
+        bar(1, 3)
+        control = _run(options, Path(folder), "without the callback, again", is_with=False)
+        bar(2, 3)
+        differing = _differing(without["groups"], control["groups"])
+        facts = {"steps": without["steps"], "evaluations": 0}
+        if any(differing.values()):
+            sentence = (
+                "Two fits without the callback already differ: this training is not deterministic by itself, so nothing"
+                " can be concluded about the callback. Try --deterministic, or --accelerator cpu."
+            )
+            bar(3, 3)
+            return Outcome(1, sentence, differing, facts)
+        watched = _run(options, Path(folder), "with the callback", is_with=True)
+        bar(3, 3)
+    differing = _differing(without["groups"], watched["groups"])
+    changed = [group for group, names in differing.items() if names]
+    facts["evaluations"] = watched["evaluations"]
+    seen = f"in {facts['steps']:,} steps with {facts['evaluations']:,} evaluations"
+    if changed:
+        sentence = (
+            f"The training is not the same with the callback, {seen}: {', '.join(changed)}."
+            " Look first at what the module's encode changes."
+        )
+        return Outcome(3, sentence, differing, facts)
+    return Outcome(0, f"The callback changes nothing {seen}: every hash is the same.", differing, facts)
+
+
+def _run(options: argparse.Namespace, folder: Path, name: str, *, is_with: bool) -> dict[str, Any]:
+    own = Path(tempfile.mkdtemp(dir=folder))
+    request = {
+        "name": name,
+        "is_with": is_with,
+        "factory": options.factory,
+        "data": options.data,
+        "steps": options.steps,
+        "epochs": options.epochs,
+        "seed": options.seed,
+        "accelerator": options.accelerator,
+        "precision": options.precision,
+        "is_deterministic": options.deterministic,
+        "folder": str(own),
+        "result": str(own / "result.json"),
+    }
+    # The order of a set of texts depends on it, and would differ between two processes.
+    environment = {"PYTHONHASHSEED": str(options.seed)} | os.environ
+    command = [sys.executable, "-m", _FIT, json.dumps(request)]
+    done = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        env=environment,
+    )
+    if not (own / "result.json").exists():
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][:300]
+        raise UsageError(f"the fit {name} ended with exit status {done.returncode}: {last}")
+    told: dict[str, Any] = json.loads((own / "result.json").read_text(encoding="utf-8"))
+    if "error" in told:
+        raise UsageError(told["error"])
+    return told
+
+
+def _differing(one: dict[str, dict[str, str]], other: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+    return {
+        group: [name for name in one[group] | other[group] if one[group].get(name) != other[group].get(name)]
+        for group in one
+    }
+
+
+def describe(outcome: Outcome) -> str:
+    """The outcome for a reader: a table of groups, then the sentence.
+
+    Args:
+        outcome: Of the comparison.
+
+    Returns:
+        Lines of text.
+    """
+    lines = [f"{'group':<24}{'with and without' if outcome.status != 1 else 'twice without'}"]
+    for group, names in outcome.differing.items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        shown = f"different: {', '.join(names[:_NAMED])}{more}" if names else "same"
+        lines.append(f"{group:<24}{shown}")
+    return "\n".join([*lines, "", outcome.sentence, ""])
