@@ -17,7 +17,7 @@ from embviz_callback.analysis.metrics import Metrics
 from embviz_callback.delivery.alerts import AlertEvent, MarginAlert
 from embviz_callback.delivery.files import safe_name
 from embviz_callback.delivery.guarding import Guard
-from embviz_callback.delivery.moments import is_due, is_whole_epoch, step_of_epoch, step_of_validation
+from embviz_callback.delivery.moments import Budget, is_due, is_last, is_whole_epoch, step_of_epoch, step_of_validation
 from embviz_callback.delivery.places import Places, find_places
 from embviz_callback.delivery.run import Memory, Run
 from embviz_callback.delivery.source import circumstances, read_source
@@ -77,6 +77,8 @@ class EmbeddingVisualizer(pl.Callback):
         output_dir: Where figures, report and history go; by default ``embviz`` in the logger's folder.
         when: "train_epoch_end", or "validation_end" for every validation in a fit.
         log_baseline: Log the untrained model too, at step 0; otherwise it is kept for the report.
+        overhead_limit: Evaluations' share of the training time, 0 to 1, above which epochs are left out
+            (never the last, and with one warning); 0 for no limit.
         figures: False logs numbers and alerts only, and starts no process.
         on_error: "warn" lets no fault of ours end the training, "raise" lets every fault through.
         name: Tells several of these callbacks apart.
@@ -111,6 +113,7 @@ class EmbeddingVisualizer(pl.Callback):
         output_dir: str | os.PathLike[str] | None = None,
         when: str = "train_epoch_end",
         log_baseline: bool = False,
+        overhead_limit: float = 0.0,
         figures: bool = True,
         on_error: str = "warn",
         name: str = "",
@@ -145,6 +148,7 @@ class EmbeddingVisualizer(pl.Callback):
         self.figures = figures
         self.on_error = on_error
         self.name = name
+        self._budget = Budget(overhead_limit)
         self._memory = Memory()
         self._is_resumed = False
         self._subset: Subset | None = None
@@ -195,6 +199,7 @@ class EmbeddingVisualizer(pl.Callback):
         self._run.begin(self._subset, is_resumed=not is_fresh)
         self._memory = self._run.memory
         self._epoch_begun, self._looked_at = time.monotonic(), -1
+        self._budget.begin(self._epoch_begun)
         self._carry_on(trainer, pl_module)
         if is_fresh and not getattr(trainer, "fast_dev_run", False):
             self._evaluate(trainer, pl_module, epoch=None, step=0)
@@ -209,7 +214,7 @@ class EmbeddingVisualizer(pl.Callback):
         """Evaluates, if this epoch's turn has come."""
         if self._run is None:
             return
-        if self.when == "train_epoch_end" and is_due(trainer, self._epoch, self.settings.every_n_epochs):
+        if self.when == "train_epoch_end" and self._is_due(trainer):
             event = self._evaluate(trainer, pl_module, epoch=self._epoch, step=step_of_epoch(trainer))
             self._stop_if_asked(trainer, event)
         else:
@@ -218,7 +223,7 @@ class EmbeddingVisualizer(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates with ``when="validation_end"``."""
         is_ours = self.when == "validation_end" and trainer.state.fn == "fit" and not trainer.sanity_checking
-        if self._run is not None and is_ours and is_due(trainer, self._epoch, self.settings.every_n_epochs):
+        if self._run is not None and is_ours and self._is_due(trainer):
             event = self._evaluate(trainer, pl_module, epoch=self._epoch, step=step_of_validation(trainer))
             self._stop_if_asked(trainer, event)
 
@@ -263,6 +268,29 @@ class EmbeddingVisualizer(pl.Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what lives: the run with its process, and what the trainer hung on us."""
         return {key: value for key, value in self.__dict__.items() if key not in ("log", "log_dict")} | {"_run": None}
+
+    def _is_due(self, trainer: pl.Trainer) -> bool:
+        if not is_due(trainer, self._epoch, self.settings.every_n_epochs):
+            return False
+        if not self._budget.limit:
+            return True
+        now = time.monotonic()
+        is_wanted = is_last(trainer, self._epoch) or self._budget.affords(now)
+        if trainer.world_size > 1:
+            # The ranks' clocks differ, and one that looks alone would hang where weights are gathered.
+            is_wanted = trainer.strategy.reduce_boolean_decision(is_wanted, all=False)
+        if not is_wanted:
+            self._say_left_out(self._budget.share(now))
+        return is_wanted
+
+    def _say_left_out(self, share: float) -> None:
+        assert self._run is not None
+        message = (
+            f"evaluating every epoch would take {share:.0%} of the training time, above overhead_limit="
+            f"{self._budget.limit:g}, so that epochs are left out (first: epoch {self._epoch}); "
+            "a smaller max_samples makes an evaluation cheaper"
+        )
+        self._run.guard.warn("evaluation", "over budget", message)
 
     def _open_run(self, trainer: pl.Trainer) -> Run:
         # A logger may be anybody's; what it does when asked for its folder must not end the fit.
@@ -341,6 +369,7 @@ class EmbeddingVisualizer(pl.Callback):
 
     def _costs(self, begun: float) -> dict[str, float]:
         now = time.monotonic()
+        self._budget.spend(now - begun)
         values = {"blocked_s": now - begun, "overhead": (now - begun) / max(now - self._epoch_begun, 1e-9)}
         return values if self.alert is None else values | {"alert": float(self._memory.alert.firing)}
 

@@ -27,6 +27,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from embviz_callback import EmbeddingVisualizer, MarginAlert
 from embviz_callback import callback as callback_module
 from embviz_callback.delivery.history import History
+from embviz_callback.delivery.moments import Budget
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.publishing import Publisher
 from embviz_callback.delivery.run import Memory, Run
@@ -629,6 +630,34 @@ def test_f64_the_hook_only_encodes_measures_and_writes_one_job(tmp_path: Path, m
     assert callback.folder is not None
     jobs = list((callback.folder / "jobs" / "pending").iterdir())
     assert [len(list(job.iterdir())) for job in jobs] == [3, 3, 3]
+
+
+def test_f64_an_evaluation_above_the_budget_thins_itself_out_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Epochs of a few milliseconds: an evaluation costs more than a millionth of any of them.
+    callback = EmbeddingVisualizer(pairs(), alert=None, figures=False, overhead_limit=1e-6)
+    fitted = fit(tmp_path, callback, max_epochs=4)
+    seen = rows(callback)
+    assert [row["epoch"] for row in seen] == [None, 3]  # the last epoch is never left out
+    assert float(fitted.callback_metrics["embviz/margin"]) == pytest.approx(seen[-1]["metrics"]["margin"])
+    said = [record.message for record in caplog.records if "overhead_limit" in record.message]
+    assert len(said) == 1
+    assert said[0].startswith("embviz: evaluating every epoch would take ")
+    assert "(first: epoch 0)" in said[0]
+
+
+def test_a_budget_compares_what_evaluations_would_take_with_the_time_since_training_began() -> None:
+    budget = Budget(0.1)
+    budget.begin(100.0)
+    assert budget.affords(100.0 + 1e-6)  # nothing is known of the cost
+    budget.spend(1.0)
+    assert budget.share(118.0) == pytest.approx(2 / 19)
+    assert not budget.affords(118.0)
+    assert budget.affords(119.5)
+    with pytest.raises(ValueError) as error:
+        Budget(1.0)
+    assert str(error.value) == "overhead_limit must be at least 0 and below 1, got 1.0"
 
 
 def test_a_monitor_does_not_die_of_an_evaluation_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
