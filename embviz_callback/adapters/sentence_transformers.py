@@ -35,7 +35,7 @@ else:
         if (error.name or "").partition(".")[0] != "sentence_transformers":
             raise
         raise ModuleNotFoundError(
-            "EmbvizEvaluator needs sentence-transformers 5 or newer; "
+            "EmbvizEvaluator needs sentence-transformers 6 or newer; "
             'install it with: pip install "embviz-callback[sentence-transformers]"',
             name=error.name,
         ) from None
