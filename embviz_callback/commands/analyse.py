@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike
 
 from embviz_callback.commands import evaluate
 from embviz_callback.commands.arguments import Parser, UsageError
+from embviz_callback.commands.ending import ended
 from embviz_callback.commands.loading import load_function
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.files import write_atomically
-from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.weights import WeightRule, default_rule, read_rule
 from embviz_callback.settings import Settings
 
@@ -43,14 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when done, 2 for bad arguments or input, 1 if a figure could not be drawn.
     """
     terminal = Terminal()
-    try:
-        return _run(parser().read(list(sys.argv[1:] if arguments is None else arguments)), terminal)
-    except (UsageError, DataError) as error:
-        terminal.say(f"embviz analyse: {error}")
-        return 2
-    except KeyboardInterrupt:
-        terminal.say("embviz analyse: interrupted")
-        return 1
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return ended("embviz analyse", lambda: _run(parser().read(given), terminal), terminal)
 
 
 def parser() -> Parser:

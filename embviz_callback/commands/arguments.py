@@ -86,3 +86,19 @@ def finite_number(text: str) -> float:
     if not _is_number(text) or not math.isfinite(float(text)):
         raise argparse.ArgumentTypeError(f"must be a number, got {text!r}")
     return float(text)
+
+
+def add_encoder_options(made: argparse.ArgumentParser) -> None:
+    """Options for what a checkpoint may leave open about its encoder."""
+    made.add_argument(
+        "--encoder",
+        metavar="NAME|PATH",
+        help="the encoder, where the checkpoint does not name one (default BAAI/bge-m3)",
+    )
+    made.add_argument("--pooling", choices=("mean", "cls"), help="default: what the checkpoint says, else mean")
+    made.add_argument(
+        "--max-length",
+        type=whole_number(1, 1_000_000),
+        metavar="N",
+        help="tokens per text (default: what the checkpoint says, else 256)",
+    )

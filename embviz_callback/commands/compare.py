@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from embviz_callback.commands.comparison import (
     remeasured,
     write_comparison,
 )
+from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -38,21 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         0 when done, 2 for bad arguments or input, 1 for anything else.
     """
     terminal = Terminal()
-    try:
-        options = parser().read(arguments)
-        return _run(options, terminal)
-    except UsageError as error:
-        terminal.say(f"embviz compare: {error}")
-        return 2
-    except KeyboardInterrupt:
-        terminal.say("embviz compare: interrupted")
-        return 1
-    # The last line of defence: a traceback helps nobody who did not write this program.
-    except Exception as error:
-        if os.environ.get("EMBVIZ_DEBUG"):
-            raise
-        terminal.say(f"embviz compare: {type(error).__name__}: {error} (EMBVIZ_DEBUG=1 shows where)")
-        return 1
+    return ended("embviz compare", lambda: _run(parser().read(arguments), terminal), terminal)
 
 
 def parser() -> Parser:

@@ -5,14 +5,14 @@ import contextlib
 import json
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import embviz_callback
-from embviz_callback.commands.arguments import Parser, UsageError, finite_number, whole_number
+from embviz_callback.commands.arguments import Parser, add_encoder_options, finite_number, whole_number
+from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.settings import Settings
 
@@ -33,23 +33,12 @@ def main(arguments: Sequence[str]) -> int:
         0 when done, 2 for bad arguments or input, 3 if a margin is below the threshold, 1 for anything else.
     """
     terminal = Terminal()
-    try:
-        options = parser().read(arguments)
-        return _run(options, terminal)
-    except UsageError as error:
-        terminal.say(f"embviz: {error}")
-        return 2
-    except KeyboardInterrupt:
-        terminal.say("embviz: interrupted; what was finished is in the output directory")
-        return 1
-    # The last line of defence: a traceback helps nobody who did not write this program.
-    except Exception as error:  # noqa: BLE001
-        if os.environ.get("EMBVIZ_DEBUG"):
-            traceback.print_exc()
-        terminal.say(
-            f"embviz: {type(error).__name__}: {' '.join(str(error).split())[:500]} (EMBVIZ_DEBUG=1 shows where)"
-        )
-        return 1
+    return ended(
+        "embviz",
+        lambda: _run(parser().read(arguments), terminal),
+        terminal,
+        interrupted="interrupted; what was finished is in the output directory",
+    )
 
 
 def parser() -> Parser:
@@ -100,18 +89,7 @@ def _add_amounts(made: argparse.ArgumentParser) -> None:
 
 def _add_model_options(made: argparse.ArgumentParser) -> None:
     made.add_argument("--device", default="auto", help="cuda, cpu, ... (default: CUDA where there is one)")
-    made.add_argument(
-        "--encoder",
-        metavar="NAME|PATH",
-        help="the encoder, where the checkpoint does not name one (default BAAI/bge-m3)",
-    )
-    made.add_argument("--pooling", choices=("mean", "cls"), help="default: what the checkpoint says, else mean")
-    made.add_argument(
-        "--max-length",
-        type=whole_number(1, 1_000_000),
-        metavar="N",
-        help="tokens per text (default: what the checkpoint says, else 256)",
-    )
+    add_encoder_options(made)
     made.add_argument("--no-cache", action="store_true", help="neither keep nor look up the encoder's features")
     made.add_argument("--query-prompt", metavar="TEXT", help="put before queries (default: what the checkpoint says)")
     made.add_argument("--document-prompt", metavar="TEXT", help="put before documents, likewise")

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.commands.arguments import Parser, UsageError, whole_number
+from embviz_callback.commands.arguments import Parser, UsageError, add_encoder_options
+from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
 
 
@@ -18,39 +19,22 @@ def main(arguments: Sequence[str]) -> int:
         arguments: Without the command's name.
 
     Returns:
-        0 when done, 2 for bad arguments or a checkpoint that cannot be exported.
+        0 when done, 2 for bad arguments or a checkpoint that cannot be exported, 1 for anything else.
     """
     terminal = Terminal()
-    try:
-        options = _parser().read(arguments)
-        _export(options, terminal)
-    except UsageError as error:
-        terminal.say(f"embviz export: {error}")
-        return 2
-    return 0
+    return ended("embviz export", lambda: _export(_parser().read(arguments), terminal), terminal)
 
 
 def _parser() -> Parser:
     made = Parser(prog="embviz export", description="A checkpoint as a sentence-transformers directory.")
     made.add_argument("--checkpoint", required=True, metavar="PATH", help=".pt, .ckpt, .safetensors or a directory")
     made.add_argument("--output", required=True, metavar="DIR", help="must not exist, or be empty")
-    made.add_argument(
-        "--encoder",
-        metavar="NAME|PATH",
-        help="the encoder, where the checkpoint does not name one (default BAAI/bge-m3)",
-    )
-    made.add_argument("--pooling", choices=("mean", "cls"), help="default: what the checkpoint says, else mean")
-    made.add_argument(
-        "--max-length",
-        type=whole_number(1, 1_000_000),
-        metavar="N",
-        help="tokens per text (default: what the checkpoint says, else 256)",
-    )
+    add_encoder_options(made)
     made.add_argument("--metrics", metavar="PATH", help="metrics.json of an evaluation, for the model card")
     return made
 
 
-def _export(options: argparse.Namespace, terminal: Terminal) -> None:
+def _export(options: argparse.Namespace, terminal: Terminal) -> int:
     output = Path(options.output).expanduser().absolute()
     _check_output(output, options.output)
     metrics = None if options.metrics is None else _read_metrics(options.metrics)
@@ -75,6 +59,7 @@ def _export(options: argparse.Namespace, terminal: Terminal) -> None:
     except OSError as error:
         raise UsageError(f"--output {options.output} cannot be written ({error.strerror or error})") from None
     sys.stdout.write(f"{output}\n")
+    return 0
 
 
 def _check_output(folder: Path, given: str) -> None:

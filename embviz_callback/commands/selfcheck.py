@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
+from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
-from embviz_callback.pairs.problems import DataError
 
 _NAMED = 3
 _FIT = "embviz_callback.commands.selfcheck_fit"
@@ -47,13 +47,12 @@ def main(arguments: Sequence[str]) -> int:
         arguments or a training that fails.
     """
     terminal = Terminal()
-    try:
-        options = _parser().read(arguments)
-        _check_options(options)
-        outcome = _compare(options, terminal)
-    except (UsageError, DataError) as error:
-        terminal.say(f"embviz selfcheck: {error}")
-        return 2
+    return ended("embviz selfcheck", lambda: _run_and_tell(_parser().read(arguments), terminal), terminal)
+
+
+def _run_and_tell(options: argparse.Namespace, terminal: Terminal) -> int:
+    _check_options(options)
+    outcome = _compare(options, terminal)
     if options.json:
         told = {"status": outcome.status, "sentence": outcome.sentence, "differing": outcome.differing} | outcome.facts
         sys.stdout.write(json.dumps(told, ensure_ascii=False, indent=1) + "\n")

@@ -1,0 +1,45 @@
+"""How every command ends: an exit status, and one line where it could not do its work."""
+
+import os
+import traceback
+from collections.abc import Callable
+
+from embviz_callback.commands.arguments import UsageError
+from embviz_callback.commands.terminal import Terminal
+from embviz_callback.pairs.problems import DataError
+
+_LONGEST_MESSAGE = 500
+
+
+def ended(name: str, work: Callable[[], int], terminal: Terminal, *, interrupted: str = "interrupted") -> int:
+    """Does the work of a command; no failure of it shows a traceback, unless EMBVIZ_DEBUG is set.
+
+    Args:
+        name: Of the command, before every line.
+        work: Gives the exit status.
+        terminal: Where the line is written.
+        interrupted: What to say after Ctrl-C.
+
+    Returns:
+        What `work` gave; 2 for bad arguments or input, 1 for anything else that went wrong.
+
+    Raises:
+        BrokenPipeError: If whoever read our output has left; nobody would read another line.
+    """
+    try:
+        return work()
+    except (UsageError, DataError) as error:
+        terminal.say(f"{name}: {error}")
+        return 2
+    except KeyboardInterrupt:
+        terminal.say(f"{name}: {interrupted}")
+        return 1
+    except BrokenPipeError:
+        raise
+    # The last line of defence: a traceback helps nobody who did not write this program.
+    except Exception as error:  # noqa: BLE001
+        if os.environ.get("EMBVIZ_DEBUG"):
+            traceback.print_exc()
+        message = " ".join(str(error).split())[:_LONGEST_MESSAGE]
+        terminal.say(f"{name}: {type(error).__name__}: {message} (EMBVIZ_DEBUG=1 shows where)")
+        return 1

@@ -1,0 +1,48 @@
+"""How commands end: exit statuses and the one line that explains them."""
+
+import io
+
+import pytest
+
+from embviz_callback.commands.arguments import UsageError
+from embviz_callback.commands.ending import ended
+from embviz_callback.commands.terminal import Terminal
+from embviz_callback.pairs.problems import DataError
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (UsageError("required: --data"), 2, "embviz x: required: --data"),
+        (DataError("a.json: is empty"), 2, "embviz x: a.json: is empty"),
+        (KeyboardInterrupt(), 1, "embviz x: interrupted"),
+        (
+            OSError(28, "No space left\non device"),
+            1,
+            "embviz x: OSError: [Errno 28] No space left on device (EMBVIZ_DEBUG=1 shows where)",
+        ),
+    ],
+)
+def test_every_failure_is_one_line_and_an_exit_status(error: BaseException, status: int, line: str) -> None:
+    def fail() -> int:
+        raise error
+
+    said = io.StringIO()
+    assert ended("embviz x", fail, Terminal(said)) == status
+    assert said.getvalue() == f"{line}\n"
+
+
+def test_work_that_is_done_says_nothing_and_keeps_its_status() -> None:
+    said = io.StringIO()
+    assert ended("embviz x", lambda: 3, Terminal(said)) == 3
+    assert said.getvalue() == ""
+
+
+def test_a_reader_that_has_left_is_told_nothing() -> None:
+    def fail() -> int:
+        raise BrokenPipeError
+
+    said = io.StringIO()
+    with pytest.raises(BrokenPipeError):
+        ended("embviz x", fail, Terminal(said))
+    assert said.getvalue() == ""
