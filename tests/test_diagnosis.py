@@ -141,6 +141,11 @@ def test_a_wide_interval_asks_for_a_larger_fall() -> None:
     assert diagnose(metrics, history=past(0.7, 0.97)).verdict == "overfitting"
 
 
+def test_an_auc_below_1_is_never_written_as_1() -> None:
+    assert "AUC 0.999 and" in judged(auc=0.9997).reason
+    assert "AUC 1.000 and" in judged(auc=1.0).reason
+
+
 def test_a_diverged_model_cannot_be_judged() -> None:
     assert diagnose(evaluate_pairs(np.full((5, 3), np.nan), np.eye(5, 3), np.arange(5))).verdict == "cannot judge"
     found = judged(non_finite=100, zero=1)

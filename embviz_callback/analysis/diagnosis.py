@@ -78,6 +78,19 @@ def _cannot_judge(m: Metrics) -> Diagnosis | None:
     return Diagnosis("cannot judge", reason, "look for NaN in the loss and at what encode returns; add pairs")
 
 
+def capped(share: float) -> float:
+    """A share as it is written with three decimals: it never reads as 1 while something is missing.
+
+    Example:
+        >>> capped(0.9204), capped(0.9997), capped(1.0)
+        (0.9204, 0.999, 1.0)
+
+    Returns:
+        At most 0.999 below 1, NaN for NaN.
+    """
+    return 0.999 if 0.999 < share < 1 else share
+
+
 def _collapse(m: Metrics) -> Diagnosis | None:
     one_way = m.mean_off_diagonal > SAME_DIRECTION or m.effective_rank < 2
     if not one_way or _is_intact(m):
@@ -85,7 +98,7 @@ def _collapse(m: Metrics) -> Diagnosis | None:
     return Diagnosis(
         "collapse",
         f"two different documents have a mean cosine of {m.mean_off_diagonal:.3f}, effective rank is"
-        f" {m.effective_rank:.1f} and AUC {m.auc:.3f}: all texts get nearly one vector",
+        f" {m.effective_rank:.1f} and AUC {capped(m.auc):.3f}: all texts get nearly one vector",
         "lower the learning rate, check that the loss has negatives and that the head is not frozen at zero",
     )
 
@@ -129,8 +142,8 @@ def _suspicious_data(m: Metrics) -> Diagnosis | None:
     if m.auc >= INTACT_AUC and m.recall_at_10 >= NEAR_MISSES and m.rank1 < INTACT_RANK1:
         return Diagnosis(
             "suspicious data",
-            f"AUC is {m.auc:.3f} and recall@10 {m.recall_at_10:.3f}, yet rank-1 only {m.rank1:.3f}: a few negatives"
-            " stand just above the positive",
+            f"AUC is {capped(m.auc):.3f} and recall@10 {m.recall_at_10:.3f}, yet rank-1 only {m.rank1:.3f}:"
+            " a few negatives stand just above the positive",
             "read the documents that come first: near copies and unlabelled right answers are false negatives",
         )
     return None
@@ -141,8 +154,8 @@ def _compressed_scale(m: Metrics) -> Diagnosis | None:
         return None
     return Diagnosis(
         "compressed scale",
-        f"margin is {m.margin:.3f}, but separation {m.separation:.2f}, AUC {m.auc:.3f} and rank-1 {m.rank1:.3f} are"
-        f" intact: scores are squeezed around {m.negative_mean:.2f}",
+        f"margin is {m.margin:.3f}, but separation {m.separation:.2f}, AUC {capped(m.auc):.3f} and rank-1 {m.rank1:.3f}"
+        f" are intact: scores are squeezed around {m.negative_mean:.2f}",
         "judge by separation and rank-1; set score thresholds on this scale, or train with a lower temperature",
     )
 
@@ -152,15 +165,15 @@ def _healthy(m: Metrics) -> Diagnosis | None:
         return None
     return Diagnosis(
         "healthy",
-        f"margin is {m.margin:.3f}, separation {m.separation:.2f}, AUC {m.auc:.3f} and rank-1 {m.rank1:.3f}",
-        "nothing is needed",
+        f"margin is {m.margin:.3f}, separation {m.separation:.2f}, AUC {capped(m.auc):.3f} and rank-1 {m.rank1:.3f}",
+        "nothing to mend; the checklist says whether to ship it",
     )
 
 
 def _undertrained(m: Metrics) -> Diagnosis:
     return Diagnosis(
         "undertrained",
-        f"margin is {m.margin:.3f}, separation {m.separation:.2f}, AUC {m.auc:.3f} and rank-1 {m.rank1:.3f}:"
+        f"margin is {m.margin:.3f}, separation {m.separation:.2f}, AUC {capped(m.auc):.3f} and rank-1 {m.rank1:.3f}:"
         f" positives do not stand clear of negatives (effective rank {m.effective_rank:.1f})",
         "train longer, or raise the learning rate or the head's size",
     )

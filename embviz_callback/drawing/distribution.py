@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from embviz_callback.analysis.diagnosis import capped
 from embviz_callback.analysis.similarity import Similarity
 from embviz_callback.analysis.verdict import band
 from embviz_callback.drawing import style
@@ -96,7 +97,7 @@ def draw_distribution(snapshot: Snapshot) -> Figure:
         snapshot,
         f"margin {number(metrics.margin)} ({band('margin', metrics.margin)}, 95 %: {interval(metrics, 'margin')})"
         f" · separation {sigmas(metrics.separation)} ({band('separation', metrics.separation)})",
-        f"AUC {number(metrics.auc)} · overlap of positive and negative {percent(overlap(snapshot.similarity))}",
+        f"AUC {number(capped(metrics.auc))} · overlap of positive and negative {percent(overlap(snapshot.similarity))}",
         "box: quartiles and median, whiskers: 5 and 95 %, diamond: mean",
     )
     return figure

@@ -24,6 +24,7 @@ _ROW, _ABOVE, _TOP, _BOTTOM = 24, 60, 32, 72
 _N_BARS = 10
 _MOST_SHARED = 4
 _COMMON = 0.2  # share of the documents from which on a word alone is not telling
+_SHARED_COLOUR = "#383838"  # darker than other notes: it also lies over the blue of a long bar
 _TEXT_SIZE, _SHARED_SIZE = 10, 9
 # The right edge of the axes holds sign and score, the middle what is shared.
 _TEXT_ROOM, _SHARED_ROOM = 500, 250
@@ -308,6 +309,6 @@ def _write(axes: Axes, place: float, bar: Bar) -> None:
     rank = rank_word(bar.rank)
     axes.text(0.005, place, style.fitted(f"{rank}. {bar.text}", _TEXT_ROOM, _TEXT_SIZE), **common)
     shared = style.fitted(" · ".join(bar.shared), _SHARED_ROOM, _SHARED_SIZE)
-    axes.text(0.915, place, shared, ha="right", color=style.FAINT, **common | {"fontsize": _SHARED_SIZE})
+    axes.text(0.915, place, shared, ha="right", color=_SHARED_COLOUR, **common | {"fontsize": _SHARED_SIZE})
     axes.text(0.94, place, sign, ha="center", color=colour, **common | {"fontsize": 13})
     axes.text(0.998, place, number(bar.score, 2), ha="right", **common)

@@ -36,7 +36,7 @@ function drawTiles() {
   verdict.textContent = `${view.label}: ${word}`;
   verdict.className = `verdict ${{ healthy: "good", "compressed scale": "warn", undertrained: "warn", "suspicious data": "warn", "cannot judge": "warn" }[word] ?? "bad"}`;
   const reason = view.diagnosis.reason;
-  element("reason").textContent = `${reason.slice(0, 1).toUpperCase()}${reason.slice(1)}. ${view.diagnosis.advice === "nothing is needed" ? "" : `Advice: ${view.diagnosis.advice}.`}`;
+  element("reason").textContent = `${reason.slice(0, 1).toUpperCase()}${reason.slice(1)}. ${word === "healthy" ? "" : `Advice: ${view.diagnosis.advice}.`}`;
   element("where").textContent = `${view.label}${view.step === null ? "" : ` · step ${view.step}`}`;
 }
 
