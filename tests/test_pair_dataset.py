@@ -16,9 +16,6 @@ from hypothesis import strategies as st
 from embviz_callback.pairs.reading import DataError, HardNegative, Record, read_pairs, records_from
 from embviz_callback.pairs.texts import fold, without_diacritics
 from pair_dataset import (
-    _AMENITIES,
-    _FURNITURE,
-    _TENANTS,
     PairBatch,
     PairDataModule,
     PairDataset,
@@ -29,6 +26,7 @@ from pair_dataset import (
     without_texts_of,
     write_pairs,
 )
+from rental_generator import AMENITIES, FURNITURE, TENANTS
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT / ".." / "shared" / "data" / "rental"
@@ -312,13 +310,11 @@ def mentions(query: str, words: Iterable[str]) -> bool:
 
 def fits(query: str, listing: dict[str, Any]) -> bool:
     """Whether a listing of the right district has all that a query names, judged by its words."""
-    lists = ((_FURNITURE, listing["furniture"]), (_TENANTS, listing["tenants"]))
+    lists = ((FURNITURE, listing["furniture"]), (TENANTS, listing["tenants"]))
     return (
         meets(asked(query), listing)
         and all(
-            name in listing["amenities"].split(", ")
-            for name, (words, _) in _AMENITIES.items()
-            if mentions(query, words)
+            name in listing["amenities"].split(", ") for name, (words, _) in AMENITIES.items() if mentions(query, words)
         )
         and all(name == own for options, own in lists for name, words in options.items() if mentions(query, words))
     )
