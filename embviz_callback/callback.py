@@ -339,6 +339,7 @@ class EmbeddingVisualizer(pl.Callback):
                 self._log_values, trainer, pl_module, dict(snapshot.metrics) | self._costs(begun), epoch, step
             )
             attempt("logging", log, skipped="the scalars")
+        self._budget.spend(time.monotonic() - begun)  # one that failed has cost its time too
         return event
 
     def _look(
@@ -369,7 +370,6 @@ class EmbeddingVisualizer(pl.Callback):
 
     def _costs(self, begun: float) -> dict[str, float]:
         now = time.monotonic()
-        self._budget.spend(now - begun)
         values = {"blocked_s": now - begun, "overhead": (now - begun) / max(now - self._epoch_begun, 1e-9)}
         return values if self.alert is None else values | {"alert": float(self._memory.alert.firing)}
 

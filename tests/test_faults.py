@@ -647,6 +647,20 @@ def test_f64_an_evaluation_above_the_budget_thins_itself_out_and_says_so(
     assert "(first: epoch 0)" in said[0]
 
 
+def test_f64_an_evaluation_that_fails_counts_against_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def fails(*_given: Any, **_options: Any) -> Any:
+        calls.append(1)
+        raises()
+
+    monkeypatch.setattr(callback_module, "encode_subset", fails)
+    fit(tmp_path, EmbeddingVisualizer(pairs(), alert=None, figures=False, overhead_limit=1e-6), max_epochs=4)
+    assert len(calls) == 2  # the untrained model and the last epoch
+
+
 def test_a_budget_compares_what_evaluations_would_take_with_the_time_since_training_began() -> None:
     budget = Budget(0.1)
     budget.begin(100.0)
