@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -482,12 +483,20 @@ class Doing(pl.Callback):
             self.act()
 
 
+def remove(folder: Path) -> None:
+    # The drawing process may be writing a file there at this very moment.
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def replace_by_file(folder: Path) -> None:
-    shutil.rmtree(folder)
-    folder.write_text("in the way")
+    while not folder.is_file():
+        remove(folder)
+        with suppress(IsADirectoryError):
+            folder.write_text("in the way")
 
 
-@pytest.mark.parametrize("harm", [shutil.rmtree, replace_by_file])
+@pytest.mark.parametrize("harm", [remove, replace_by_file])
 def test_f51_a_folder_that_goes_away_costs_figures_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, without: str, harm: Callable[[Path], None]
 ) -> None:
