@@ -1,7 +1,6 @@
 """Face 1: the Lightning callback. When to look at the model, on which rank, and what to log."""
 
 import logging
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -13,20 +12,16 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from embviz_callback.analysis.metrics import Metrics
 from embviz_callback.delivery.alerts import AlertEvent, MarginAlert
 from embviz_callback.delivery.files import safe_name
 from embviz_callback.delivery.guarding import Guard
-from embviz_callback.delivery.moments import Budget, is_due, is_last, is_whole_epoch, step_of_epoch, step_of_validation
+from embviz_callback.delivery.moments import is_due, is_last, is_whole_epoch, step_of_epoch, step_of_validation
 from embviz_callback.delivery.places import Places, find_places
-from embviz_callback.delivery.run import Memory, Run
-from embviz_callback.delivery.source import circumstances, read_source
+from embviz_callback.delivery.run import Memory
+from embviz_callback.delivery.source import circumstances
 from embviz_callback.delivery.worker import Limits
-from embviz_callback.encoding.encode import encode_subset
-from embviz_callback.encoding.isolation import observe
-from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings, nearest
-from embviz_callback.snapshot import Snapshot, take_snapshot
+from embviz_callback.watch import Moment, Subject, Watch
 
 _WEIGHTS = {
     "train_epoch_end": "live, not averaged",
@@ -34,8 +29,6 @@ _WEIGHTS = {
 }
 _SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
 _TRIAL_QUERIES = 5
-_BOUNDS = ("_optimistic", "_pessimistic")  # of ties: in the history and the report, they would double the tags
-_MONITORED = ("margin", "separation", "rank1", "mrr", "auc", "positive_mean", "negative_mean")
 _DEFAULT_ALERT = MarginAlert()
 _DEFAULT_LIMITS = Limits()
 _log = logging.getLogger("embviz_callback")
@@ -145,17 +138,19 @@ class EmbeddingVisualizer(pl.Callback):
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.when = when
         self.log_baseline = log_baseline
-        self.figures = figures
         self.on_error = on_error
         self.name = name
-        self._budget = Budget(overhead_limit)
-        self._memory = Memory()
+        self._watch = Watch(
+            self.settings,
+            alert=alert,
+            limits=self.limits,
+            figures=figures,
+            log_baseline=log_baseline,
+            on_error=on_error,
+            overhead_limit=overhead_limit,
+        )
         self._is_resumed = False
-        self._subset: Subset | None = None
-        self._source: dict[str, Any] = {}
-        self._run: Run | None = None
         self._epoch = 0
-        self._epoch_begun = 0.0
         self._looked_at = -1
 
     @property
@@ -166,7 +161,7 @@ class EmbeddingVisualizer(pl.Callback):
     @property
     def folder(self) -> Path | None:
         """Of the last fit on the main rank, with ``history.jsonl`` and a folder per evaluation; None for no files."""
-        return None if self._run is None else self._run.places.folder
+        return None if self._watch.run is None else self._watch.run.places.folder
 
     @property
     def state_key(self) -> str:
@@ -175,7 +170,7 @@ class EmbeddingVisualizer(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Reads the data and checks what can be checked, before anything is trained."""
-        self._run, self._is_resumed = None, False
+        self._watch.run, self._is_resumed = None, False
         if stage != "fit" or getattr(trainer, "barebones", False):
             return
         if not callable(getattr(pl_module, "encode", None)):
@@ -183,53 +178,46 @@ class EmbeddingVisualizer(pl.Callback):
                 f"{type(pl_module).__name__} has no method encode(self, texts: list[str]) -> Tensor of shape "
                 "(len(texts), dim), which EmbeddingVisualizer calls to embed queries and documents"
             )
-        records, self._source = read_source(self.data, trainer.datamodule)  # type: ignore[attr-defined]
-        size = _TRIAL_QUERIES if getattr(trainer, "fast_dev_run", False) else self.settings.max_samples
-        self._subset = choose_subset(records, max_samples=size, seed=self.settings.seed)
+        size = _TRIAL_QUERIES if getattr(trainer, "fast_dev_run", False) else None
+        self._watch.read(self.data, trainer.datamodule, max_samples=size)  # type: ignore[attr-defined]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the run and, before the first step of a new one, evaluates the untrained model."""
-        if self._subset is None or getattr(trainer, "barebones", False):
+        if self._watch.subset is None or getattr(trainer, "barebones", False):
             return
         is_fresh = trainer.global_step == 0 and not self._is_resumed
-        if is_fresh:
-            self._memory = Memory()
-        self._is_resumed = False
-        self._run = self._open_run(trainer)
-        self._run.begin(self._subset, is_resumed=not is_fresh)
-        self._memory = self._run.memory
-        self._epoch_begun, self._looked_at = time.monotonic(), -1
-        self._budget.begin(self._epoch_begun)
+        self._is_resumed, self._looked_at = False, -1
+        self._watch.begin(self._find_places(trainer), is_resumed=not is_fresh)
         self._carry_on(trainer, pl_module)
         if is_fresh and not getattr(trainer, "fast_dev_run", False):
             self._evaluate(trainer, pl_module, epoch=None, step=0)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes the time."""
-        self._epoch, self._epoch_begun = trainer.current_epoch, time.monotonic()
-        if self._run is not None:
-            self._run.poll()
+        self._epoch, self._watch.epoch_begun = trainer.current_epoch, time.monotonic()
+        if self._watch.run is not None:
+            self._watch.run.poll()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates, if this epoch's turn has come."""
-        if self._run is None:
+        if self._watch.run is None:
             return
         if self.when == "train_epoch_end" and self._is_due(trainer):
             event = self._evaluate(trainer, pl_module, epoch=self._epoch, step=step_of_epoch(trainer))
             self._stop_if_asked(trainer, event)
         else:
-            self._run.poll()
+            self._watch.run.poll()
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates with ``when="validation_end"``."""
         is_ours = self.when == "validation_end" and trainer.state.fn == "fit" and not trainer.sanity_checking
-        if self._run is not None and is_ours and self._is_due(trainer):
+        if self._watch.run is not None and is_ours and self._is_due(trainer):
             event = self._evaluate(trainer, pl_module, epoch=self._epoch, step=step_of_validation(trainer))
             self._stop_if_asked(trainer, event)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates what the training ends with, if that was not an epoch's turn."""
-        if self._run is None:
+        if self._watch.run is None:
             return
         step = step_of_epoch(trainer)
         if trainer.global_step > 0 and self._looked_at < step:
@@ -237,152 +225,79 @@ class EmbeddingVisualizer(pl.Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Waits for the last figures."""
-        if self._run is not None:
-            self._run.finish(is_hurried=trainer.world_size > 1)
+        self._watch.finish(is_hurried=trainer.world_size > 1)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Waits a little, then leaves what is not drawn on disk."""
-        if self._run is not None:
-            self._run.finish(is_hurried=True)
+        self._watch.finish(is_hurried=True)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leaves no process behind."""
-        if self._run is not None:
-            self._run.finish(is_hurried=True)
+        self._watch.finish(is_hurried=True)
 
     def state_dict(self) -> dict[str, Any]:
         """History, baseline and alert in plain JSON types; empty if that fails, so that the checkpoint is saved."""
-        if self._run is None:
-            return {} if self._subset is None else self._memory.to_json()
-        where = f"epoch {self._epoch}"
-        return self._run.guard.attempt("state", self._memory.to_json, where=where, skipped="the state") or {}
+        return self._watch.to_json(f"epoch {self._epoch}")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave; a state that cannot be read is left aside."""
         try:
-            self._memory = Memory.from_json(state_dict)
+            self._watch.memory = Memory.from_json(state_dict)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             _log.warning("embviz: the state in the checkpoint cannot be read (%r) and is left aside", error)
         self._is_resumed = True
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but what lives: the run with its process, and what the trainer hung on us."""
-        return {key: value for key, value in self.__dict__.items() if key not in ("log", "log_dict")} | {"_run": None}
+        """Everything but what the trainer hung on us."""
+        return {key: value for key, value in self.__dict__.items() if key not in ("log", "log_dict")}
 
     def _is_due(self, trainer: pl.Trainer) -> bool:
         if not is_due(trainer, self._epoch, self.settings.every_n_epochs):
             return False
-        if not self._budget.limit:
-            return True
-        now = time.monotonic()
-        is_wanted = is_last(trainer, self._epoch) or self._budget.affords(now)
-        if trainer.world_size > 1:
-            # The ranks' clocks differ, and one that looks alone would hang where weights are gathered.
-            is_wanted = trainer.strategy.reduce_boolean_decision(is_wanted, all=False)
-        if not is_wanted:
-            self._say_left_out(self._budget.share(now))
-        return is_wanted
+        # The ranks' clocks differ, and one that looks alone would hang where weights are gathered.
+        agree = partial(trainer.strategy.reduce_boolean_decision, all=False) if trainer.world_size > 1 else bool
+        return self._watch.affords(self._epoch, is_last=is_last(trainer, self._epoch), agree=agree)
 
-    def _say_left_out(self, share: float) -> None:
-        assert self._run is not None
-        message = (
-            f"evaluating every epoch would take {share:.0%} of the training time, above overhead_limit="
-            f"{self._budget.limit:g}, so that epochs are left out (first: epoch {self._epoch}); "
-            "a smaller max_samples makes an evaluation cheaper"
-        )
-        self._run.guard.warn("evaluation", "over budget", message)
-
-    def _open_run(self, trainer: pl.Trainer) -> Run:
+    def _find_places(self, trainer: pl.Trainer) -> Places:
         # A logger may be anybody's; what it does when asked for its folder must not end the fit.
         guard = Guard(on_error=self.on_error, note=lambda row: None, rank=trainer.global_rank)
         ask = partial(find_places, trainer, self.output_dir, self.prefix)
-        places = guard.attempt("finding a folder", ask, where="before training", skipped="figures and history")
-        return Run(
-            places or Places(None, None, self.prefix, trainer.global_rank),
-            self._memory,
-            alert=self.alert,
-            limits=self.limits,
-            figures=self.figures,
-            log_baseline=self.log_baseline,
-            on_error=self.on_error,
-        )
+        found = guard.attempt("finding a folder", ask, where="before training", skipped="figures and history")
+        return found or Places(None, None, self.prefix, trainer.global_rank)
 
     def _carry_on(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gives monitors the last known values, so that none dies of a missing name."""
-        last = self._memory.history.last
-        known = {} if last is None else dict(Metrics.from_dict(last))
-        values = dict.fromkeys(_MONITORED, math.nan) | known
-        named = {f"{self.prefix}/{name}": value for name, value in values.items()}
+        named = {f"{self.prefix}/{name}": value for name, value in self._watch.last_values().items()}
         missing = {name: value for name, value in named.items() if name not in trainer.callback_metrics}
         trainer.callback_metrics.update(_tensors(missing, pl_module))
 
     def _evaluate(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, epoch: int | None, step: int
     ) -> AlertEvent | None:
-        assert self._run is not None
         # Noted whether it succeeds or not, so that every rank agrees on what has been looked at.
         self._looked_at = -1 if epoch is None else step
-        run, begun = self._run, time.monotonic()
         is_partial = epoch is not None and (self.when != "train_epoch_end" or not is_whole_epoch(trainer))
-        label = "untrained" if epoch is None else f"epoch {epoch}, step {step}" if is_partial else f"epoch {epoch}"
-        attempt = partial(run.guard.attempt, where=f"{label}, step {step}")
-        again = "the next evaluation tries again"
-        look = partial(self._look, trainer, pl_module, label=label, epoch=epoch, step=step)
-        snapshot = attempt("evaluation", look, skipped="metrics and figures of this evaluation", redo=again)
-        event = None
-        if snapshot is not None:
-            event = attempt("alert", partial(run.judge, snapshot), skipped="the alert")
-            attempt("history", partial(run.record, snapshot), skipped="the history of this evaluation")
-            hand_over = partial(run.hand_over, snapshot, event, is_partial=is_partial)
-            attempt("hand-over to drawing", hand_over, skipped="the figures of this evaluation", redo=again)
-            log = partial(
-                self._log_values, trainer, pl_module, dict(snapshot.metrics) | self._costs(begun), epoch, step
-            )
-            attempt("logging", log, skipped="the scalars")
-        self._budget.spend(time.monotonic() - begun)  # one that failed has cost its time too
-        return event
-
-    def _look(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, label: str, epoch: int | None, step: int
-    ) -> Snapshot:
-        assert self._subset is not None
-        # A retry on one rank alone would put the others' gathering of weights out of step.
-        is_sharded = type(trainer.strategy).__name__ in _SHARDED
-        encode: Any = pl_module.encode
-        with observe(pl_module, trainer):
-            options = {"halve": not is_sharded, "on_halved": self._say_halved}
-            embeddings = encode_subset(encode, self._subset, self.settings, **options)
-        return take_snapshot(
-            label=label,
-            subset=self._subset,
-            embeddings=embeddings,
-            settings=self.settings,
-            epoch=epoch,
-            step=step,
-            provenance=self._source | circumstances(trainer, pl_module) | {"weights": _WEIGHTS[self.when]},
-            history=self._memory.history.metrics(),
+        subject = Subject(
+            pl_module,
+            pl_module.encode,  # type: ignore[arg-type] # nn.Module calls every attribute a tensor or module
+            facts=lambda: circumstances(trainer, pl_module) | {"weights": _WEIGHTS[self.when]},
+            trainer=trainer,
+            # A retry on one rank alone would put the others' gathering of weights out of step.
+            can_halve=type(trainer.strategy).__name__ not in _SHARDED,
         )
-
-    def _say_halved(self, size: int) -> None:
-        assert self._run is not None
-        message = f"memory ran out, encoding went on with {size} texts at a time; a smaller batch_size avoids the retry"
-        self._run.guard.warn("encoding", "out of memory", message)
-
-    def _costs(self, begun: float) -> dict[str, float]:
-        now = time.monotonic()
-        values = {"blocked_s": now - begun, "overhead": (now - begun) / max(now - self._epoch_begun, 1e-9)}
-        return values if self.alert is None else values | {"alert": float(self._memory.alert.firing)}
+        log = partial(self._log_values, trainer, pl_module, epoch, step)
+        return self._watch.evaluate(Moment(epoch, step, is_partial), subject, log)
 
     def _log_values(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        values: Mapping[str, float],
         epoch: int | None,
         step: int,
+        values: Mapping[str, float],
     ) -> None:
-        assert self._run is not None
-        named = {f"{self.prefix}/{name}": value for name, value in values.items() if not name.endswith(_BOUNDS)}
+        assert self._watch.run is not None
+        named = {f"{self.prefix}/{name}": value for name, value in values.items()}
         tensors = _tensors(named, pl_module)
         trainer.callback_metrics.update(tensors)
         if epoch is None and not self.log_baseline:
@@ -391,8 +306,8 @@ class EmbeddingVisualizer(pl.Callback):
         # Not through the module's log: it would leave the step to the trainer, warn once per name
         # under several ranks, and let a failing logger's exception end the training.
         for logger in trainer.loggers if trainer.is_global_zero else ():
-            where, kind = f"step {step}", f"logging to {type(logger).__name__}"
-            self._run.guard.attempt(kind, partial(_log_to, logger, named, step), where=where, skipped="the scalars")
+            write, kind = partial(_log_to, logger, named, step), f"logging to {type(logger).__name__}"
+            self._watch.run.guard.attempt(kind, write, where=f"step {step}", skipped="the scalars")
 
     def _stop_if_asked(self, trainer: pl.Trainer, event: AlertEvent | None) -> None:
         if self.alert is None or not self.alert.stop_training:

@@ -46,7 +46,7 @@ class Freezer(pl.Callback):
         self.callback = callback
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        run = self.callback._run
+        run = self.callback._watch.run
         if run is not None and run.worker is not None and run.worker.pid is not None:
             os.kill(run.worker.pid, signal.SIGSTOP)
 
@@ -70,12 +70,12 @@ def monitored(folder: Path) -> dict[str, Any]:
     stopping = EarlyStopping("embviz/rank1", mode="max", patience=9)
     fitted = fit(folder, module, callback, checkpoint, stopping, enable_checkpointing=True)
     values = {name: float(value) for name, value in fitted.callback_metrics.items() if name.startswith("embviz/")}
-    assert callback._subset is not None
+    assert callback._watch.subset is not None
     with observe(module):
         alone = evaluate_pairs(
-            module.encode(list(callback._subset.queries)),
-            module.encode(list(callback._subset.documents)),
-            callback._subset.relevance,
+            module.encode(list(callback._watch.subset.queries)),
+            module.encode(list(callback._watch.subset.documents)),
+            callback._watch.subset.relevance,
         )
     return {
         "values": values,
@@ -97,7 +97,7 @@ def fault_on_one_rank(folder: Path) -> dict[str, Any]:
     module = Counting(fail_on_rank=1)
     callback = numbers_only()
     fit(folder, module, callback)
-    return {"weights": digest(module.state_dict()), "evaluations": len(callback._memory.history.rows)}
+    return {"weights": digest(module.state_dict()), "evaluations": len(callback._watch.memory.history.rows)}
 
 
 def stopped_by_the_alert(folder: Path) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def drawing_that_hangs(folder: Path) -> dict[str, Any]:
     callback = EmbeddingVisualizer(pairs(), grace_s=1.0, skip_tsne=True, skip_umap=True)
     begun = time.monotonic()
     fit(folder, Counting(), callback, Freezer(callback))
-    return {"seconds": time.monotonic() - begun, "rows": len(callback._memory.history.rows)}
+    return {"seconds": time.monotonic() - begun, "rows": len(callback._watch.memory.history.rows)}
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from embviz_callback import EmbeddingVisualizer, MarginAlert
 from embviz_callback import callback as callback_module
+from embviz_callback import watch as watch_module
 from embviz_callback.delivery.history import History
 from embviz_callback.delivery.moments import Budget
 from embviz_callback.delivery.places import Places
@@ -89,8 +90,8 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize(
     ("owner", "stage", "words"),
     [
-        (callback_module, "encode_subset", "evaluation failed"),
-        (callback_module, "take_snapshot", "evaluation failed"),
+        (watch_module, "encode_subset", "evaluation failed"),
+        (watch_module, "take_snapshot", "evaluation failed"),
         (callback_module, "circumstances", "evaluation failed"),
         (callback_module, "find_places", "finding a folder failed"),
         (Run, "judge", "alert failed"),
@@ -132,7 +133,7 @@ def test_f01_whatever_stage_raises_training_goes_on_with_one_warning(
 
 
 def test_f01_whoever_wants_it_strict_gets_the_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callback_module, "take_snapshot", raises)
+    monkeypatch.setattr(watch_module, "take_snapshot", raises)
     with pytest.raises(LookupError, match="broken on purpose"):
         fit(tmp_path, numbers_only(on_error="raise"))
 
@@ -146,7 +147,7 @@ def test_r7_what_fails_three_times_in_a_row_is_not_tried_again(
         calls.append(1)
         raise LookupError("broken on purpose")
 
-    monkeypatch.setattr(callback_module, "encode_subset", counted)
+    monkeypatch.setattr(watch_module, "encode_subset", counted)
     fit(tmp_path, numbers_only(), max_epochs=6)
     assert len(calls) == 3
     assert ours(caplog)[-1] == "embviz: evaluation failed 3 times in a row and is not tried again in this run"
@@ -665,7 +666,7 @@ def test_f64_an_evaluation_that_fails_counts_against_the_budget(
         calls.append(1)
         raises()
 
-    monkeypatch.setattr(callback_module, "encode_subset", fails)
+    monkeypatch.setattr(watch_module, "encode_subset", fails)
     fit(tmp_path, EmbeddingVisualizer(pairs(), alert=None, figures=False, overhead_limit=1e-6), max_epochs=4)
     assert len(calls) == 2  # the untrained model and the last epoch
 
@@ -684,14 +685,14 @@ def test_a_budget_compares_what_evaluations_would_take_with_the_time_since_train
 
 
 def test_a_monitor_does_not_die_of_an_evaluation_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = callback_module.encode_subset
+    whole = watch_module.encode_subset
     calls: list[int] = []
 
     def fails_second(*given: Any, **options: Any) -> Any:
         calls.append(1)
         return raises() if len(calls) == 2 else whole(*given, **options)
 
-    monkeypatch.setattr(callback_module, "encode_subset", fails_second)
+    monkeypatch.setattr(watch_module, "encode_subset", fails_second)
     stopping = EarlyStopping("embviz/margin", mode="max", patience=9)
     callback = numbers_only()
     fitted = fit(tmp_path, callback, stopping, max_epochs=3)

@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from embviz_callback import EmbeddingVisualizer, MarginAlert
-from embviz_callback import callback as callback_module
+from embviz_callback import watch as watch_module
 from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
 
 pytestmark = [pytest.mark.slow, *QUIET]
@@ -111,7 +111,7 @@ def visualizer(**options: Any) -> EmbeddingVisualizer:
 def test_training_is_the_same_to_the_bit(tmp_path: Path, options: dict[str, Any], settings: dict[str, Any]) -> None:
     callback = visualizer(**settings)
     assert trained(tmp_path / "with", callback, **options) == trained(tmp_path / "without", **options)
-    assert callback._memory.history.rows, "nothing was evaluated"
+    assert callback._watch.memory.history.rows, "nothing was evaluated"
 
 
 def test_training_is_the_same_with_worker_processes_that_load_data(
@@ -135,7 +135,7 @@ def test_training_is_the_same_while_every_stage_of_ours_fails(tmp_path: Path, mo
     monkeypatch.setattr(TinyBiEncoder, "encode", fails)
     callback = visualizer(on_error="warn")
     assert trained(tmp_path / "with", callback, max_epochs=3) == without
-    assert not callback._memory.history.rows
+    assert not callback._watch.memory.history.rows
 
 
 def test_a_resumed_training_is_the_same(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def careless(module: torch.nn.Module, trainer: Any = None) -> Iterator[None]:
 
 
 def test_without_the_guard_the_same_comparison_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callback_module, "observe", careless)
+    monkeypatch.setattr(watch_module, "observe", careless)
     with_callback, seen = trained(tmp_path / "with", visualizer())
     without, expected = trained(tmp_path / "without")
     assert seen != expected

@@ -2,7 +2,6 @@
 
 import os
 import weakref
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +11,8 @@ import torch.distributed as dist
 import embviz_callback
 from embviz_callback.delivery.alerts import MarginAlert
 from embviz_callback.delivery.places import Places
-from embviz_callback.delivery.run import Memory, Run
-from embviz_callback.delivery.source import read_source
-from embviz_callback.encoding.encode import encode_subset
-from embviz_callback.encoding.isolation import observe
-from embviz_callback.pairs.subset import choose_subset
 from embviz_callback.settings import Settings
-from embviz_callback.snapshot import Snapshot, take_snapshot
+from embviz_callback.watch import Moment, Subject, Watch
 
 if TYPE_CHECKING:
 
@@ -40,7 +34,6 @@ else:
             name=error.name,
         ) from None
 
-_BOUNDS = ("_optimistic", "_pessimistic")
 _DEFAULT_ALERT = MarginAlert()
 
 
@@ -75,25 +68,19 @@ class EmbvizEvaluator(BaseEvaluator):
         **options: Any,
     ) -> None:
         super().__init__()
-        if on_error not in ("warn", "raise"):
-            raise ValueError(f"on_error must be 'warn' or 'raise', got {on_error!r}")
         self.greater_is_better = True
         self.primary_metric = "embviz_rank1"
-        self.settings = Settings.from_options(options)
-        self.alert = alert
         self.output_dir = None if output_dir is None else Path(output_dir)
-        self.figures = figures
-        self.on_error = on_error
-        records, self._source = read_source(data, None)
-        self._subset = choose_subset(records, max_samples=self.settings.max_samples, seed=self.settings.seed)
-        self._run: Run | None = None
+        self._watch = Watch(
+            Settings.from_options(options), alert=alert, figures=figures, log_baseline=True, on_error=on_error
+        )
+        self._watch.read(data)
         self._is_finished = False
-        self._memory = Memory()
 
     @property
     def folder(self) -> Path | None:
         """With ``history.jsonl`` and a folder per evaluation; None before the first call or without files."""
-        return None if self._run is None else self._run.places.folder
+        return None if self._watch.run is None else self._watch.run.places.folder
 
     def __call__(
         self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
@@ -110,70 +97,45 @@ class EmbvizEvaluator(BaseEvaluator):
             Every metric as ``embviz_<name>``, and ``embviz_alert`` where there is an alert.
         """
         is_training = epoch != -1
-        step = max(0, steps)
-        if self._run is None or self._is_finished:
-            self._run, self._is_finished = self._begin(output_path, is_resumed=self._is_finished), False
-        run = self._run
-        snapshot = self._look(model, epoch=int(epoch) if is_training else None, step=step, steps=steps)
-        attempt = partial(run.guard.attempt, where=snapshot.label)
-        event = attempt("alert", partial(run.judge, snapshot), skipped="the alert")
-        attempt("history", partial(run.record, snapshot), skipped="the history of this evaluation")
+        if self._watch.run is None or self._is_finished:
+            self._begin(output_path)
         # The number of the step in the folder's name keeps two evaluations of one epoch apart.
-        hand_over = partial(run.hand_over, snapshot, event, is_partial=steps != -1)
-        attempt("hand-over to drawing", hand_over, skipped="the figures of this evaluation")
-        values = {name: value for name, value in snapshot.metrics.items() if not name.endswith(_BOUNDS)}
-        if self.alert is not None:
-            values["alert"] = float(run.memory.alert.firing)
+        moment = Moment(int(epoch) if is_training else None, max(0, steps), steps != -1, untrained="evaluation")
+        found: dict[str, float] = {}
+        self._watch.evaluate(moment, _subject(model), found.update)
         if not is_training:
             self.finish()
-        return {f"embviz_{name}": float(value) for name, value in values.items()}
+        return {f"embviz_{name}": value for name, value in found.items()}
 
     def finish(self) -> None:
         """Waits for the figures that are still being drawn and ends the drawing process; a later call opens another."""
-        if self._run is not None:
-            self._run.finish(is_hurried=False)
-            self._memory, self._is_finished = self._run.memory, True
+        self._watch.finish(is_hurried=False)
+        self._is_finished = True
 
-    def _begin(self, output_path: str | None, *, is_resumed: bool) -> Run:
+    def _begin(self, output_path: str | None) -> None:
         folder = self.output_dir
         if folder is None and output_path is not None:
             folder = Path(output_path) / "embviz"
         rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
         folder = None if folder is None or rank else folder.absolute()
-        places = Places(folder, folder, rank=rank)
-        run = Run(
-            places, self._memory, alert=self.alert, figures=self.figures, on_error=self.on_error, log_baseline=True
-        )
-        run.begin(self._subset, is_resumed=is_resumed)
-        self._memory = run.memory
+        self._watch.begin(Places(folder, folder, rank=rank), is_resumed=self._is_finished)
+        self._is_finished = False
+        assert self._watch.run is not None
         # A training never says that it is over: the end of the evaluator or of the program does.
-        weakref.finalize(self, run.finish, is_hurried=False)
-        return run
+        weakref.finalize(self, self._watch.run.finish, is_hurried=False)
 
-    def _look(self, model: Any, *, epoch: int | None, step: int, steps: int) -> Snapshot:
-        label = "evaluation" if epoch is None else f"epoch {epoch}" + ("" if steps == -1 else f", step {step}")
 
-        def encode(texts: list[str]) -> Any:
-            # The empty prompt keeps a default prompt of the model's own from being added.
-            return model.encode(
-                texts, prompt="", batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False
-            )
+def _subject(model: Any) -> Subject:
+    def encode(texts: list[str]) -> Any:
+        # The empty prompt keeps a default prompt of the model's own from being added.
+        return model.encode(texts, prompt="", batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False)
 
-        with observe(model):
-            embeddings = encode_subset(encode, self._subset, self.settings)
+    def facts() -> dict[str, Any]:
         versions = {name: version(name) for name in ("torch", "sentence-transformers", "numpy")}
-        facts = {
+        return {
             "model": type(model).__name__,
             "device": f"{model.device}",
             "versions": {"embviz_callback": embviz_callback.__version__} | versions,
         }
-        return take_snapshot(
-            label=label,
-            subset=self._subset,
-            embeddings=embeddings,
-            settings=self.settings,
-            epoch=epoch,
-            step=step,
-            provenance=self._source | facts,
-            history=self._memory.history.metrics(),
-        )
+
+    return Subject(model, encode, facts)
