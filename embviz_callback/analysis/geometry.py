@@ -129,9 +129,12 @@ def uniformity(rows: Vectors) -> float:
         rows = rows[np.linspace(0, len(rows) - 1, _UNIFORMITY_ROWS).astype(np.int64)]
     total = 0.0
     for start in range(0, len(rows), 256):
-        cosines = np.minimum(rows[start : start + 256] @ rows.T, np.float32(1))
+        # The kernel is symmetric: the block on the diagonal and those right of it, twice.
+        cosines = np.minimum(rows[start : start + 256] @ rows[start:].T, np.float32(1))
         kernel = np.exp(4 * cosines - 4)
-        total += float(kernel.sum(dtype=np.float64) - np.diagonal(kernel, start).sum(dtype=np.float64))
+        own = kernel[:, : len(kernel)]
+        inside = own.sum(dtype=np.float64) - np.diagonal(own).sum(dtype=np.float64)
+        total += float(inside + 2 * kernel[:, len(kernel) :].sum(dtype=np.float64))
     return float(np.log(total / (len(rows) * (len(rows) - 1))))
 
 
