@@ -104,7 +104,10 @@ def test_auc_of_a_sample_is_within_its_stated_error(monkeypatch: pytest.MonkeyPa
     assert shares[0] == pytest.approx(shares[1], abs=0.002)
     monkeypatch.setattr(similarity_room, "SAMPLED_PAIRS", 10**9)
     binned = scan(embeddings, tile=(128, 256))
-    assert binned.negative_counts.tolist() == exact.negative_counts.tolist()
+    # A cosine on the edge of two bins falls to either side, as the processor rounds it in this tile.
+    moved = np.abs(np.cumsum(binned.negative_counts) - np.cumsum(exact.negative_counts))
+    assert moved[-1] == 0
+    assert moved.max() <= 5
     assert binned.auc == pytest.approx(exact.auc, abs=binned.auc_error)
     assert binned.auc_error < 1e-4
 
@@ -144,7 +147,30 @@ def test_a_nearly_collapsed_model_gains_nothing_from_rounding(tile: tuple[int, i
     rows = one + 1e-7 * rng.standard_normal((2, 300, 300))
     found = scan(Embeddings.from_raw(rows[0], rows[1], own_rows(300)), tile=tile)
     # A positive from a more exact path would stand above or below all its rivals.
-    assert 100 < np.mean(found.rank) < 200
+    assert 145 < np.mean(found.rank) < 156
+    assert found.auc == 0.5
+    assert found.naive_hits.mean() < 0.02
+    assert (found.top_documents[:, 0] == np.arange(300)).mean() < 0.02
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-4])
+@pytest.mark.parametrize("tile", [(512, 2048), (17, 5), (100, 130)])
+def test_scores_closer_than_float32_can_tell_are_ranked_as_float64_ranks_them(
+    tile: tuple[int, int], scale: float
+) -> None:
+    rng = np.random.default_rng(1)
+    one = rng.standard_normal((1, 64))
+    embeddings = Embeddings.from_raw(
+        one + scale * rng.standard_normal((80, 64)), one + scale * rng.standard_normal((200, 64)), own_rows(80)
+    )
+    found = scan(embeddings, tile=tile)
+    cosines = embeddings.queries.astype(np.float64) @ embeddings.documents.T.astype(np.float64)
+    above = (cosines > np.diagonal(cosines)[:, None] + 1e-14).sum(axis=1)
+    assert np.abs(found.above - above).max() == 0
+    first = np.take_along_axis(cosines, found.top_documents, axis=1)
+    assert (np.diff(first, axis=1) <= 1e-14).all()
+    if scale == 1e-3:  # below, more than ten are too close to tell, and the list of ten is any ten of them
+        assert ((found.rank == 1) == (found.top_documents[:, 0] == np.arange(80))).all()
 
 
 def test_copies_of_a_positive_tie_with_it_wherever_they_stand() -> None:

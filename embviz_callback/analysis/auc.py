@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from embviz_callback.analysis.pool import ROUNDING
 from embviz_callback.analysis.tiles import FINE_BINS, Tally, Task, fine_bins
 from embviz_callback.analysis.twins import Twins
 from embviz_callback.embeddings import Vectors
@@ -42,7 +43,8 @@ def distribution(task: Task, tally: Tally, twins: Twins, n_negatives: int) -> Di
     Returns:
         The distribution; exact if the pass has kept all negatives.
     """
-    positives = np.sort(task.levels[np.isfinite(task.levels)])
+    # As the tiles made them, like the negatives: a more exact path would favour one side.
+    positives = np.sort(tally.own[~np.isnan(tally.own)])
     if task.keep:
         kept = np.concatenate([*tally.kept, np.repeat(twins.score, twins.count)])
         fine = np.bincount(fine_bins(kept), minlength=FINE_BINS).astype(np.float64)
@@ -59,7 +61,7 @@ def _coarse(fine: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.int6
 
 
 def exact_auc(positives: Vectors, negatives: Vectors) -> float:
-    """AUC by ranks, ties half.
+    """AUC by ranks, ties half; scores within the rounding of a float32 product are tied.
 
     Args:
         positives: Scores.
@@ -75,7 +77,8 @@ def exact_auc(positives: Vectors, negatives: Vectors) -> float:
     if not len(positives) or not len(negatives):
         return math.nan
     negatives = np.sort(negatives)
-    below = np.searchsorted(negatives, positives) + np.searchsorted(negatives, positives, side="right")
+    surely = np.searchsorted(negatives, positives - ROUNDING)
+    below = surely + np.searchsorted(negatives, positives + ROUNDING, side="right")
     return float(below.mean() / 2 / len(negatives))
 
 

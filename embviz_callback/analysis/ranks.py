@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embviz_callback.analysis.pool import EQUAL
 from embviz_callback.analysis.similarity import Floats, Similarity
 from embviz_callback.embeddings import Embeddings, Rows
 
@@ -36,11 +37,11 @@ class Levels:
 def levels(similarity: Similarity, embeddings: Embeddings) -> Levels:
     """Groups of tied positives per query; pairs without a direction are in none."""
     query = embeddings.relevance[:, 0]
-    valid = np.flatnonzero(~np.isnan(similarity.ranked_scores))
-    order = valid[np.lexsort((-similarity.ranked_scores[valid], query[valid]))]
-    score, owner = similarity.ranked_scores[order], query[order]
+    valid = np.flatnonzero(~np.isnan(similarity.positive_scores))
+    order = valid[np.lexsort((-similarity.positive_scores[valid], query[valid]))]
+    score, owner = similarity.positive_scores[order], query[order]
     is_first = np.ones(len(order), dtype=bool)
-    is_first[1:] = (owner[1:] != owner[:-1]) | (score[1:] != score[:-1])
+    is_first[1:] = (owner[1:] != owner[:-1]) | (score[:-1] - score[1:] > EQUAL)
     heads = np.flatnonzero(is_first)
     found = heads - np.searchsorted(owner, owner[heads])
     pair = order[heads]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from embviz_callback.analysis import geometry, tiles
 from embviz_callback.analysis.auc import COARSE_BINS, distribution
 from embviz_callback.analysis.nearest import best_documents, naive_hits
-from embviz_callback.analysis.pool import Pool, Product, exact_products, make_pool, pair_products
+from embviz_callback.analysis.pool import EQUAL, Pool, Product, exact_products, make_pool
 from embviz_callback.analysis.twins import counts_with_twins, find_twins
 from embviz_callback.embeddings import Embeddings, Rows, Vectors
 
@@ -30,10 +30,8 @@ class Similarity:
 
     Attributes:
         positive_scores: ``(n_positive_pairs,)`` exact cosines, aligned with `relevance`.
-        ranked_scores: ``(n_positive_pairs,)`` float32, the same as the tiles made them: ranks
-            compare these, so that no pair is favoured by a more exact path.
         pair_above: ``(n_positive_pairs,)`` negatives above each relevant pair.
-        pair_tied: ``(n_positive_pairs,)`` negatives with exactly its score.
+        pair_tied: ``(n_positive_pairs,)`` negatives with its score.
         best_positive: ``(n_queries,)`` best positive's cosine, NaN without a usable one.
         best_positive_row: ``(n_queries,)`` its document row, -1 without.
         above: ``(n_queries,)`` negatives above the best positive.
@@ -62,7 +60,6 @@ class Similarity:
     """
 
     positive_scores: Floats
-    ranked_scores: Vectors
     pair_above: Rows
     pair_tied: Rows
     best_positive: Floats
@@ -122,15 +119,15 @@ def scan(
         raise ValueError(f"corpus must have {embeddings.documents.shape[1]} columns, got shape {corpus.shape}")
     pool = make_pool(embeddings, corpus)
     usable = np.flatnonzero(embeddings.usable_queries)
-    task = _task(embeddings, pool, usable, top_k=top_k, tile=tile, product=product)
-    tally = tiles.run(task)
-    twins = find_twins(task)
     exact = exact_products(embeddings.queries, embeddings.documents, embeddings.relevance)
+    task = _task(embeddings, pool, usable, exact, top_k=top_k, tile=tile, product=product)
+    tally = tiles.run(task)
+    twins = find_twins(task, tally)
     rows = _row_statistics(embeddings, task, usable, exact)
     spread = distribution(task, tally, twins, int(rows["row_count"].sum()))
     top_documents, top_scores = _all_rows(usable, len(embeddings.queries), *best_documents(task, tally, twins))
     return Similarity(
-        **_positives(embeddings, task, usable, exact, *counts_with_twins(task, tally, twins)),
+        **_positives(embeddings, usable, exact, *counts_with_twins(task, tally, twins)),
         **rows,
         **_negatives(rows),
         **vars(spread),
@@ -138,30 +135,35 @@ def scan(
         top_documents=top_documents,
         top_scores=top_scores,
         hard_scores=exact_products(embeddings.queries, embeddings.hard_negatives, embeddings.hard_pairs),
-        naive_hits=naive_hits(embeddings, top_documents, product),
+        naive_hits=naive_hits(embeddings, top_documents),
         **_shape(task),
         n_pool=len(pool.column),
     )
 
 
 def _task(
-    embeddings: Embeddings, pool: Pool, usable: Rows, *, top_k: int, tile: tuple[int, int], product: Product | None
+    embeddings: Embeddings,
+    pool: Pool,
+    usable: Rows,
+    exact: Floats,
+    *,
+    top_k: int,
+    tile: tuple[int, int],
+    product: Product | None,
 ) -> tiles.Task:
     """The pass over the queries that have a direction."""
     queries, relevance = embeddings.queries, embeddings.relevance
     if len(usable) < len(queries):
         queries = queries[usable]
-        relevance = relevance[np.isin(relevance[:, 0], usable)]
+        asked = np.isin(relevance[:, 0], usable)
+        relevance, exact = relevance[asked], exact[asked]
     pairs = np.stack([np.searchsorted(usable, relevance[:, 0]), pool.column[relevance[:, 1]]], axis=1)
-    found = pairs[:, 1] >= 0
-    levels = np.full(len(pairs), np.inf, dtype=np.float32)
-    levels[found] = pair_products(queries, pool.vectors, pairs[found], product)
     cosines = len(queries) * len(pool.members)
     return tiles.Task(
         queries=queries,
         pool=pool,
         pairs=pairs,
-        levels=levels,
+        levels=np.where(pairs[:, 1] >= 0, exact, np.inf),
         top_k=top_k,
         tile=tile,
         stride=max(-(-cosines // SAMPLED_PAIRS), 1),
@@ -178,23 +180,18 @@ def _all_rows(usable: Rows, n_queries: int, documents: Rows, scores: Vectors) ->
     return all_documents, all_scores
 
 
-def _positives(
-    embeddings: Embeddings, task: tiles.Task, usable: Rows, exact: Floats, above: Rows, tied: Rows
-) -> dict[str, Any]:
+def _positives(embeddings: Embeddings, usable: Rows, exact: Floats, above: Rows, tied: Rows) -> dict[str, Any]:
     """Everything about the relevant pairs and each query's best one."""
     query, documents = embeddings.relevance.T
     asked = np.isin(query, usable)
     pair_above, pair_tied = np.zeros((2, len(query)), dtype=np.int64)
     pair_above[asked], pair_tied[asked] = above, tied
-    ranked = np.full(len(query), np.nan, dtype=np.float32)
-    ranked[asked] = np.where(np.isfinite(task.levels), task.levels, np.nan)
-    order = np.lexsort((-ranked, query))  # NaN comes last, the first of equals first
+    order = np.lexsort((-exact, query))  # NaN comes last, the first of equals first
     best = order[np.searchsorted(query, np.arange(len(embeddings.queries)))]
-    has = ~np.isnan(ranked[best])
-    equals = np.bincount(query[ranked == ranked[best][query]], minlength=len(best))
+    has = ~np.isnan(exact[best])
+    equals = np.bincount(query[exact[best][query] - exact <= EQUAL], minlength=len(best))
     return {
         "positive_scores": exact,
-        "ranked_scores": ranked,
         "pair_above": pair_above,
         "pair_tied": pair_tied,
         "best_positive": exact[best],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from embviz_callback.analysis import keys
-from embviz_callback.analysis.pool import Pool, Product, padded
+from embviz_callback.analysis.pool import EQUAL, ROUNDING, Pool, Product, exact_products
 from embviz_callback.embeddings import Rows, Vectors
 
 FINE_BINS = 2**16
@@ -26,7 +26,7 @@ class Task:
         queries: ``(n_queries, dim)``, all with a direction.
         pool: The columns.
         pairs: ``(n_pairs, 2)``, (query row, column), sorted by query; column -1 for none.
-        levels: ``(n_pairs,)`` the score to beat, infinite where nothing can be counted.
+        levels: ``(n_pairs,)`` the exact cosine to beat, infinite where nothing can be counted.
         top_k: Columns to keep per query.
         tile: Rows and columns of a tile.
         stride: Every stride-th column of a tile goes into the histogram.
@@ -37,7 +37,7 @@ class Task:
     queries: Vectors
     pool: Pool
     pairs: Rows
-    levels: NDArray[np.float32]
+    levels: NDArray[np.float64]
     top_k: int
     tile: tuple[int, int]
     stride: int
@@ -52,6 +52,7 @@ class Tally:
     Attributes:
         above: ``(n_pairs,)`` negatives above each relevant pair.
         reaching: ``(n_pairs,)`` negatives above or tied with it.
+        own: ``(n_pairs,)`` each relevant pair's score as its tile made it, NaN for none.
         best: ``(n_queries, k)`` keys of the best irrelevant columns, best first.
         fine: ``(FINE_BINS,)`` sampled negatives by score, over [-1, 1].
         kept: All negatives' scores, where they are few enough to keep.
@@ -59,6 +60,7 @@ class Tally:
 
     above: Rows
     reaching: Rows
+    own: Vectors
     best: Rows
     fine: NDArray[np.int64]
     kept: list[NDArray[np.float32]] = field(default_factory=list)
@@ -73,12 +75,16 @@ class _Tile:
         columns: Which columns.
         scores: ``(n_rows, n_columns)``.
         hidden: Relevant entries in this tile, (row, column) counted from its corner.
+        pairs: Which pairs they are.
+        own: Their scores.
     """
 
     rows: slice
     columns: slice
     scores: Vectors
     hidden: Rows
+    pairs: Rows
+    own: Vectors
 
 
 def run(task: Task) -> Tally:
@@ -95,6 +101,7 @@ def run(task: Task) -> Tally:
     tally = Tally(
         above=np.zeros(len(task.pairs), dtype=np.int64),
         reaching=np.zeros(len(task.pairs), dtype=np.int64),
+        own=np.full(len(task.pairs), np.nan, dtype=np.float32),
         best=np.full((n_queries, k), keys.NOTHING),
         fine=np.zeros(FINE_BINS, dtype=np.int64),
     )
@@ -120,9 +127,10 @@ def _go_over(task: Task, tally: Tally, rows: slice) -> NDArray[np.int64]:
             _keep_all(task, tally, tile)
         else:
             _sample(task, fine, tile)
+        tally.own[tile.pairs] = tile.own
         # Most rows have nothing new in a tile, and their highest score tells it at once.
         highest = tile.scores.max(axis=1)
-        _count_pairs(task, tally, tile.columns, tile.rows, tile.scores, highest)
+        _count_pairs(task, tally, tile, highest)
         _keep_best(tally, tile.columns, tile.rows, tile.scores, highest)
     return fine
 
@@ -137,42 +145,81 @@ def _cores() -> int:
 def _tiles(task: Task, rows: slice) -> Iterator[_Tile]:
     """The tiles of one band of queries."""
     width, n_columns, top = task.tile[1], len(task.pool.vectors), rows.start
-    band, own = padded(task.queries[rows]), task.pairs[_pairs_of(task, rows)]
+    band, pairs = task.queries[rows], _pairs_of(task, rows)
+    column = task.pairs[pairs, 1]
     # One buffer for all tiles: fresh memory for each costs as much as the product itself.
-    buffer = np.empty(len(band) * max(width, 64), dtype=np.float32)
+    buffer = np.empty(len(band) * width, dtype=np.float32)
     for left in range(0, n_columns, width):
         columns = slice(left, min(left + width, n_columns))
-        block = _block(task.product, band, padded(task.pool.vectors[columns]), buffer)
-        scores = block[: rows.stop - top, : columns.stop - left]
-        hidden = own[(own[:, 1] >= left) & (own[:, 1] < columns.stop)] - (top, left)
-        scores[hidden[:, 0], hidden[:, 1]] = -np.inf
-        yield _Tile(rows, columns, scores, hidden)
+        scores = _scores(task.product, band, task.pool.vectors[columns], buffer)
+        inside = pairs.start + np.flatnonzero((column >= left) & (column < columns.stop))
+        hidden = task.pairs[inside] - (top, left)
+        at = hidden[:, 0], hidden[:, 1]
+        own = scores[at]
+        scores[at] = -np.inf
+        yield _Tile(rows, columns, scores, hidden, inside, own)
 
 
 def _pairs_of(task: Task, rows: slice) -> slice:
     return slice(*map(int, np.searchsorted(task.pairs[:, 0], (rows.start, rows.stop))))
 
 
-def _block(product: Product | None, band: Vectors, columns: Vectors, buffer: Vectors) -> Vectors:
+def _scores(product: Product | None, band: Vectors, columns: Vectors, buffer: Vectors) -> Vectors:
     if product is not None:
         return np.require(product(band, columns), np.float32, "W")
     out = buffer[: len(band) * len(columns)].reshape(len(band), len(columns))
     return np.matmul(band, columns.T, out=out)
 
 
-def _count_pairs(task: Task, tally: Tally, columns: slice, rows: slice, scores: Vectors, highest: Vectors) -> None:
-    pairs = _pairs_of(task, rows)
-    owner, levels = task.pairs[pairs, 0] - rows.start, task.levels[pairs]
-    contested = np.flatnonzero(highest[owner] >= levels)
-    weights = None if task.pool.is_plain else task.pool.weights[columns].astype(np.float64)
+def _count_pairs(task: Task, tally: Tally, tile: _Tile, highest: Vectors) -> None:
+    pairs, scores = _pairs_of(task, tile.rows), tile.scores
+    owner, levels = task.pairs[pairs, 0] - tile.rows.start, task.levels[pairs].astype(np.float32)
+    contested = np.flatnonzero(highest[owner] >= levels - ROUNDING)
+    weights = None if task.pool.is_plain else task.pool.weights[tile.columns].astype(np.float64)
     # As many pairs at a time as there are rows, so that many positives need no more memory.
     for start in range(0, len(contested), len(scores)):
         part = contested[start : start + len(scores)]
         # One pair in every row, as with untrained models: no copy is needed.
         met = scores if np.array_equal(owner[part], np.arange(len(scores))) else scores[owner[part]]
-        bar = levels[part, None]
-        tally.above[pairs.start + part] += _row_counts(met > bar, weights)
-        tally.reaching[pairs.start + part] += _row_counts(met >= bar, weights)
+        above = met > levels[part, None] + np.float32(ROUNDING)
+        near = met >= levels[part, None] - np.float32(ROUNDING)
+        near ^= above
+        counts = _row_counts(above, weights)
+        tally.above[pairs.start + part] += counts
+        tally.reaching[pairs.start + part] += counts
+        if near.any():
+            _settle(task, tally, tile.columns, pairs.start + part, near)
+
+
+def _settle(task: Task, tally: Tally, columns: slice, pairs: Rows, near: NDArray[np.bool_]) -> None:
+    """Compares in float64 what float32's rounding leaves open.
+
+    A positive whose score came from another kernel of the matrix product than its rivals' would
+    win or lose every near tie at once, and a nearly collapsed model would look perfect or hopeless.
+
+    Args:
+        task: What is asked.
+        tally: Grows.
+        columns: Of the tile.
+        pairs: ``(n,)`` which pairs are asked about.
+        near: ``(n, n_columns)`` which columns are too close to each pair's level.
+    """
+    row, column = np.nonzero(near)
+    owner = task.pairs[pairs, 0]
+    if len(row) < near.size / 16:
+        exact = exact_products(task.queries, task.pool.vectors, np.stack([owner[row], columns.start + column], axis=1))
+    else:
+        exact = _wide_products(task.queries, owner, task.pool.vectors[columns], near)
+    gap, copies = exact - task.levels[pairs[row]], task.pool.weights[columns][column]
+    for counts, counted in ((tally.above, gap > EQUAL), (tally.reaching, gap >= -EQUAL)):
+        counts[pairs] += np.bincount(row, weights=copies * counted, minlength=len(pairs)).astype(np.int64)
+
+
+def _wide_products(queries: Vectors, owner: Rows, columns: Vectors, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Float64 cosines of the chosen entries, by whole rows: cheaper than one by one where they are many."""
+    wide = columns.astype(np.float64).T
+    parts = [slice(start, start + 128) for start in range(0, len(owner), 128)]
+    return np.concatenate([(queries[owner[part]].astype(np.float64) @ wide)[chosen[part]] for part in parts])
 
 
 def _row_counts(hits: NDArray[np.bool_], weights: NDArray[np.float64] | None) -> Rows:
