@@ -73,7 +73,7 @@ class RentalBiEncoder(pl.LightningModule):
         revision: Branch, tag or commit of a hub encoder.
         dim: Size of the embedding.
         layer_norm: Layer norm behind the linear map of the head.
-        pooling: "mean" or "cls".
+        pooling: One of embviz_callback.encoding.biencoder.POOLINGS, such as "mean" or "cls".
         max_length: Tokens per text.
         freeze_encoder: Train the head alone.
         query_prompt: Text before every query ("query: " for E5).

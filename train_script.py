@@ -6,20 +6,17 @@ python train_script.py validate --config configs/demo.yaml --ckpt_path runs/demo
 python train_script.py fit --print_config
 """
 
-import json
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.cli import LightningCLI
 
 from embviz_callback import EmbeddingVisualizer
+from embviz_callback.delivery.history import epoch_table
 from model import RentalBiEncoder
 from pair_dataset import PairDataModule
-
-_COLUMNS = ("margin", "separation", "rank1", "mrr", "auc")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,27 +46,6 @@ def _say_results(callbacks: Sequence[Any]) -> None:
         if isinstance(callback, EmbeddingVisualizer) and callback.folder is not None:
             sys.stdout.write(epoch_table(callback.folder / "history.jsonl"))
             sys.stdout.write(f"\nFigures, report and history: {callback.folder}\n")
-
-
-def epoch_table(history: Path) -> str:
-    """The evaluations of a run as a table, one row for each.
-
-    Args:
-        history: ``history.jsonl`` of a run folder.
-
-    Returns:
-        Text with a header and one line per evaluation; empty if there were none.
-    """
-    if not history.exists():
-        return ""
-    rows = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines() if line]
-    header = f"{'':<12}" + "".join(f"{name:>12}" for name in _COLUMNS)
-    return "\n".join(["", header, *(_row(row) for row in rows)]) + "\n"
-
-
-def _row(row: dict[str, Any]) -> str:
-    values = (row["metrics"].get(name) for name in _COLUMNS)
-    return f"{row['label']:<12}" + "".join(f"{'n/a':>12}" if value is None else f"{value:>12.4f}" for value in values)
 
 
 if __name__ == "__main__":

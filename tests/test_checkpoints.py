@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from embviz_callback.encoding.biencoder import BiEncoder, load_backbone
+from embviz_callback.encoding.biencoder import POOLINGS, BiEncoder, load_backbone, pool
 from embviz_callback.encoding.checkpoints import CheckpointError, LoadedModel, load_checkpoint
 from tests.tiny_models import (
     TEXTS,
@@ -310,8 +310,9 @@ def test_a_dense_layer_keeps_its_bias_and_activation(tmp_path: Path, encoder: Pa
 
 
 def test_an_unknown_pooling_and_code_of_its_own_are_refused(tmp_path: Path, encoder: Path) -> None:
-    folder = _sentence_transformers(encoder, tmp_path / "max", pooling="max")
-    assert _error(folder) == f"{folder / '1_Pooling'} pools by max; mean and cls can be read"
+    folder = _sentence_transformers(encoder, tmp_path / "median")
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "median"}))
+    assert _error(folder) == f"{folder / '1_Pooling'} pools by median; {' and '.join(POOLINGS)} can be read"
     folder = _sentence_transformers(encoder, tmp_path / "code")
     modules = json.loads((folder / "modules.json").read_text())
     modules[0]["type"] = "custom_st.Transformer"
@@ -410,6 +411,68 @@ def test_what_todays_sentence_transformers_saves_is_read(tmp_path: Path, encoder
     expected = torch.from_numpy(theirs.encode(list(TEXTS)))
     assert torch.allclose(vectors(loaded.model), expected, atol=1e-6)
     assert (loaded.config["query_prompt"], loaded.config["document_prompt"]) == ("q: ", "d: ")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("sentence_transformers") is None, reason="sentence-transformers is not installed")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_every_pooling_is_that_of_sentence_transformers(tmp_path: Path, encoder: Path) -> None:
+    from sentence_transformers import SentenceTransformer, models
+
+    for pooling in POOLINGS:
+        parts = [models.Transformer(str(encoder), max_seq_length=32), models.Pooling(16, pooling_mode=pooling)]
+        theirs = SentenceTransformer(modules=parts, device="cpu")
+        theirs.save_pretrained(str(tmp_path / pooling))
+        loaded = load_checkpoint(tmp_path / pooling)
+        assert loaded.config["pooling"] == pooling
+        expected = torch.from_numpy(theirs.encode(list(TEXTS)))
+        assert torch.allclose(vectors(loaded.model), expected, atol=1e-5), pooling
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_no_pooling_minds_on_which_side_a_tokenizer_pads(pooling: str) -> None:
+    hidden = torch.tensor([[[1.0, 2.0], [3.0, -4.0]]])
+    nothing = torch.full((1, 1, 2), 9.0)
+    right = pool(torch.cat([hidden, nothing], dim=1), torch.tensor([[1, 1, 0]]), pooling)
+    left = pool(torch.cat([nothing, hidden], dim=1), torch.tensor([[0, 1, 1]]), pooling)
+    assert torch.equal(left, right)
+    assert torch.allclose(right, pool(hidden, torch.tensor([[1, 1]]), pooling))
+
+
+def _in_hub_cache(folder: Path, cache: Path, name: str) -> None:
+    """A model as the hub's client keeps it: a reference to a commit, its files as links to blobs."""
+    place = cache / f"models--{name.replace('/', '--')}"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            link, blob = place / "snapshots" / commit / path.relative_to(folder), place / "blobs" / path.name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            blob.parent.mkdir(exist_ok=True)
+            blob = blob.with_name(f"{path.parent.name}-{path.name}")
+            blob.write_bytes(path.read_bytes())
+            link.symlink_to(os.path.relpath(blob, link.parent))
+
+
+def test_a_name_on_the_hub_is_the_directory_kept_under_it_with_its_prompts(
+    tmp_path: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    folder = _sentence_transformers(encoder, tmp_path / "st", prompts={"query": "query: ", "passage": "passage: "})
+    _in_hub_cache(folder, tmp_path / "hub", "acme/e5-tiny")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    loaded = load_checkpoint("acme/e5-tiny")
+    assert torch.equal(vectors(loaded.model), vectors(load_checkpoint(folder).model))
+    assert (loaded.config["query_prompt"], loaded.config["document_prompt"]) == ("query: ", "passage: ")
+    assert loaded.encoder == "acme/e5-tiny"
+    assert loaded.notes == ("from the hub, commit 0123456789abcdef0123456789abcdef01234567",)
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint("acme/e5-huge")
+    assert str(error.value).startswith("acme/e5-huge does not exist, nor does its folder acme (working directory ")
+    assert "and no model of that name can be had from the hub (" in str(error.value)
 
 
 # What is refused
@@ -583,7 +646,7 @@ def test_weights_that_are_no_numbers_are_named(tmp_path: Path, encoder: Path, ba
         ),
         (
             {"model_state_dict": {"head.linear.weight": torch.ones(8, 16)}, "config": {"pooling": "median"}},
-            "{path} pools by 'median', mean and cls can be read; choose one with --pooling",
+            f"{{path}} pools by 'median', {' and '.join(POOLINGS)} can be read; choose one with --pooling",
         ),
         (
             {"model_state_dict": {"head.linear.weight": torch.ones(8, 16)}, "config": {"max_length": -1}},

@@ -41,7 +41,9 @@ def _export(checkpoint: Path, output: Path, *more: str) -> int:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("architecture", [tiny_bert, tiny_xlm_roberta])
 @pytest.mark.parametrize(
-    ("layer_norm", "pooling"), [(False, "mean"), ("after", "cls"), ("before", "mean")], ids=["plain", "after", "before"]
+    ("layer_norm", "pooling"),
+    [(False, "lasttoken"), ("after", "cls"), ("before", "mean")],
+    ids=["plain", "after", "before"],
 )
 def test_sentence_transformers_gives_the_same_vectors(
     tmp_path: Path, architecture: Any, layer_norm: Any, pooling: str
@@ -78,7 +80,7 @@ def _pairs(path: Path) -> Path:
 
 def _evaluated(checkpoint: Path, data: Path, output: Path) -> dict[str, Any]:
     given = ["--checkpoint", str(checkpoint), "--data", str(data), "--output", str(output)]
-    assert main([*given, "--skip-tsne", "--skip-umap", "--no-cache"]) == 0
+    assert main([*given, "--skip-umap", "--no-cache"]) == 0
     content: dict[str, Any] = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     return content
 
@@ -100,6 +102,29 @@ def test_the_runner_measures_the_same_and_the_card_says_it(tmp_path: Path, encod
     for row in ("| Base encoder | bert |", "| Dimensions | 8 |", "| Pooling | mean |", "| Epoch | 3 |"):
         assert row in card
     assert "model = SentenceTransformer('st')" in card
+    assert "| ndcg_at_10 |" in card
+    assert "![Map of the evaluation's embeddings, t-SNE](tsne_projection.png)" in card
+    drawn = (tmp_path / "before" / "tsne_projection.png").read_bytes()
+    assert (tmp_path / "st" / "tsne_projection.png").read_bytes() == drawn
+
+
+def test_a_card_takes_no_figures_of_another_checkpoint(
+    tmp_path: Path, encoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _checkpoint(tmp_path / "a.pt", encoder)
+    sha256 = load_checkpoint(path).sha256
+    metrics = tmp_path / "metrics.json"
+    metrics.write_text(json.dumps({"metrics": {"margin": 0.9}, "provenance": {"checkpoint_sha256": "f" * 64}}))
+    assert _export(path, tmp_path / "st", "--metrics", str(metrics)) == 2
+    assert capsys.readouterr().err.endswith(
+        f"embviz export: --metrics {metrics} was measured on another file than {path} "
+        f"(SHA-256 ffffffffffff, not {sha256[:12]}); evaluate this checkpoint first\n"
+    )
+    assert not (tmp_path / "st").exists()
+    metrics.write_text(json.dumps({"metrics": {"margin": 0.9}}))
+    assert _export(path, tmp_path / "st", "--metrics", str(metrics)) == 0
+    said = f"{metrics} does not say on which checkpoint it was measured; the card takes your word\n"
+    assert said in capsys.readouterr().err
 
 
 def test_exporting_needs_no_sentence_transformers_and_leaves_no_other_file(tmp_path: Path, encoder: Path) -> None:

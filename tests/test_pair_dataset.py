@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embviz_callback.pairs.reading import DataError, HardNegative, Record, read_pairs, records_from
+from embviz_callback.pairs.rental import AMENITIES, FURNITURE, TENANTS
 from embviz_callback.pairs.texts import fold, without_diacritics
 from pair_dataset import (
     PairBatch,
@@ -26,7 +27,6 @@ from pair_dataset import (
     without_texts_of,
     write_pairs,
 )
-from rental_generator import AMENITIES, FURNITURE, TENANTS
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT / ".." / "shared" / "data" / "rental"

@@ -95,7 +95,11 @@ def add_encoder_options(made: argparse.ArgumentParser) -> None:
         metavar="NAME|PATH",
         help="the encoder, where the checkpoint does not name one (default BAAI/bge-m3)",
     )
-    made.add_argument("--pooling", choices=("mean", "cls"), help="default: what the checkpoint says, else mean")
+    made.add_argument(
+        "--pooling",
+        choices=("mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"),
+        help="default: what the checkpoint says, else mean",
+    )
     made.add_argument(
         "--max-length",
         type=whole_number(1, 1_000_000),

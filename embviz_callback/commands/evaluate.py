@@ -50,7 +50,8 @@ def parser() -> Parser:
         nargs="+",
         required=True,
         metavar="PATH",
-        help=".pt, .ckpt, .safetensors, a model directory, or an embeddings.npz to draw again; several are compared",
+        help=".pt, .ckpt, .safetensors, a model directory, a name on the hub, or an embeddings.npz to draw again; "
+        "several are compared",
     )
     made.add_argument("--data", metavar="PATH", help="the pairs, JSON or JSON Lines (required, but for embeddings.npz)")
     made.add_argument("--output", default="visualizations/", metavar="DIR", help="default %(default)s")
@@ -97,7 +98,7 @@ def _add_model_options(made: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     request = request_from(options)
-    _calm(is_watched=sys.stderr.isatty())
+    calm(is_watched=sys.stderr.isatty())
     from embviz_callback.commands.comparison import comparison_table
     from embviz_callback.commands.evaluation import evaluate
 
@@ -106,12 +107,12 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
         outcomes = evaluate(request, terminal)
         best = _best(outcomes, request)
     table = comparison_table(outcomes, best) + "\n" if len(outcomes) > 1 else ""
-    text = table + "".join(_summary(outcome) for outcome in outcomes) + "\n" + statistics(best)
+    text = table + "".join(summary(outcome) for outcome in outcomes) + "\n" + statistics(best)
     if options.json:
         terminal.say(text)
-        _print(_as_json(outcomes, best))
+        write_out(_as_json(outcomes, best))
     else:
-        _print(text)
+        write_out(text)
     return _status(outcomes, options.fail_below_margin, terminal)
 
 
@@ -154,7 +155,7 @@ def request_from(options: argparse.Namespace) -> "Request":
     )
 
 
-def _calm(*, is_watched: bool) -> None:
+def calm(*, is_watched: bool) -> None:
     """Keeps libraries from talking over the answer; this process is ours alone."""
     import logging
 
@@ -183,7 +184,8 @@ def statistics(outcome: "Outcome") -> str:
     )
 
 
-def _summary(outcome: "Outcome") -> str:
+def summary(outcome: "Outcome") -> str:
+    """What came of one checkpoint, and where its report is."""
     diagnosis = outcome.content["diagnosis"]
     verdict = "ready" if outcome.content["ready"] else "not ready, see the checklist"
     return (
@@ -217,7 +219,8 @@ def _status(outcomes: Sequence["Outcome"], least: float | None, terminal: Termin
     return 1 if any(outcome.faults for outcome in outcomes) else 0
 
 
-def _print(text: str) -> None:
+def write_out(text: str) -> None:
+    """Writes an answer on standard output."""
     with contextlib.suppress(AttributeError):
         # A terminal that knows no ± must not cost the user the result.
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]

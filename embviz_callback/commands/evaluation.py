@@ -17,6 +17,7 @@ from embviz_callback.delivery.data_check import data_check
 from embviz_callback.delivery.exports import read_embeddings
 from embviz_callback.delivery.files import safe_name
 from embviz_callback.embeddings import Embeddings
+from embviz_callback.encoding.hub import is_hub_name
 from embviz_callback.encoding.missing import explain_missing
 from embviz_callback.pairs.reading import DataError, PairFile, read_pairs
 from embviz_callback.pairs.subset import Subset, choose_subset
@@ -78,7 +79,7 @@ def evaluate(request: Request, terminal: Terminal) -> list[Outcome]:
     labels = tell_apart(request.checkpoints)
     saved = {path: _saved(path) for path in request.checkpoints if path.endswith(".npz")}
     for path in request.checkpoints:
-        if not Path(path).expanduser().exists():
+        if not is_hub_name(path) and not Path(path).expanduser().exists():
             raise UsageError(explain_missing(path))
     pairs, subset = _pairs(request, saved, terminal)
     prepare_output(request.output)

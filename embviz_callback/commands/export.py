@@ -11,6 +11,8 @@ from embviz_callback.commands.arguments import Parser, UsageError, add_encoder_o
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
 
+_MAPS = ("tsne_projection.png", "umap_projection.png")
+
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command.
@@ -30,7 +32,11 @@ def _parser() -> Parser:
     made.add_argument("--checkpoint", required=True, metavar="PATH", help=".pt, .ckpt, .safetensors or a directory")
     made.add_argument("--output", required=True, metavar="DIR", help="must not exist, or be empty")
     add_encoder_options(made)
-    made.add_argument("--metrics", metavar="PATH", help="metrics.json of an evaluation, for the model card")
+    made.add_argument(
+        "--metrics",
+        metavar="PATH",
+        help="metrics.json of its evaluation; numbers, checklist and maps go into the card",
+    )
     return made
 
 
@@ -50,12 +56,15 @@ def _export(options: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError(str(error)) from None
     for note in loaded.notes:
         terminal.say(f"{options.checkpoint}: {note}")
+    maps = () if metrics is None else _maps_beside(Path(options.metrics).expanduser())
+    if metrics is not None:
+        _check_belongs(metrics, loaded.sha256, options, terminal)
     try:
-        card = model_card(loaded, output.name, metrics)
+        card = model_card(loaded, output.name, metrics, [found.name for found in maps])
     except (KeyError, TypeError, AttributeError):
         raise UsageError(f"--metrics {options.metrics} is no metrics.json of an evaluation") from None
     try:
-        export_model(loaded, output, card=card)
+        export_model(loaded, output, card=card, pictures=maps)
     except OSError as error:
         raise UsageError(f"--output {options.output} cannot be written ({error.strerror or error})") from None
     sys.stdout.write(f"{output}\n")
@@ -67,6 +76,23 @@ def _check_output(folder: Path, given: str) -> None:
         raise UsageError(f"--output {given} is a file; give a directory")
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"--output {given} is not empty; give a new directory")
+
+
+def _maps_beside(metrics: Path) -> tuple[Path, ...]:
+    return tuple(found for found in (metrics.with_name(name) for name in _MAPS) if found.is_file())
+
+
+def _check_belongs(metrics: Mapping[str, Any], sha256: str, options: argparse.Namespace, terminal: Terminal) -> None:
+    """A card with another model's figures would be believed."""
+    provenance = metrics.get("provenance")
+    measured = provenance.get("checkpoint_sha256") if isinstance(provenance, dict) else None
+    if measured is None:
+        terminal.say(f"{options.metrics} does not say on which checkpoint it was measured; the card takes your word")
+    elif measured != sha256:
+        raise UsageError(
+            f"--metrics {options.metrics} was measured on another file than {options.checkpoint} "
+            f"(SHA-256 {str(measured)[:12]}, not {sha256[:12]}); evaluate this checkpoint first"
+        )
 
 
 def _read_metrics(path: str) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """The README.md of an exported model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +10,22 @@ if TYPE_CHECKING:
     from embviz_callback.encoding.checkpoints import LoadedModel
 
 _HEADLINES = ("margin", "separation", "rank1")
+# What a reader compares models by comes first; whatever else was measured follows in the file's order.
+_LEFT_OUT = ("_optimistic", "_pessimistic")
+_TITLES = {"tsne_projection.png": "t-SNE", "umap_projection.png": "UMAP"}
 _FRONT = ["library_name: sentence-transformers", "pipeline_tag: sentence-similarity"]
 
 
-def model_card(loaded: "LoadedModel", name: str, metrics: Mapping[str, Any] | None) -> str:
+def model_card(
+    loaded: "LoadedModel", name: str, metrics: Mapping[str, Any] | None, pictures: Sequence[str] = ()
+) -> str:
     """What the model is, how to load it, and what it was measured at.
 
     Args:
         loaded: The model.
         name: Of the directory.
         metrics: Content of the runner's ``metrics.json``; None leaves the evaluation out.
+        pictures: Names of the maps that stand beside the card.
 
     Returns:
         Markdown with a front matter for the hub.
@@ -28,6 +34,8 @@ def model_card(loaded: "LoadedModel", name: str, metrics: Mapping[str, Any] | No
     lines += [f"# {literal(name)}", "", *table(("", ""), _facts(loaded)), *_usage(loaded, name)]
     if metrics is not None:
         lines += _evaluation(metrics)
+    for picture in pictures:
+        lines += [f"![Map of the evaluation's embeddings, {_TITLES.get(picture, picture)}]({picture})", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -70,7 +78,9 @@ def _usage(loaded: "LoadedModel", name: str) -> list[str]:
 
 def _evaluation(content: Mapping[str, Any]) -> list[str]:
     values, intervals = content["metrics"], content.get("intervals", {})
-    rows = [(name, _number(values.get(name)), _interval(intervals.get(name))) for name in _HEADLINES]
+    others = [name for name in values if name not in _HEADLINES and not name.endswith(_LEFT_OUT)]
+    shown = [name for name in (*_HEADLINES, *others) if isinstance(values.get(name), int | float)]
+    rows = [(name, _number(values[name]), _interval(intervals.get(name))) for name in shown]
     lines = [
         "## Evaluation",
         "",

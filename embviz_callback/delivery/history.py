@@ -1,5 +1,6 @@
 """What a run has found so far: in memory, in a checkpoint, and in ``history.jsonl``."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from embviz_callback.analysis.metrics import Metrics
 from embviz_callback.delivery.files import read_rows, write_rows
 
+_COLUMNS = ("margin", "separation", "rank1", "mrr", "auc")
 _MOST_ROWS = 500  # in memory and in every checkpoint, 3 kB each; the file keeps them all
 
 Row = Mapping[str, Any]
@@ -80,3 +82,24 @@ def _free_name(path: Path) -> Path:
     while (other := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
         number += 1
     return other
+
+
+def epoch_table(history: Path) -> str:
+    """The evaluations of a run as a table, one row for each.
+
+    Args:
+        history: ``history.jsonl`` of a run folder.
+
+    Returns:
+        Text with a header and one line per evaluation; empty if there were none.
+    """
+    if not history.exists():
+        return ""
+    rows = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines() if line]
+    header = f"{'':<12}" + "".join(f"{name:>12}" for name in _COLUMNS)
+    return "\n".join(["", header, *map(_table_row, rows)]) + "\n"
+
+
+def _table_row(row: Row) -> str:
+    values = (row["metrics"].get(name) for name in _COLUMNS)
+    return f"{row['label']:<12}" + "".join(f"{'n/a':>12}" if value is None else f"{value:>12.4f}" for value in values)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from embviz_callback.encoding.ngrams import CharNgrams, NgramTokenizer
 
-POOLINGS = ("mean", "cls")
+# By the names of sentence-transformers.
+POOLINGS = ("mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens")
 _NGRAM_PREFIX = "char-ngrams-"
 
 
@@ -20,7 +21,9 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     Args:
         hidden: ``(n_texts, n_tokens, dim)``.
         mask: ``(n_texts, n_tokens)``, 1 for tokens, 0 for padding.
-        pooling: "mean" over the tokens that are not padding, or "cls", the first of them.
+        pooling: "mean" over the tokens that are not padding; "cls" and "lasttoken", the first and the last
+            of them; "max" of each feature; "weightedmean", in which the n-th token counts n times
+            (Muennighoff 2022); "mean_sqrt_len_tokens", their sum over the root of their number.
 
     Returns:
         ``(n_texts, dim)``.
@@ -28,13 +31,19 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     Raises:
         ValueError: If the pooling is unknown.
     """
-    if pooling == "cls":
-        # The first real token, wherever the tokenizer puts its padding.
-        return hidden[torch.arange(len(hidden), device=hidden.device), mask.argmax(dim=1)]
-    if pooling != "mean":
+    if pooling in ("cls", "lasttoken"):
+        # The first or last real token, wherever the tokenizer puts its padding.
+        place = mask.argmax(dim=1) if pooling == "cls" else mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
+        return hidden[torch.arange(len(hidden), device=hidden.device), place]
+    if pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
     weights = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+    if pooling == "max":
+        return hidden.masked_fill(weights == 0, -torch.inf).amax(dim=1)
+    if pooling == "weightedmean":
+        weights = weights * mask.cumsum(dim=1).unsqueeze(-1)  # counted from the first real token
+    total, amount = (hidden * weights).sum(dim=1), weights.sum(dim=1).clamp(min=1e-9)
+    return total / (amount.sqrt() if pooling == "mean_sqrt_len_tokens" else amount)
 
 
 class ProjectionHead(nn.Module):
@@ -158,7 +167,7 @@ class BiEncoder(nn.Module):
     Args:
         backbone: Encoder and tokenizer.
         head: Projection head; None keeps the pooled features.
-        pooling: "mean" or "cls".
+        pooling: See `pool`.
         max_length: Tokens per text.
         normalise: Scale embeddings to length 1.
 

@@ -1,7 +1,7 @@
 """A model from a checkpoint of any usual form, without running anything that is in it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from embviz_callback.encoding.biencoder import POOLINGS, Backbone, BiEncoder, ProjectionHead
 from embviz_callback.encoding.fingerprints import state_sha256
+from embviz_callback.encoding.hub import HubError, hub_directory, is_hub_name
 from embviz_callback.encoding.missing import explain_missing
 from embviz_callback.encoding.model_directory import read_directory
 from embviz_callback.encoding.rebuilding import build_head, fill, outline, pretrained
@@ -105,11 +106,12 @@ def load_checkpoint(
     simpler than judging who made it.
 
     Args:
-        path: ``.ckpt``, ``.pt``, ``.safetensors`` or a model directory; known by content, not by name.
+        path: ``.ckpt``, ``.pt``, ``.safetensors`` or a model directory; known by content, not by name. A
+            name on the hub ("intfloat/multilingual-e5-small") stands for the directory that is kept under it.
         encoder: Encoder of a file; by default the one that the file names, else BAAI/bge-m3.
             A directory has its own.
         device: Where the model goes.
-        pooling: "mean" or "cls"; by default what the checkpoint says, else mean.
+        pooling: One of `POOLINGS`; by default what the checkpoint says, else mean.
         max_length: Tokens per text; by default what the checkpoint says, else 256.
 
     Returns:
@@ -121,6 +123,8 @@ def load_checkpoint(
     place = Path(path).expanduser()
     given = {"pooling": pooling, "max_length": max_length}
     chosen = {name: value for name, value in given.items() if value is not None}
+    if is_hub_name(path):
+        return _from_hub(str(path), device, pooling=pooling, max_length=max_length)
     if not place.exists():
         raise CheckpointError(explain_missing(path))
     if not place.is_dir() and not place.is_file():
@@ -129,6 +133,16 @@ def load_checkpoint(
     # New layers are first filled at random, which must not be seen from outside.
     with torch.random.fork_rng(devices=[]):
         return read(place, encoder, device, chosen)
+
+
+def _from_hub(name: str, device: str | torch.device, **chosen: Any) -> LoadedModel:
+    try:
+        folder = hub_directory(name)
+    except HubError as error:
+        raise CheckpointError(str(error)) from None
+    loaded = load_checkpoint(folder, device=device, **chosen)
+    # The folder of a fetched model is named after its commit.
+    return replace(loaded, encoder=name, notes=(f"from the hub, commit {folder.name}", *loaded.notes))
 
 
 def _from_directory(

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from embviz_callback.encoding.biencoder import POOLINGS, BiEncoder, ProjectionHead
+from embviz_callback.encoding.biencoder import BiEncoder, ProjectionHead
 from embviz_callback.encoding.checkpoints import CheckpointError, LoadedModel
+from embviz_callback.encoding.model_directory import POOLING_FLAGS
 from embviz_callback.encoding.ngrams import CharNgrams
 
 # The old names of the classes: every release since 2.2 knows them.
@@ -49,13 +50,14 @@ def check_exportable(loaded: LoadedModel, path: str | Path) -> None:
         )
 
 
-def export_model(loaded: LoadedModel, folder: Path, *, card: str) -> None:
+def export_model(loaded: LoadedModel, folder: Path, *, card: str, pictures: Sequence[Path] = ()) -> None:
     """Writes the directory under a temporary name beside its own, then renames it.
 
     Args:
         loaded: A model that `check_exportable` lets through.
         folder: The final name; must not exist, or be an empty directory.
         card: The text of ``README.md``.
+        pictures: Files that the card shows, copied beside it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -63,6 +65,8 @@ def export_model(loaded: LoadedModel, folder: Path, *, card: str) -> None:
     try:
         _write(loaded, unfinished)
         (unfinished / "README.md").write_text(card, encoding="utf-8")
+        for picture in pictures:
+            shutil.copyfile(picture, unfinished / picture.name)
         unfinished.replace(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -114,8 +118,7 @@ def _write_modules(model: BiEncoder, folder: Path) -> list[tuple[str, str]]:
             save_file(tensors, folder / name / "model.safetensors", metadata={"format": "pt"})
         written.append((kind, name))
 
-    flags = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
-    pooling = {flags[name]: name == model.pooling for name in POOLINGS}
+    pooling = {flag: name == model.pooling for name, flag in POOLING_FLAGS.items()}
     add("Pooling", {"word_embedding_dimension": model.backbone.dim, **pooling, "include_prompt": True})
     head = model.head
     if head is not None:

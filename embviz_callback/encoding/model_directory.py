@@ -21,13 +21,13 @@ from embviz_callback.encoding.weights_file import (
 )
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_POOLING_FLAGS = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
+POOLING_FLAGS = {
+    "mean": "pooling_mode_mean_tokens",
+    "cls": "pooling_mode_cls_token",
+    "max": "pooling_mode_max_tokens",
+    "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
+    "weightedmean": "pooling_mode_weightedmean_tokens",
+    "lasttoken": "pooling_mode_lasttoken",
 }
 # A fixed list: a class path in a file is never imported.
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -231,7 +231,7 @@ def _transformer_config(folder: Path, files: _Files) -> dict[str, Any]:
 
 def _pooling(folder: Path, files: _Files) -> str:
     facts = files.json(folder / "config.json")
-    given = facts.get("pooling_mode") or [mode for flag, mode in _POOLING_FLAGS.items() if facts.get(flag)] or "mean"
+    given = facts.get("pooling_mode") or [mode for mode, flag in POOLING_FLAGS.items() if facts.get(flag)] or "mean"
     modes = given if isinstance(given, list) else [given]
     if len(modes) != 1 or modes[0] not in POOLINGS:
         raise CheckpointError(f"{folder} pools by {' + '.join(map(str, modes))}; {' and '.join(POOLINGS)} can be read")
