@@ -28,6 +28,9 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "EmbeddingVisualizer":
+        # LightningCLI asks for it by name, maybe long after it was imported and before `lightning` was.
+        import_module("embviz_callback.either_lightning").join_loaded()
     return getattr(import_module(_HOMES[name]), name)
 
 

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 
 from embviz_callback.delivery.alerts import AlertEvent, MarginAlert
@@ -20,6 +19,7 @@ from embviz_callback.delivery.places import Places, find_places
 from embviz_callback.delivery.run import Memory
 from embviz_callback.delivery.source import circumstances
 from embviz_callback.delivery.worker import Limits
+from embviz_callback.either_lightning import Callback, join_loaded, pl
 from embviz_callback.settings import Settings, nearest
 from embviz_callback.watch import Moment, Subject, Watch
 
@@ -34,7 +34,7 @@ _DEFAULT_LIMITS = Limits()
 _log = logging.getLogger("embviz_callback")
 
 
-class EmbeddingVisualizer(pl.Callback):
+class EmbeddingVisualizer(Callback):
     """Evaluates the model on a fixed subset after every epoch, logs the numbers, draws the figures.
 
     Needs a module with ``encode(texts: list[str]) -> Tensor [B, dim]``; it is called in eval mode,
@@ -131,6 +131,7 @@ class EmbeddingVisualizer(pl.Callback):
         for key in unknown:
             raise TypeError(f"EmbeddingVisualizer has no option {key!r}{nearest(key, list(given))}")
         _check_options(given)
+        join_loaded()
         self.settings = Settings(**{option.name: given[option.name] for option in fields(Settings)})
         self.limits = Limits(**{option.name: given[option.name] for option in fields(Limits)})
         self.data = data

@@ -13,18 +13,18 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 
 from embviz_callback import EmbeddingVisualizer
 from embviz_callback.delivery.files import write_atomically
+from embviz_callback.either_lightning import Callback, lightning_of, pl
 
 
 class _RefusedError(ValueError):
     """The factory, or what it gave, cannot be used."""
 
 
-class _Spy(pl.Callback):
+class _Spy(Callback):
     """Notes what every step is given and gives, after all callbacks before it."""
 
     def __init__(self) -> None:
@@ -56,10 +56,11 @@ def main() -> int:
 def _fit(request: Mapping[str, Any]) -> dict[str, Any]:
     factory = _find(request["factory"])
     # Not the user's training process but one of ours, which is thrown away.
-    pl.seed_everything(request["seed"], workers=True, verbose=False)  # noqa: TID251
+    pl.seed_everything(request["seed"], workers=True, verbose=False)
     module, data = _build(factory, request["factory"])
     spy, visualizer = _Spy(), _visualizer(request["data"]) if request["is_with"] else None
-    trainer = pl.Trainer(
+    # Either Lightning, but the one of the module: no trainer takes the other's.
+    trainer = lightning_of(module).Trainer(  # type: ignore[union-attr] # of one of them, as _build makes sure
         accelerator=request["accelerator"],
         devices=1,
         precision=request["precision"],
@@ -108,13 +109,13 @@ def _load_file(path: Path) -> ModuleType:
     return module
 
 
-def _build(factory: Callable[[], Any], spec: str) -> tuple[pl.LightningModule, Any]:
+def _build(factory: Callable[[], Any], spec: str) -> tuple[Any, Any]:
     try:
         made = factory()
     except Exception as error:
         raise _RefusedError(f"{spec}: the factory failed: {_one_line(error)}") from error
     module, data = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-    if not isinstance(module, pl.LightningModule):
+    if not isinstance(module, torch.nn.Module) or lightning_of(module) is None:
         kind = type(module).__name__
         raise _RefusedError(
             f"{spec}: must return (LightningModule, data for Trainer.fit), its first value is of type {kind}"

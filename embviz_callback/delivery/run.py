@@ -225,11 +225,14 @@ class Run:
 
 
 def say(message: str) -> None:
-    """A notice that is good news: where nobody set up logging, Lightning's own console shows it."""
+    """A notice that is good news: where nobody set up logging, Lightning's own console shows it, or standard error."""
+    consoles = [name for name in ("lightning.pytorch", "pytorch_lightning") if name in sys.modules]
     if _log.isEnabledFor(logging.INFO):
         _log.info("embviz: %s", message)
+    elif consoles:
+        logging.getLogger(consoles[0]).info("embviz: %s", message)
     else:
-        logging.getLogger("pytorch_lightning").info("embviz: %s", message)
+        sys.stderr.write(f"embviz: {message}\n")
 
 
 def _reading(snapshot: Snapshot) -> Reading:

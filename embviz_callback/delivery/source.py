@@ -1,13 +1,14 @@
 """What an evaluation rests on: the pairs that were given, and the circumstances it was made in."""
 
 import os
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import embviz_callback
 from embviz_callback.pairs.reading import Record, read_pairs, records_from
 
-_PACKAGES = ("torch", "pytorch-lightning", "numpy")
+_PACKAGES = ("torch", "pytorch-lightning", "lightning", "numpy")
 
 
 def read_source(data: Any, datamodule: Any) -> tuple[tuple[Record, ...], dict[str, Any]]:
@@ -45,5 +46,14 @@ def circumstances(trainer: Any, module: Any) -> dict[str, Any]:
         "precision": f"{trainer.precision}",
         "strategy": type(trainer.strategy).__name__,
         "ranks": trainer.world_size,
-        "versions": {"embviz_callback": embviz_callback.__version__} | {name: version(name) for name in _PACKAGES},
+        "versions": versions(*_PACKAGES),
     }
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Of this package and of those among `packages` that are installed."""
+    found = {"embviz_callback": embviz_callback.__version__}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
