@@ -20,6 +20,7 @@ from embviz_callback.delivery.run import Memory
 from embviz_callback.delivery.source import circumstances
 from embviz_callback.delivery.worker import Limits
 from embviz_callback.either_lightning import Callback, join_loaded, pl
+from embviz_callback.encoding.sharding import is_sharding
 from embviz_callback.settings import Settings, nearest
 from embviz_callback.watch import Moment, Subject, Watch
 
@@ -27,7 +28,6 @@ _WEIGHTS = {
     "train_epoch_end": "live, not averaged",
     "validation_end": "as the callbacks before this one left them",  # averaging callbacks swap around validation
 }
-_SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
 _TRIAL_QUERIES = 5
 _DEFAULT_ALERT = MarginAlert()
 _DEFAULT_LIMITS = Limits()
@@ -284,7 +284,8 @@ class EmbeddingVisualizer(Callback):
             facts=lambda: circumstances(trainer, pl_module) | {"weights": _WEIGHTS[self.when]},
             trainer=trainer,
             # A retry on one rank alone would put the others' gathering of weights out of step.
-            can_halve=type(trainer.strategy).__name__ not in _SHARDED,
+            can_halve=not is_sharding(trainer.strategy),
+            wrapper=trainer.strategy.model,
         )
         log = partial(self._log_values, trainer, pl_module, epoch, step)
         return self._watch.evaluate(Moment(epoch, step, is_partial), subject, log)

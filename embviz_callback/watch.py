@@ -16,8 +16,10 @@ from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.run import Memory, Run
 from embviz_callback.delivery.source import read_source
 from embviz_callback.delivery.worker import Limits
+from embviz_callback.embeddings import Embeddings
 from embviz_callback.encoding.encode import Encode, encode_subset
 from embviz_callback.encoding.isolation import observe
+from embviz_callback.encoding.sharding import gathered
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, take_snapshot
@@ -63,6 +65,7 @@ class Subject:
         facts: Gives what the report says of model, device and versions, plain JSON.
         trainer: A Lightning trainer, whose precision applies; None for the module's own.
         can_halve: Smaller batches may be tried when memory runs out.
+        wrapper: What the trainer calls instead of the module, which may shard its weights; None for the module.
     """
 
     module: nn.Module
@@ -70,6 +73,7 @@ class Subject:
     facts: Callable[[], Mapping[str, Any]]
     trainer: Any = None
     can_halve: bool = True
+    wrapper: Any = None
 
 
 class Watch:
@@ -193,9 +197,13 @@ class Watch:
         run, begun = self.run, time.monotonic()
         attempt = partial(run.guard.attempt, where=f"{moment.label}, step {moment.step}")
         again = "the next evaluation tries again"
-        look = partial(self._look, moment, subject)
-        snapshot = attempt("evaluation", look, skipped="metrics and figures of this evaluation", redo=again)
-        event = None
+        missing = "metrics and figures of this evaluation"
+        # By itself: on a rank where something else fails for good, weights are still gathered for the others.
+        embeddings = attempt("encoding", partial(self._encode, subject), skipped=missing, redo=again)
+        snapshot = event = None
+        if embeddings is not None:
+            look = partial(self._look, moment, subject, embeddings)
+            snapshot = attempt("evaluation", look, skipped=missing, redo=again)
         if snapshot is not None:
             event = attempt("alert", partial(run.judge, snapshot), skipped="the alert")
             attempt("history", partial(run.record, snapshot), skipped="the history of this evaluation")
@@ -228,11 +236,18 @@ class Watch:
             return {} if self.subset is None else self.memory.to_json()
         return self.run.guard.attempt("state", self.memory.to_json, where=where, skipped="the state") or {}
 
-    def _look(self, moment: Moment, subject: Subject) -> Snapshot:
+    def _encode(self, subject: Subject) -> Embeddings:
         assert self.subset is not None
-        with observe(subject.module, subject.trainer):
-            options = {"halve": subject.can_halve, "on_halved": self._say_halved}
-            embeddings = encode_subset(subject.encode, self.subset, self.settings, **options)
+        with (
+            observe(subject.module, subject.trainer),
+            gathered(subject.module, subject.encode, subject.wrapper) as encode,
+        ):
+            return encode_subset(
+                encode, self.subset, self.settings, halve=subject.can_halve, on_halved=self._say_halved
+            )
+
+    def _look(self, moment: Moment, subject: Subject, embeddings: Embeddings) -> Snapshot:
+        assert self.subset is not None
         return take_snapshot(
             label=moment.label,
             subset=self.subset,

@@ -1,4 +1,4 @@
-"""One rank of a training on two gloo processes; started by test_ddp.py."""
+"""One rank of trainings on three, then two gloo processes; started by test_ddp.py."""
 
 import json
 import os
@@ -7,20 +7,25 @@ import sys
 import time
 import warnings
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
-from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
 from embviz_callback import EmbeddingVisualizer, MarginAlert, evaluate_pairs
 from embviz_callback.encoding.isolation import observe
+from embviz_callback.pairs.reading import records_from
+from embviz_callback.pairs.subset import choose_subset
 from tests.test_training_unchanged import digest
-from tests.tiny_training import TinyBiEncoder, pairs, trainer
+from tests.tiny_training import TinyBiEncoder, _ids, pairs, trainer
 
 RANK = int(os.environ["LOCAL_RANK"])
+LIMIT = timedelta(seconds=30)  # of the process group: whoever waits longer for another rank dies
 
 
 class Counting(TinyBiEncoder):
@@ -51,24 +56,30 @@ class Freezer(pl.Callback):
             os.kill(run.worker.pid, signal.SIGSTOP)
 
 
-def fit(folder: Path, module: TinyBiEncoder, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:
+def fit(
+    folder: Path, module: TinyBiEncoder, *callbacks: pl.Callback, ckpt_path: Path | None = None, **options: Any
+) -> pl.Trainer:
     pl.seed_everything(3, verbose=False)
-    strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(seconds=30))
-    fitted = trainer(folder, *callbacks, strategy=strategy, devices=2, **options)
-    fitted.fit(module)
+    strategy = DDPStrategy(process_group_backend="gloo", timeout=LIMIT)
+    fitted = trainer(folder, *callbacks, **({"strategy": strategy, "devices": 2} | options))
+    fitted.fit(module, ckpt_path=ckpt_path, weights_only=True)
     return fitted
+
+
+def rows(callback: EmbeddingVisualizer) -> list[Any]:
+    return list(callback._watch.memory.history.rows)
 
 
 def numbers_only(**options: Any) -> EmbeddingVisualizer:
     return EmbeddingVisualizer(pairs(), figures=False, **options)
 
 
-def monitored(folder: Path) -> dict[str, Any]:
+def monitored(folder: Path, **options: Any) -> dict[str, Any]:
     module = Counting()
     callback = numbers_only(alert=MarginAlert(0.9))
-    checkpoint = ModelCheckpoint(folder / "kept", monitor="embviz/margin", mode="max", save_top_k=1)
+    checkpoint = ModelCheckpoint(folder / "kept", monitor="embviz/margin", mode="max", save_top_k=1, save_last=True)
     stopping = EarlyStopping("embviz/rank1", mode="max", patience=9)
-    fitted = fit(folder, module, callback, checkpoint, stopping, enable_checkpointing=True)
+    fitted = fit(folder, module, callback, checkpoint, stopping, enable_checkpointing=True, **options)
     values = {name: float(value) for name, value in fitted.callback_metrics.items() if name.startswith("embviz/")}
     assert callback._watch.subset is not None
     with observe(module):
@@ -87,17 +98,43 @@ def monitored(folder: Path) -> dict[str, Any]:
     }
 
 
-def plain(folder: Path) -> dict[str, Any]:
+def plain(folder: Path, **options: Any) -> dict[str, Any]:
     module = Counting()
-    fit(folder, module)
+    fit(folder, module, **options)
     return {"weights": digest(module.state_dict())}
 
 
-def fault_on_one_rank(folder: Path) -> dict[str, Any]:
+def fault_on_one_rank(folder: Path, **options: Any) -> dict[str, Any]:
     module = Counting(fail_on_rank=1)
     callback = numbers_only()
-    fit(folder, module, callback)
-    return {"weights": digest(module.state_dict()), "evaluations": len(callback._watch.memory.history.rows)}
+    fit(folder, module, callback, **options)
+    return {"weights": digest(module.state_dict()), "evaluations": len(rows(callback))}
+
+
+def folder_that_cannot_be_made(folder: Path) -> dict[str, Any]:
+    module = Counting()
+    folder.mkdir(exist_ok=True)
+    (folder / "file").touch()
+    callback = EmbeddingVisualizer(pairs(), output_dir=folder / "file" / "inside", skip_tsne=True, skip_umap=True)
+    fitted = fit(folder, module, callback)
+    margin = float(fitted.callback_metrics["embviz/margin"])
+    return {"weights": digest(module.state_dict()), "margin": margin, "evaluations": len(rows(callback))}
+
+
+def within_a_budget(folder: Path) -> dict[str, Any]:
+    """Too dear on both ranks, and on one only: the clocks of two never agree to the last millisecond."""
+    found = {}
+    for name, limits in (("both dear", (1e-6, 1e-6)), ("one dear", (1e-6, 0.999999))):
+        callback = numbers_only(overhead_limit=limits[RANK])
+        fit(folder / name, Counting(), callback, max_epochs=3)
+        found[name] = [row["epoch"] for row in rows(callback)]
+    return found
+
+
+def resumed(folder: Path) -> dict[str, Any]:
+    callback = numbers_only(alert=MarginAlert(0.9))
+    fit(folder, Counting(), callback, max_epochs=4, ckpt_path=folder.parent / "monitored" / "kept" / "last.ckpt")
+    return {"rows": [(row["label"], row["step"], row["metrics"]["margin"], row["alert"]) for row in rows(callback)]}
 
 
 def stopped_by_the_alert(folder: Path) -> dict[str, Any]:
@@ -110,18 +147,144 @@ def drawing_that_hangs(folder: Path) -> dict[str, Any]:
     callback = EmbeddingVisualizer(pairs(), grace_s=1.0, skip_tsne=True, skip_umap=True)
     begun = time.monotonic()
     fit(folder, Counting(), callback, Freezer(callback))
-    return {"seconds": time.monotonic() - begun, "rows": len(callback._watch.memory.history.rows)}
+    return {"seconds": time.monotonic() - begun, "rows": len(rows(callback))}
+
+
+def two_machines(folder: Path) -> dict[str, Any]:
+    """One process on each, with what torchrun puts into their environment and disks of their own."""
+    places = {"RANK": f"{RANK}", "GROUP_RANK": f"{RANK}", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1"}
+    os.environ.update(places, TORCHELASTIC_RUN_ID="one")
+    callback = numbers_only()
+    fitted = fit(folder / f"{RANK}", Counting(), callback, devices=1, num_nodes=2)
+    margin = float(fitted.callback_metrics["embviz/margin"])
+    return {"margin": margin, "n_ranks": fitted.world_size, "local": fitted.local_rank, "folder": f"{callback.folder}"}
+
+
+class Sharded(TinyBiEncoder):
+    """Weights that every rank has a piece of, one of them the module's own; encodes with or without its forward."""
+
+    def __init__(self, *, by_parts: bool, shard: bool = True, broken: bool = False) -> None:
+        pl.seed_everything(3, verbose=False)
+        super().__init__()
+        self.norm = torch.nn.LayerNorm(32)  # a batch norm's buffers would be each rank's own
+        self.scale = torch.nn.Parameter(torch.ones(32))
+        self.by_parts, self.shard, self.broken = by_parts, shard, broken
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        hidden = self.dropout(self.norm(self.embedding(ids))) * self.scale
+        return torch.nn.functional.normalize(self.head(hidden + self.frozen(hidden)), dim=-1)
+
+    def encode(self, texts: list[str]) -> torch.Tensor:
+        if not self.by_parts:
+            return super().encode(texts)
+        hidden = self.embedding(_ids(texts))
+        hidden = self.norm(hidden) * self.scale
+        if self.broken:
+            hidden = hidden[:, 1:]  # fails within a layer, whose weights are gathered at that moment
+        rows: torch.Tensor = self.head(hidden + self.frozen(hidden))
+        return rows
+
+    def configure_model(self) -> None:
+        if self.shard:
+            mesh = self.device_mesh["data_parallel"]  # type: ignore[index]
+            for part in (self.embedding, self.frozen, self.head, self):
+                fully_shard(part, mesh=mesh)
+
+
+class FirstFSDP(FSDPStrategy):
+    """PyTorch's older FSDP, which runs on a CPU only when it is told that this is the device."""
+
+    def _setup_model(self, model: torch.nn.Module) -> torch.nn.Module:
+        options = {"sharding_strategy": self.sharding_strategy, "device_id": torch.device("cpu")}
+        return FullyShardedDataParallel(model, **(options | self.kwargs))
+
+
+def second_fsdp() -> ModelParallelStrategy:
+    return ModelParallelStrategy(
+        data_parallel_size=2,
+        tensor_parallel_size=1,
+        save_distributed_checkpoint=False,
+        process_group_backend="gloo",
+        timeout=LIMIT,
+    )
+
+
+def first_fsdp(**options: Any) -> FirstFSDP:
+    return FirstFSDP(process_group_backend="gloo", timeout=LIMIT, use_orig_params=True, **options)
+
+
+def sharded(folder: Path) -> dict[str, Any]:
+    """Without a sanity check, so that the untrained model is the first thing that is ever called."""
+    layers = {torch.nn.Linear, torch.nn.EmbeddingBag}
+    ways: dict[str, tuple[Any, dict[str, Any]]] = {
+        "second": (second_fsdp, {"by_parts": False}),
+        "second, by parts": (second_fsdp, {"by_parts": True}),
+        "second, broken": (second_fsdp, {"by_parts": True, "broken": True}),
+        "first": (first_fsdp, {"by_parts": False, "shard": False}),
+        "first, by parts": (partial(first_fsdp, auto_wrap_policy=layers), {"by_parts": True, "shard": False}),
+        "first, broken": (
+            partial(first_fsdp, auto_wrap_policy=layers),
+            {"by_parts": True, "shard": False, "broken": True},
+        ),
+    }
+    return {name: _sharded(folder / name, *way) for name, way in ways.items()}
+
+
+def _sharded(folder: Path, strategy: Any, options: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, callbacks in (("without", ()), ("with", (numbers_only(),))):
+        fitted = fit(folder / name, Sharded(**options), *callbacks, strategy=strategy(), num_sanity_val_steps=0)
+        weights = _whole(fitted)
+        found[name] = digest(weights)
+        found["margins"] = [row["metrics"]["margin"] for callback in callbacks for row in rows(callback)]
+    if RANK == 0:
+        found["alone"] = _margin_alone(weights, options)
+    return found
+
+
+def _whole(fitted: pl.Trainer) -> dict[str, torch.Tensor]:
+    """All weights on rank 0; the other rank gets none, or the same."""
+    model = fitted.strategy.model
+    if not isinstance(model, FullyShardedDataParallel):
+        return fitted.strategy.lightning_module_state_dict()
+    with FullyShardedDataParallel.summon_full_params(model, writeback=False):
+        names = {name.replace("_fsdp_wrapped_module.", ""): weight for name, weight in model.named_parameters()}
+        return {name: weight.detach().clone() for name, weight in names.items()}
+
+
+def _margin_alone(weights: dict[str, torch.Tensor], options: dict[str, Any]) -> float:
+    module = Sharded(**(options | {"broken": False}))
+    module.load_state_dict(weights)
+    subset = choose_subset(records_from(pairs()), max_samples=500, seed=7)
+    with observe(module):
+        queries, documents = module.encode(list(subset.queries)), module.encode(list(subset.documents))
+    return evaluate_pairs(queries, documents, subset.relevance).margin
+
+
+def _begin_anew(port: str) -> None:
+    torch.distributed.destroy_process_group()
+    os.environ["MASTER_PORT"] = port
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
     folder = Path(sys.argv[1])
-    found = {
-        scenario.__name__: scenario(folder / scenario.__name__)
-        for scenario in (plain, monitored, fault_on_one_rank, stopped_by_the_alert, drawing_that_hangs)
-    }
+    found: dict[str, Any] = {"three": {}}
+    for scenario in (plain, monitored, fault_on_one_rank):
+        found["three"][scenario.__name__] = scenario(folder / "three" / scenario.__name__, devices=3)
+    if RANK < 2:
+        _begin_anew(sys.argv[2])
+        for scenario in SCENARIOS:
+            found[scenario.__name__] = scenario(folder / scenario.__name__)
+        _begin_anew(sys.argv[3])
+        found["two_machines"] = two_machines(folder / "two_machines")
     (folder / f"rank{RANK}.json").write_text(json.dumps(found))
 
+
+SCENARIOS = (
+    *(plain, monitored, fault_on_one_rank, stopped_by_the_alert, drawing_that_hangs),
+    *(folder_that_cannot_be_made, within_a_budget, resumed, sharded),
+)
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""Two real gloo processes with a short timeout: nobody waits, nobody is alone, only rank 0 writes."""
+"""Two and three real gloo processes with a short timeout: nobody waits, nobody is alone, only rank 0 writes."""
 
 import json
 import os
@@ -21,30 +21,44 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], Path]:
+def all_ranks(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], Path]:
+    """What three processes found: all of them first, then two without the third, which saves importing twice."""
     folder = tmp_path_factory.mktemp("ddp")
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{free_port()}", "WORLD_SIZE": "2", "NODE_RANK": "0"}
+    first_port, *other_ports = (f"{free_port()}" for _ in range(3))
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": first_port, "NODE_RANK": "0"}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.ddp_training", f"{folder}"],
+            [sys.executable, "-m", "tests.ddp_training", f"{folder}", *other_ports],
             env=os.environ | common | {"LOCAL_RANK": f"{rank}", "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for rank in (0, 1)
+        for rank in range(3)
     ]
     said = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(text[-3000:] for text in said)
+    assert [process.returncode for process in processes] == [0, 0, 0], "\n".join(text[-3000:] for text in said)
     for rank, text in enumerate(said):
         (folder / f"said{rank}.txt").write_text(text)
-    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)], folder
+    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(3)], folder
+
+
+@pytest.fixture
+def ranks(all_ranks: tuple[list[dict[str, Any]], Path]) -> tuple[list[dict[str, Any]], Path]:
+    found, folder = all_ranks
+    return found[:2], folder
+
+
+@pytest.fixture
+def three(all_ranks: tuple[list[dict[str, Any]], Path]) -> list[dict[str, Any]]:
+    return [rank["three"] for rank in all_ranks[0]]
 
 
 def test_training_on_two_ranks_is_the_same_to_the_bit(ranks: tuple[list[dict[str, Any]], Path]) -> None:
     found, _ = ranks
     for rank in found:  # each has batch statistics of its own
-        assert len({rank[name]["weights"] for name in ("plain", "monitored", "fault_on_one_rank")}) == 1
+        names = ("plain", "monitored", "fault_on_one_rank", "folder_that_cannot_be_made")
+        assert len({rank[name]["weights"] for name in names}) == 1
 
 
 def test_f39_the_values_stand_on_every_rank_for_every_monitor(ranks: tuple[list[dict[str, Any]], Path]) -> None:
@@ -77,6 +91,64 @@ def test_only_the_main_rank_writes_and_speaks(ranks: tuple[list[dict[str, Any]],
 
 def test_f36_a_fault_on_one_rank_hurts_no_other(ranks: tuple[list[dict[str, Any]], Path]) -> None:
     assert [rank["fault_on_one_rank"]["evaluations"] for rank in ranks[0]] == [3, 0]
+
+
+def test_a_folder_that_cannot_be_made_costs_the_main_rank_its_files_and_no_rank_a_value(
+    ranks: tuple[list[dict[str, Any]], Path],
+) -> None:
+    found, folder = ranks
+    assert [rank["folder_that_cannot_be_made"]["evaluations"] for rank in found] == [3, 3]
+    expected = found[0]["monitored"]["values"]["embviz/margin"]
+    assert [rank["folder_that_cannot_be_made"]["margin"] for rank in found] == [expected, expected]
+    assert "hand-over to drawing failed (untrained, step 0, rank 0)" in (folder / "said0.txt").read_text()
+    assert "hand-over to drawing" not in (folder / "said1.txt").read_text()
+
+
+def test_ranks_agree_on_which_epochs_a_budget_leaves_out(ranks: tuple[list[dict[str, Any]], Path]) -> None:
+    for rank in ranks[0]:
+        assert rank["within_a_budget"] == {"both dear": [None, 2], "one dear": [None, 0, 1, 2]}
+
+
+def test_f25_a_run_on_two_ranks_is_resumed_with_one_history_on_both(ranks: tuple[list[dict[str, Any]], Path]) -> None:
+    one, other = (rank["resumed"]["rows"] for rank in ranks[0])
+    assert one == other
+    assert [row[:2] for row in one] == [
+        ["untrained", 0],
+        ["epoch 0", 1],
+        ["epoch 1", 3],
+        ["epoch 2", 5],
+        ["epoch 3", 7],
+    ]
+
+
+def test_f38_sharded_weights_are_gathered_on_every_rank_and_trained_as_without_us(
+    ranks: tuple[list[dict[str, Any]], Path],
+) -> None:
+    one, other = (rank["sharded"] for rank in ranks[0])
+    for name, way in one.items():
+        assert way["with"] == way["without"], name
+        assert way["margins"] == other[name]["margins"], name
+        expected = [] if "broken" in name else [pytest.approx(way["alone"], abs=1e-6)]
+        assert way["margins"][2:] == expected, name
+
+
+def test_three_ranks_find_the_same_and_a_fault_on_the_second_hurts_no_other(three: list[dict[str, Any]]) -> None:
+    for rank in three:
+        assert len({rank[name]["weights"] for name in ("plain", "monitored", "fault_on_one_rank")}) == 1
+        assert rank["monitored"]["batches"] == three[0]["monitored"]["batches"] != []
+        assert rank["monitored"]["best"] == three[0]["monitored"]["best"]
+        for name, value in three[0]["monitored"]["alone"].items():
+            assert rank["monitored"]["values"][f"embviz/{name}"] == pytest.approx(value, abs=1e-6)
+    assert [rank["fault_on_one_rank"]["evaluations"] for rank in three] == [3, 0, 3]
+    assert [rank["monitored"]["folder"] == "None" for rank in three] == [False, True, True]
+
+
+def test_two_machines_find_the_same_and_only_the_first_writes(ranks: tuple[list[dict[str, Any]], Path]) -> None:
+    found, folder = ranks
+    one, other = (rank["two_machines"] for rank in found)
+    assert one["margin"] == other["margin"]
+    assert [one["n_ranks"], one["local"], other["local"]] == [2, 0, 0]
+    assert [one["folder"], other["folder"]] == [f"{folder / 'two_machines' / '0' / 'run' / 'embviz'}", "None"]
 
 
 def test_f37_the_alert_stops_all_ranks_in_the_same_epoch(ranks: tuple[list[dict[str, Any]], Path]) -> None:

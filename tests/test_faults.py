@@ -90,7 +90,7 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize(
     ("owner", "stage", "words"),
     [
-        (watch_module, "encode_subset", "evaluation failed"),
+        (watch_module, "encode_subset", "encoding failed"),
         (watch_module, "take_snapshot", "evaluation failed"),
         (callback_module, "circumstances", "evaluation failed"),
         (callback_module, "find_places", "finding a folder failed"),
@@ -150,7 +150,7 @@ def test_r7_what_fails_three_times_in_a_row_is_not_tried_again(
     monkeypatch.setattr(watch_module, "encode_subset", counted)
     fit(tmp_path, numbers_only(), max_epochs=6)
     assert len(calls) == 3
-    assert ours(caplog)[-1] == "embviz: evaluation failed 3 times in a row and is not tried again in this run"
+    assert ours(caplog)[-1] == "embviz: encoding failed 3 times in a row and is not tried again in this run"
 
 
 def test_r7_no_traceback_keeps_the_tensors_of_a_failed_evaluation_alive(
