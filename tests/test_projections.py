@@ -348,3 +348,16 @@ def test_training_does_not_pay_for_the_maps_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.slow
+def test_what_numba_compiles_of_umap_is_kept_for_the_next_process() -> None:
+    project(clustered(), "umap", seed=7)
+    import umap.layouts
+    import umap.umap_
+
+    compiled = (umap.umap_.smooth_knn_dist, umap.layouts._nb_optimize_layout_euclidean_single_epoch)
+    for function in compiled:
+        stats = function.stats
+        assert sum(stats.cache_hits.values()) + sum(stats.cache_misses.values()) >= 1
+        assert list(Path(stats.cache_path).glob(f"*{function.py_func.__name__}*.nbc"))
