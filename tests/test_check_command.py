@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from embviz_callback.commands.check import main
-from embviz_callback.commands.loading import load_function
+from embviz_callback.pairs.importing import load_function
 from embviz_callback.pairs.reading import DataError, read_pairs
 
 

@@ -14,8 +14,9 @@ import pytorch_lightning as pl
 from small_runs import a_run, a_subset
 
 from embviz_callback import EmbeddingVisualizer
+from embviz_callback.commands.analyse import main as analyse
 from embviz_callback.delivery.keeping import MOST, forget_kept_after, forget_kept_before, keep, kept_folders
-from embviz_callback.delivery.run_page import forget_after
+from embviz_callback.delivery.run_page import forget_after, read_ledger, read_views
 from embviz_callback.snapshot import Snapshot, load_snapshot
 from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
 
@@ -143,6 +144,38 @@ def test_by_default_the_untrained_the_best_and_the_last_are_shown(trained: Path,
 
 
 @pytest.mark.slow
+def test_a_run_is_analysed_without_model_and_data(trained: Path, tmp_path: Path) -> None:
+    run = trained / "run" / "embviz"
+    arguments = ["--skip-umap", "--skip-tsne", "--output", f"{tmp_path}"]
+    assert analyse(["--run", f"{trained / 'run'}", "--epoch", "1", *arguments]) == 0
+    facts = json.loads((tmp_path / "analysis.json").read_text(encoding="utf-8"))
+    rows = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    said = {row["label"]: row for row in map(json.loads, rows)}
+    assert facts["label"] == "epoch 1"
+    assert facts["metrics"]["metrics"]["rank1"] == pytest.approx(said["epoch 1"]["metrics"]["rank1"])
+    assert facts["data"]["files"][0]["name"] == "the evaluated pairs"
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert '"n_evaluations":3' in page  # the untrained model and the epochs 0 and 1
+    assert all(f'"label":"{label}"' in page for label in said)
+
+
+@pytest.mark.slow
+def test_mistakes_about_a_run_are_answered_by_analyse_too(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained / "run" / "embviz"
+    for given, answer in (
+        (["--run", f"{run}", "--epoch", "7"], f"--epoch: {run} keeps no snapshot of epoch 7; there are: 0, 1, 2"),
+        (["--epoch", "1", "--checkpoint", "x.npz"], "--epoch picks an evaluation of a run; give its folder with --run"),
+        (["--run", f"{run}", "--data", "x"], "--data has no use with --run, whose evaluations hold their pairs; "
+         "leave it out"),
+        ([], "give either --checkpoint or --run"),
+    ):  # fmt: skip
+        assert analyse([*given, "--output", f"{tmp_path}"]) == 2
+        assert capsys.readouterr().err == f"embviz analyse: {answer}\n"
+
+
+@pytest.mark.slow
 def test_mistakes_are_answered_in_one_line(trained: Path, tmp_path: Path) -> None:
     folder = trained / "run" / "embviz"
     done = embviz("--run", f"{folder}", "--epochs", "0", "7")
@@ -174,5 +207,15 @@ def test_a_resumed_run_keeps_what_came_before_and_a_new_one_starts_afresh(tmp_pa
     ]
     fit(tmp_path, 2, tmp_path / "kept" / "epoch=0.ckpt")
     assert [load_snapshot(path).label for path in kept_folders(folder)] == ["untrained", "epoch 0", "epoch 1"]
+    assert _on_the_page(folder) == ["untrained", "epoch 0", "epoch 1"]
     fit(tmp_path, 1)
     assert [load_snapshot(path).label for path in kept_folders(folder)] == ["untrained", "epoch 0"]
+    assert _on_the_page(folder) == ["untrained", "epoch 0"]
+
+
+def _on_the_page(folder: Path) -> list[str]:
+    ledger = read_ledger(folder).latest
+    assert ledger is not None
+    labels = [view["label"] for view in read_views(folder, ledger.fingerprint)]
+    assert labels == [evaluation.label for evaluation in ledger.evaluations]
+    return labels

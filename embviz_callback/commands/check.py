@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.commands.arguments import Parser, UsageError
-from embviz_callback.commands.loading import TokenReach, load_function
+from embviz_callback.commands.loading import TokenReach
 from embviz_callback.delivery.files import write_atomically
 from embviz_callback.pairs.checkup import KINDS, Demands, check
 from embviz_callback.pairs.findings import NOTE, Checkup, Finding, Place
+from embviz_callback.pairs.importing import load_function
 from embviz_callback.pairs.mending import Mended, mend
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.raw import Source, read_source, views

@@ -16,6 +16,7 @@ from embviz_callback.commands.comparison import (
     first_best_last,
     kept_snapshots,
     remeasured,
+    run_folder,
     write_comparison,
 )
 from embviz_callback.commands.ending import ended
@@ -46,9 +47,7 @@ def parser() -> Parser:
     made = evaluate.parser()
     made.prog = "embviz compare"
     made.description = "Compares checkpoints, or epochs of a run, on the same queries."
-    for action in made._actions:
-        if action.dest == "checkpoint":
-            action.required = False  # a run can be compared instead
+    evaluate.make_optional(made, "checkpoint")  # a run can be compared instead
     made.add_argument("--run", metavar="DIR", help="folder of a run that was visualised, instead of --checkpoint")
     made.add_argument(
         "--epochs",
@@ -93,25 +92,12 @@ def _epoch(text: str) -> int | None:
 
 
 def _from_run(options: argparse.Namespace) -> list["Snapshot"]:
-    folder = _run_folder(Path(options.run).expanduser())
+    folder = run_folder(Path(options.run).expanduser())
     snapshots = kept_snapshots(folder)
     chosen = first_best_last(snapshots) if options.epochs is None else _picked(options.epochs, snapshots, folder)
     if len(chosen) < 2:
         raise UsageError(f"--run: {folder} keeps {len(chosen)} of these snapshots; two or more are needed to compare")
     return chosen
-
-
-def _run_folder(given: Path) -> Path:
-    """The folder that a run's pictures are in; the run's own, one above it, will do."""
-    from embviz_callback.delivery.keeping import kept_folders
-
-    below = [given, *sorted(given.glob("embviz*/"))]
-    found = [folder for folder in below if kept_folders(folder)]
-    if not found:
-        raise UsageError(f"--run: {given} keeps no evaluations; give the folder of a run, which holds snapshots/")
-    if found[0] != given and len(found) > 1:
-        raise UsageError(f"--run: {given} holds several; give one of {', '.join(map(str, found))}")
-    return found[0]
 
 
 def _picked(epochs: Sequence[int | None], snapshots: Sequence["Snapshot"], folder: Path) -> list["Snapshot"]:

@@ -79,6 +79,29 @@ def remeasured(label: str, folder: Path, settings: "Settings") -> "Snapshot":
     return take_snapshot(label=label, subset=subset, embeddings=embeddings, settings=settings)
 
 
+def run_folder(given: Path) -> Path:
+    """The folder that a run's pictures are in; the run's own, one above it, will do.
+
+    Args:
+        given: Either.
+
+    Returns:
+        The folder that holds ``snapshots``.
+
+    Raises:
+        UsageError: If there is none, or there are several.
+    """
+    from embviz_callback.delivery.keeping import kept_folders
+
+    below = [given, *sorted(given.glob("embviz*/"))]
+    found = [folder for folder in below if kept_folders(folder)]
+    if not found:
+        raise UsageError(f"--run: {given} keeps no evaluations; give the folder of a run, which holds snapshots/")
+    if found[0] != given and len(found) > 1:
+        raise UsageError(f"--run: {given} holds several; give one of {', '.join(map(str, found))}")
+    return found[0]
+
+
 def kept_snapshots(folder: Path) -> list["Snapshot"]:
     """What a run keeps of its evaluations, in the order of training.
 

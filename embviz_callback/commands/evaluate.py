@@ -71,6 +71,18 @@ def parser() -> Parser:
     return made
 
 
+def make_optional(made: Parser, name: str) -> None:
+    """Lets an option of `parser` be left out by a command that knows another way.
+
+    Args:
+        made: What `parser` gave.
+        name: Of the option, without hyphens.
+    """
+    for action in made._actions:
+        if action.dest == name:
+            action.required = False
+
+
 def _add_amounts(made: argparse.ArgumentParser) -> None:
     for name, default, high, meaning in (
         ("max-samples", _DEFAULTS.max_samples, 1_000_000, "queries that are evaluated"),

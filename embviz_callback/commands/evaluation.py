@@ -262,7 +262,7 @@ class _Job:
             self.terminal.say(f"{self.label}: memory ran out; going on with batches of {size}")
 
         bar = self.terminal.bar("encoding")
-        with _features_kept(loaded, wanted=self.request.cache) as encode:
+        with features_kept(loaded, wanted=self.request.cache) as encode:
             return encode_subset(encode, subset, settings, progress=bar, on_halved=on_halved)
 
     def _circumstances(self) -> dict[str, Any]:
@@ -276,8 +276,16 @@ class _Job:
 
 
 @contextlib.contextmanager
-def _features_kept(loaded: "LoadedModel", *, wanted: bool) -> Iterator[Any]:
-    """The model's encode, with the features of its encoder looked up and kept where that pays."""
+def features_kept(loaded: "LoadedModel", *, wanted: bool) -> Iterator[Any]:
+    """The model's encode, with the features of its encoder looked up and kept where that pays.
+
+    Args:
+        loaded: From a checkpoint.
+        wanted: False for the model's own encode.
+
+    Yields:
+        A function from ``n`` texts to their embeddings.
+    """
     from embviz_callback.encoding.cached_features import CachedFeatures
     from embviz_callback.encoding.feature_store import default_cache_folder
     from embviz_callback.encoding.ngrams import CharNgrams

@@ -12,6 +12,7 @@ from embviz_callback.analysis.verdict import FIGURES, Check, bright_diagonal, ch
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.exports import embeddings_npz, errors_csv, metrics_json, to_json
 from embviz_callback.delivery.files import write_atomically
+from embviz_callback.pairs.weights import default_rule
 from embviz_callback.snapshot import Snapshot
 
 _MAPS = {"tsne": "tsne_projection", "umap": "umap_projection"}
@@ -74,7 +75,7 @@ def write_results(
     content = metrics_json(snapshot, checks)
     write_atomically(folder / "metrics.json", to_json(content))
     write_atomically(folder / "report.md", _report(snapshot, checks, made, faults, data))
-    write_atomically(folder / "report.html", _page(snapshot, checks, faults))
+    write_atomically(folder / "report.html", _page(snapshot, checks, faults, data))
     return Outcome(label, folder, snapshot.metrics, content, tuple(faults))
 
 
@@ -140,7 +141,21 @@ def _report(
     return report(snapshot, checks=checks, figures=made, alerts=faults, data=data)
 
 
-def _page(snapshot: Snapshot, checks: Sequence[Check], faults: Sequence[str]) -> str:
+def _page(snapshot: Snapshot, checks: Sequence[Check], faults: Sequence[str], data: Mapping[str, Any] | None) -> str:
     from embviz_callback.drawing.page import page
 
-    return page([snapshot], checks=[checks], notes=faults, title=snapshot.label)
+    answers: list[Mapping[str, Any]] = []
+    fault = _attempt(lambda: answers.append(_answers(snapshot)))
+    notes = [*faults, *([f"the analysis failed: {fault}"] if fault else [])]
+    return page(
+        [snapshot], checks=[checks], notes=notes, title=snapshot.label, data=data, analysis=next(iter(answers), None)
+    )
+
+
+def _answers(snapshot: Snapshot) -> Mapping[str, Any]:
+    """What the records' own columns and hard negatives tell; `embviz analyse` is told more."""
+    from embviz_callback.analysis.answers import Questions, analyse
+    from embviz_callback.drawing.page_answers import answers_view
+
+    questions = Questions(rule=default_rule(), draws=snapshot.settings.bootstrap_draws, seed=snapshot.settings.seed)
+    return answers_view(analyse([snapshot], questions), snapshot.label)

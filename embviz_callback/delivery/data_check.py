@@ -65,7 +65,11 @@ def _checkup(snapshot: Snapshot, largest: int) -> Checkup:
     source = _file(snapshot.provenance, largest)
     if source is not None:
         return check(source)
-    found = check(Source("the evaluated pairs", tuple(snapshot.subset.as_file())))
+    return without_unkept(check(Source("the evaluated pairs", tuple(snapshot.subset.as_file()))))
+
+
+def without_unkept(found: Checkup) -> Checkup:
+    """A checkup of evaluated pairs, without what a subset does not keep of its records."""
     return replace(found, findings=tuple(one for one in found.findings if one.kind not in _NOT_KEPT))
 
 

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embviz_callback.analysis.answers import Answers
 from embviz_callback.analysis.verdict import Check, band, is_ready
 from embviz_callback.embeddings import Embeddings
+from embviz_callback.pairs.findings import Checkup
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot
 
@@ -52,6 +54,26 @@ def metrics_json(snapshot: Snapshot, checks: Sequence[Check]) -> dict[str, Any]:
 
 def _plain_check(check: Check) -> dict[str, Any]:
     return asdict(check) | {"value": None if np.isnan(check.value) else check.value}
+
+
+def analysis_json(snapshot: Snapshot, answers: Answers, checkup: Checkup | None = None) -> dict[str, Any]:
+    """Everything an analysis found, with the texts, as plain JSON.
+
+    Args:
+        snapshot: The evaluation.
+        answers: Its analysis.
+        checkup: What is wrong with the data.
+
+    Returns:
+        What ``analysis.json`` holds.
+    """
+    return {
+        "label": snapshot.label,
+        "metrics": snapshot.metrics.as_dict(),
+        "provenance": dict(snapshot.provenance),
+        "data": None if checkup is None else checkup.as_dict(),
+        **answers.as_dict(),
+    }
 
 
 def to_json(content: Any) -> str:

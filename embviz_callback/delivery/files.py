@@ -107,3 +107,11 @@ def require_space(folder: Path, n_bytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < n_bytes:
         raise OSError(f"{folder} has {free / 1e6:.0f} MB free and {n_bytes / 1e6:.0f} MB are needed; free some space")
+
+
+def free_name(path: Path) -> Path:
+    """The path with the first number behind its stem that is not taken: ``history-1.jsonl``."""
+    number = 1
+    while (other := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
+        number += 1
+    return other

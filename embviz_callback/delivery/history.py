@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.analysis.metrics import Metrics
-from embviz_callback.delivery.files import read_rows, write_rows
+from embviz_callback.delivery.files import free_name, read_rows, write_rows
 
 _COLUMNS = ("margin", "separation", "rank1", "mrr", "auc")
 _MOST_ROWS = 500  # in memory and in every checkpoint, 3 kB each; the file keeps them all
@@ -63,7 +63,7 @@ class History:
         old = list(read_rows(path))
         if not self.rows or not is_resumed:
             if old:
-                path.rename(_free_name(path))
+                path.rename(free_name(path))
             old = []
         keys = [_key(row) for row in self.rows]
         # Between the untrained model and the oldest row in memory lie those that memory let go.
@@ -75,13 +75,6 @@ class History:
 def _key(row: Row) -> tuple[int, int]:
     """Sorts the untrained model first."""
     return (row["step"] + 1, row["epoch"]) if row["epoch"] is not None else (0, -1)
-
-
-def _free_name(path: Path) -> Path:
-    number = 1
-    while (other := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
-        number += 1
-    return other
 
 
 def epoch_table(history: Path) -> str:

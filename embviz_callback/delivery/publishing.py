@@ -13,9 +13,9 @@ from embviz_callback.delivery.data_check import data_check_once
 from embviz_callback.delivery.files import write_atomically
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.jobs import Jobs
-from embviz_callback.delivery.keeping import forget_kept_before, keep, kept_folders
+from embviz_callback.delivery.keeping import keep, kept_folders
 from embviz_callback.delivery.layout import layout_value, threshold_value
-from embviz_callback.delivery.run_page import forget_after, publish_page
+from embviz_callback.delivery.run_page import forget_after, forget_before, publish_page
 from embviz_callback.delivery.sinks import FolderSink, Sink, TensorBoardSink
 from embviz_callback.drawing.figures import FIGURES, draw, to_png
 from embviz_callback.drawing.filmstrip import draw_filmstrip
@@ -71,7 +71,7 @@ class Publisher:
             self._kept = None
             forget_after(self.folder, int(facts["resumed_after"]))
         elif not facts["history"]:
-            forget_kept_before(self.folder, job)
+            forget_before(self.folder, job)
 
     def _renew_page(
         self,

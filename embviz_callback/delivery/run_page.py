@@ -6,8 +6,8 @@ from pathlib import Path
 
 from embviz_callback.analysis.history import Ledger
 from embviz_callback.analysis.verdict import Check
-from embviz_callback.delivery.files import safe_name, write_atomically
-from embviz_callback.delivery.keeping import forget_kept_after
+from embviz_callback.delivery.files import free_name, safe_name, write_atomically
+from embviz_callback.delivery.keeping import forget_kept_after, forget_kept_before
 from embviz_callback.drawing.page import View, epoch_view, page_from_views
 from embviz_callback.snapshot import Snapshot
 
@@ -85,6 +85,25 @@ def forget_after(folder: Path, step: int) -> None:
         if written is not None and written > step:
             path.unlink()
     forget_kept_after(folder, step)
+
+
+def forget_before(folder: Path, job: Path) -> None:
+    """Sets aside what an earlier run in the same folder has said: all that is older than the first job of this one.
+
+    Its ledger is kept under another name, as its history is; its page is replaced.
+
+    Args:
+        folder: Of the run.
+        job: The first one's folder.
+    """
+    begun = (job / "job.json").stat().st_mtime_ns
+    for path in (folder / VIEWS).glob("*.json"):
+        if path.stat().st_mtime_ns < begun:
+            path.unlink()
+    ledger = folder / LEDGER
+    if ledger.exists() and ledger.stat().st_mtime_ns < begun:
+        ledger.rename(free_name(ledger))
+    forget_kept_before(folder, job)
 
 
 def _place(epoch: int | None, step: int | None) -> str:

@@ -34,7 +34,7 @@ THRESHOLDS = {
     "negative_mean": 0.55,
     "rank1": 0.85,
 }
-_SCRIPTS = ("data.js", "state.js", "map.js", "charts.js", "lists.js", "main.js")
+_SCRIPTS = ("data.js", "state.js", "map.js", "charts.js", "lists.js", "answers.js", "main.js")
 _DETAILS = ("top", "top_scores", "depth", "is_wide", "scores", "gaps", "answers", "heatmap", "histogram")
 _NOWHERE = -32768
 _HISTOGRAM_BINS = 128
@@ -87,6 +87,8 @@ def page(
     checks: Sequence[Sequence[Check]] = (),
     alerts: Sequence[str] = (),
     notes: Sequence[str] = (),
+    data: View | None = None,
+    analysis: View | None = None,
 ) -> str:
     """The page of snapshots at hand; see `page_from_views`.
 
@@ -96,6 +98,8 @@ def page(
         checks: A checklist for each snapshot, or none at all.
         alerts: Sentences.
         notes: Sentences for the foot of the page.
+        data: What the data check found.
+        analysis: Of one of the snapshots.
 
     Returns:
         HTML.
@@ -107,7 +111,8 @@ def page(
     views = [epoch_view(snapshot, checks=found) for snapshot, found in zip(snapshots, lists, strict=True)]
     if not views:
         raise ValueError("a page needs at least one evaluation, got none")
-    return page_from_views(views, snapshots[0].subset, title=title, alerts=alerts, notes=notes)
+    subset = snapshots[0].subset
+    return page_from_views(views, subset, title=title, alerts=alerts, notes=notes, data=data, analysis=analysis)
 
 
 def page_from_views(
@@ -117,6 +122,8 @@ def page_from_views(
     title: str = "Embedding run",
     alerts: Sequence[str] = (),
     notes: Sequence[str] = (),
+    data: View | None = None,
+    analysis: View | None = None,
     most_bytes: int = MOST_BYTES,
 ) -> str:
     """One HTML file with everything in it.
@@ -131,6 +138,8 @@ def page_from_views(
         title: Heading.
         alerts: Sentences.
         notes: Sentences for the foot of the page.
+        data: What the data check found, as `embviz_callback.drawing.data_section.brief` gives it.
+        analysis: What `embviz_callback.drawing.page_answers.answers_view` gave for one of the evaluations.
         most_bytes: Of the data in the page.
 
     Returns:
@@ -146,7 +155,10 @@ def page_from_views(
             raise ValueError(
                 f"a page shows one subset: {view['label']} is of {view['fingerprint']}, not of {subset.fingerprint}"
             )
-    kept = _thinned(views, most_bytes - len(_json(_texts(views, subset))))
+    around = {"data_check": data, "analysis": analysis, **_texts(views, subset)}
+    if analysis is not None:
+        around["columns"] = {**_first(analysis["columns"], len(views[0]["ranks"])), **around["columns"]}
+    kept = _thinned(views, most_bytes - _size(around))
     dropped = sum("top" not in view for view in kept)
     remarks = [f"details of {dropped} of {len(views)} evaluations were left out to keep this file small"] * bool(
         dropped
@@ -162,10 +174,14 @@ def page_from_views(
         "band_names": BAND_NAMES,
         "alerts": list(alerts),
         "notes": [*remarks, *notes],
-        **_texts(views, subset),
+        **around,
         "views": [view if place == len(kept) - 1 else {**view, "provenance": {}} for place, view in enumerate(kept)],
     }
     return _assembled(title, _json(content))
+
+
+def _first(columns: Mapping[str, Sequence[Any]], n: int) -> dict[str, Any]:
+    return {name: values[:n] for name, values in columns.items()}
 
 
 def _assembled(title: str, data: str) -> str:
@@ -208,6 +224,11 @@ def _json(content: object) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be written to a file
+
+
+def _size(content: object) -> int:
+    """Bytes in the file: a Vietnamese letter takes up to three."""
+    return len(_json(content).encode())
 
 
 def _facts(subset: Subset) -> dict[str, Any]:
@@ -257,8 +278,8 @@ def _named_documents(view: View) -> list[int]:
 def _thinned(views: Sequence[View], room: int) -> list[View]:
     """The views, without the details of so many that they fit."""
     bare = [_without_details(view) for view in views]
-    room -= sum(len(_json(view)) for view in bare)
-    cost = [len(_json(view)) - len(_json(light)) for view, light in zip(views, bare, strict=True)]
+    room -= sum(map(_size, bare))
+    cost = [_size(view) - _size(light) for view, light in zip(views, bare, strict=True)]
     keep = set(range(len(views)))
     n = len(views)
     while sum(cost[place] for place in keep) > room and n > 1:

@@ -143,16 +143,34 @@ function drawHeat() {
   heat.width = heat.height = n;
   heat.getContext("2d").putImageData(image, 0, 0);
   heat.setAttribute("aria-label", `Cosines of ${n} queries (rows) and their documents (columns); the right ones are on the diagonal`);
-  element("heatnote").textContent = `${n} queries (rows) against their documents (columns), ${view.label}; the right pairs are on the diagonal, and the scale is the same in every epoch. Point at a cell to read it.`;
+  element("heatnote").textContent = `${n} queries (rows) against their documents (columns), ${view.label}; the right pairs are on the diagonal, and the scale is the same in every epoch. Point at a cell, or go there with the arrow keys, to read it.`;
 }
-element("heat").addEventListener("pointermove", (event) => {
-  const view = views[detailed(state.at)], box = element("heat").getBoundingClientRect(), pairs = view.heatmap.pairs;
-  const column = Math.floor((event.clientX - box.left) / box.width * pairs.length), row = Math.floor((event.clientY - box.top) / box.height * pairs.length);
+const within = (value, n) => Math.max(0, Math.min(n - 1, value));
+const ARROWS = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
+// A picture of cells that can be read with the arrow keys as with the pointer.
+function readable(target, size, tell, act = () => {}) {
+  let cell = [0, 0];
+  target.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") { act(...cell); return; }
+    const step = ARROWS[event.key];
+    if (!step) return;
+    event.preventDefault();
+    cell = cell.map((place, i) => within(place + step[i], size()[i]));
+    tell(...cell);
+  });
+}
+function tellHeat(column, row) {
+  const view = views[detailed(state.at)], pairs = view?.heatmap?.pairs ?? [];
   if (!pairs[row] || !pairs[column]) return;
   const [query, answer] = [pairs[row][0], pairs[column][1]];
   const text = view.heatmap.queries[row] ?? data.queries[query];
   element("heatnote").textContent = `${fixed(cosine(heatCells[row * pairs.length + column]), 2)}${data.positives[query]?.includes(answer) ? " (right)" : ""}: ${text} → ${documentText(answer)}`;
+}
+element("heat").addEventListener("pointermove", (event) => {
+  const box = element("heat").getBoundingClientRect(), n = views[detailed(state.at)]?.heatmap?.pairs.length ?? 0;
+  tellHeat(Math.floor((event.clientX - box.left) / box.width * n), Math.floor((event.clientY - box.top) / box.height * n));
 });
+readable(element("heat"), () => Array(2).fill(views[detailed(state.at)]?.heatmap?.pairs.length ?? 0), tellHeat);
 function drawHeatScale() {
   const bar = make("canvas", { width: 140, height: 1 }), image = new ImageData(140, 1);
   for (let i = 0; i < 140; i++) image.data.set([...cividis(i / 139), 255], 4 * i);
@@ -201,14 +219,13 @@ function carpetPlace(event) {
   const carpet = element("carpet"), box = carpet.getBoundingClientRect();
   return [carpetOrder[Math.floor((event.clientX - box.left - 66) / (box.width - 66) * nQueries)], Math.floor((event.clientY - box.top) / carpetLine())];
 }
-element("carpet").addEventListener("pointermove", (event) => {
-  const [row, at] = carpetPlace(event);
+function tellCarpet(row, at) {
   element("carpetnote").textContent = row === undefined || !views[at] ? CARPET_HELP : `${views[at].label}, rank ${rankWords(views[at].ranks[row])} (${fates[row]}): ${data.queries[row]}`;
-});
-element("carpet").addEventListener("click", (event) => {
-  const [row, at] = carpetPlace(event);
-  if (row !== undefined && views[at]) choose({ query: row, at });
-});
-const CARPET_HELP = "A column is a query, a line an evaluation, the colour the rank of the right document as above the map. Always, never: right first at all or none; learned, forgotten: right from some evaluation to the end, or no longer; wavering: lost and found again.";
+}
+function pickCarpet(row, at) { if (row !== undefined && views[at]) choose({ query: row, at }); }
+element("carpet").addEventListener("pointermove", (event) => tellCarpet(...carpetPlace(event)));
+element("carpet").addEventListener("click", (event) => pickCarpet(...carpetPlace(event)));
+readable(element("carpet"), () => [nQueries, views.length], (place, at) => tellCarpet(carpetOrder[place], at), (place, at) => pickCarpet(carpetOrder[place], at));
+const CARPET_HELP = "A column is a query, a line an evaluation, the colour the rank of the right document as above the map. Always, never: right first at all or none; learned, forgotten: right from some evaluation to the end, or no longer; wavering: lost and found again. The arrow keys read it, Enter chooses.";
 element("carpetnote").textContent = CARPET_HELP;
 drawers.push(drawCarpet);

@@ -18,8 +18,8 @@ function tile(name, value, below, mark = "") {
 function step(name, digits = 3, scale = 1) {
   const now = views[state.at].metrics[name], before = views[state.at - 1]?.metrics[name];
   if (!finite(now) || !finite(before)) return "";
-  const change = scale * (now - before);
-  return `${change < 0 ? "−" : "+"}${Math.abs(change).toFixed(digits)} since ${views[state.at - 1].label}`;
+  const change = fixed(scale * (now - before), digits);
+  return `${change.startsWith("−") ? "" : "+"}${change} since ${views[state.at - 1].label}`;
 }
 
 function drawTiles() {
@@ -46,7 +46,7 @@ const queryButton = (row) => {
   return made;
 };
 function table(heads, lines) {
-  const head = make("tr", {}, ...heads.map(([name, kind]) => make("th", { scope: "col", className: kind ?? "", textContent: name })));
+  const head = make("tr", {}, ...heads.map(([name, kind]) => make("th", { scope: "col", className: kind ?? "text", textContent: name })));
   const body = lines.map((cells) => make("tr", {}, ...cells.map((cell, place) => make("td", { className: heads[place][1] ?? "text" }, cell))));
   return make("table", {}, make("thead", {}, head), make("tbody", {}, ...body));
 }
@@ -130,7 +130,7 @@ function drawVerdicts() {
     const [word, kind] = check.passed === null ? ["not judged", "warn"] : check.passed ? ["passed", "good"] : ["missed", "bad"];
     return [make("span", { className: kind, textContent: `${{ good: "✓", bad: "✗", warn: "–" }[kind]} ${word}` }), check.name.replaceAll("_", " "), check.reason];
   });
-  element("checks").replaceChildren(lines.length ? table([["result"], ["check"], ["found"]], lines) : none("No checklist was made for this evaluation."));
+  element("checks").replaceChildren(lines.length ? table([["result", "short"], ["check"], ["found"]], lines) : none("No checklist was made for this evaluation."));
   const said = data.alerts.map((text) => make("li", { className: "text", textContent: text }));
   element("alerts").replaceChildren(said.length ? make("ul", { className: "plain" }, ...said) : none("No alert in this run."));
   const cells = Object.entries(view.metrics).map(([name, value]) => {
