@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("embviz_callback.commands.export", "a checkpoint for sentence-transformers"),
     "cache": ("embviz_callback.commands.cache", "features kept on disk: list, size, clear"),
     "selfcheck": ("embviz_callback.commands.selfcheck", "whether the callback changes your own training"),
+    "completion": ("embviz_callback.commands.completion", "completion for bash, zsh or tcsh"),
 }
 _EVALUATE = "embviz_callback.commands.evaluate"
 

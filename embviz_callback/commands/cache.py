@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
         0 when done, 2 for bad arguments.
     """
     try:
-        options = _parser().read(arguments)
+        options = parser().read(arguments)
     except UsageError as error:
         Terminal().say(f"embviz cache: {error}")
         return 2
@@ -30,7 +30,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """What to do with the cache."""
     made = Parser(prog="embviz cache", description="Features of frozen encoders, kept between runs.")
     made.add_argument("action", choices=("list", "size", "clear"), nargs="?", default="list")
     made.add_argument("--dir", help="the cache folder (default: $EMBVIZ_CACHE, else the user's cache folder)")

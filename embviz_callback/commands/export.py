@@ -24,10 +24,11 @@ def main(arguments: Sequence[str]) -> int:
         0 when done, 2 for bad arguments or a checkpoint that cannot be exported, 1 for anything else.
     """
     terminal = Terminal()
-    return ended("embviz export", lambda: _export(_parser().read(arguments), terminal), terminal)
+    return ended("embviz export", lambda: _export(parser().read(arguments), terminal), terminal)
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """What is exported, and where to."""
     made = Parser(prog="embviz export", description="A checkpoint as a sentence-transformers directory.")
     made.add_argument("--checkpoint", required=True, metavar="PATH", help=".pt, .ckpt, .safetensors or a directory")
     made.add_argument("--output", required=True, metavar="DIR", help="must not exist, or be empty")

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         arguments or a training that fails.
     """
     terminal = Terminal()
-    return ended("embviz selfcheck", lambda: _run_and_tell(_parser().read(arguments), terminal), terminal)
+    return ended("embviz selfcheck", lambda: _run_and_tell(parser().read(arguments), terminal), terminal)
 
 
 def _run_and_tell(options: argparse.Namespace, terminal: Terminal) -> int:
@@ -61,7 +61,8 @@ def _run_and_tell(options: argparse.Namespace, terminal: Terminal) -> int:
     return outcome.status
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Which training, on which pairs."""
     made = Parser(
         prog="embviz selfcheck",
         description="Fits your model three times, twice without and once with the callback, and compares hashes.",
