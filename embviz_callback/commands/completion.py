@@ -44,9 +44,9 @@ def _complete(options: argparse.Namespace) -> int:
     whole = _whole_parser()
     for action in _actions_of(whole):
         if action.metavar in ("PATH", "NAME|PATH"):
-            action.complete = shtab.FILE  # type: ignore[attr-defined]
+            action.complete = shtab.FILE
         elif action.metavar == "DIR":
-            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+            action.complete = shtab.DIRECTORY
     write_out(shtab.complete(whole, options.shell) + "\n")
     return 0
 
