@@ -4,19 +4,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from embviz_callback.commands import COMMANDS
 from embviz_callback.settings import nearest
 
-# Each module is imported when its command is asked for, and has main(arguments) -> exit status.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("embviz_callback.commands.demo", "all of it on a small training, in a minute"),
-    "check": ("embviz_callback.commands.check", "what is wrong in a file of pairs"),
-    "compare": ("embviz_callback.commands.compare", "checkpoints side by side, with intervals"),
-    "analyse": ("embviz_callback.commands.analyse", "why queries fail: groups, errors, features"),
-    "export": ("embviz_callback.commands.export", "a checkpoint for sentence-transformers"),
-    "cache": ("embviz_callback.commands.cache", "features kept on disk: list, size, clear"),
-    "selfcheck": ("embviz_callback.commands.selfcheck", "whether the callback changes your own training"),
-    "completion": ("embviz_callback.commands.completion", "completion for bash, zsh or tcsh"),
-}
 _EVALUATE = "embviz_callback.commands.evaluate"
 
 

@@ -53,7 +53,7 @@ def _complete(options: argparse.Namespace) -> int:
 
 def _whole_parser() -> argparse.ArgumentParser:
     """All commands in one, which only a completion needs; each command reads its own arguments."""
-    from embviz_callback.cli import COMMANDS
+    from embviz_callback.commands import COMMANDS
     from embviz_callback.commands.evaluate import parser as evaluation
 
     whole = argparse.ArgumentParser(prog="embviz", parents=[evaluation()], add_help=False)
