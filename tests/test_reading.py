@@ -335,8 +335,8 @@ CUT = json.dumps(pairs(3))[:-20]
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "the file is empty. Fix: give a JSON array or JSON Lines of pairs"),
-        (" \n\ufeff", "the file is empty. Fix: give a JSON array or JSON Lines of pairs"),
+        ("", "the file is empty. Fix: give a JSON array or JSON Lines"),
+        (" \n\ufeff", "the file is empty. Fix: give a JSON array or JSON Lines"),
         ("[]", "expected at least one record, found an empty list. Fix: add pairs"),
         (LFS, "is a git-lfs pointer, not the data. Fix: run git lfs pull"),
         ("<!DOCTYPE html><html>", "is an HTML or XML page, not JSON. Fix: download the raw file"),
@@ -397,7 +397,7 @@ def test_a_file_that_is_no_dataset_is_named_for_what_it_is(content: str, message
             '[{"query": "phòng trọ'.encode()[:-1],
             "byte 21 (0xe1) is not UTF-8: the file ends inside a character. Fix: copy or download it again",
         ),
-        (b"PK\x03\x04....", "is a zip archive, not JSON. Fix: unpack it and give the file in it"),
+        (b"PK\x03\x04....", "is a zip archive, not text. Fix: unpack it and give the file in it"),
         (
             gzip.compress(json.dumps(pairs(50)).encode(), mtime=0)[:60],
             "the compressed file ends in the middle. Fix: copy or download it again",
@@ -433,7 +433,7 @@ def test_a_directory_is_answered_with_the_files_in_it() -> None:
     Path("folder").mkdir()
     with pytest.raises(DataError) as error:
         read_pairs("folder")
-    assert str(error.value) == ("folder: is a directory without a JSON file in it. Fix: give a JSON file of pairs")
+    assert str(error.value) == ("folder: is a directory without a JSON file in it. Fix: give a JSON file")
     write([PAIR], "folder/a.json")
     with pytest.raises(DataError) as error:
         read_pairs("folder")

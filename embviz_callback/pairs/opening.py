@@ -24,8 +24,8 @@ _FOREIGN = (
     (b"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it with unzstd, or compress it by gzip"),
     (b"PAR1", "a parquet file", "export it as JSON Lines"),
     (b"SQLite format 3", "an SQLite database", "export the table as JSON Lines"),
-    (b"%PDF", "a PDF document", "give the JSON file of pairs"),
-    (b"\x89PNG", "a PNG picture", "give the JSON file of pairs"),
+    (b"%PDF", "a PDF document", "give the JSON file"),
+    (b"\x89PNG", "a PNG picture", "give the JSON file"),
 )
 # The 32-bit marks come first: UTF-32 little-endian begins with the mark of UTF-16.
 _WIDE_MARKS = (
@@ -54,11 +54,12 @@ class Opened:
     notes: tuple[str, ...] = ()
 
 
-def open_text(path: str | os.PathLike[str]) -> Opened:
+def open_text(path: str | os.PathLike[str], *, is_json: bool = True) -> Opened:
     """The text of a UTF-8 file, with or without a byte order mark, plain or compressed by gzip.
 
     Args:
         path: The file; compression is recognised by content, not by its name.
+        is_json: Whether a file that begins with ``<`` is refused as a page of HTML.
 
     Returns:
         The text and where it came from; a `DataError` says if there is no such file, it cannot
@@ -73,7 +74,7 @@ def open_text(path: str | os.PathLike[str]) -> Opened:
     elif name.endswith(".gz") and raw:
         notes.append("named .gz, but not compressed")
     text = _decode(content, name)
-    _check_kind(text, name)
+    _check_kind(text, name, is_json=is_json)
     return Opened(text=text, path=name, sha256=hashlib.sha256(raw).hexdigest(), notes=tuple(notes))
 
 
@@ -106,7 +107,7 @@ def _check_readable(path: Path, name: str) -> None:
     if stat.S_ISDIR(mode):
         raise DataError(f"{name}: is a directory{_files_in(path)}")
     if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-        raise DataError(f"{name}: is a device, not a file. Fix: give a JSON file of pairs")
+        raise DataError(f"{name}: is a device, not a file. Fix: give a JSON file")
 
 
 def _check_size(n_bytes: int, name: str) -> None:
@@ -134,7 +135,7 @@ def _where() -> str:
 def _files_in(folder: Path) -> str:
     names = [name for name in _names_in(folder) if re.search(r"\.(jsonl?|ndjson)(\.gz)?$", name)]
     if not names:
-        return " without a JSON file in it. Fix: give a JSON file of pairs"
+        return " without a JSON file in it. Fix: give a JSON file"
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f". Fix: give one file in it: {', '.join(map(show_name, names[:3]))}{more}"
 
@@ -161,7 +162,7 @@ def _unpack(raw: bytes, name: str) -> bytes:
 def _decode(raw: bytes, name: str) -> str:
     for mark, kind, fix in _FOREIGN:
         if raw.startswith(mark):
-            raise DataError(f"{name}: is {kind}, not JSON. Fix: {fix}")
+            raise DataError(f"{name}: is {kind}, not text. Fix: {fix}")
     for mark, encoding in _WIDE_MARKS:
         if raw.startswith(mark):
             raise DataError(f"{name}: byte 0 is the mark of {encoding}, not UTF-8. {_convert(name, encoding)}")
@@ -182,7 +183,7 @@ def _wrong_encoding(raw: bytes, offset: int, name: str) -> str:
     if raw.count(0) > len(raw) // 8:
         return f"{where}, and every eighth byte or more is zero: it is UTF-16 or binary. {_convert(name, 'UTF-16')}"
     if 0 in raw:
-        return f"{where}, and there are zero bytes: it is a binary file. Fix: give a JSON file of pairs"
+        return f"{where}, and there are zero bytes: it is a binary file. Fix: give a JSON file"
     if len(raw) - offset < 4 and _is_cut_off(raw[offset:]):
         return f"{where}: the file ends inside a character. Fix: copy or download it again"
     lenient = raw.decode("utf-8", errors="replace")
@@ -211,13 +212,13 @@ def _guess(raw: bytes) -> str:
     return "latin-1"
 
 
-def _check_kind(text: str, name: str) -> None:
+def _check_kind(text: str, name: str, *, is_json: bool) -> None:
     start = text[:1000].lstrip("\ufeff \t\r\n")
     if not start and not text.strip("\ufeff \t\r\n"):
-        raise DataError(f"{name}: the file is empty. Fix: give a JSON array or JSON Lines of pairs")
+        raise DataError(f"{name}: the file is empty. Fix: give a JSON array or JSON Lines")
     if start.startswith(_LFS_POINTER):
         raise DataError(f"{name}: is a git-lfs pointer, not the data. Fix: run git lfs pull")
-    if start.startswith("<"):
+    if is_json and start.startswith("<"):
         raise DataError(f"{name}: is an HTML or XML page, not JSON. Fix: download the raw file")
     if text.count("\x00", 0, 1000) > min(len(text), 1000) // 8:
         raise DataError(

@@ -103,12 +103,13 @@ class _Decoder:
         return OddNumber(found)
 
 
-def parse_items(text: str, name: str) -> Parsed:
+def parse_items(text: str, name: str, *, form: str = _FORMAT) -> Parsed:
     """The items of a dataset; JSON Lines are recognised by suffix or by content.
 
     Args:
         text: The whole file.
         name: Its path, for suffix and errors.
+        form: How a list is to look, for errors.
 
     Returns:
         The items, unchecked but for their syntax.
@@ -120,8 +121,8 @@ def parse_items(text: str, name: str) -> Parsed:
     start = _skip(text, 0)
     try:
         if text[start] != "[" and (_JSON_LINES.search(name) or _is_lines(text)):
-            return _lines(decoder, text, name)
-        return _document(decoder, text, name)
+            return _lines(decoder, text, name, form)
+        return _document(decoder, text, name, form)
     except RecursionError:
         raise DataError(
             f"{name}: is nested too deeply to be a dataset. Fix: give a list of records as the format describes"
@@ -154,7 +155,7 @@ def parse_document(text: str, name: str) -> Any:
     return value
 
 
-def _document(decoder: _Decoder, text: str, name: str) -> Parsed:
+def _document(decoder: _Decoder, text: str, name: str, form: str) -> Parsed:
     try:
         value, end = decoder.one(text)
     except json.JSONDecodeError as error:
@@ -163,10 +164,10 @@ def _document(decoder: _Decoder, text: str, name: str) -> Parsed:
         raise DataError(f"{name}: goes on behind its end at {_position(text, end)}. Fix: keep one list per file")
     if isinstance(value, list):
         return Parsed(value, name, decoder.n_odd > 0)
-    return _unwrap(value, name, decoder.n_odd)
+    return _unwrap(value, name, decoder.n_odd, form)
 
 
-def _unwrap(value: Any, name: str, n_odd: int) -> Parsed:
+def _unwrap(value: Any, name: str, n_odd: int, form: str) -> Parsed:
     lists = [key for key in WRAPPERS if isinstance(value, Mapping) and isinstance(value.get(key), list)]
     if len(lists) > 1:
         raise DataError(
@@ -180,7 +181,7 @@ def _unwrap(value: Any, name: str, n_odd: int) -> Parsed:
         return Parsed(value[lists[0]], f"{name}.{lists[0]}", n_odd > 0, (note,))
     if isinstance(value, Mapping) and "query" in value:
         return Parsed([value], name, n_odd > 0, ("the file holds one record and no list",))
-    raise DataError(f"{name}: expected a list of records, found {show(value)}. Fix: {_FORMAT}")
+    raise DataError(f"{name}: expected a list of records, found {show(value)}. Fix: {form}")
 
 
 def _check_whole(value: Any, name: str, n_odd: int) -> None:
@@ -203,13 +204,13 @@ def _is_lines(text: str) -> bool:
     return end == len(first) and isinstance(value, Mapping)
 
 
-def _lines(decoder: _Decoder, text: str, name: str) -> Parsed:
+def _lines(decoder: _Decoder, text: str, name: str, form: str) -> Parsed:
     # Only \n ends a line: other line separators are legal inside a JSON text.
     numbered = [(at, line) for at, line in enumerate(text.split("\n"), start=1) if line.strip(_BLANK)]
     last = len(numbered) - 1
     items = [_line(decoder, line, at, is_last=row == last) for row, (at, line) in enumerate(numbered)]
     if items and all(isinstance(item, Broken) for item in items):
-        raise DataError(f"{name}: no line is a JSON object, the first has {items[0].found}. Fix: {_FORMAT}")
+        raise DataError(f"{name}: no line is a JSON object, the first has {items[0].found}. Fix: {form}")
     return Parsed(items, name, decoder.n_odd > 0)
 
 

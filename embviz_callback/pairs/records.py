@@ -113,10 +113,10 @@ def to_record(item: object, spot: Spot, rule: WeightRule) -> Record | None:
         return None
     n_before = spot.problems.total
     _check_names(item, spot, _RECORD_FIELDS)
-    query = _text(item["query"], spot.at("query")) if "query" in item else ""
-    positives = _positives(item["pos"], spot.at("pos")) if "pos" in item else ()
+    query = to_text(item["query"], spot.at("query")) if "query" in item else ""
+    positives = to_positives(item["pos"], spot.at("pos")) if "pos" in item else ()
     hard_negatives = _hard_negatives(item.get("hard_neg"), spot.at("hard_neg"), rule)
-    name = None if item.get("id") is None else _text(item["id"], spot.at("id"))
+    name = None if item.get("id") is None else to_text(item["id"], spot.at("id"))
     metadata = _metadata(item.get("metadata"), spot.at("metadata"))
     if spot.problems.total > n_before:
         return None
@@ -149,7 +149,8 @@ def _nearest(name: str, others: list[Any]) -> Any:
     return by_fold[close[0]] if close else None
 
 
-def _text(value: object, spot: Spot) -> str:
+def to_text(value: object, spot: Spot) -> str:
+    """A value as a text that can be shown; what is no text or blank is taken down, and the text is then of no use."""
     if not isinstance(value, str):
         spot.refuse(expected="non-empty text", found=show(value), fix="write a text, or drop the record")
         return ""
@@ -162,12 +163,13 @@ def _text(value: object, spot: Spot) -> str:
     return cleaned
 
 
-def _positives(value: object, spot: Spot) -> tuple[str, ...]:
+def to_positives(value: object, spot: Spot) -> tuple[str, ...]:
+    """The distinct texts of a field that is one text or a list of them."""
     if not isinstance(value, list | tuple):
-        return (_text(value, spot),)
+        return (to_text(value, spot),)
     if not value:
         spot.refuse(expected="at least one text", found="an empty list", fix="add the document, or drop the record")
-    texts = [_text(text, spot.at(at)) for at, text in enumerate(value)]
+    texts = [to_text(text, spot.at(at)) for at, text in enumerate(value)]
     distinct: dict[str, str] = {}
     for text in texts:
         distinct.setdefault(fold(text), text)
@@ -187,11 +189,11 @@ def _hard_negatives(value: object, spot: Spot, rule: WeightRule) -> tuple[HardNe
 def _hard_negative(value: object, spot: Spot, rule: WeightRule) -> HardNegative | None:
     n_before = spot.problems.total
     if not isinstance(value, Mapping):
-        text, types = _text(value, spot), _types(None, spot)
+        text, types = to_text(value, spot), _types(None, spot)
         weight = rule.weight(types)
     else:
         _check_names(value, spot, _HARD_FIELDS)
-        text = _text(value["text"], spot.at("text")) if "text" in value else ""
+        text = to_text(value["text"], spot.at("text")) if "text" in value else ""
         types = _types(value.get("type"), spot.at("type"))
         weight = _weight(value.get("weight"), spot.at("weight")) or rule.weight(types)
     return HardNegative(text, types, weight) if spot.problems.total == n_before else None

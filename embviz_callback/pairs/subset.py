@@ -43,6 +43,8 @@ class Subset:
         document_metadata: Per document, the columns of a record that has it as a positive.
         seed: What chose the queries.
         n_available: Distinct queries in the source.
+        n_corpus: Further texts that the documents are ranked among.
+        corpus_fingerprint: Of these, empty without.
 
     Raises:
         ValueError: If lengths disagree, an index is out of range or a query has no document.
@@ -60,6 +62,8 @@ class Subset:
     document_metadata: tuple[Columns, ...]
     seed: int
     n_available: int
+    n_corpus: int = 0
+    corpus_fingerprint: str = ""
 
     def __post_init__(self) -> None:
         n_queries, n_documents = len(self.queries), len(self.documents)
@@ -78,10 +82,13 @@ class Subset:
         lonely = np.setdiff1d(np.arange(n_queries), self.relevance[:, 0])
         if lonely.size:
             raise ValueError(f"every query needs a relevant document, query row {lonely[0]} has none")
+        if (self.n_corpus > 0) != bool(self.corpus_fingerprint):
+            given = f"{self.n_corpus} texts of a corpus", repr(self.corpus_fingerprint)
+            raise ValueError(f"{given[0]} do not go with fingerprint {given[1]}")
 
     @cached_property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits of the folded texts and who is relevant or hard to whom.
+        """Twelve hexadecimal digits of the folded texts, who is relevant or hard to whom, and the corpus.
 
         Results under equal fingerprints are comparable. Order, spelling variants that fold to the
         same text, metadata and the seed do not enter.
@@ -91,6 +98,7 @@ class Subset:
         negatives = [fold(text) for text in self.hard_negatives]
         facts = [["relevant", queries[row], documents[column]] for row, column in self.relevance.tolist()]
         facts += [["hard", queries[row], negatives[column]] for row, column in self.hard_pairs.tolist()]
+        facts += [["corpus", self.corpus_fingerprint]] if self.n_corpus else []
         return hashlib.sha256(json.dumps(sorted(facts)).encode()).hexdigest()[:12]
 
     @cached_property
@@ -102,7 +110,7 @@ class Subset:
         return np.array(components(documents), dtype=np.int64)
 
     def as_file(self) -> list[dict[str, Any]]:
-        """The subset as a dataset of its own, from which the same subset is chosen again.
+        """The subset as a dataset of its own, from which the same subset is chosen again; its corpus is not in it.
 
         Returns:
             A record for each of `records`, as they stand in a file; weights are left to the rule.
@@ -142,6 +150,8 @@ class Subset:
         Raises:
             ValueError: If a field is missing or the fingerprint does not fit the content.
         """
+        # Subsets that were written down before there were corpora lack these two.
+        plain = {"n_corpus": 0, "corpus_fingerprint": "", **plain}
         missing = [name for name in (*cls.__dataclass_fields__, "fingerprint") if name not in plain]
         if missing:
             raise ValueError(f"a subset needs {', '.join(missing)}")
