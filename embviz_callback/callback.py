@@ -20,6 +20,7 @@ from embviz_callback.delivery.run import Memory
 from embviz_callback.delivery.source import circumstances
 from embviz_callback.delivery.worker import Limits
 from embviz_callback.either_lightning import Callback, join_loaded, pl
+from embviz_callback.encoding.distributed import Ranks
 from embviz_callback.encoding.sharding import is_sharding
 from embviz_callback.settings import Settings, nearest
 from embviz_callback.watch import Moment, Subject, Watch
@@ -28,7 +29,7 @@ _WEIGHTS = {
     "train_epoch_end": "live, not averaged",
     "validation_end": "as the callbacks before this one left them",  # averaging callbacks swap around validation
 }
-_TRIAL_QUERIES = 5
+_TRIAL_QUERIES, _TRIAL_TEXTS = 5, 50
 _DEFAULT_ALERT = MarginAlert()
 _DEFAULT_LIMITS = Limits()
 _log = logging.getLogger("embviz_callback")
@@ -41,7 +42,7 @@ class EmbeddingVisualizer(Callback):
     without gradients, under the trainer's precision, and leaves no trace in the training. All but
     encoding and the numbers happens in another process. `trainer.validate` and `trainer.test`
     alone, sanity checking and ``Trainer(barebones=True)`` are left in peace; ``fast_dev_run``
-    gets one pass over 5 queries that writes no file.
+    gets one pass over 5 queries (and 50 texts of a corpus) that writes no file.
 
     Logs, all under the step of the epoch's last training batch, and puts the same names into
     `trainer.callback_metrics` on every rank, before ModelCheckpoint and EarlyStopping look:
@@ -66,6 +67,9 @@ class EmbeddingVisualizer(Callback):
     Args:
         data: Path of a JSON or JSON Lines file, a list of pairs, or None for what the data
             module's ``validation_pairs()`` returns (a path or a list).
+        corpus: Further documents that answer no query, so that ranks are against 100,000 and not 500: path of
+            a JSON, JSON Lines or ``.txt`` file, or a list of texts; see docs/corpus.md.
+        shard_corpus: With several ranks, each encodes its share of the corpus; otherwise each encodes all of it.
         alert: Watches the margin; None for no alert.
         output_dir: Where figures, report and history go; by default ``embviz`` in the logger's folder.
         when: "train_epoch_end", or "validation_end" for every validation in a fit.
@@ -102,6 +106,8 @@ class EmbeddingVisualizer(Callback):
         self,
         data: str | os.PathLike[str] | list[Any] | tuple[Any, ...] | None = None,
         *,
+        corpus: str | os.PathLike[str] | list[Any] | tuple[Any, ...] | None = None,
+        shard_corpus: bool = False,
         alert: MarginAlert | None = _DEFAULT_ALERT,
         output_dir: str | os.PathLike[str] | None = None,
         when: str = "train_epoch_end",
@@ -135,6 +141,8 @@ class EmbeddingVisualizer(Callback):
         self.settings = Settings(**{option.name: given[option.name] for option in fields(Settings)})
         self.limits = Limits(**{option.name: given[option.name] for option in fields(Limits)})
         self.data = data
+        self.corpus = corpus
+        self.shard_corpus = shard_corpus
         self.alert = alert
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.when = when
@@ -179,8 +187,14 @@ class EmbeddingVisualizer(Callback):
                 f"{type(pl_module).__name__} has no method encode(self, texts: list[str]) -> Tensor of shape "
                 "(len(texts), dim), which EmbeddingVisualizer calls to embed queries and documents"
             )
-        size = _TRIAL_QUERIES if getattr(trainer, "fast_dev_run", False) else None
-        self._watch.read(self.data, trainer.datamodule, max_samples=size)  # type: ignore[attr-defined]
+        is_trial = bool(getattr(trainer, "fast_dev_run", False))
+        self._watch.read(
+            self.data,
+            trainer.datamodule,  # type: ignore[attr-defined]
+            corpus=self.corpus,
+            max_samples=_TRIAL_QUERIES if is_trial else None,
+            max_corpus=_TRIAL_TEXTS if is_trial else None,
+        )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the run and, before the first step of a new one, evaluates the untrained model."""
@@ -286,6 +300,7 @@ class EmbeddingVisualizer(Callback):
             # A retry on one rank alone would put the others' gathering of weights out of step.
             can_halve=not is_sharding(trainer.strategy),
             wrapper=trainer.strategy.model,
+            ranks=Ranks.of(trainer) if self.shard_corpus else None,
         )
         log = partial(self._log_values, trainer, pl_module, epoch, step)
         return self._watch.evaluate(Moment(epoch, step, is_partial), subject, log)
@@ -331,6 +346,10 @@ def _check_options(given: Mapping[str, Any]) -> None:
     data, output_dir = given["data"], given["output_dir"]
     if not isinstance(data, str | os.PathLike | list | tuple | None):
         raise TypeError(f"data must be a path, a list of pairs or None, got {type(data).__name__}")
+    if not isinstance(given["corpus"], str | os.PathLike | list | tuple | None):
+        raise TypeError(f"corpus must be a path, a list of texts or None, got {type(given['corpus']).__name__}")
+    if given["shard_corpus"] and given["corpus"] is None:
+        raise ValueError("shard_corpus=True needs a corpus, got none")
     if output_dir is not None and Path(output_dir).is_file():
         raise ValueError(f"output_dir must be a folder, {os.fspath(output_dir)} is a file")
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from embviz_callback.analysis.corpus_scan import CorpusScan, pool_text
 from embviz_callback.analysis.diagnosis import Diagnosis, diagnose
 from embviz_callback.analysis.metrics import Metrics, compute_metrics
 from embviz_callback.analysis.projections import Projection, Skipped
@@ -30,12 +31,16 @@ class Snapshot:
         step: The trainer's step under which the evaluation is logged; None outside training.
         subset: The texts.
         embeddings: Their vectors, row for row.
-        similarity: Ranks, top documents and distributions of the cosines.
+        similarity: Ranks, top documents and distributions of the cosines, in the pool of documents and corpus.
         metrics: The numbers with their intervals.
         diagnosis: What the numbers say together.
         settings: The options under which it was made.
         maps: "tsne" and "umap"; a map that was not made says why.
         provenance: Where it came from (checkpoint, data, device, versions), plain JSON.
+        corpus_texts: Row of the pool to text, for the rows of a corpus that `similarity` names.
+
+    Raises:
+        ValueError: If the pool is not that of the subset's documents and corpus.
     """
 
     label: str
@@ -49,6 +54,26 @@ class Snapshot:
     settings: Settings
     maps: Mapping[str, Projection | Skipped] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    corpus_texts: Mapping[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        expected = len(self.subset.documents) + self.subset.n_corpus
+        if self.similarity.n_pool != expected:
+            raise ValueError(
+                f"the pool must hold the subset's {len(self.subset.documents)} documents and {self.subset.n_corpus} "
+                f"texts of its corpus, it holds {self.similarity.n_pool}"
+            )
+
+    @property
+    def corpus_scan(self) -> CorpusScan | None:
+        """What cannot be measured again from the embeddings: the scan among a corpus; None without one."""
+        if not self.subset.n_corpus:
+            return None
+        return CorpusScan(self.similarity, self.corpus_texts, self.provenance.get("corpus", {}))
+
+    def text(self, row: int) -> str:
+        """The text of a row of the pool: a document, or one of the corpus."""
+        return pool_text(self.subset, self.corpus_texts, row)
 
     def with_maps(self, maps: Mapping[str, Projection | Skipped]) -> Self:
         """The same evaluation with its maps."""
@@ -65,6 +90,7 @@ def take_snapshot(
     step: int | None = None,
     provenance: Mapping[str, Any] | None = None,
     history: Sequence[Metrics] = (),
+    corpus_scan: CorpusScan | None = None,
 ) -> Snapshot:
     """Measures embeddings; maps are left to whoever has the time.
 
@@ -77,11 +103,12 @@ def take_snapshot(
         step: Logged step.
         provenance: Plain JSON.
         history: Metrics of earlier evaluations of the same run, oldest first, for the diagnosis.
+        corpus_scan: Of the pool, where the subset has a corpus.
 
     Returns:
         A snapshot without maps.
     """
-    similarity = scan(embeddings)
+    similarity = scan(embeddings) if corpus_scan is None else corpus_scan.similarity
     metrics = compute_metrics(
         similarity, embeddings, draws=settings.bootstrap_draws, seed=settings.seed, groups=subset.group
     )
@@ -95,7 +122,8 @@ def take_snapshot(
         metrics=metrics,
         diagnosis=diagnose(metrics, history=history),
         settings=settings,
-        provenance=dict(provenance or {}),
+        provenance=dict(provenance or {}) | ({} if corpus_scan is None else {"corpus": dict(corpus_scan.facts)}),
+        corpus_texts={} if corpus_scan is None else corpus_scan.texts,
     )
 
 
@@ -103,10 +131,12 @@ def save_snapshot(snapshot: Snapshot, folder: Path) -> None:
     """Writes ``arrays.npz`` and ``snapshot.json`` into an existing folder, without pickle.
 
     Args:
-        snapshot: What to save; its similarity is left out, since it follows from the embeddings.
+        snapshot: What to save; its similarity is left out where it follows from the embeddings, which it
+            does without a corpus.
         folder: Not read by anybody else until this returns.
     """
     arrays = {name: getattr(snapshot.embeddings, name) for name in _EMBEDDING_ARRAYS}
+    arrays |= {} if snapshot.corpus_scan is None else snapshot.corpus_scan.arrays()
     for method, made in snapshot.maps.items():
         if isinstance(made, Projection):
             arrays |= {f"{method}_{name}": getattr(made, name) for name in _MAP_ARRAYS}
@@ -128,18 +158,21 @@ def load_snapshot(folder: Path) -> Snapshot:
     with np.load(folder / "arrays.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     embeddings = Embeddings(**{name: arrays[name] for name in _EMBEDDING_ARRAYS}, **facts["set_aside"])
+    corpus = facts.get("corpus")  # evaluations that were kept before there were corpora lack it
+    kept = None if corpus is None else CorpusScan.from_arrays(arrays, corpus)
     return Snapshot(
         label=facts["label"],
         epoch=facts["epoch"],
         step=facts["step"],
         subset=Subset.from_json(facts["subset"]),
         embeddings=embeddings,
-        similarity=scan(embeddings),
+        similarity=scan(embeddings) if kept is None else kept.similarity,
         metrics=Metrics.from_dict(facts["metrics"]),
         diagnosis=Diagnosis(**facts["diagnosis"]),
         settings=Settings(**facts["settings"]),
         maps={method: _load_map(method, entry, arrays) for method, entry in facts["maps"].items()},
         provenance=facts["provenance"],
+        corpus_texts={} if kept is None else kept.texts,
     )
 
 
@@ -155,6 +188,7 @@ def _facts(snapshot: Snapshot) -> dict[str, Any]:
         "settings": asdict(snapshot.settings),
         "maps": {method: _map_facts(made) for method, made in snapshot.maps.items()},
         "provenance": dict(snapshot.provenance),
+        "corpus": None if snapshot.corpus_scan is None else snapshot.corpus_scan.to_json(),
     }
 
 

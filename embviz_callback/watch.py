@@ -3,23 +3,28 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from torch import nn
 
+from embviz_callback.analysis.corpus_scan import CorpusScan, scan_with_corpus
 from embviz_callback.analysis.metrics import Metrics
 from embviz_callback.delivery.alerts import AlertEvent, MarginAlert
 from embviz_callback.delivery.moments import Budget
 from embviz_callback.delivery.places import Places
-from embviz_callback.delivery.run import Memory, Run
+from embviz_callback.delivery.run import Memory, Run, say
 from embviz_callback.delivery.source import read_source
 from embviz_callback.delivery.worker import Limits
-from embviz_callback.embeddings import Embeddings
-from embviz_callback.encoding.encode import Encode, encode_subset
+from embviz_callback.embeddings import Embeddings, Vectors
+from embviz_callback.encoding.distributed import Exchange, Ranks, encode_shared, together
+from embviz_callback.encoding.encode import Encode, encode_corpus, encode_subset
 from embviz_callback.encoding.isolation import observe
+from embviz_callback.encoding.product import device_for, with_product
 from embviz_callback.encoding.sharding import gathered
+from embviz_callback.pairs.corpus import Corpus, corpus_for, read_corpus
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, take_snapshot
@@ -66,6 +71,7 @@ class Subject:
         trainer: A Lightning trainer, whose precision applies; None for the module's own.
         can_halve: Smaller batches may be tried when memory runs out.
         wrapper: What the trainer calls instead of the module, which may shard its weights; None for the module.
+        ranks: Among which a corpus is shared out; None for all of it on every rank.
     """
 
     module: nn.Module
@@ -74,6 +80,7 @@ class Subject:
     trainer: Any = None
     can_halve: bool = True
     wrapper: Any = None
+    ranks: Ranks | None = None
 
 
 class Watch:
@@ -117,6 +124,7 @@ class Watch:
         self.memory = Memory()
         self.run: Run | None = None
         self.subset: Subset | None = None
+        self.corpus: Corpus | None = None
         self.source: Mapping[str, Any] = {}
         self.epoch_begun = 0.0
         self._budget = Budget(overhead_limit)
@@ -125,17 +133,30 @@ class Watch:
         """Everything but what lives."""
         return self.__dict__ | {"run": None}
 
-    def read(self, data: Any, datamodule: Any = None, *, max_samples: int | None = None) -> None:
-        """Reads the data and chooses the subset.
+    def read(
+        self,
+        data: Any,
+        datamodule: Any = None,
+        *,
+        corpus: Any = None,
+        max_samples: int | None = None,
+        max_corpus: int | None = None,
+    ) -> None:
+        """Reads the data and the corpus, and chooses the subset.
 
         Args:
             data: Path, list of pairs, or None for the data module's.
             datamodule: See `read_source`.
+            corpus: As `read_corpus` takes it; None for none.
             max_samples: Instead of the setting.
+            max_corpus: Most texts of the corpus; None for all.
         """
         records, self.source = read_source(data, datamodule)
         size = self.settings.max_samples if max_samples is None else max_samples
-        self.subset = choose_subset(records, max_samples=size, seed=self.settings.seed)
+        self.subset, self.corpus = choose_subset(records, max_samples=size, seed=self.settings.seed), None
+        if corpus is not None:
+            self.corpus = corpus_for(self.subset, read_corpus(corpus)).first(max_corpus)
+            self.subset = self.corpus.beside(self.subset)
 
     def begin(self, places: Places, *, is_resumed: bool) -> None:
         """Opens a run and starts its clock.
@@ -158,6 +179,8 @@ class Watch:
         )
         self.run.begin(self.subset, is_resumed=is_resumed)
         self.memory = self.run.memory
+        if self.corpus is not None and places.rank == 0:
+            say(self.corpus.sentence)
         self.epoch_begun = time.monotonic()
         self._budget.begin(self.epoch_begun)
 
@@ -199,10 +222,12 @@ class Watch:
         again = "the next evaluation tries again"
         missing = "metrics and figures of this evaluation"
         # By itself: on a rank where something else fails for good, weights are still gathered for the others.
-        embeddings = attempt("encoding", partial(self._encode, subject), skipped=missing, redo=again)
+        # And within an exchange: a rank that no longer tries still has to tell those that wait for its share.
+        with self._exchange(subject) as exchange:
+            encoded = attempt("encoding", partial(self._encode, subject, exchange), skipped=missing, redo=again)
         snapshot = event = None
-        if embeddings is not None:
-            look = partial(self._look, moment, subject, embeddings)
+        if encoded is not None:
+            look = partial(self._look, moment, subject, *encoded)
             snapshot = attempt("evaluation", look, skipped=missing, redo=again)
         if snapshot is not None:
             event = attempt("alert", partial(run.judge, snapshot), skipped="the alert")
@@ -236,18 +261,22 @@ class Watch:
             return {} if self.subset is None else self.memory.to_json()
         return self.run.guard.attempt("state", self.memory.to_json, where=where, skipped="the state") or {}
 
-    def _encode(self, subject: Subject) -> Embeddings:
+    def _exchange(self, subject: Subject) -> AbstractContextManager[Exchange | None]:
+        return nullcontext() if self.corpus is None or subject.ranks is None else together(subject.ranks)
+
+    def _encode(self, subject: Subject, exchange: Exchange | None) -> tuple[Embeddings, Vectors | None]:
         assert self.subset is not None
+        options: dict[str, Any] = {"halve": subject.can_halve, "on_halved": self._say_halved}
         with (
             observe(subject.module, subject.trainer),
             gathered(subject.module, subject.encode, subject.wrapper) as encode,
         ):
-            return encode_subset(
-                encode, self.subset, self.settings, halve=subject.can_halve, on_halved=self._say_halved
-            )
+            embeddings = encode_subset(encode, self.subset, self.settings, **options)
+            return embeddings, self._encode_corpus(encode, exchange, options)
 
-    def _look(self, moment: Moment, subject: Subject, embeddings: Embeddings) -> Snapshot:
+    def _look(self, moment: Moment, subject: Subject, embeddings: Embeddings, vectors: Vectors | None) -> Snapshot:
         assert self.subset is not None
+        corpus_scan = None if vectors is None else self._scan(embeddings, vectors, subject)
         return take_snapshot(
             label=moment.label,
             subset=self.subset,
@@ -257,7 +286,29 @@ class Watch:
             step=moment.step,
             provenance={**self.source, **subject.facts()},
             history=self.memory.history.metrics(),
+            corpus_scan=corpus_scan,
         )
+
+    def _encode_corpus(self, subject: Subject, exchange: Exchange | None, options: Mapping[str, Any]) -> Vectors | None:
+        if self.corpus is None:
+            return None
+        if exchange is None:
+            return encode_corpus(subject.encode, self.corpus, self.settings, **options)
+        return encode_shared(subject.encode, self.corpus, self.settings, exchange, **options)
+
+    def _scan(self, embeddings: Embeddings, vectors: Vectors, subject: Subject) -> CorpusScan:
+        assert self.corpus is not None
+        corpus, device = self.corpus, device_for(subject.module, len(embeddings.documents) + len(vectors))
+        return with_product(
+            lambda product: scan_with_corpus(embeddings, corpus, vectors, product=product),
+            device,
+            on_fallback=self._say_fallback,
+        )
+
+    def _say_fallback(self) -> None:
+        assert self.run is not None
+        message = "memory ran out on the device, the corpus is ranked on the CPU; it costs time and nothing else"
+        self.run.guard.warn("ranking", "out of memory", message)
 
     def _values(self, snapshot: Snapshot, begun: float) -> dict[str, float]:
         now = time.monotonic()

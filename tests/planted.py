@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class Evaluation:
     subset: Subset
     embeddings: Embeddings
     similarity: Similarity
+    corpus_texts: Mapping[int, str] = field(default_factory=dict)
 
 
 def records(n: int, seed: int, *, several: bool = True) -> list[dict[str, Any]]:

@@ -125,7 +125,7 @@ def test_saved_embeddings_of_other_data_are_refused(
     data = tmp_path / "val.json"
     data.write_text(json.dumps(planted.records(20, 9)), encoding="utf-8")
     assert main(["--checkpoint", str(saved), "--data", str(data), "--output", str(tmp_path)]) == 2
-    assert "give the same --data, --max-samples and --seed, or leave --data out" in capsys.readouterr().err
+    assert "give the same --data, --max-samples, --seed and --corpus, or leave --data out" in capsys.readouterr().err
 
 
 @pytest.mark.slow

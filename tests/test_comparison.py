@@ -122,7 +122,7 @@ def test_other_subsets_and_lone_evaluations_are_refused_in_one_sentence(run: lis
     prints = run[0].subset.fingerprint, other.subset.fingerprint
     assert str(error.value) == (
         f"only evaluations of one subset can be compared: epoch 0 is of {prints[0]}, epoch 0 of {prints[1]};"
-        " use the same data, max_samples and seed"
+        " use the same data, max_samples, seed and corpus"
     )
     with pytest.raises(ValueError) as error:
         compare(run[:1])

@@ -79,7 +79,8 @@ def test_embeddings_come_back_as_they_were(tmp_path: Path) -> None:
     snapshot = _snapshot(ANGLES | {"hit": np.nan})
     path = tmp_path / "embeddings.npz"
     path.write_bytes(embeddings_npz(snapshot))
-    subset, embeddings = read_embeddings(path)
+    subset, embeddings, corpus_scan = read_embeddings(path)
+    assert corpus_scan is None
     assert subset.fingerprint == snapshot.subset.fingerprint
     assert subset.ids == snapshot.subset.ids
     for name in ("queries", "documents", "relevance", "hard_negatives", "hard_pairs", "records", "non_finite", "zero"):

@@ -4,7 +4,8 @@ import itertools
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ class Seen:
     step: int | None
     subset: Subset
     similarity: Similarity
+    corpus_texts: Mapping[int, str] = field(default_factory=dict)
 
 
 def a_subset(n: int = 6, *, reverse: bool = False) -> Subset:

@@ -47,6 +47,7 @@ class EmbvizEvaluator(BaseEvaluator):
 
     Args:
         data: Path of a JSON or JSON Lines file, or a list of pairs.
+        corpus: Further documents that answer no query: path or list of texts, see docs/corpus.md.
         alert: Watches the margin; None for no alert.
         output_dir: Where files go; by default ``embviz`` in the output path of the first call.
         figures: False writes no figures and starts no process.
@@ -61,6 +62,7 @@ class EmbvizEvaluator(BaseEvaluator):
         self,
         data: str | os.PathLike[str] | list[Any] | tuple[Any, ...],
         *,
+        corpus: str | os.PathLike[str] | list[Any] | tuple[Any, ...] | None = None,
         alert: MarginAlert | None = _DEFAULT_ALERT,
         output_dir: str | os.PathLike[str] | None = None,
         figures: bool = True,
@@ -74,7 +76,7 @@ class EmbvizEvaluator(BaseEvaluator):
         self._watch = Watch(
             Settings.from_options(options), alert=alert, figures=figures, log_baseline=True, on_error=on_error
         )
-        self._watch.read(data)
+        self._watch.read(data, corpus=corpus)
         self._is_finished = False
 
     @property

@@ -116,7 +116,7 @@ def analyse(history: Sequence[Evaluated], questions: Questions | None = None) ->
         subset=subset,
         columns=columns,
         slices=tuple(slice_by(embeddings, similarity, columns, name, draws=ask.draws, **drawn) for name in names),
-        errors=errors_of(embeddings, similarity, columns),
+        errors=errors_of(embeddings, similarity, columns, corpus_texts=last.corpus_texts),
         suspects=suspects(history, columns),
         importance=importance_of_types(
             embeddings, similarity, subset.hard_types, rule=ask.rule, draws=ask.draws, **drawn

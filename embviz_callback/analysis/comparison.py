@@ -125,7 +125,7 @@ def compare(snapshots: Sequence[Measured], *, reference: int = 0, draws: int = 1
         if one.subset.fingerprint != first:
             raise ValueError(
                 f"only evaluations of one subset can be compared: {snapshots[0].label} is of {first},"
-                f" {one.label} of {one.subset.fingerprint}; use the same data, max_samples and seed"
+                f" {one.label} of {one.subset.fingerprint}; use the same data, max_samples, seed and corpus"
             )
     if not 0 <= reference < len(snapshots):
         raise ValueError(f"reference must be an index below {len(snapshots)}, got {reference}")

@@ -2,13 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from embviz_callback.analysis.columns import Columns, Row, Value, is_number
+from embviz_callback.analysis.corpus_scan import pool_text
 from embviz_callback.analysis.resampling import plain
 from embviz_callback.analysis.similarity import Similarity
 from embviz_callback.embeddings import Embeddings
@@ -27,10 +28,10 @@ class Miss:
         query: Its row.
         expected: Row of its best positive, -1 without a usable one.
         rank: Expected rank of that one, infinite without.
-        first: Row of the document that came first, -1 if nothing could be ranked.
+        first: Row of the pool that came first, of a document or of the corpus; -1 if nothing could be ranked.
         expected_score: Cosine of the best positive.
         first_score: Cosine of the document that came first.
-        differs: Columns in which the two documents differ.
+        differs: Columns in which the two documents differ; none for a text of the corpus, which has none.
     """
 
     query: int
@@ -57,7 +58,7 @@ class Crowder:
     """A document that comes first for queries it does not answer.
 
     Attributes:
-        document: Its row.
+        document: Its row of the pool.
         wrong_firsts: For how many queries.
         own: How many queries it answers.
     """
@@ -78,6 +79,7 @@ class Errors:
             have it), commonest first. One miss may differ in several columns.
         lone_confusions: (column, misses in which the documents differ there and nowhere else).
         crowders: Documents that come first wrongly for at least two queries, worst first.
+        corpus_texts: Row of the pool to text, for rows of a corpus among these.
     """
 
     n_queries: int
@@ -85,6 +87,7 @@ class Errors:
     confusions: tuple[tuple[str, int, int], ...]
     lone_confusions: tuple[tuple[str, int], ...]
     crowders: tuple[Crowder, ...]
+    corpus_texts: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def near_misses(self) -> tuple[Miss, ...]:
@@ -106,33 +109,41 @@ class Errors:
             ],
             "lone_confusions": [{"column": column, "misses": count} for column, count in self.lone_confusions],
             "crowders": [
-                {"document": subset.documents[one.document], "wrong_firsts": one.wrong_firsts, "answers": one.own}
+                {"document": self.text(subset, one.document), "wrong_firsts": one.wrong_firsts, "answers": one.own}
                 for one in self.crowders
             ],
-            "misses": [_plain_miss(miss, subset, columns) for miss in self.misses],
+            "misses": [self._plain_miss(miss, subset, columns) for miss in self.misses],
+        }
+
+    def text(self, subset: Subset, row: int) -> str:
+        """Of a row that a miss or a crowder names."""
+        return pool_text(subset, self.corpus_texts, row)
+
+    def _plain_miss(self, miss: Miss, subset: Subset, columns: Columns) -> dict[str, Any]:
+        first = self.text(subset, miss.first) if miss.first >= 0 else None
+        return {
+            "query": subset.queries[miss.query],
+            "expected": subset.documents[miss.expected] if miss.expected >= 0 else None,
+            "rank": plain(miss.rank),
+            "first": first,
+            "expected_score": plain(miss.expected_score),
+            "first_score": plain(miss.first_score),
+            "gap": plain(miss.gap),
+            "near": miss.is_near,
+            "differs": {
+                name: [columns.documents[miss.expected][name], columns.documents[miss.first][name]]
+                for name in miss.differs
+            },
         }
 
 
-def _plain_miss(miss: Miss, subset: Subset, columns: Columns) -> dict[str, Any]:
-    known = miss.expected >= 0 and miss.first >= 0
-    return {
-        "query": subset.queries[miss.query],
-        "expected": subset.documents[miss.expected] if miss.expected >= 0 else None,
-        "rank": plain(miss.rank),
-        "first": subset.documents[miss.first] if miss.first >= 0 else None,
-        "expected_score": plain(miss.expected_score),
-        "first_score": plain(miss.first_score),
-        "gap": plain(miss.gap),
-        "near": miss.is_near,
-        "differs": {
-            name: [columns.documents[miss.expected][name], columns.documents[miss.first][name]]
-            for name in miss.differs
-            if known
-        },
-    }
-
-
-def errors_of(embeddings: Embeddings, similarity: Similarity, columns: Columns) -> Errors:
+def errors_of(
+    embeddings: Embeddings,
+    similarity: Similarity,
+    columns: Columns,
+    *,
+    corpus_texts: Mapping[int, str] | None = None,
+) -> Errors:
     """Every query whose first document is not surely relevant.
 
     A tie for the first place is a miss, named with the first of the tied documents that is not
@@ -143,6 +154,7 @@ def errors_of(embeddings: Embeddings, similarity: Similarity, columns: Columns) 
         embeddings: The subset's vectors.
         similarity: Their scan.
         columns: One row per text.
+        corpus_texts: Row of the pool to text, where the documents were ranked among a corpus.
 
     Returns:
         The misses and their statistics.
@@ -166,6 +178,7 @@ def errors_of(embeddings: Embeddings, similarity: Similarity, columns: Columns) 
         ),
         lone_confusions=tuple(sorted(lone.items(), key=lambda item: (-item[1], item[0]))),
         crowders=_crowders(misses, embeddings),
+        corpus_texts=corpus_texts or {},
     )
 
 
@@ -176,19 +189,18 @@ def _finite(gap: float) -> float:
 def _miss(query: int, similarity: Similarity, relevant: set[int], columns: Columns) -> Miss:
     expected = int(similarity.best_positive_row[query])
     listed = similarity.top_documents[query]
-    n_documents = len(columns.documents)
-    place = next((at for at, row in enumerate(listed.tolist()) if 0 <= row < n_documents and row not in relevant), -1)
+    place = next((at for at, row in enumerate(listed.tolist()) if row >= 0 and row not in relevant), -1)
     first = int(listed[place]) if place >= 0 else -1
     score = float(similarity.top_scores[query, place]) if place >= 0 else math.nan
     differs: tuple[str, ...] = ()
-    if expected >= 0 and first >= 0:
+    if expected >= 0 and 0 <= first < len(columns.documents):
         differs = differing(columns.documents[expected], columns.documents[first])
     best = float(similarity.best_positive[query])
     return Miss(query, expected, float(similarity.rank[query]), first, best, score, differs)
 
 
 def _shared(miss: Miss, columns: Columns) -> set[str]:
-    if miss.expected < 0 or miss.first < 0:
+    if miss.expected < 0 or not 0 <= miss.first < len(columns.documents):
         return set()
     return set(columns.documents[miss.expected].keys() & columns.documents[miss.first].keys())
 
@@ -218,6 +230,6 @@ def is_same(one: Value, other: Value) -> bool:
 
 def _crowders(misses: Sequence[Miss], embeddings: Embeddings) -> tuple[Crowder, ...]:
     counts = Counter(miss.first for miss in misses if miss.first >= 0)
-    own = np.bincount(embeddings.relevance[:, 1], minlength=len(embeddings.documents))
-    found = [Crowder(row, count, int(own[row])) for row, count in counts.items() if count > 1]
+    own = Counter(embeddings.relevance[:, 1].tolist())
+    found = [Crowder(row, count, own[row]) for row, count in counts.items() if count > 1]
     return tuple(sorted(found, key=lambda one: (-one.wrong_firsts, one.document)))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
+from embviz_callback.analysis.corpus_scan import pool_text
 from embviz_callback.analysis.similarity import Similarity
 from embviz_callback.analysis.standings import (
     CLASSES,
@@ -59,6 +60,10 @@ class Evaluated(Protocol):
     @property
     def similarity(self) -> Similarity:
         """The ranks and the first documents."""
+
+    @property
+    def corpus_texts(self) -> Mapping[int, str]:
+        """Row of the pool to text, for what came first of a corpus."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +145,7 @@ def _evaluation(snapshot: Evaluated) -> Evaluation:
     standings = {}
     for row, text in enumerate(subset.queries):
         document = int(similarity.top_documents[row, 0]) if similarity.top_documents.shape[1] else _NOTHING
-        # A row beyond the documents is of an added corpus, whose texts are not at hand.
-        first = subset.documents[document] if 0 <= document < len(subset.documents) else ""
+        first = pool_text(subset, snapshot.corpus_texts, document) if document >= 0 else ""
         standings[fold(text)] = Standing(float(similarity.rank[row]), first)
     return Evaluation(snapshot.label, snapshot.epoch, snapshot.step, standings)
 

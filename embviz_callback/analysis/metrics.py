@@ -33,6 +33,7 @@ class Metrics(Mapping[str, float]):
         n_documents: Distinct documents, without hard negatives and corpus.
         non_finite: Rows that held NaN or infinity.
         zero: Rows without length.
+        n_corpus: Further texts that the documents were ranked among.
     """
 
     figures: Mapping[str, float]
@@ -42,6 +43,7 @@ class Metrics(Mapping[str, float]):
     n_documents: int = 0
     non_finite: int = 0
     zero: int = 0
+    n_corpus: int = 0
 
     def __getitem__(self, name: str) -> float:
         return self.figures[name]
@@ -74,11 +76,12 @@ class Metrics(Mapping[str, float]):
             figures={name: _from_json(value) for name, value in stored["metrics"].items()},
             intervals={name: (_from_json(low), _from_json(high)) for name, (low, high) in stored["intervals"].items()},
             hubs=tuple((int(row), int(count)) for row, count in stored["hubs"]),
-            **{name: int(stored[name]) for name in _COUNTS},
+            # What was written down before there were corpora does not say that there was none.
+            **{name: int(stored.get(name, 0)) for name in _COUNTS},
         )
 
 
-_COUNTS = ("n_queries", "n_documents", "non_finite", "zero")
+_COUNTS = ("n_queries", "n_documents", "non_finite", "zero", "n_corpus")
 
 
 def _to_json(value: float) -> float | str | None:
@@ -151,6 +154,7 @@ def compute_metrics(
         n_documents=len(embeddings.documents),
         non_finite=embeddings.non_finite,
         zero=embeddings.zero,
+        n_corpus=similarity.n_pool - len(embeddings.documents),
     )
 
 

@@ -66,23 +66,25 @@ def make_pool(embeddings: Embeddings, corpus: Vectors | None) -> Pool:
         corpus: ``(n_corpus, dim)`` unit rows that answer no query, or nothing.
 
     Returns:
-        The pool; vectors are copied only if a row must move or leave.
+        The pool; vectors are copied once if there is a corpus or a document must move, and once
+        more if a row has no direction or is a copy of another.
     """
-    parts = [embeddings.documents] if corpus is None else [embeddings.documents, corpus]
-    rows = parts[0] if corpus is None else np.concatenate(parts)
-    usable = np.any(rows != 0, axis=1)
-    order = _record_order(embeddings.records, len(rows))
-    order = order[usable[order]]
-    first_of = _first_twin(rows, order)
-    heads = np.flatnonzero(first_of == np.arange(len(order)))
-    head_column = np.full(len(order), -1, dtype=np.int64)
+    documents = embeddings.documents
+    order = _record_order(embeddings.records, len(documents))
+    rows = documents if (order == np.arange(len(order))).all() else documents[order]
+    if corpus is not None:
+        rows = np.concatenate([rows, corpus])
+        order = np.concatenate([order, np.arange(len(documents), len(rows))])
+    kept = np.flatnonzero(rows.any(axis=1))
+    first_of = _first_twin(rows, kept)
+    heads = np.flatnonzero(first_of == np.arange(len(kept)))
+    head_column = np.full(len(kept), -1, dtype=np.int64)
     head_column[heads] = np.arange(len(heads))
     column = np.full(len(rows), -1, dtype=np.int64)
-    column[order] = head_column[first_of]
-    members = order[np.argsort(column[order], kind="stable")]
+    column[order[kept]] = head_column[first_of]
+    members = order[kept[np.argsort(head_column[first_of], kind="stable")]]
     starts = np.searchsorted(column[members], np.arange(len(heads) + 1))
-    is_identity = len(heads) == len(rows) and bool((order == np.arange(len(rows))).all())
-    return Pool(rows if is_identity else rows[order[heads]], column, members, starts)
+    return Pool(rows if len(heads) == len(rows) else rows[kept[heads]], column, members, starts)
 
 
 def _record_order(records: Rows, n_rows: int) -> Rows:
@@ -91,22 +93,28 @@ def _record_order(records: Rows, n_rows: int) -> Rows:
     return np.argsort(first_record, kind="stable")
 
 
-def _first_twin(rows: Vectors, order: Rows) -> Rows:
-    """For each position of `order`, the first position whose row is bit-equal to it."""
-    if not len(order):
-        return np.empty(0, dtype=np.int64)
+def _first_twin(rows: Vectors, kept: Rows) -> Rows:
+    """For each position of `kept`, the first position whose row is bit-equal to it."""
+    first = np.arange(len(kept))
+    if not len(kept):
+        return first
     # Equal rows have equal sums of odd multiples of their bits; unequal sums settle nearly
     # every case at a hundredth of the price of sorting whole rows.
     odd = np.random.default_rng(0).integers(0, 2**62, rows.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    bits = np.ascontiguousarray(rows + np.float32(0)).view(np.uint32)  # + 0 turns -0.0 into 0.0
-    codes = np.concatenate([part.astype(np.uint64) @ odd for part in np.array_split(bits, len(bits) // 4096 + 1)])[
-        order
-    ]
-    if len(np.unique(codes)) == len(codes):
-        return np.arange(len(order))
-    whole = np.ascontiguousarray(bits[order]).view(f"V{4 * rows.shape[1]}")[:, 0]
-    _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
-    return np.asarray(first[inverse], dtype=np.int64)
+    parts = np.array_split(rows, len(rows) // 4096 + 1)
+    codes = np.concatenate([_bits(part).astype(np.uint64) @ odd for part in parts])[kept]
+    values, counts = np.unique(codes, return_counts=True)
+    if len(values) == len(codes):
+        return first
+    again = np.flatnonzero(np.isin(codes, values[counts > 1]))
+    whole = _bits(rows[kept[again]]).view(f"V{4 * rows.shape[1]}")[:, 0]
+    _, head, inverse = np.unique(whole, return_index=True, return_inverse=True)
+    first[again] = again[head[inverse]]
+    return first
+
+
+def _bits(rows: Vectors) -> NDArray[np.uint32]:
+    return np.ascontiguousarray(rows + np.float32(0)).view(np.uint32)  # + 0 turns -0.0 into 0.0
 
 
 def exact_products(queries: Vectors, documents: Vectors, pairs: Rows) -> NDArray[np.float64]:

@@ -38,6 +38,10 @@ class Evaluated(Protocol):
     def similarity(self) -> Similarity:
         """Their scan."""
 
+    @property
+    def corpus_texts(self) -> Mapping[int, str]:
+        """Row of the pool to text, for what came first of a corpus."""
+
 
 @dataclass(frozen=True)
 class Suspect:

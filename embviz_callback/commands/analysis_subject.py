@@ -18,6 +18,7 @@ from embviz_callback.settings import Settings
 
 if TYPE_CHECKING:
     from embviz_callback.pairs.checkup import Demands
+    from embviz_callback.pairs.corpus import Corpus
     from embviz_callback.pairs.findings import Checkup
     from embviz_callback.pairs.subset import Subset
     from embviz_callback.snapshot import Snapshot
@@ -64,6 +65,10 @@ def subject_from(options: argparse.Namespace, terminal: Terminal) -> AnalysisSub
         raise UsageError("--epoch picks an evaluation of a run; give its folder with --run")
     if options.run is not None and options.data is not None:
         raise UsageError("--data has no use with --run, whose evaluations hold their pairs; leave it out")
+    if options.run is not None and options.corpus is not None:
+        raise UsageError(
+            "--corpus has no use with --run, whose evaluations hold what they were ranked among; leave it out"
+        )
     return _from_run(options) if options.run is not None else _from_checkpoints(options, terminal)
 
 
@@ -112,6 +117,8 @@ def _from_run(options: argparse.Namespace) -> AnalysisSubject:
 
 def _from_checkpoints(options: argparse.Namespace, terminal: Terminal) -> AnalysisSubject:
     checkup, subset = _data(options)
+    corpus = _corpus(options, subset, terminal)
+    subset = subset if corpus is None or subset is None else corpus.beside(subset)
     history, encode = [], None
     for path in options.checkpoint:
         if path.endswith(".npz"):
@@ -119,7 +126,7 @@ def _from_checkpoints(options: argparse.Namespace, terminal: Terminal) -> Analys
             encode = None
         else:
             assert subset is not None  # _data asks for --data unless all are saved embeddings
-            made, encode = _encoded(path, subset, options, terminal)
+            made, encode = _encoded(path, subset, corpus, options, terminal)
             history.append(made)
     return AnalysisSubject(tuple(history), checkup, encode)
 
@@ -139,6 +146,16 @@ def _data(options: argparse.Namespace) -> "tuple[Checkup | None, Subset | None]"
     return checkup, choose_subset(records, max_samples=options.max_samples, seed=options.seed)
 
 
+def _corpus(options: argparse.Namespace, subset: "Subset | None", terminal: Terminal) -> "Corpus | None":
+    from embviz_callback.commands.evaluation import NO_USE_WITHOUT_DATA, read_distractors
+
+    if options.corpus is None:
+        return None
+    if subset is None:
+        raise UsageError(NO_USE_WITHOUT_DATA)
+    return read_distractors(options.corpus, subset, terminal, skip_bad=options.skip_bad_records)
+
+
 def _label(path: str) -> str:
     return Path(path).expanduser().resolve().name
 
@@ -148,23 +165,30 @@ def _saved(path: str, subset: "Subset | None", options: argparse.Namespace) -> "
     from embviz_callback.snapshot import take_snapshot
 
     with _as_usage_error(ValueError):
-        saved, embeddings = read_embeddings(Path(path).expanduser())
+        saved, embeddings, corpus_scan = read_embeddings(Path(path).expanduser())
     if subset is not None and saved.fingerprint != subset.fingerprint:
         raise UsageError(
             f"{path} was made on subset {saved.fingerprint}, --data gives {subset.fingerprint}: "
-            "give the same --data, --max-samples and --seed, or leave --data out"
+            "give the same --data, --max-samples, --seed and --corpus, or leave --data out"
         )
-    return take_snapshot(label=_label(path), subset=saved, embeddings=embeddings, settings=_settings(options))
+    return take_snapshot(
+        label=_label(path),
+        subset=saved,
+        embeddings=embeddings,
+        settings=_settings(options),
+        corpus_scan=corpus_scan,
+    )
 
 
 def _encoded(
-    path: str, subset: "Subset", options: argparse.Namespace, terminal: Terminal
+    path: str, subset: "Subset", corpus: "Corpus | None", options: argparse.Namespace, terminal: Terminal
 ) -> "tuple[Snapshot, Callable[[list[str]], ArrayLike]]":
     import torch  # seconds, which a mistyped option must not wait for
 
+    from embviz_callback.analysis.corpus_scan import scan_with_corpus
     from embviz_callback.commands.evaluation import features_kept
     from embviz_callback.encoding.checkpoints import CheckpointError, load_checkpoint
-    from embviz_callback.encoding.encode import encode_subset, encode_texts
+    from embviz_callback.encoding.encode import encode_corpus, encode_subset, encode_texts
     from embviz_callback.snapshot import take_snapshot
 
     label = _label(path)
@@ -182,6 +206,10 @@ def _encoded(
     terminal.say(f"{label}: encoding on {device}")
     with features_kept(loaded, wanted=not options.no_cache) as encode_kept:
         embeddings = encode_subset(encode_kept, subset, settings, progress=terminal.bar("encoding"))
+        corpus_scan = None
+        if corpus is not None:
+            vectors = encode_corpus(encode_kept, corpus, settings, progress=terminal.bar("encoding the corpus"))
+            corpus_scan = scan_with_corpus(embeddings, corpus, vectors)
 
     def encode(texts: list[str]) -> ArrayLike:
         prompted = [settings.document_prompt + text for text in texts]
@@ -194,6 +222,7 @@ def _encoded(
         settings=settings,
         epoch=loaded.epoch,
         provenance={"checkpoint": path, "checkpoint_sha256": loaded.sha256, "device": device},
+        corpus_scan=corpus_scan,
     )
     return snapshot, encode
 

@@ -69,6 +69,10 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError("--checkpoint needs two or more paths to compare")
     if options.epochs is not None and options.run is None:
         raise UsageError("--epochs picks epochs of a run; give its folder with --run")
+    if options.corpus is not None and options.run is not None:
+        raise UsageError(
+            "--corpus has no use with --run, whose evaluations hold what they were ranked among; leave it out"
+        )
     if options.data is not None and options.run is not None:
         raise UsageError("--data has no use with --run, whose evaluations hold their pairs; leave it out")
     with contextlib.redirect_stdout(sys.stderr):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from embviz_callback.analysis.comparison import RULE
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.drawing.markdown import literal, table
-from embviz_callback.drawing.wording import interval, number, percent
+from embviz_callback.drawing.wording import interval, number, percent, pool
 
 if TYPE_CHECKING:
     from embviz_callback.analysis.comparison import Comparison
@@ -38,7 +38,7 @@ def comparison_table(outcomes: Sequence["Outcome"], best: "Outcome") -> str:
         f"# Comparison of {len(outcomes)} checkpoints",
         "",
         f"Subset {best.content['fingerprint']}, {best.metrics.n_queries:,} queries, "
-        f"{best.metrics.n_documents:,} documents.",
+        f"{pool(best.metrics.n_documents, best.metrics.n_corpus)}.",
         "",
         *table(head, [_row(outcome) for outcome in outcomes]),
         f"Best: {literal(best.label)}. Rule: {RULE}.",
@@ -75,8 +75,8 @@ def remeasured(label: str, folder: Path, settings: "Settings") -> "Snapshot":
     from embviz_callback.delivery.exports import read_embeddings
     from embviz_callback.snapshot import take_snapshot
 
-    subset, embeddings = read_embeddings(folder / "embeddings.npz")
-    return take_snapshot(label=label, subset=subset, embeddings=embeddings, settings=settings)
+    subset, embeddings, corpus_scan = read_embeddings(folder / "embeddings.npz")
+    return take_snapshot(label=label, subset=subset, embeddings=embeddings, settings=settings, corpus_scan=corpus_scan)
 
 
 def run_folder(given: Path) -> Path:

@@ -54,6 +54,11 @@ def parser() -> Parser:
         "several are compared",
     )
     made.add_argument("--data", metavar="PATH", help="the pairs, JSON or JSON Lines (required, but for embeddings.npz)")
+    made.add_argument(
+        "--corpus",
+        metavar="PATH",
+        help="further documents that answer no query, ranked beside those of --data: JSON, JSON Lines or .txt",
+    )
     made.add_argument("--output", default="visualizations/", metavar="DIR", help="default %(default)s")
     _add_amounts(made)
     _add_model_options(made)
@@ -164,6 +169,7 @@ def request_from(options: argparse.Namespace) -> "Request":
         document_prompt=options.document_prompt,
         skip_bad_records=options.skip_bad_records,
         cache=not options.no_cache,
+        corpus=options.corpus,
     )
 
 

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import embviz_callback
+from embviz_callback.analysis.corpus_scan import CorpusScan, scan_with_corpus
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.results import Outcome, write_results
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.data_check import data_check
 from embviz_callback.delivery.exports import read_embeddings
 from embviz_callback.delivery.files import safe_name
-from embviz_callback.embeddings import Embeddings
+from embviz_callback.embeddings import Embeddings, Vectors
 from embviz_callback.encoding.hub import is_hub_name
 from embviz_callback.encoding.missing import explain_missing
+from embviz_callback.pairs.corpus import Corpus, corpus_for, read_corpus
 from embviz_callback.pairs.reading import DataError, PairFile, read_pairs
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings
@@ -26,6 +28,9 @@ from embviz_callback.snapshot import Snapshot, take_snapshot
 
 if TYPE_CHECKING:
     from embviz_callback.encoding.checkpoints import LoadedModel
+
+NO_USE_WITHOUT_DATA = "--corpus has no use without --data: an embeddings.npz keeps what it was ranked among"
+Saved = tuple[Subset, Embeddings, CorpusScan | None]
 
 _PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "umap-learn", "matplotlib")
 
@@ -47,6 +52,7 @@ class Request:
         document_prompt: Likewise.
         skip_bad_records: Leave out records with a problem.
         cache: Keep the encoder's features, and take those that an earlier run kept.
+        corpus: Path of further documents that answer no query; None for none.
     """
 
     checkpoints: tuple[str, ...]
@@ -61,6 +67,7 @@ class Request:
     document_prompt: str | None = None
     skip_bad_records: bool = False
     cache: bool = True
+    corpus: str | None = None
 
 
 def evaluate(request: Request, terminal: Terminal) -> list[Outcome]:
@@ -81,14 +88,14 @@ def evaluate(request: Request, terminal: Terminal) -> list[Outcome]:
     for path in request.checkpoints:
         if not is_hub_name(path) and not Path(path).expanduser().exists():
             raise UsageError(explain_missing(path))
-    pairs, subset = _pairs(request, saved, terminal)
+    pairs, subset, corpus = _pairs(request, saved, terminal)
     prepare_output(request.output)
     device = _device(request.device) if len(saved) < len(labels) else "none"
     data: dict[str, Any] = {}
     outcomes = []
     for path, label in zip(request.checkpoints, labels, strict=True):
         folder = request.output / safe_name(label) if len(labels) > 1 else request.output
-        job = _Job(request, path, label, folder, device, pairs, terminal)
+        job = _Job(request, path, label, folder, device, pairs, corpus, terminal)
         snapshot = job.measured(subset) if path not in saved else job.remeasured(*saved[path])
         data = data or data_check(snapshot)
         outcomes.append(write_results(snapshot, job.label, job.folder, terminal, data))
@@ -122,18 +129,21 @@ def tell_apart(paths: Sequence[str]) -> list[str]:
     return ends
 
 
-def _saved(path: str) -> tuple[Subset, Embeddings]:
+def _saved(path: str) -> Saved:
     with _as_usage_error(ValueError):
         return read_embeddings(Path(path).expanduser())
 
 
 def _pairs(
-    request: Request, saved: Mapping[str, tuple[Subset, Embeddings]], terminal: Terminal
-) -> tuple[PairFile | None, Subset]:
-    """The pairs, and the one subset that every checkpoint is judged by."""
+    request: Request, saved: Mapping[str, Saved], terminal: Terminal
+) -> tuple[PairFile | None, Subset, Corpus | None]:
+    """The pairs, the one subset that every checkpoint is judged by, and what it is ranked among."""
+    corpus = None
     if request.data is None:
         if len(saved) < len(request.checkpoints):
             raise UsageError("required: --data")
+        if request.corpus is not None:
+            raise UsageError(NO_USE_WITHOUT_DATA)
         pairs, subset = None, next(iter(saved.values()))[0]
     else:
         with _as_usage_error(DataError):
@@ -141,13 +151,37 @@ def _pairs(
         subset = choose_subset(pairs.records, max_samples=request.settings.max_samples, seed=request.settings.seed)
         for note in pairs.notes:
             terminal.say(f"{request.data}: {note}")
-    for path, (other, _) in saved.items():
+        if request.corpus is not None:
+            corpus = read_distractors(request.corpus, subset, terminal, skip_bad=request.skip_bad_records)
+            subset = corpus.beside(subset)
+    for path, (other, *_) in saved.items():
         if other.fingerprint != subset.fingerprint:
             raise UsageError(
                 f"{path} was made on subset {other.fingerprint}, the others on {subset.fingerprint}: "
                 "their figures cannot be compared; evaluate each by itself"
             )
-    return pairs, subset
+    return pairs, subset, corpus
+
+
+def read_distractors(path: str, subset: Subset, terminal: Terminal, *, skip_bad: bool = False) -> Corpus:
+    """The corpus of a file, as far as it answers no query of a subset.
+
+    Args:
+        path: Of the file.
+        subset: What is evaluated.
+        terminal: Hears what became of the texts.
+        skip_bad: Leave items with a problem out.
+
+    Returns:
+        The corpus; a `UsageError` says what is wrong with the file.
+    """
+    with _as_usage_error(DataError):
+        source = read_corpus(path, skip_bad=skip_bad)
+        corpus = corpus_for(subset, source)
+    for note in source.notes:
+        terminal.say(f"{path}: {note}")
+    terminal.say(corpus.sentence)
+    return corpus
 
 
 def prepare_output(folder: Path) -> None:
@@ -203,6 +237,7 @@ class _Job:
     folder: Path
     device: str
     pairs: PairFile | None
+    corpus: Corpus | None
     terminal: Terminal
 
     def measured(self, subset: Subset) -> Snapshot:
@@ -213,22 +248,25 @@ class _Job:
             self.terminal.say(f"{self.label}: {note}")
         settings = self._settings(loaded.config)
         n_texts = len({*subset.queries, *subset.documents, *subset.hard_negatives})
-        self.terminal.say(f"{self.label}: encoding {n_texts:,} texts on {self.device}")
+        self.terminal.say(f"{self.label}: encoding {n_texts + subset.n_corpus:,} texts on {self.device}")
+        embeddings, corpus_scan = self._encoded(loaded, subset, settings)
         return take_snapshot(
             label=self.label,
             subset=subset,
-            embeddings=self._encoded(loaded, subset, settings),
+            embeddings=embeddings,
+            corpus_scan=corpus_scan,
             settings=settings,
             epoch=loaded.epoch,
             provenance=_model_facts(self.path, loaded) | self._circumstances(),
         )
 
-    def remeasured(self, subset: Subset, embeddings: Embeddings) -> Snapshot:
+    def remeasured(self, subset: Subset, embeddings: Embeddings, corpus_scan: CorpusScan | None) -> Snapshot:
         """From saved embeddings."""
         return take_snapshot(
             label=self.label,
             subset=subset,
             embeddings=embeddings,
+            corpus_scan=corpus_scan,
             settings=self.request.settings,
             provenance={"embeddings": self.path} | self._circumstances(),
         )
@@ -255,15 +293,31 @@ class _Job:
             document_prompt=_prompt(request.document_prompt, config.get("document_prompt")),
         )
 
-    def _encoded(self, loaded: "LoadedModel", subset: Subset, settings: Settings) -> Embeddings:
-        from embviz_callback.encoding.encode import encode_subset
+    def _encoded(
+        self, loaded: "LoadedModel", subset: Subset, settings: Settings
+    ) -> tuple[Embeddings, CorpusScan | None]:
+        from embviz_callback.encoding.encode import encode_corpus, encode_subset
 
         def on_halved(size: int) -> None:
             self.terminal.say(f"{self.label}: memory ran out; going on with batches of {size}")
 
         bar = self.terminal.bar("encoding")
         with features_kept(loaded, wanted=self.request.cache) as encode:
-            return encode_subset(encode, subset, settings, progress=bar, on_halved=on_halved)
+            embeddings = encode_subset(encode, subset, settings, progress=bar, on_halved=on_halved)
+            if self.corpus is None:
+                return embeddings, None
+            bar = self.terminal.bar("encoding the corpus")
+            vectors = encode_corpus(encode, self.corpus, settings, progress=bar, on_halved=on_halved)
+        return embeddings, self._scan(loaded, self.corpus, embeddings, vectors)
+
+    def _scan(self, loaded: "LoadedModel", corpus: Corpus, embeddings: Embeddings, vectors: Vectors) -> CorpusScan:
+        from embviz_callback.encoding.product import device_for, with_product
+
+        return with_product(
+            lambda product: scan_with_corpus(embeddings, corpus, vectors, product=product),
+            device_for(loaded.model, len(embeddings.documents) + len(vectors)),
+            on_fallback=lambda: self.terminal.say(f"{self.label}: memory ran out; the corpus is ranked on the CPU"),
+        )
 
     def _circumstances(self) -> dict[str, Any]:
         data = {} if self.pairs is None else {"data": self.pairs.path, "data_sha256": self.pairs.sha256}

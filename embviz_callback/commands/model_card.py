@@ -81,10 +81,12 @@ def _evaluation(content: Mapping[str, Any]) -> list[str]:
     others = [name for name in values if name not in _HEADLINES and not name.endswith(_LEFT_OUT)]
     shown = [name for name in (*_HEADLINES, *others) if isinstance(values.get(name), int | float)]
     rows = [(name, _number(values[name]), _interval(intervals.get(name))) for name in shown]
+    corpus = f" + {content['n_corpus']:,} of a corpus" if content.get("n_corpus") else ""
     lines = [
         "## Evaluation",
         "",
-        f"{content.get('n_queries', '?')} queries, {content.get('n_documents', '?')} documents, "
+        f"{content.get('n_queries', '?')} queries, {content.get('n_documents', '?')} documents"
+        f"{corpus}, "
         f"subset {literal(str(content.get('fingerprint', '?')))}.",
         "",
         *table(("metric", "value", "95 % interval"), rows),

@@ -5,7 +5,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.answers import Answers
+from embviz_callback.analysis.corpus_scan import CorpusScan
 from embviz_callback.analysis.verdict import Check, band, is_ready
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.findings import Checkup
@@ -85,12 +86,13 @@ def errors_csv(snapshot: Snapshot) -> str:
     """Each query that a wrong document outscores or ties with, the worst first.
 
     Args:
-        snapshot: Without corpus.
+        snapshot: What to list.
 
     Returns:
         A table with the query, its best-scored relevant document and that one's rank (a tie is its
-        expectation, "inf" is a query or document without direction), the best wrong document, both
-        cosines, and the query's id. A cell that a spreadsheet would calculate begins with an apostrophe.
+        expectation, "inf" is a query or document without direction), the best wrong document (or text of
+        the corpus), both cosines, and the query's id. A cell that a spreadsheet would calculate begins
+        with an apostrophe.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -118,7 +120,7 @@ def _error(snapshot: Snapshot, row: int) -> tuple[str, ...]:
         subset.queries[row],
         subset.documents[best if best >= 0 else int(relevant[0])],
         f"{found.rank[row]:g}",
-        "" if wrong is None else subset.documents[found.top_documents[row, wrong]],
+        "" if wrong is None else snapshot.text(int(found.top_documents[row, wrong])),
         _score(found.best_positive[row]),
         "" if wrong is None else _score(found.top_scores[row, wrong]),
         subset.ids[row] or "",
@@ -138,14 +140,17 @@ def _inert(cell: str) -> str:
 def embeddings_npz(snapshot: Snapshot) -> bytes:
     """The vectors with their texts, readable without pickle.
 
+    Of a corpus neither vectors nor all texts are in it, but what came of ranking among it: the
+    same figures can be drawn again and compared, others need the model and the corpus again.
+
     Args:
         snapshot: What to save.
 
     Returns:
         A compressed ``.npz`` of `query` and `document` (float32), `query_text` and `document_text`,
         `relevance`, `records`, `hard_negative`, `hard_negative_text` and `hard_pairs` where there are
-        some, `subset` (JSON, for `read_embeddings`). Texts have a fixed width, so that very long
-        ones among very many are cut.
+        some, `subset` (JSON, for `read_embeddings`), and with a corpus `corpus` (JSON) and ``scan_...``.
+        Texts have a fixed width, so that very long ones among very many are cut.
     """
     embeddings, subset = snapshot.embeddings, snapshot.subset
     arrays = {
@@ -156,7 +161,7 @@ def embeddings_npz(snapshot: Snapshot) -> bytes:
         "relevance": embeddings.relevance,
         "records": embeddings.records,
         "set_aside": np.array([embeddings.non_finite, embeddings.zero]),
-        "subset": np.frombuffer(json.dumps(subset.to_json(), ensure_ascii=False).encode(), dtype=np.uint8),
+        "subset": _json_array(subset.to_json()),
     }
     if subset.hard_negatives:
         arrays |= {
@@ -164,9 +169,15 @@ def embeddings_npz(snapshot: Snapshot) -> bytes:
             "hard_negative_text": _text_array(subset.hard_negatives),
             "hard_pairs": embeddings.hard_pairs,
         }
+    if snapshot.corpus_scan is not None:
+        arrays |= {"corpus": _json_array(snapshot.corpus_scan.to_json())} | snapshot.corpus_scan.arrays()
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)
     return file.getvalue()
+
+
+def _json_array(content: Mapping[str, Any]) -> NDArray[np.uint8]:
+    return np.frombuffer(json.dumps(content, ensure_ascii=False).encode(), dtype=np.uint8)
 
 
 def _text_array(texts: Sequence[str]) -> NDArray[np.str_]:
@@ -174,14 +185,14 @@ def _text_array(texts: Sequence[str]) -> NDArray[np.str_]:
     return np.array([text[:widest] for text in texts], dtype=np.str_)
 
 
-def read_embeddings(path: Path) -> tuple[Subset, Embeddings]:
-    """The subset and its vectors from a file of `embeddings_npz`.
+def read_embeddings(path: Path) -> tuple[Subset, Embeddings, CorpusScan | None]:
+    """The subset, its vectors and the scan among its corpus from a file of `embeddings_npz`.
 
     Args:
         path: The file.
 
     Returns:
-        Both, equal to what was saved.
+        All of it, equal to what was saved; no scan where there was no corpus.
 
     Raises:
         ValueError: If the file is damaged or another program's.
@@ -203,6 +214,9 @@ def read_embeddings(path: Path) -> tuple[Subset, Embeddings]:
             zero=zero,
             **hard,
         )
+        corpus_scan = None
+        if subset.n_corpus:
+            corpus_scan = CorpusScan.from_arrays(arrays, json.loads(arrays["corpus"].tobytes()))
     except (
         OSError,
         AttributeError,
@@ -218,4 +232,4 @@ def read_embeddings(path: Path) -> tuple[Subset, Embeddings]:
         raise ValueError(
             f"{path} has {len(embeddings.queries)} query rows for {len(subset.queries)} queries; make it again"
         )
-    return subset, embeddings
+    return subset, embeddings, corpus_scan

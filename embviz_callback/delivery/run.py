@@ -107,7 +107,7 @@ class Run:
                 "other subset",
                 f"the subset is not that of the checkpoint (fingerprint {fingerprint}, was {before}), so that metrics "
                 "are not comparable: a new history begins, without a baseline; resume with the same data, "
-                "max_samples and seed to go on with the old one",
+                "max_samples, seed and corpus to go on with the old one",
             )
             self.memory = Memory()
 

@@ -13,7 +13,7 @@ from embviz_callback.drawing.analysis_figures import curve_figure_name, group_fi
 from embviz_callback.drawing.markdown import literal, table
 from embviz_callback.drawing.sensitivity import advice_sentence
 from embviz_callback.drawing.slices import group_sentence
-from embviz_callback.drawing.wording import counted, number, percent, rank_word
+from embviz_callback.drawing.wording import counted, number, percent, pool, rank_word
 from embviz_callback.pairs.findings import NOTE, Checkup
 from embviz_callback.snapshot import Snapshot
 
@@ -40,7 +40,7 @@ def analysis_report(
     opening = [
         f"# Why does it fail: {literal(snapshot.label)}",
         "",
-        f"{counted(metrics.n_queries, 'query')}, {counted(metrics.n_documents, 'document')}, subset "
+        f"{counted(metrics.n_queries, 'query')}, {pool(metrics.n_documents, metrics.n_corpus)}, subset "
         f"{snapshot.subset.fingerprint}. Margin {number(metrics.margin)}, separation {number(metrics.separation, 2)}, "
         f"rank-1 {percent(metrics.rank1)}.",
         "",
@@ -130,7 +130,7 @@ def _errors(answers: Answers, figures: Collection[str]) -> Iterator[str]:
         yield "Documents that come first for queries they do not answer:"
         yield ""
         rows = (
-            (str(one.wrong_firsts), str(one.own), literal(answers.subset.documents[one.document]))
+            (str(one.wrong_firsts), str(one.own), literal(errors.text(answers.subset, one.document)))
             for one in errors.crowders[:_EXAMPLES]
         )
         yield from table(("wrongly first", "answers", "document"), rows)
@@ -150,7 +150,7 @@ def _miss(miss: Miss, answers: Answers) -> tuple[str, ...]:
         literal(answers.subset.queries[miss.query]),
         literal(documents[miss.expected]) if miss.expected >= 0 else "none usable",
         rank_word(miss.rank),
-        literal(documents[miss.first]) if miss.first >= 0 else "none",
+        literal(answers.errors.text(answers.subset, miss.first)) if miss.first >= 0 else "none",
         number(miss.gap),
         ", ".join(map(literal, miss.differs)),
     )

@@ -12,7 +12,7 @@ from embviz_callback.analysis.comparison import Comparison
 from embviz_callback.analysis.map_quality import radius
 from embviz_callback.analysis.projections import Projection, Skipped
 from embviz_callback.drawing import style
-from embviz_callback.drawing.wording import counted, number
+from embviz_callback.drawing.wording import counted, number, pool
 from embviz_callback.snapshot import Snapshot
 
 _SHOWN = {"rank1": "rank-1", "mrr": "MRR", "margin": "margin", "separation": "separation (σ)"}
@@ -37,6 +37,7 @@ def draw_comparison_metrics(comparison: Comparison) -> Figure:
     """
     n = len(comparison.labels)
     figure = style.new_figure(190 + 34 * n, _WIDTH)
+    first = comparison.metrics[0]
     _title(figure, "Metrics with 95 % intervals")
     for place, (name, title) in enumerate(_SHOWN.items()):
         axes = figure.add_subplot(1, len(_SHOWN), place + 1)
@@ -51,7 +52,7 @@ def draw_comparison_metrics(comparison: Comparison) -> Figure:
         figure,
         f"filled: the best, {comparison.labels[comparison.best]} · intervals of each alone; whether a difference is"
         " beyond chance is in the table of paired intervals",
-        f"subset {comparison.fingerprint}",
+        f"against {pool(first.n_documents, first.n_corpus)} · subset {comparison.fingerprint}",
     )
     return figure
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from embviz_callback.analysis.comparison import RULE, Comparison, Difference, Fall
 from embviz_callback.analysis.standings import Change, Changes
 from embviz_callback.drawing.markdown import literal, table
-from embviz_callback.drawing.wording import UNKNOWN, number, rank_word
+from embviz_callback.drawing.wording import UNKNOWN, number, pool, rank_word
 
 _TABLE = ("rank1", "mrr", "recall_at_10", "ndcg_at_10", "margin", "separation", "positive_mean", "negative_mean")
 _ALSO = ("auc", "hard_accuracy", "hard_margin")
@@ -53,7 +53,9 @@ def sentences(comparison: Comparison) -> tuple[str, ...]:
 
 def _opening(comparison: Comparison) -> Iterator[str]:
     n = comparison.metrics[0].n_queries
-    yield f"{len(comparison.labels)} evaluations of {n} queries, subset {comparison.fingerprint}."
+    first = comparison.metrics[0]
+    against = f" against {pool(first.n_documents, first.n_corpus)}" if first.n_corpus else ""
+    yield f"{len(comparison.labels)} evaluations of {n} queries{against}, subset {comparison.fingerprint}."
     yield ""
     yield f"**Best: {literal(comparison.labels[comparison.best])}.** Rule: {RULE}."
     yield ""

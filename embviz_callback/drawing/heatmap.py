@@ -44,6 +44,7 @@ def draw_heatmap(snapshot: Snapshot) -> Figure:
         snapshot,
         f"bright diagonal: in {percent(share)} of the rows the brightest cell is a relevant one",
         f"{len(pairs)} pairs with distinct documents, sampled with seed {settings.seed}{_blank(usable)}",
+        has_corpus=False,
     )
     return figure
 

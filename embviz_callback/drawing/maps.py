@@ -54,9 +54,8 @@ def draw_map(snapshot: Snapshot, method: str) -> Figure:
     _join(axes, queries, documents, snapshot.embeddings.relevance, found)
     _scatter(axes, queries, documents, found)
     _frame(axes, np.concatenate([queries, documents]))
-    style.foot(
-        figure, snapshot, *_facts(made, n_missing=len(queries) + len(documents) - _count(queries) - _count(documents))
-    )
+    n_missing = len(queries) + len(documents) - _count(queries) - _count(documents)
+    style.foot(figure, snapshot, *_facts(made, n_missing=n_missing), has_corpus=False)
     return figure
 
 

@@ -37,6 +37,8 @@ THRESHOLDS = {
 _SCRIPTS = ("data.js", "state.js", "map.js", "charts.js", "lists.js", "answers.js", "main.js")
 _DETAILS = ("top", "top_scores", "depth", "is_wide", "scores", "gaps", "answers", "heatmap", "histogram")
 _NOWHERE = -32768
+# Every epoch may find others of 100,000 texts, and keeps them beside its numbers.
+_CORPUS_PLACES, _CORPUS_CHARACTERS = 3, 200
 _HISTOGRAM_BINS = 128
 
 View = Mapping[str, Any]
@@ -73,7 +75,8 @@ def epoch_view(snapshot: Snapshot, *, checks: Sequence[Check] = ()) -> dict[str,
         "histogram": _histogram(snapshot.similarity),
         "provenance": dict(snapshot.provenance),
         **_standings(snapshot.similarity, n),
-        **_top(snapshot.similarity, n, len(snapshot.subset.documents)),
+        **_top(snapshot.similarity, n),
+        "corpus_texts": _corpus_texts(snapshot, n),
     }
     # JSON knows neither NaN nor infinity; the page reads null, and the word.
     plain: dict[str, Any] = json.loads(json.dumps(view), parse_constant=lambda name: None if name == "NaN" else name)
@@ -175,7 +178,7 @@ def page_from_views(
         "alerts": list(alerts),
         "notes": [*remarks, *notes],
         **around,
-        "views": [view if place == len(kept) - 1 else {**view, "provenance": {}} for place, view in enumerate(kept)],
+        "views": [_lean(view, is_last=place == len(kept) - 1) for place, view in enumerate(kept)],
     }
     return _assembled(title, _json(content))
 
@@ -237,6 +240,7 @@ def _facts(subset: Subset) -> dict[str, Any]:
         "seed": subset.seed,
         "n_queries": len(subset.queries),
         "n_documents": len(subset.documents),
+        "n_corpus": subset.n_corpus,
         "n_available": subset.n_available,
     }
 
@@ -256,7 +260,8 @@ def _texts(views: Sequence[View], subset: Subset) -> dict[str, Any]:
         "ids": subset.ids[:n],
         "positives": positives,
         "columns": {name: [columns.get(name) for columns in subset.metadata[:n]] for name in names},
-        "documents": {row: subset.documents[row] for row in sorted(needed) if 0 <= row < len(subset.documents)},
+        "documents": {row: subset.documents[row] for row in sorted(needed) if 0 <= row < len(subset.documents)}
+        | {row: text for view in views for row, text in view.get("corpus_texts", ())},
         "shown_documents": shown,
     }
 
@@ -295,6 +300,12 @@ def _spread(views: Sequence[View], n: int) -> set[int]:
     ends = [last, 0, best][:n]
     even = np.linspace(0, last, max(n - 1, 1)).round().astype(int).tolist() if n > len(ends) else []
     return {*ends, *even[: max(n - 1, 0)]}
+
+
+def _lean(view: View, *, is_last: bool) -> View:
+    """Without what the page shows of the last evaluation only, or holds once for all."""
+    lean = {name: value for name, value in view.items() if name != "corpus_texts"}
+    return lean if is_last else {**lean, "provenance": {}}
 
 
 def _without_details(view: View) -> dict[str, Any]:
@@ -360,11 +371,9 @@ def _tenthousandths(values: NDArray[np.floating[Any]]) -> list[int | None]:
     return [None if math.isnan(value) else round(10_000 * value) for value in values.tolist()]
 
 
-def _top(similarity: Similarity, n: int, n_documents: int) -> dict[str, Any]:
+def _top(similarity: Similarity, n: int) -> dict[str, Any]:
     top = similarity.top_documents[:n]
-    # Rows from n_documents on are of an added corpus, whose texts are not at hand.
-    top = np.where(top < n_documents, top, -1)
-    is_wide = n_documents > 32767
+    is_wide = similarity.n_pool > 32767
     scores = np.round(np.nan_to_num(similarity.top_scores[:n], neginf=-1.0).clip(-1, 1) * 32767)
     return {
         "top": _packed(top, "<i4" if is_wide else "<i2"),
@@ -372,6 +381,17 @@ def _top(similarity: Similarity, n: int, n_documents: int) -> dict[str, Any]:
         "depth": top.shape[1],
         "is_wide": is_wide,
     }
+
+
+def _corpus_texts(snapshot: Snapshot, n: int) -> list[list[Any]]:
+    """Row and beginning of what the queries shown have found in the corpus among their first three."""
+    found = np.unique(snapshot.similarity.top_documents[:n, :_CORPUS_PLACES])
+    found = found[found >= len(snapshot.subset.documents)]
+    return [[row, _beginning(snapshot.text(row))] for row in found.tolist()]
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= _CORPUS_CHARACTERS else text[: _CORPUS_CHARACTERS - 1] + "…"
 
 
 def _packed(values: NDArray[Any], dtype: str) -> str:

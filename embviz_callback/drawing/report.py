@@ -18,7 +18,7 @@ from embviz_callback.drawing.readings import (
     oddities,
     top_k_reading,
 )
-from embviz_callback.drawing.wording import counted, interval, number, percent, rank_word
+from embviz_callback.drawing.wording import counted, interval, number, percent, pool, rank_word
 from embviz_callback.snapshot import Snapshot
 
 _BANDED = ("margin", "separation")
@@ -127,6 +127,7 @@ def _origin(snapshot: Snapshot) -> Iterator[str]:
         ("step", "none" if snapshot.step is None else f"{snapshot.step:,}"),
         ("queries", f"{len(subset.queries):,} of {subset.n_available:,} distinct ones, chosen with seed {subset.seed}"),
         ("documents", f"{len(subset.documents):,} distinct"),
+        *((("corpus", f"{subset.n_corpus:,} distinct texts that answer no query"),) if subset.n_corpus else ()),
         ("hard negatives", f"{len(subset.hard_negatives):,} distinct in {counted(len(subset.hard_pairs), 'pair')}"),
         (
             "equivalents",
@@ -167,6 +168,12 @@ def _key_metrics(snapshot: Snapshot, baseline: Metrics | None) -> Iterator[str]:
         f" {percent(metrics.naive_rank1_ceiling)} on these data."
     )
     yield ""
+    if metrics.n_corpus:
+        yield (
+            f"Ranks, negatives, AUC and hubs are against {pool(metrics.n_documents, metrics.n_corpus)}: comparable"
+            " only with the same corpus. The naive figures, maps and heatmap know the documents alone."
+        )
+        yield ""
 
 
 def _names(metrics: Metrics) -> list[str]:
@@ -298,12 +305,11 @@ def _miss(snapshot: Snapshot, row: int) -> tuple[str, ...]:
     own = int(similarity.best_positive_row[row])
     own = own if own >= 0 else int(relevance[np.searchsorted(relevance[:, 0], row), 1])
     first = int(similarity.top_documents[row, 0]) if similarity.top_documents.shape[1] else -1
-    came_first = subset.documents[first] if 0 <= first < len(subset.documents) else ""
     return (
         literal(subset.queries[row]),
         literal(subset.documents[own]),
         rank_word(float(similarity.rank[row])),
         number(float(similarity.best_positive[row])),
-        literal(came_first) if came_first else "none" if first < 0 else "a text of the corpus",
+        literal(snapshot.text(first)) if first >= 0 else "none",
         number(float(similarity.top_scores[row, 0])) if first >= 0 else number(None),
     )

@@ -9,7 +9,7 @@ from matplotlib import font_manager, style
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font, LoadFlags
 
-from embviz_callback.drawing.wording import counted
+from embviz_callback.drawing.wording import counted, pool
 from embviz_callback.pairs.texts import clean
 from embviz_callback.snapshot import Snapshot
 
@@ -82,10 +82,18 @@ def head(figure: Figure, title: str, snapshot: Snapshot) -> None:
     figure.suptitle(text, x=0.012, ha="left", fontsize=TITLE_SIZE, parse_math=False, **where)
 
 
-def foot(figure: Figure, snapshot: Snapshot, *lines: str) -> None:
-    """The corner: on how much data and which, and what else must be known to read the figure."""
+def foot(figure: Figure, snapshot: Snapshot, *lines: str, has_corpus: bool = True) -> None:
+    """The corner: on how much data and which, and what else must be known to read the figure.
+
+    Args:
+        figure: Whose corner.
+        snapshot: What it shows.
+        lines: Stand above the size of the data.
+        has_corpus: Whether the figure knows the corpus, where there is one, or the subset alone.
+    """
     subset = snapshot.subset
-    size = f"{counted(len(subset.queries), 'query')}, {counted(len(subset.documents), 'document')}"
+    size = f"{counted(len(subset.queries), 'query')}, {pool(len(subset.documents), subset.n_corpus * has_corpus)}"
+    size += ", without the corpus" if subset.n_corpus and not has_corpus else ""
     room = figure.bbox.width - 30
     text = "\n".join(fitted(line, room, NOTE_SIZE) for line in (*lines, f"{size} · subset {subset.fingerprint}"))
     where = {"y": 8 / figure.bbox.height} if figure.get_layout_engine() is None else {}

@@ -116,8 +116,7 @@ def bars(snapshot: Snapshot, row: int) -> tuple[Bar, ...]:
         for place, (document, score) in enumerate(
             zip(similarity.top_documents[row, :_N_BARS], similarity.top_scores[row, :_N_BARS], strict=True), start=1
         )
-        # Beyond the documents lies a corpus without texts.
-        if 0 <= document < len(snapshot.subset.documents)
+        if document >= 0
     ]
     made = [
         _bar(
@@ -139,20 +138,21 @@ def shared_features(snapshot: Snapshot, query: int, document: int) -> tuple[str,
     """Columns of equal value, or without columns the phrases that both texts have.
 
     Args:
-        snapshot: Its subset is read.
+        snapshot: Its texts are read.
         query: Row.
-        document: Row.
+        document: Row of the pool; a text of a corpus has no columns.
 
     Returns:
         At most four: columns by name, or phrases as the document spells them, those that fewest
         documents have first; case never tells words apart, accents only where both have them.
     """
     subset = snapshot.subset
-    asked, offered = subset.metadata[query], subset.document_metadata[document]
+    is_document = document < len(subset.documents)
+    asked, offered = subset.metadata[query], subset.document_metadata[document] if is_document else {}
     columns = [name for name in asked if name in offered]
     if columns:
         return tuple(f"{name} {asked[name]}" for name in columns if asked[name] == offered[name])[:_MOST_SHARED]
-    phrases = _shared_phrases(subset.queries[query], subset.documents[document])
+    phrases = _shared_phrases(subset.queries[query], snapshot.text(document))
     counts = _document_counts(subset.documents)
     rarity = {bare: min(counts[word] for word in bare) for bare in phrases}
     # "phòng" alone tells nothing where every document is a room.
@@ -216,7 +216,7 @@ def _leads(snapshot: Snapshot) -> NDArray[np.float64]:
 
 
 def _bar(snapshot: Snapshot, query: int, document: int, rank: float, score: float, kind: str) -> Bar:
-    text = snapshot.subset.documents[document]
+    text = snapshot.text(document)
     return Bar(rank, text, score, kind, shared_features(snapshot, query, document))
 
 

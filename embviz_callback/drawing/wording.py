@@ -68,6 +68,20 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else plural}"
 
 
+def pool(n_documents: int, n_corpus: int) -> str:
+    """What a query is ranked against.
+
+    Returns:
+        The documents, and the corpus where there is one.
+
+    Example:
+        >>> pool(480, 0), pool(480, 20_000)
+        ('480 documents', '480 documents + 20,000 of the corpus')
+    """
+    documents = counted(n_documents, "document")
+    return f"{documents} + {n_corpus:,} of the corpus" if n_corpus else documents
+
+
 def interval(metrics: Metrics, name: str, show: Callable[[float], str] = number) -> str:
     """The 95 % interval of a metric.
 

@@ -1,14 +1,15 @@
 """Texts to vectors: long ones first, equal ones once, smaller batches when memory runs out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from embviz_callback.embeddings import Embeddings, Vectors
+from embviz_callback.embeddings import Embeddings, Rows, Vectors, unit_rows
 from embviz_callback.encoding.memory import is_out_of_memory, release_memory
+from embviz_callback.pairs.corpus import Corpus
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.settings import Settings
 
@@ -35,8 +36,8 @@ def encode_texts(
     What is in a batch depends on the texts alone, not on their order.
 
     An `encode` that gives no floats, another number of rows than it got texts, or another dim from
-    batch to batch is answered with a TypeError or ValueError that says what came; memory that runs
-    out where the batch cannot be halved any more with an EncodingMemoryError.
+    batch to batch is answered with a TypeError or ValueError that says what came, as is a `batch_size`
+    below 1; memory that runs out where the batch cannot be halved any more with an EncodingMemoryError.
 
     Args:
         encode: Takes a list of ``n`` texts and gives ``(n, dim)``, a tensor of any float type on
@@ -51,27 +52,110 @@ def encode_texts(
     Returns:
         ``(n_texts, dim)`` float32, as long as `encode` made them; ``(0, 0)`` without texts.
 
+    """
+    distinct = longest_first(set(texts))
+    options: dict[str, Any] = {"halve": halve, "progress": progress, "on_halved": on_halved}
+    parts = [rows for _, rows in batches(encode, distinct, batch_size=batch_size, **options)]
+    return _in_order(parts, distinct, texts)
+
+
+def longest_first(texts: Iterable[str]) -> list[str]:
+    """Texts in an order that theirs has no part in, so that memory runs out at once or never."""
+    return sorted(texts, key=lambda text: (-len(text), text))
+
+
+def batches(
+    encode: Encode,
+    texts: Sequence[str],
+    *,
+    batch_size: int,
+    halve: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+    on_halved: Callable[[int], None] | None = None,
+) -> Iterator[tuple[slice, Tensor]]:
+    """Encodes texts batch by batch as they stand; see `encode_texts` for arguments and errors.
+
+    Args:
+        encode: Likewise.
+        texts: In the order in which they are cut into batches.
+        batch_size: Likewise.
+        halve: Likewise.
+        progress: Likewise.
+        on_halved: Likewise.
+
+    Yields:
+        Which texts, and their rows ``(n, dim)`` on the device of `encode`.
+
     Raises:
         ValueError: If `batch_size` is below 1.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    distinct = sorted(set(texts), key=lambda text: (-len(text), text))
-    parts: list[Tensor] = []
     done, size = 0, batch_size
-    while done < len(distinct):
-        batch = distinct[done : done + size]
+    while done < len(texts):
+        batch = list(texts[done : done + size])
         rows = _attempt(encode, batch)
         if rows is None:
             size = _smaller(batch, halve=halve)
             if on_halved is not None:
                 on_halved(size)
             continue
-        parts.append(rows)
+        yield slice(done, done + len(batch)), rows
         done += len(batch)
         if progress is not None:
-            progress(done, len(distinct))
-    return _in_order(parts, distinct, texts)
+            progress(done, len(texts))
+
+
+def encode_corpus(encode: Encode, corpus: Corpus, settings: Settings, **options: Any) -> Vectors:
+    """Unit vectors of a corpus; of its texts no more than a batch is on the device at a time.
+
+    Args:
+        encode: See `encode_texts`.
+        corpus: The texts.
+        settings: Batch size and the documents' prompt.
+        options: Passed on to `batches`.
+
+    Returns:
+        ``(n_texts, dim)`` in the corpus's order, rows of L2 norm 1 or exactly 0 (no direction).
+    """
+    order = longest_first_rows(corpus.texts)
+    prompted = [settings.document_prompt + corpus.texts[row] for row in order]
+    return encode_units(encode, prompted, batch_size=settings.batch_size, places=order, **options)
+
+
+def longest_first_rows(texts: Sequence[str]) -> Rows:
+    """The rows of distinct texts in the order of `longest_first`."""
+    return np.array(sorted(range(len(texts)), key=lambda row: (-len(texts[row]), texts[row])), dtype=np.int64)
+
+
+def encode_units(
+    encode: Encode, texts: Sequence[str], *, batch_size: int, places: Rows | None = None, **options: Any
+) -> Vectors:
+    """Unit vectors of texts that are cut into batches as they stand.
+
+    Args:
+        encode: See `encode_texts`.
+        texts: At least one.
+        batch_size: Texts per call.
+        places: ``(n_texts,)``, which row of the result each text has; the texts' own order without.
+        options: Passed on to `batches`.
+
+    Returns:
+        ``(n_texts, dim)``, rows of L2 norm 1 or exactly 0.
+
+    Raises:
+        ValueError: If the dim changes from batch to batch.
+    """
+    vectors: Vectors | None = None
+    for rows, part in batches(encode, texts, batch_size=batch_size, **options):
+        if vectors is None:
+            vectors = np.empty((len(texts), part.shape[1]), dtype=np.float32)
+        if part.shape[1] != vectors.shape[1]:
+            raise ValueError(_mixed(sorted({part.shape[1], vectors.shape[1]})))
+        units = unit_rows("corpus", part.to("cpu", torch.float32).numpy())[0]
+        vectors[rows if places is None else places[rows]] = units
+    assert vectors is not None
+    return vectors
 
 
 def encode_subset(encode: Encode, subset: Subset, settings: Settings, **options: Any) -> Embeddings:
@@ -152,8 +236,12 @@ def _in_order(parts: list[Tensor], distinct: Sequence[str], texts: Sequence[str]
         return np.empty((0, 0), dtype=np.float32)
     dims = sorted({part.shape[1] for part in parts})
     if len(dims) > 1:
-        raise ValueError(f"encode must return rows of one dim, got {' and '.join(map(str, dims))} in different batches")
+        raise ValueError(_mixed(dims))
     # One copy from the device for all batches, so that the device is waited for only once.
     rows: Vectors = torch.cat(parts).cpu().to(torch.float32).numpy()
     place = {text: row for row, text in enumerate(distinct)}
     return rows[[place[text] for text in texts]]
+
+
+def _mixed(dims: Sequence[int]) -> str:
+    return f"encode must return rows of one dim, got {' and '.join(map(str, dims))} in different batches"

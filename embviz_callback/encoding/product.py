@@ -1,13 +1,67 @@
 """The matrix product of the similarity scan on a GPU."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from embviz_callback.embeddings import Vectors
+from embviz_callback.encoding.memory import is_out_of_memory, release_memory
+
+LARGE_POOL = 10_000  # documents from which the way to the device and back is worth it
+
+Product = Callable[[Vectors, Vectors], Vectors]
+_T = TypeVar("_T")
 
 
-def gpu_product(device: str | torch.device = "cuda") -> Callable[[Vectors, Vectors], Vectors]:
+def device_for(module: nn.Module, n_pool: int) -> torch.device | None:
+    """Where the cosines of a pool are computed.
+
+    Args:
+        module: The model that made the vectors.
+        n_pool: Documents, with the corpus.
+
+    Returns:
+        The model's device where that is CUDA and the pool has at least 10,000 documents; None for the CPU.
+    """
+    device = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+    return device if device.type == "cuda" and n_pool >= LARGE_POOL else None
+
+
+def with_product(
+    act: Callable[[Product | None], _T], device: torch.device | None, *, on_fallback: Callable[[], None]
+) -> _T:
+    """Runs a scan with a product on a device, and anew on the CPU if memory runs out there.
+
+    Anew and not from where it stood: ranks compare scores of one and the same kernel only.
+
+    Args:
+        act: Scans with the product that it is given, or the CPU's for None.
+        device: Where; None for the CPU.
+        on_fallback: Called before the second run.
+
+    Returns:
+        What `act` gives.
+
+    Raises:
+        RuntimeError: What `act` raises, but for exhausted memory on the device.
+        MemoryError: Never from the device.
+    """
+    if device is None:
+        return act(None)
+    try:
+        return act(gpu_product(device))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # Behind the handler, where the traceback no longer holds the tensors of the failed run.
+    release_memory()
+    on_fallback()
+    return act(None)
+
+
+def gpu_product(device: str | torch.device = "cuda") -> Product:
     """A `product` for `embviz_callback.analysis.similarity.scan` that multiplies on a device.
 
     Both sides travel to the device and the scores back, in full float32: TF32 would tie or swap

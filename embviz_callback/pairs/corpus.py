@@ -107,8 +107,8 @@ class Corpus:
         """The subset whose fingerprint says that it is ranked among these texts."""
         return replace(subset, n_corpus=len(self.texts), corpus_fingerprint=self.fingerprint)
 
-    def first(self, n: int) -> "Corpus":
-        """The same with no more than `n` texts, for a trial."""
+    def first(self, n: int | None) -> "Corpus":
+        """The same with no more than `n` texts, for a trial; all of them for None."""
         return replace(self, texts=self.texts[:n])
 
 

@@ -18,7 +18,7 @@ const percent = (value) => finite(value) ? `${(100 * value).toFixed(1)} %` : "�
 const plain = (text) => text.normalize("NFD").replace(/[\u0300-\u036f]/g, "").replace(/[đĐ]/g, "d").toLowerCase();
 const rankWords = (rank) => rank === null ? "none" : Number.isInteger(rank) ? String(rank) : rank.toFixed(1);
 const bandOf = (rank) => rank === null ? 4 : BANDS.findIndex((band) => rank <= band.most);
-const documentText = (row) => row < 0 ? "nothing could be ranked" : data.documents[row] ?? `document ${row}`;
+const documentText = (row) => row < 0 ? "nothing could be ranked" : data.documents[row] ?? (row < data.subset.n_documents ? `document ${row}` : "a text of the corpus");
 
 // The short name of an evaluation: its epoch, "start" for the untrained model, or the beginning of its label.
 const nEpochless = views.filter((view) => view.epoch === null).length;
