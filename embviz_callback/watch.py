@@ -289,12 +289,12 @@ class Watch:
             corpus_scan=corpus_scan,
         )
 
-    def _encode_corpus(self, subject: Subject, exchange: Exchange | None, options: Mapping[str, Any]) -> Vectors | None:
+    def _encode_corpus(self, encode: Encode, exchange: Exchange | None, options: Mapping[str, Any]) -> Vectors | None:
         if self.corpus is None:
             return None
         if exchange is None:
-            return encode_corpus(subject.encode, self.corpus, self.settings, **options)
-        return encode_shared(subject.encode, self.corpus, self.settings, exchange, **options)
+            return encode_corpus(encode, self.corpus, self.settings, **options)
+        return encode_shared(encode, self.corpus, self.settings, exchange, **options)
 
     def _scan(self, embeddings: Embeddings, vectors: Vectors, subject: Subject) -> CorpusScan:
         assert self.corpus is not None
