@@ -161,7 +161,7 @@ def test_f34_nobody_waits_for_drawing(ranks: tuple[list[dict[str, Any]], Path]) 
     assert "evaluations are not drawn; draw them with: " in (folder / "said0.txt").read_text()
 
 
-def test_f35_the_callback_makes_no_collective_but_the_one_to_stop() -> None:
+def test_f35_there_is_no_collective_but_the_one_to_stop_and_those_that_share_a_corpus_out() -> None:
     package = Path(__file__).parent.parent / "embviz_callback"
     words = ("barrier(", "all_gather", "broadcast(", "all_reduce", "reduce_boolean_decision", "trainer.log_dir")
     files = [package / "callback.py", *(package / "delivery").glob("*.py"), *(package / "encoding").glob("*.py")]
@@ -171,4 +171,4 @@ def test_f35_the_callback_makes_no_collective_but_the_one_to_stop() -> None:
         for word in words
         if word in path.read_text().replace("`trainer.log_dir`", "")
     ]
-    assert found == [("callback.py", "reduce_boolean_decision")]
+    assert found == [("callback.py", "reduce_boolean_decision"), ("distributed.py", "all_gather")]
