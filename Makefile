@@ -1,6 +1,7 @@
 # make demo   generate pairs, train, evaluate: from nothing, in its own .venv
 # make test   everything the tests need, and the tests
 # make check  linters, types, layers
+# make docs   the site, into site/
 # make real   the run on real pairs with all-MiniLM-L6-v2 (see benchmarks/RESULTS.md)
 
 SHELL := /bin/sh
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: demo test check real clean
+.PHONY: demo test check docs real clean
 
 $(VENV)/.core: constraints.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
@@ -21,7 +22,7 @@ $(VENV)/.core: constraints.txt pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	@touch $@
 
 demo: $(VENV)/.core
@@ -43,8 +44,12 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.dev
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs site
+	@echo "Open site/index.html"
+
 real: $(VENV)/.dev
 	$(BIN)/python benchmarks/real_run.py
 
 clean:
-	rm -rf runs visualizations data .mypy_cache .ruff_cache .pytest_cache
+	rm -rf runs visualizations data site .mypy_cache .ruff_cache .pytest_cache

@@ -1,44 +1,19 @@
-"""Every block of the README runs as it stands."""
+"""What the README promises a newcomer; that its blocks run is tested with those of the docs."""
 
-import json
 import re
 import subprocess
 from pathlib import Path
 
-import pytest
+from tests.doc_blocks import ROOT, blocks_of
 
-from model import RentalBiEncoder
-from pair_dataset import PairDataModule, generate_pairs
-
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+PYTHON = [block for block in blocks_of(ROOT / "README.md") if block.language == "python"]
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's advice on workers and loggers
-def test_the_callback_example_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    items = generate_pairs(120, seed=3)
-    Path("train.json").write_text(json.dumps(items[:90]), encoding="utf-8")
-    Path("val.json").write_text(json.dumps(items[90:]), encoding="utf-8")
-    model, data = RentalBiEncoder("char-ngrams-256", dim=16), PairDataModule("train.json", "val.json", batch_size=32)
-    exec(BLOCKS[0], {"model": model, "data": data})
-    margin, rank1 = map(float, re.findall(r"tensor\(([-0-9.e]+)\)", capsys.readouterr().out))
-    assert -1 <= margin <= 1
-    assert 0 <= rank1 <= 1
-    assert list(tmp_path.rglob("tsne_projection.png"))
-
-
-def test_the_callback_example_has_at_most_ten_lines() -> None:
-    assert len([line for line in BLOCKS[0].splitlines() if line.strip()]) <= 10
-
-
-def test_the_example_on_arrays_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(BLOCKS[1], {})
-    assert len(capsys.readouterr().out.split()) == 4
+def test_the_first_figure_of_ones_own_model_takes_at_most_ten_lines() -> None:
+    assert "EmbeddingVisualizer" in PYTHON[0].code
+    assert not PYTHON[0].why_not
+    assert len([line for line in PYTHON[0].code.splitlines() if line.strip()]) <= 10
 
 
 def test_the_two_commands_are_targets_and_linked_pages_exist() -> None:
@@ -46,3 +21,10 @@ def test_the_two_commands_are_targets_and_linked_pages_exist() -> None:
         subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
     for page in re.findall(r"\]\(([\w/.-]+)\)", README):
         assert (ROOT / page).exists(), page
+
+
+def test_contributors_have_three_commands() -> None:
+    text = Path(ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    commands = [line.split("#")[0].strip() for line in blocks_of(ROOT / "CONTRIBUTING.md")[0].code.splitlines()]
+    assert commands == ["make test", "make check", "make demo"]
+    assert "make docs" in text
