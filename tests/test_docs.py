@@ -1,5 +1,6 @@
 """Every block of README and docs runs as it stands, and the site is built without a warning or a request."""
 
+import gzip
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from safetensors.torch import save_file
 
+from embviz_callback import EmbeddingVisualizer
 from embviz_callback.cli import main
 from model import BestModel, RentalBiEncoder
 from pair_dataset import PairDataModule, generate_pairs
@@ -45,6 +47,10 @@ def _write_data() -> None:
     items = generate_pairs(84, seed=3)
     Path("train.json").write_text(json.dumps(items[:60]), encoding="utf-8")
     Path("val.json").write_text(json.dumps(items[60:]), encoding="utf-8")
+    listings = [item["pos"] for item in generate_pairs(30, seed=4)]
+    Path("listings.txt").write_text("\n".join(listings), encoding="utf-8")
+    with gzip.open("listings.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(text) + "\n" for text in listings)
     Path("data").mkdir()
     shutil.copy("val.json", "data/demo-val.json")
     shutil.copytree(ROOT / "configs", "configs")
@@ -88,7 +94,9 @@ def test_every_block_of_a_page_runs(page: str, place: Path, monkeypatch: pytest.
     monkeypatch.chdir(place)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     names: dict[str, Any] = {"model": _model(), "data": _data(), "extract_features": extract_features}
-    names["snapshot"] = a_run(a_subset(), (0.5,), maps=False)[0]
+    names["snapshot"] = snapshot = a_run(a_subset(), (0.5,), maps=False)[0]
+    names |= {name: getattr(snapshot.embeddings, name) for name in ("queries", "documents", "relevance")}
+    names["vectors"] = -names["documents"]
     for block in (block for block in BLOCKS if block.page == page and not block.why_not):
         if block.language == "python":
             run_python(block, names)
