@@ -1,6 +1,5 @@
 """Face 1: the Lightning callback. When to look at the model, on which rank, and what to log."""
 
-import logging
 import os
 import time
 from collections.abc import Mapping
@@ -16,7 +15,6 @@ from embviz_callback.delivery.files import safe_name
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.moments import is_due, is_last, is_whole_epoch, step_of_epoch, step_of_validation
 from embviz_callback.delivery.places import Places, find_places
-from embviz_callback.delivery.run import Memory
 from embviz_callback.delivery.source import circumstances
 from embviz_callback.delivery.worker import Limits
 from embviz_callback.either_lightning import Callback, join_loaded, pl
@@ -32,7 +30,6 @@ _WEIGHTS = {
 _TRIAL_QUERIES, _TRIAL_TEXTS = 5, 50
 _DEFAULT_ALERT = MarginAlert()
 _DEFAULT_LIMITS = Limits()
-_log = logging.getLogger("embviz_callback")
 
 
 class EmbeddingVisualizer(Callback):
@@ -256,10 +253,7 @@ class EmbeddingVisualizer(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave; a state that cannot be read is left aside."""
-        try:
-            self._watch.memory = Memory.from_json(state_dict)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            _log.warning("embviz: the state in the checkpoint cannot be read (%r) and is left aside", error)
+        self._watch.remember(state_dict)
         self._is_resumed = True
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What every face does with a model in training: look, judge, record, hand over, log; and no fault of ours gets out."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -8,10 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from embviz_callback.analysis.corpus_scan import CorpusScan, scan_with_corpus
-from embviz_callback.analysis.metrics import Metrics
+from embviz_callback.analysis.metrics import Metrics, evaluate_pairs
 from embviz_callback.delivery.alerts import AlertEvent, MarginAlert
 from embviz_callback.delivery.moments import Budget
 from embviz_callback.delivery.places import Places
@@ -29,9 +31,9 @@ from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, take_snapshot
 
-_MONITORED = ("margin", "separation", "rank1", "mrr", "auc", "positive_mean", "negative_mean")
 _BOUNDS = ("_optimistic", "_pessimistic")  # of ties: in the history and the report, they would double the tags
 _DEFAULT_LIMITS = Limits()
+_log = logging.getLogger("embviz_callback")
 
 Log = Callable[[Mapping[str, float]], None]
 
@@ -239,9 +241,32 @@ class Watch:
         return event
 
     def last_values(self) -> dict[str, float]:
-        """What a monitor may ask for between two evaluations: the last known values, NaN before the first."""
+        """What a monitor may ask for between two evaluations: every metric's last known value, NaN before the first."""
         last = self.memory.history.last
-        return dict.fromkeys(_MONITORED, math.nan) | ({} if last is None else dict(Metrics.from_dict(last)))
+        known = {} if last is None else _shown(Metrics.from_dict(last))
+        return self.no_values() | known
+
+    def no_values(self) -> dict[str, float]:
+        """NaN under every name that an evaluation of this subset gives."""
+        assert self.subset is not None
+        # The names are those of a very small evaluation.
+        rows = np.eye(2, dtype=np.float32)
+        hard: Any = {"hard_negatives": rows, "hard_pairs": [[0, 1]]} if len(self.subset.hard_pairs) else {}
+        return dict.fromkeys(_shown(evaluate_pairs(rows, rows, [0, 1], draws=0, **hard)), math.nan)
+
+    def remember(self, state: Any) -> None:
+        """Takes over what `to_json` gave; a state that cannot be read is left aside.
+
+        Args:
+            state: None where a checkpoint has none.
+        """
+        self.memory = Memory()
+        if state is None:
+            return
+        try:
+            self.memory = Memory.from_json(state)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            _log.warning("embviz: the state in the checkpoint cannot be read (%r) and is left aside", error)
 
     def finish(self, *, is_hurried: bool) -> None:
         """Waits for what is still being drawn and ends the drawing process; see `Run.finish`."""
@@ -312,7 +337,7 @@ class Watch:
 
     def _values(self, snapshot: Snapshot, begun: float) -> dict[str, float]:
         now = time.monotonic()
-        values = {name: float(value) for name, value in snapshot.metrics.items() if not name.endswith(_BOUNDS)}
+        values = _shown(snapshot.metrics)
         values |= {"blocked_s": now - begun, "overhead": (now - begun) / max(now - self.epoch_begun, 1e-9)}
         return values if self.alert is None else values | {"alert": float(self.memory.alert.firing)}
 
@@ -329,3 +354,7 @@ class Watch:
             "a smaller max_samples makes an evaluation cheaper"
         )
         self.run.guard.warn("evaluation", "over budget", message)
+
+
+def _shown(metrics: Metrics) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items() if not name.endswith(_BOUNDS)}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.tiny_models import tiny_bert
 
@@ -88,3 +89,62 @@ def test_training_notices_nothing(tmp_path: Path) -> None:
     assert all(part.grad is None for part in model.parameters())
     rows = (tmp_path / "out" / "embviz" / "history.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(row)["label"] for row in rows] == ["epoch 0, step 5", "epoch 0, step 10"]
+
+
+needs_trainer = pytest.mark.skipif(
+    None in map(find_spec, ("sentence_transformers", "accelerate", "datasets")),
+    reason="the extra sentence-transformers is not installed",
+)
+
+
+@pytest.mark.slow
+@needs_trainer
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_a_real_trainer_calls_it_and_chooses_the_best_model_by_it(tmp_path: Path) -> None:
+    from embviz_callback.adapters.sentence_transformers import EmbvizEvaluator
+    from tests.tiny_trainers import sentence_trainer
+
+    evaluator = EmbvizEvaluator(PAIRS, figures=False, on_error="raise")
+    options = {"load_best_model_at_end": True, "metric_for_best_model": "embviz_margin", "num_train_epochs": 3}
+    trainer = sentence_trainer(tmp_path, evaluator=evaluator, **options)
+    trainer.train()
+    evaluator.finish()
+    assert evaluator.folder is not None
+    lines = (evaluator.folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    margins = {row["step"]: row["metrics"]["margin"] for row in map(json.loads, lines)}
+    assert list(margins) == [3, 6, 9]
+    best = max(margins, key=lambda step: margins[step])
+    assert trainer.state.best_metric == pytest.approx(margins[best])
+    assert trainer.state.best_model_checkpoint == f"{tmp_path / f'checkpoint-{best}'}"
+    (events,) = (tmp_path / "runs").iterdir()
+    found = EventAccumulator(f"{events}")
+    found.Reload()
+    assert [scalar.step for scalar in found.Scalars("eval/embviz_margin")] == [3, 6, 9]
+
+
+@pytest.mark.slow
+@needs_trainer
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_an_encode_that_fails_gives_nan_and_one_warning_and_the_training_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from embviz_callback.adapters.sentence_transformers import EmbvizEvaluator
+    from tests.tiny_trainers import sentence_trainer
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise LookupError("broken on purpose")
+
+    evaluator = EmbvizEvaluator(PAIRS, figures=False)
+    options = {"load_best_model_at_end": True, "metric_for_best_model": "embviz_ndcg_at_10"}
+    trainer = sentence_trainer(tmp_path, evaluator=evaluator, **options)
+    monkeypatch.setattr(type(trainer.model), "encode", broken)
+    trainer.train()
+    assert trainer.state.global_step == 6
+    assert trainer.state.best_model_checkpoint is None
+    said = [record.getMessage() for record in caplog.records if record.name == "embviz_callback"]
+    assert len(said) == 1
+    assert said[0].startswith("embviz: encoding failed (epoch 1, step 3, step 3, rank 0): LookupError: broken on")
+    (row,) = [row for row in trainer.state.log_history if row["step"] == 6 and "eval_embviz_rank1" in row]
+    assert {name for name, value in row.items() if value != value} >= {"eval_embviz_margin", "eval_embviz_auc"}
+    with pytest.raises(LookupError, match="broken on purpose"):
+        EmbvizEvaluator(PAIRS, figures=False, on_error="raise")(trainer.model)

@@ -2,17 +2,16 @@
 
 import os
 import weakref
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
-import embviz_callback
+from embviz_callback.adapters.encoders import subject_of
 from embviz_callback.delivery.alerts import MarginAlert
 from embviz_callback.delivery.places import Places
 from embviz_callback.settings import Settings
-from embviz_callback.watch import Moment, Subject, Watch
+from embviz_callback.watch import Moment, Watch
 
 if TYPE_CHECKING:
 
@@ -51,7 +50,7 @@ class EmbvizEvaluator(BaseEvaluator):
         alert: Watches the margin; None for no alert.
         output_dir: Where files go; by default ``embviz`` in the output path of the first call.
         figures: False writes no figures and starts no process.
-        on_error: "warn" lets no fault of drawing or writing end the training, "raise" lets it through.
+        on_error: "warn" lets no fault of ours end the training, "raise" lets every fault through.
         options: The fields of `Settings`.
 
     Raises:
@@ -96,7 +95,8 @@ class EmbvizEvaluator(BaseEvaluator):
             steps: Training steps done; -1 if not known.
 
         Returns:
-            Every metric as ``embviz_<name>``, and ``embviz_alert`` where there is an alert.
+            Every metric as ``embviz_<name>``, and ``embviz_alert`` where there is an alert; NaN for each metric
+            where the evaluation failed.
         """
         is_training = epoch != -1
         if self._watch.run is None or self._is_finished:
@@ -104,10 +104,11 @@ class EmbvizEvaluator(BaseEvaluator):
         # The number of the step in the folder's name keeps two evaluations of one epoch apart.
         moment = Moment(int(epoch) if is_training else None, max(0, steps), steps != -1, untrained="evaluation")
         found: dict[str, float] = {}
-        self._watch.evaluate(moment, _subject(model), found.update)
+        self._watch.evaluate(moment, subject_of(model), found.update)
         if not is_training:
             self.finish()
-        return {f"embviz_{name}": value for name, value in found.items()}
+        # Not the last good values, by which the trainer could choose a model that nobody has looked at.
+        return {f"embviz_{name}": value for name, value in (found or self._watch.no_values()).items()}
 
     def finish(self) -> None:
         """Waits for the figures that are still being drawn and ends the drawing process; a later call opens another."""
@@ -125,19 +126,3 @@ class EmbvizEvaluator(BaseEvaluator):
         assert self._watch.run is not None
         # A training never says that it is over: the end of the evaluator or of the program does.
         weakref.finalize(self, self._watch.run.finish, is_hurried=False)
-
-
-def _subject(model: Any) -> Subject:
-    def encode(texts: list[str]) -> Any:
-        # The empty prompt keeps a default prompt of the model's own from being added.
-        return model.encode(texts, prompt="", batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False)
-
-    def facts() -> dict[str, Any]:
-        versions = {name: version(name) for name in ("torch", "sentence-transformers", "numpy")}
-        return {
-            "model": type(model).__name__,
-            "device": f"{model.device}",
-            "versions": {"embviz_callback": embviz_callback.__version__} | versions,
-        }
-
-    return Subject(model, encode, facts)

@@ -1,0 +1,272 @@
+"""Face 4: a callback for the trainers of transformers and sentence-transformers."""
+
+import math
+import os
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+import torch.distributed as dist
+from transformers import TrainerCallback
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, TensorBoardCallback
+
+from embviz_callback.adapters.encoders import subject_of
+from embviz_callback.delivery.alerts import AlertEvent, MarginAlert
+from embviz_callback.delivery.files import safe_name
+from embviz_callback.delivery.places import Places
+from embviz_callback.delivery.worker import Limits
+from embviz_callback.settings import Settings
+from embviz_callback.watch import Moment, Watch
+
+_WHEN = ("epoch_end", "evaluate")
+_DEFAULT_ALERT = MarginAlert()
+
+
+class EmbvizTrainerCallback(TrainerCallback):
+    """Evaluates a Trainer's model on a fixed subset after every epoch: the numbers, files and figures of the callback.
+
+    For `SentenceTransformerTrainer`, and for any `transformers.Trainer` whose model has ``encode(texts)``
+    or that is given an `encode`. It encodes in eval mode without gradients, leaves random streams and modes
+    as they were, and has the figures drawn by another process. Call `attach` with the trainer: a callback in
+    ``Trainer(callbacks=[...])`` works too, but cannot reach the trainer's trackers.
+
+    Logs, under the trainer's global step, into TensorBoard and every other tracker of ``report_to`` and into
+    ``trainer.state.log_history``, the names of `EmbeddingVisualizer`: ``embviz/margin`` and so on. The same
+    values stand among the metrics of each evaluation in training, as ``eval_embviz/margin``, so that
+    ``metric_for_best_model="embviz/margin"`` and `EarlyStoppingCallback` find them; before the first, and where
+    one failed, they keep the last good value, or NaN.
+
+    Epochs are counted as the trainer counts them: "epoch 1" is the model after one epoch.
+
+    Args:
+        data: Path of a JSON or JSON Lines file, or a list of pairs.
+        encode: Takes the trainer's model and ``n`` texts and gives ``(n, dim)``; None for the model's own.
+        alert: Watches the margin; None for no alert.
+        output_dir: Where figures, report and history go; by default ``embviz`` in the trainer's ``output_dir``.
+        when: "epoch_end", or "evaluate" for every evaluation of the trainer and the end of the training.
+        log_baseline: Log the untrained model too, at step 0; otherwise it is kept for the report.
+        overhead_limit: Evaluations' share of the training time, 0 to 1, above which evaluations are left out
+            (never the last, and with one warning); 0 for no limit.
+        figures: False logs numbers and alerts only, and starts no process.
+        on_error: "warn" lets no fault of ours end the training, "raise" lets every fault through.
+        name: Tells several of these callbacks apart.
+        options: The fields of `Settings`, and those of `Limits` for the drawing process.
+
+    Raises:
+        ValueError: If an option or the data cannot be used.
+    """
+
+    def __init__(
+        self,
+        data: str | os.PathLike[str] | list[Any] | tuple[Any, ...],
+        *,
+        encode: Callable[[Any, list[str]], Any] | None = None,
+        alert: MarginAlert | None = _DEFAULT_ALERT,
+        output_dir: str | os.PathLike[str] | None = None,
+        when: str = "epoch_end",
+        log_baseline: bool = False,
+        overhead_limit: float = 0.0,
+        figures: bool = True,
+        on_error: str = "warn",
+        name: str = "",
+        **options: Any,
+    ) -> None:
+        if when not in _WHEN:
+            raise ValueError(f"when must be {' or '.join(map(repr, _WHEN))}, got {when!r}")
+        limits = {option.name: options.pop(option.name) for option in fields(Limits) if option.name in options}
+        self.encode = encode
+        self.alert = alert
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.when = when
+        self.log_baseline = log_baseline
+        self.prefix = f"embviz_{safe_name(name)}" if name else "embviz"
+        self._watch = Watch(
+            Settings.from_options(options),
+            alert=alert,
+            limits=Limits(**limits),
+            figures=figures,
+            log_baseline=log_baseline,
+            on_error=on_error,
+            overhead_limit=overhead_limit,
+        )
+        self._watch.read(data)
+        self._handler: Any = None
+        self._is_training = False
+        self._looked_at = -1
+
+    @property
+    def folder(self) -> Path | None:
+        """Of the last training, with ``history.jsonl`` and a folder per evaluation; None for no files."""
+        return None if self._watch.run is None else self._watch.run.places.folder
+
+    def attach(self, trainer: Any) -> Self:
+        """Joins a trainer: behind its trackers, which must be open, and before what looks at the metrics.
+
+        Args:
+            trainer: A `SentenceTransformerTrainer` or `transformers.Trainer`.
+
+        Returns:
+            This callback.
+        """
+        subject_of(trainer.model, self.encode)  # refuses here rather than when training begins
+        self._handler = trainer.callback_handler
+        callbacks = self._handler.callbacks
+        trackers = [place for place, one in enumerate(callbacks) if isinstance(one, _TRACKERS)]
+        callbacks.insert(max(trackers, default=0) + 1, self)
+        return self
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Opens the run, or goes on with the one of the checkpoint; evaluates the untrained model."""
+        self._watch.finish(is_hurried=True)
+        is_resumed = state.global_step > 0
+        if is_resumed:
+            self._watch.remember((state.stateful_callbacks or {}).get(self.prefix))
+        self._watch.begin(self._places(args), is_resumed=is_resumed)
+        assert self._watch.run is not None
+        # A training that ends by an exception says nothing to its callbacks; the end of the program does.
+        weakref.finalize(self, self._watch.run.finish, is_hurried=True)
+        self._is_training, self._looked_at = True, state.global_step
+        self._say_what_to_know(args)
+        if not is_resumed:
+            self._evaluate(args, state, control, model, Moment(None, 0))
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Notes the time."""
+        self._watch.epoch_begun = time.monotonic()
+        if self._watch.run is not None:
+            self._watch.run.poll()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Evaluates, if this epoch's turn has come; the trainer's own evaluation, which takes the numbers, follows."""
+        is_ours = self.when == "epoch_end" or _is_last(state, control)
+        if is_ours and self._is_due(args, state, control):
+            self._evaluate(args, state, control, model, self._moment(state))
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, model: Any = None, metrics: Any = None, **_: Any
+    ) -> None:
+        """Puts the numbers among the metrics, from where best-model selection and early stopping take them."""
+        if not self._is_training:
+            return
+        if self.when == "evaluate" and self._is_due(args, state, control):
+            self._evaluate(args, state, control, model, self._moment(state))
+        if metrics is not None:
+            metrics.update({f"eval_{self.prefix}/{name}": value for name, value in self._watch.last_values().items()})
+
+    def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Evaluates what the training was stopped with, if that was not an epoch's turn, and waits for the figures."""
+        is_best = args.load_best_model_at_end and state.best_model_checkpoint is not None  # not the last weights
+        if self._is_training and self._looked_at < state.global_step and not is_best:
+            self._evaluate(args, state, control, model, self._moment(state))
+        self._is_training = False
+        self._watch.finish(is_hurried=args.world_size > 1)
+
+    def _is_due(self, args: Any, state: Any, control: Any) -> bool:
+        if self._looked_at == state.global_step:
+            return False
+        epoch, is_last = math.ceil(_epochs(state)), _is_last(state, control)
+        is_turn = is_last or epoch % self._watch.settings.every_n_epochs == 0
+        agree = partial(_any_rank, args)
+        return is_turn and self._watch.affords(epoch, is_last=is_last, agree=agree)
+
+    def _moment(self, state: Any) -> Moment:
+        epochs = _epochs(state)
+        return Moment(int(epochs), state.global_step, self.when == "evaluate" or epochs != int(epochs))
+
+    def _evaluate(self, args: Any, state: Any, control: Any, model: Any, moment: Moment) -> None:
+        # Noted whether it succeeds or not, so that every rank agrees on what has been looked at.
+        self._looked_at = moment.step
+        # A retry on one rank alone would put the others' gathering of weights out of step.
+        is_sharded = bool(getattr(args, "fsdp", None) or getattr(args, "deepspeed", None))
+        precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "32"
+        facts = {"precision": precision, "ranks": args.world_size, "weights": "live, not averaged"}
+        subject = subject_of(model, self.encode, can_halve=not is_sharded, **facts)
+        log = partial(self._log_values, (args, state, control), model, moment)
+        event = self._watch.evaluate(moment, subject, log)
+        # Part of every checkpoint from here on, and given back by a resumed training on every rank. Not as an
+        # ExportableState: with one, the trainer dies of saving where a checkpoint without it was resumed.
+        if state.stateful_callbacks is not None:
+            state.stateful_callbacks[self.prefix] = self._watch.to_json(moment.label)
+        self._stop_if_asked(args, control, event)
+
+    def _stop_if_asked(self, args: Any, control: Any, event: AlertEvent | None) -> None:
+        if self.alert is None or not self.alert.stop_training:
+            return
+        # The only collective, at a point that every rank reaches, whatever failed on it.
+        if _any_rank(args, event is not None and event.kind == "firing"):
+            control.should_training_stop = True
+
+    def _log_values(self, told: tuple[Any, Any, Any], model: Any, moment: Moment, values: Mapping[str, float]) -> None:
+        if moment.epoch is None and not self.log_baseline:
+            return
+        _, state, _ = told
+        named = {f"{self.prefix}/{name}": value for name, value in values.items()}
+        state.log_history.append({**named, "epoch": state.epoch, "step": moment.step})
+        assert self._watch.run is not None
+        for tracker in self._trackers() if state.is_world_process_zero else ():
+            report, kind = partial(_report, tracker, named, moment.step, told, model), type(tracker).__name__
+            attempt = partial(self._watch.run.guard.attempt, f"logging to {kind}", where=f"step {moment.step}")
+            attempt(report, skipped="the scalars")
+
+    def _trackers(self) -> list[Any]:
+        return [] if self._handler is None else [one for one in self._handler.callbacks if isinstance(one, _TRACKERS)]
+
+    def _places(self, args: Any) -> Places:
+        rank = args.process_index
+        if rank != 0:
+            return Places(None, None, self.prefix, rank)
+        folder = Path(args.output_dir) / self.prefix
+        if self.output_dir is not None:
+            folder = self.output_dir if self.prefix == "embviz" else self.output_dir / self.prefix
+        writers = [getattr(one, "tb_writer", None) for one in self._trackers()]
+        logged = next(filter(None, (getattr(writer, "log_dir", None) for writer in writers)), None)
+        events = folder if logged is None else Path(logged) / self.prefix
+        return Places(folder.absolute(), events.absolute(), self.prefix, rank)
+
+    def _say_what_to_know(self, args: Any) -> None:
+        assert self._watch.run is not None
+        warn, folder = self._watch.run.guard.warn, self._watch.run.places.folder
+        if folder is None:
+            return
+        if self._handler is None and [name for name in args.report_to if name != "none"]:
+            message = "scalars reach the log history only; EmbvizTrainerCallback(...).attach(trainer) sends them to "
+            warn("trackers", "not attached", f"{message}{', '.join(args.report_to)} too")
+        if args.push_to_hub and folder.is_relative_to(Path(args.output_dir).absolute()):
+            message = "push_to_hub uploads output_dir, and with it figures and texts of your validation data"
+            warn("folder", "uploaded", f"{message}; give EmbvizTrainerCallback an output_dir elsewhere")
+
+
+_TRACKERS = tuple(INTEGRATION_TO_CALLBACK.values())
+
+
+def _report(tracker: Any, named: Mapping[str, float], step: int, told: tuple[Any, Any, Any], model: Any) -> None:
+    if not isinstance(tracker, TensorBoardCallback):
+        tracker.on_log(*told, logs=dict(named), model=model)
+        return
+    # Its own on_log would put "train/" before each tag. After the training its file is closed.
+    if tracker.tb_writer is not None:
+        for tag, value in named.items():
+            tracker.tb_writer.add_scalar(tag, value, step)
+        tracker.tb_writer.flush()
+
+
+def _is_last(state: Any, control: Any) -> bool:
+    return bool(control.should_training_stop or 0 < state.max_steps <= state.global_step)
+
+
+def _epochs(state: Any) -> float:
+    """Epochs trained; rounded, since the trainer adds up shares."""
+    return round(state.epoch or 0.0, 6)
+
+
+def _any_rank(args: Any, says: bool) -> bool:
+    if args.world_size < 2 or not dist.is_initialized():
+        return says
+    votes = torch.tensor(float(says), device=args.device)
+    dist.all_reduce(votes, op=dist.ReduceOp.MAX)
+    return bool(votes.item())

@@ -1,0 +1,49 @@
+"""Every example runs as it stands, on a tiny model made on the spot."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_models import tiny_bert
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+needs_trainer = pytest.mark.skipif(
+    None in map(find_spec, ("sentence_transformers", "accelerate", "datasets")),
+    reason="the extra sentence-transformers is not installed",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "first"),
+    [
+        pytest.param("sentence_transformer", "epoch_0001", marks=needs_trainer),
+        pytest.param("transformers_trainer", "epoch_0001", marks=needs_trainer),
+        pytest.param("lightning_module", "epoch_0000"),
+    ],
+)
+def test_an_example_trains_and_leaves_figures_and_report(tmp_path: Path, script: str, first: str) -> None:
+    arguments = ["--model", f"{tiny_bert(tmp_path / 'encoder')}", "--output", f"{tmp_path / 'run'}"]
+    arguments += ["--epochs", "1", "--pairs", "24", "--batch-size", "8", "--skip-umap"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-W", "ignore", f"{EXAMPLES / script}.py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = Path(done.stdout.splitlines()[-1].rpartition("report: ")[2])
+    assert report.is_file()
+    assert (report.parent / first / "tsne_projection.png").read_bytes().startswith(b"\x89PNG")
+    labels = [json.loads(line)["label"] for line in (report.parent / "history.jsonl").read_text().splitlines()]
+    assert labels == ["untrained", first.replace("_000", " ")]
+
+
+def test_lightning_users_write_at_most_ten_lines_around_their_module() -> None:
+    tree = ast.parse((EXAMPLES / "lightning_module.py").read_text(encoding="utf-8"))
+    (main,) = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert main.end_lineno is not None
+    assert main.end_lineno - main.lineno <= 10
