@@ -30,7 +30,6 @@ def subject_of(
     Returns:
         The subject.
     """
-
     inner = model.module if type(model).__name__ in _WRAPPERS else model
 
     def tell() -> dict[str, Any]:
