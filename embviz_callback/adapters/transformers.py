@@ -46,6 +46,7 @@ class EmbvizTrainerCallback(TrainerCallback):
     Args:
         data: Path of a JSON or JSON Lines file, or a list of pairs.
         encode: Takes the trainer's model and ``n`` texts and gives ``(n, dim)``; None for the model's own.
+        corpus: Further documents that answer no query, see docs/corpus.md; every rank encodes all of it.
         alert: Watches the margin; None for no alert.
         output_dir: Where figures, report and history go; by default ``embviz`` in the trainer's ``output_dir``.
         when: "epoch_end", or "evaluate" for every evaluation of the trainer and the end of the training.
@@ -66,6 +67,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         data: str | os.PathLike[str] | list[Any] | tuple[Any, ...],
         *,
         encode: Callable[[Any, list[str]], Any] | None = None,
+        corpus: str | os.PathLike[str] | list[Any] | tuple[Any, ...] | None = None,
         alert: MarginAlert | None = _DEFAULT_ALERT,
         output_dir: str | os.PathLike[str] | None = None,
         when: str = "epoch_end",
@@ -94,7 +96,7 @@ class EmbvizTrainerCallback(TrainerCallback):
             on_error=on_error,
             overhead_limit=overhead_limit,
         )
-        self._watch.read(data)
+        self._watch.read(data, corpus=corpus)
         self._handler: Any = None
         self._is_training = False
         self._looked_at = -1
