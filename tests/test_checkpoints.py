@@ -24,6 +24,7 @@ from tests.tiny_models import (
     TEXTS,
     tiny_bert,
     tiny_model,
+    tiny_tokenizer,
     tiny_xlm_roberta,
     vectors,
     weights_of,
@@ -427,6 +428,24 @@ def test_every_pooling_is_that_of_sentence_transformers(tmp_path: Path, encoder:
         assert loaded.config["pooling"] == pooling
         expected = torch.from_numpy(theirs.encode(list(TEXTS)))
         assert torch.allclose(vectors(loaded.model), expected, atol=1e-5), pooling
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("sentence_transformers") is None, reason="sentence-transformers is not installed")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_static_embeddings_are_read_with_their_prompts(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer, models
+
+    table = torch.randn(59, 12, generator=torch.Generator().manual_seed(0)).numpy()
+    parts = [models.StaticEmbedding(tiny_tokenizer(), embedding_weights=table), models.Normalize()]
+    theirs = SentenceTransformer(modules=parts, device="cpu", prompts={"query": "tìm ", "document": ""})
+    theirs.save_pretrained(str(tmp_path / "static"))
+    loaded = load_checkpoint(tmp_path / "static")
+    with torch.no_grad():
+        ours = loaded.model.encode([*TEXTS, ""])
+    assert torch.allclose(ours, torch.from_numpy(theirs.encode([*TEXTS, ""])), atol=1e-6)
+    assert loaded.config == {"pooling": "mean", "query_prompt": "tìm ", "normalise": True}
+    assert (loaded.kind, loaded.model.head) == ("sentence-transformers", None)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

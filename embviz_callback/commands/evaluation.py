@@ -340,12 +340,12 @@ def features_kept(loaded: "LoadedModel", *, wanted: bool) -> Iterator[Any]:
     Yields:
         A function from ``n`` texts to their embeddings.
     """
+    from embviz_callback.encoding.biencoder import SELF_POOLING
     from embviz_callback.encoding.cached_features import CachedFeatures
     from embviz_callback.encoding.feature_store import default_cache_folder
-    from embviz_callback.encoding.ngrams import CharNgrams
 
     model = loaded.model
-    if not wanted or isinstance(model.encoder, CharNgrams):
+    if not wanted or isinstance(model.encoder, SELF_POOLING):
         yield model.encode
         return
     cached = CachedFeatures(model, default_cache_folder())

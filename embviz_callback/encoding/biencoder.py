@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from embviz_callback.encoding.ngrams import CharNgrams, NgramTokenizer
+from embviz_callback.encoding.static import StaticTable
 
 # By the names of sentence-transformers.
 POOLINGS = ("mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens")
+# Encoders without tokens in a sequence: cheap to run, and pooled by themselves.
+SELF_POOLING = (CharNgrams, StaticTable)
 _NGRAM_PREFIX = "char-ngrams-"
 
 
@@ -74,7 +77,7 @@ class Backbone:
 
     Attributes:
         encoder: The module; its parameters are ``encoder.*`` of every checkpoint.
-        tokenizer: A Hugging Face tokenizer, or the n-gram one.
+        tokenizer: A Hugging Face tokenizer, or one that gives numbers and offsets, for `SELF_POOLING`.
         dim: Width of the pooled features.
         max_length: Longest input in tokens that the encoder reads, None without a limit.
         name: By which name or path it was loaded.
@@ -145,14 +148,14 @@ def pooled_features(
     Args:
         backbone: Encoder and tokenizer.
         texts: ``n`` texts.
-        pooling: See `pool`; the built-in encoder pools by itself.
+        pooling: See `pool`; those of `SELF_POOLING` pool by themselves.
         max_length: Tokens that are read; more are cut off.
         device: Where the encoder lives.
 
     Returns:
         ``(n, backbone.dim)`` on `device`.
     """
-    if isinstance(backbone.encoder, CharNgrams):
+    if isinstance(backbone.encoder, SELF_POOLING):
         return backbone.encoder(*(part.to(device) for part in backbone.tokenizer(texts)))  # type: ignore[no-any-return]
     limit = min(max_length, backbone.max_length or max_length)
     batch = backbone.tokenizer(list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt")

@@ -7,11 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from embviz_callback.encoding.biencoder import Backbone, BiEncoder, pool
+from embviz_callback.encoding.biencoder import SELF_POOLING, Backbone, BiEncoder, pool
 from embviz_callback.encoding.feature_store import DEFAULT_MAX_BYTES, FeatureStore
 from embviz_callback.encoding.fingerprints import change_stamp, content_stamp, encoder_fingerprint
 from embviz_callback.encoding.memory import is_out_of_memory, release_memory
-from embviz_callback.encoding.ngrams import CharNgrams
 
 _log = logging.getLogger("embviz_callback")
 # Tokens in one batch: enough to fill the cores, small enough to stay in cache.
@@ -62,7 +61,7 @@ class CachedFeatures:
         reason = ""
         if any(parameter.requires_grad for parameter in encoder.parameters()):
             reason = "the encoder is being trained"
-        elif encoder.training and not isinstance(encoder, CharNgrams):
+        elif encoder.training and not isinstance(encoder, SELF_POOLING):
             reason = "the encoder is in training mode, where dropout changes its features"
         if reason and reason != self._said:
             _log.info("the feature cache is bypassed: %s", reason)
@@ -171,7 +170,7 @@ def _batches(bi_encoder: BiEncoder, texts: Sequence[str], budget: int) -> list[l
 
 
 def _tokenise(backbone: Backbone, texts: Sequence[str], max_length: int) -> list[_Tokens]:
-    if isinstance(backbone.encoder, CharNgrams):
+    if isinstance(backbone.encoder, SELF_POOLING):
         return [{} for _ in texts]
     limit = min(max_length, backbone.max_length or max_length)
     columns = backbone.tokenizer(list(texts), truncation=True, max_length=limit)
@@ -181,7 +180,7 @@ def _tokenise(backbone: Backbone, texts: Sequence[str], max_length: int) -> list
 def _forward(bi_encoder: BiEncoder, tokens: list[_Tokens], texts: list[str]) -> Tensor:
     # no_grad, not inference mode: a head that is trained must be able to save these tensors for backward.
     with torch.no_grad():
-        if isinstance(bi_encoder.encoder, CharNgrams):
+        if isinstance(bi_encoder.encoder, SELF_POOLING):
             return bi_encoder.features(texts)
         device = _device(bi_encoder)
         padded = bi_encoder.backbone.tokenizer.pad(tokens, padding=True, return_tensors="pt")  # type: ignore[attr-defined]

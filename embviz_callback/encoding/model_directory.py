@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from embviz_callback.encoding.biencoder import POOLINGS, Backbone, ProjectionHead
 from embviz_callback.encoding.rebuilding import build_head, fill, outline
+from embviz_callback.encoding.static import StaticTable, StaticTokenizer
 from embviz_callback.encoding.weights_file import (
     CheckpointError,
     check_tensors,
@@ -172,9 +173,12 @@ def _sentence_transformers(path: Path) -> ModelDirectory:
     files.used.add(path / "modules.json")
     modules = [_module(entry, path) for entry in _listed(read_json_file(path / "modules.json"), path)]
     kinds = [kind for kind, _ in modules]
+    if kinds[:1] == ["StaticEmbedding"]:
+        return _static(modules, files, path)
     if kinds[:2] != ["Transformer", "Pooling"]:
         raise CheckpointError(
-            f"{path} is made of {', '.join(kinds) or 'nothing'}; a Transformer followed by Pooling can be read"
+            f"{path} is made of {', '.join(kinds) or 'nothing'}; a Transformer followed by Pooling, "
+            "or a StaticEmbedding, can be read"
         )
     backbone, notes = _backbone(modules[0][1], files)
     config = _transformer_config(modules[0][1], files) | {"pooling": _pooling(modules[1][1], files)}
@@ -190,6 +194,23 @@ def _sentence_transformers(path: Path) -> ModelDirectory:
     return ModelDirectory(
         "sentence-transformers", backbone, head, config | {"normalise": normalise}, *files.facts(), notes
     )
+
+
+def _static(modules: list[tuple[str, Path]], files: _Files, path: Path) -> ModelDirectory:
+    folder = modules[0][1]
+    weights = _module_weights(folder, files)
+    table = weights.get("embedding.weight")
+    if set(weights) != {"embedding.weight"} or table is None or table.ndim != 2:
+        raise CheckpointError(f"{folder} should have embedding.weight of shape (tokens, dim), it has {sorted(weights)}")
+    if not (folder / "tokenizer.json").is_file():
+        raise CheckpointError(f"{folder} has no tokenizer.json; copy or download the model again")
+    files.used.add(folder / "tokenizer.json")
+    backbone = Backbone(
+        StaticTable(table).eval(), StaticTokenizer(folder / "tokenizer.json"), table.shape[1], None, str(path)
+    )
+    config = {"pooling": "mean", **_prompts(path, files), "normalise": modules[-1][0] == "Normalize"}
+    head = _head(modules[1:], files, path)
+    return ModelDirectory("sentence-transformers", backbone, head, config, *files.facts(), ())
 
 
 class _LowerCase:
