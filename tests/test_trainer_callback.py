@@ -276,6 +276,29 @@ def test_evaluations_of_the_trainer_within_an_epoch_are_records_of_their_own(tmp
     assert rows(visualizer.folder) == before
 
 
+def test_only_the_best_is_saved_when_asked(tmp_path: Path) -> None:
+    visualizer = callback()
+    fit(tmp_path, visualizer, num_train_epochs=3, save_strategy="best", metric_for_best_model="embviz/margin")
+    margins = [row["metrics"]["margin"] for row in rows(visualizer.folder)[1:]]
+    rises = [3 * (at + 1) for at, margin in enumerate(margins) if margin > max([-1.0, *margins[:at]])]
+    assert sorted(int(path.name.rpartition("-")[2]) for path in tmp_path.glob("checkpoint-*")) == rises
+
+
+def test_a_search_that_adds_up_all_metrics_gets_none_of_ours(tmp_path: Path) -> None:
+    from tests import tiny_trainers
+
+    visualizer, metrics = callback(), {"eval_loss": 1.0}
+    trainer = tiny_trainers.plain_trainer(tmp_path, save_strategy="no", report_to=[])
+    visualizer.attach(trainer)
+    visualizer.on_train_begin(trainer.args, trainer.state, trainer.control, model=trainer.model)
+    trainer.state.is_hyper_param_search = True
+    visualizer.on_evaluate(trainer.args, trainer.state, trainer.control, model=trainer.model, metrics=metrics)
+    assert metrics == {"eval_loss": 1.0}
+    trainer.args.metric_for_best_model = "embviz/margin"
+    visualizer.on_evaluate(trainer.args, trainer.state, trainer.control, model=trainer.model, metrics=metrics)
+    assert metrics["eval_embviz/margin"] == rows(visualizer.folder)[0]["metrics"]["margin"]
+
+
 def test_every_nth_epoch_and_the_last_are_evaluated(tmp_path: Path) -> None:
     visualizer = callback(every_n_epochs=2)
     fit(tmp_path, visualizer, num_train_epochs=3, save_strategy="no")

@@ -157,7 +157,9 @@ class EmbvizTrainerCallback(TrainerCallback):
             return
         if self.when == "evaluate" and self._is_due(args, state, control):
             self._evaluate(args, state, control, model, self._moment(state))
-        if metrics is not None:
+        # A search for hyperparameters adds up whatever stands among the metrics, unless told otherwise.
+        is_summed = state.is_hyper_param_search and self.prefix not in (args.metric_for_best_model or "")
+        if metrics is not None and not is_summed:
             metrics.update({f"eval_{self.prefix}/{name}": value for name, value in self._watch.last_values().items()})
 
     def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
