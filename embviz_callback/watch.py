@@ -102,6 +102,7 @@ class Watch:
 
     Raises:
         ValueError: If an option is out of its range.
+        TypeError: If the alert is none.
     """
 
     def __init__(
@@ -117,6 +118,8 @@ class Watch:
     ) -> None:
         if on_error not in ("warn", "raise"):
             raise ValueError(f"on_error must be 'warn' or 'raise', got {on_error!r}")
+        if not isinstance(alert, MarginAlert | None):
+            raise TypeError(f"alert must be a MarginAlert or None, got {type(alert).__name__}")
         self.settings = settings
         self.alert = alert
         self.limits = limits

@@ -315,13 +315,17 @@ def test_a_callback_that_is_not_attached_says_what_does_not_get_the_scalars(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     visualizer = callback(alert=None)
-    trainer = fit(tmp_path, None, visualizer, save_strategy="no")
+    trainer = fit(tmp_path / "alone", None, visualizer, save_strategy="no")
     assert ours(caplog) == [
         "embviz: scalars reach the log history only; EmbvizTrainerCallback(...).attach(trainer) sends them to "
         "tensorboard too"
     ]
     assert len([row for row in trainer.state.log_history if "embviz/margin" in row]) == 2
     assert len(rows(visualizer.folder)) == 3
+    fit(tmp_path / "attached", visualizer, visualizer, save_strategy="no")
+    assert len(rows(visualizer.folder)) == 3
+    assert len(read_back(logged(tmp_path / "attached")).Scalars("embviz/margin")) == 2
+    assert len(ours(caplog)) == 1
 
 
 def test_other_trackers_are_told_and_one_that_raises_hurts_nobody(

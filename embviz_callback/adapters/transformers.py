@@ -118,6 +118,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         subject_of(trainer.model, self.encode)  # refuses here rather than when training begins
         self._handler = trainer.callback_handler
         callbacks = self._handler.callbacks
+        callbacks[:] = [one for one in callbacks if one is not self]
         trackers = [place for place, one in enumerate(callbacks) if isinstance(one, _TRACKERS)]
         callbacks.insert(max(trackers, default=0) + 1, self)
         return self
