@@ -121,6 +121,11 @@ def test_safetensors_are_known_by_content_whatever_the_file_is_called(
     assert _same(load_checkpoint(tmp_path / "renamed.pt", encoder=str(encoder), max_length=32), model)
 
 
+def test_a_file_of_torch_save_is_known_by_content_too(tmp_path: Path, encoder: Path, model: BiEncoder) -> None:
+    torch.save(weights_of(model), tmp_path / "renamed.safetensors")
+    assert _same(load_checkpoint(tmp_path / "renamed.safetensors", encoder=str(encoder), max_length=32), model)
+
+
 def test_the_format_of_before_pytorch_1_6_is_read(tmp_path: Path, encoder: Path, model: BiEncoder) -> None:
     torch.save(weights_of(model), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     assert _same(load_checkpoint(tmp_path / "old.pt", encoder=str(encoder), max_length=32), model)
@@ -578,6 +583,25 @@ def test_a_pickle_that_would_run_code_does_not(tmp_path: Path, modern: bool) -> 
     assert not proof.exists()
 
 
+class _Evaluating:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return eval, ("1",)
+
+
+def test_a_built_in_function_in_a_damaged_pickle_is_named_and_not_taken_for_the_damage(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.pt"
+    torch.save({"x": _Evaluating()}, path, _use_new_zipfile_serialization=False)
+    assert _error(path).startswith(f"{path} holds pickled objects (eval), which can run code")
+
+
+@pytest.mark.parametrize("content", [{"\x1b[2Jx": torch.ones(2)}, {"\x1b[2Jx": 1}, {"state_dict": {"\x1b[2Jx\n": 1}}])
+def test_names_in_a_file_cannot_command_the_terminal(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "hostile.pt"
+    torch.save(content, path)
+    assert "\\x1b[2Jx" in _error(path)
+    assert _error(path).isprintable()
+
+
 def test_a_whole_model_that_was_pickled_is_refused_by_the_name_of_its_class(tmp_path: Path) -> None:
     path = tmp_path / "whole.pt"
     torch.save(nn.Linear(2, 2), path)
@@ -651,6 +675,10 @@ def test_weights_that_are_no_numbers_are_named(tmp_path: Path, encoder: Path, ba
             {"head.0.weight": torch.ones(2, 2)},
             "{path}: a head has linear.weight, linear.bias, ln.weight, ln.bias, the last three optional; this one has "
             "0.weight",
+        ),
+        (
+            {"head.linear.weight": torch.ones(8, 16, dtype=torch.int64)},
+            "{path}: a head's weights must be of a float type, got torch.int64",
         ),
         ({"head.linear.weight": torch.ones(2)}, "{path}: head.linear.weight must have shape (dim, dim_in), got (2,)"),
         (

@@ -172,7 +172,7 @@ def _from_file(path: Path, encoder: str | None, device: str | torch.device, chos
     saved = _saved(read_weights_file(path), path)
     parts = split(saved.state, path)
     config = {**saved.config, **chosen}
-    notes = [f"not used: {', '.join(parts.ignored)}"] if parts.ignored else []
+    notes = [f"not used: {short(', '.join(parts.ignored))}"] if parts.ignored else []
     head = build_head(parts.head, config, path) if parts.head else None
     backbone = _backbone(path, parts, head, encoder, config, notes)
     sha256, size_bytes = file_facts(path)

@@ -39,7 +39,10 @@ def build_head(weights: Mapping[str, Tensor], config: Mapping[str, Any], path: P
             f"{path}: a head has {', '.join(_HEAD_NAMES)}, the last three optional; this one has {_some(weights)}"
         )
     matrix = weights["linear.weight"]
-    if matrix.ndim != 2 or 0 in matrix.shape or not matrix.is_floating_point():
+    if not all(tensor.is_floating_point() for tensor in weights.values()):
+        types = ", ".join(sorted({f"{tensor.dtype}" for tensor in weights.values()}))
+        raise CheckpointError(f"{path}: a head's weights must be of a float type, got {types}")
+    if matrix.ndim != 2 or 0 in matrix.shape:
         raise CheckpointError(f"{path}: head.linear.weight must have shape (dim, dim_in), got {tuple(matrix.shape)}")
     dim_out, dim_in = matrix.shape
     head = ProjectionHead(dim_in, dim_out, layer_norm=_layer_norm(weights, config))
@@ -176,7 +179,7 @@ def _explained(name: str, where: str) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001
         reason = short(str(error).split("\n")[0] or type(error).__name__)
         raise CheckpointError(
-            f"{where} encoder {name!r}, which cannot be loaded ({reason}); "
+            f"{where} encoder {short(name)!r}, which cannot be loaded ({reason}); "
             "give a model directory, or a name that can be reached, with --encoder PATH"
         ) from None
 

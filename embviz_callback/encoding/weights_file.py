@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -57,7 +58,7 @@ def read_weights_file(path: Path) -> Any:
         _check_archive(path)
     try:
         _check_declared_sizes(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return _load(path, "cpu")
     except CheckpointError:
         raise
     # A damaged pickle raises whatever its damaged instructions happen to do, so that there is
@@ -128,11 +129,13 @@ def check_tensors(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
                 f"{path}: {short(name)} should be a tensor, it is {type(value).__name__} {short(value)}"
             )
         if value.layout != torch.strided or value.is_quantized or value.is_complex():
-            raise CheckpointError(f"{path}: {name} is no dense real tensor; save it as float32, float16 or bfloat16")
+            raise CheckpointError(
+                f"{path}: {short(name)} is no dense real tensor; save it as float32, float16 or bfloat16"
+            )
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             n_bad = int((~torch.isfinite(value)).sum())
             raise CheckpointError(
-                f"{path}: {name} holds {n_bad} NaN or infinite weights of {value.numel()}; "
+                f"{path}: {short(name)} holds {n_bad} NaN or infinite weights of {value.numel()}; "
                 "the training diverged or the file is damaged, take an earlier checkpoint"
             )
     return dict(state)
@@ -199,7 +202,7 @@ def _check_archive(path: Path) -> None:
 def _check_declared_sizes(path: Path) -> None:
     """Loads shapes without memory, and refuses tensors that are larger than their storage."""
     size = path.stat().st_size
-    saved = torch.load(path, map_location="meta", weights_only=True)
+    saved = _load(path, "meta")
     known: set[int] = set()
     total = 0
     for name, tensor in _tensors_in(saved, set()):
@@ -213,6 +216,13 @@ def _check_declared_sizes(path: Path) -> None:
                 f"{path}: {short(name)} claims {needed} bytes of weights where the file stores "
                 f"{min(storage.nbytes(), size)}; it is damaged or made to fill the memory, do not trust it"
             )
+
+
+def _load(path: Path, device: str) -> Any:
+    # By a path, torch would judge the file by its name: one called .safetensors goes to that library.
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected pickle protocol")  # what it cannot read becomes an error
+        return torch.load(file, map_location=device, weights_only=True)
 
 
 def _tensors_in(value: Any, seen: set[int], name: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -239,7 +249,7 @@ def _why_unreadable(path: Path, error: Exception) -> str:
             f"{path} holds pickled objects ({names}), which can run code when they are read, so it is not opened; "
             f"{_SAFE_AGAIN}"
         )
-    reason = str(error).rpartition("WeightsUnpickler error:")[2].partition("\n")[0]
+    reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
     return (
         f"{path} is cut short or damaged ({short(reason) or type(error).__name__}, {path.stat().st_size} bytes); "
         "copy or download it again"
@@ -248,15 +258,16 @@ def _why_unreadable(path: Path, error: Exception) -> str:
 
 def _globals_in(path: Path, message: str) -> list[str]:
     """Which importable names a file asks for beyond tensors; read from its instructions, not run."""
-    told = re.findall(r"GLOBAL ([\w.]+\.\w+)", message)
+    told = re.findall(r"GLOBAL ([\w.]+)", message)
     with contextlib.suppress(Exception):  # The search walks the same damaged instructions.
         told += torch.serialization.get_unsafe_globals_in_checkpoint(path)
     return sorted(set(told))
 
 
 def short(value: object) -> str:
-    """A value in one line of at most 100 characters, for an error."""
+    """A value in one line of at most 100 characters that a terminal cannot mistake for commands, for an error."""
     text = " ".join((value if isinstance(value, str) else str(value)).split())
+    text = text if text.isprintable() else ascii(text)[1:-1]
     return text if len(text) <= 100 else f"{text[:99]}…"
 
 

@@ -1,0 +1,132 @@
+"""Ten thousand hostile files: each must be read, or refused with one clear error, without running code or hanging.
+
+    python -m benchmarks.fuzzing
+
+Half of them are files of pairs, half are checkpoints; tests/hostile_pairs.py and tests/hostile_checkpoints.py make
+them. Every 25th that is refused also goes to the command that would read it, which must end with status 2 and
+no traceback. Any other ending, more than 6 GB of address space or a minute for one file ends the run with status 1.
+"""
+
+import argparse
+import contextlib
+import faulthandler
+import io
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# Read when the library is imported: a file may name any encoder, and none is to be fetched.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import torch
+from hypothesis import HealthCheck, given, settings
+
+from embviz_callback.cli import main as embviz
+from tests.hostile_checkpoints import checkpoint_files, read_or_refuse_checkpoint
+from tests.hostile_pairs import check_error, pair_files, read_or_refuse_pairs
+
+_LIMIT_S = 60.0
+_LIMIT_BYTES = 6_000_000_000
+_COMMAND_EVERY = 25
+
+
+@dataclass
+class Tally:
+    """What became of the files of one kind.
+
+    Attributes:
+        counts: Read, refused, and refused by the command as well.
+        slowest_s: Of one file.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    slowest_s: float = 0.0
+
+
+def fuzz(files: Any, read: Callable[[Path], str], command: Callable[[Path], list[str]], n: int, folder: Path) -> Tally:
+    """Reads so many files.
+
+    Args:
+        files: A strategy for names and contents.
+        read: Reads one, gives the error or "".
+        command: What the command line would be for it.
+        n: How many.
+        folder: For one at a time.
+
+    Returns:
+        The tally; an AssertionError or whatever a reader raised shows the file.
+    """
+    tally = Tally()
+
+    @settings(max_examples=n, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(files)
+    def one(file: tuple[str, bytes]) -> None:
+        path = folder / file[0]
+        path.write_bytes(file[1])
+        faulthandler.dump_traceback_later(_LIMIT_S, exit=True)
+        started = time.perf_counter()
+        error = read(path)
+        tally.slowest_s = max(tally.slowest_s, time.perf_counter() - started)
+        tally.counts["refused" if error else "read"] += 1
+        if error and tally.counts["refused"] % _COMMAND_EVERY == 0:
+            _refused_by(command(path), path)
+            tally.counts["by the command"] += 1
+        faulthandler.cancel_dump_traceback_later()
+        path.unlink()
+
+    one()
+    return tally
+
+
+def _refused_by(arguments: list[str], path: Path) -> None:
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        status = embviz(arguments)
+    assert status == 2, f"{arguments} ended with {status}: {said.getvalue()}"
+    check_error(said.getvalue().rstrip("\n"), path)
+
+
+def main() -> int:
+    """Fuzzes both readers and prints a line for each.
+
+    Returns:
+        0; what goes wrong raises.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=10_000, help="files in all")
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (_LIMIT_BYTES, _LIMIT_BYTES))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.chdir(folder)  # where the canary would appear
+        good_pairs, good_head = folder / "good.json", folder / "good.pt"
+        good_pairs.write_text(json.dumps([{"query": f"room {row}", "pos": f"a room {row}"} for row in range(5)]))
+        torch.save({"head.linear.weight": torch.ones(8, 64)}, good_head)
+
+        def evaluate(checkpoint: Path, data: Path) -> list[str]:
+            named = ["--encoder", "char-ngrams-64"] if checkpoint.suffix in (".pt", ".safetensors") else []
+            return ["--checkpoint", f"{checkpoint}", "--data", f"{data}", *named]
+
+        kinds: dict[str, tuple[Any, ...]] = {
+            "pairs": (pair_files(), read_or_refuse_pairs, lambda path: evaluate(good_head, path)),
+            "checkpoints": (checkpoint_files(), read_or_refuse_checkpoint, lambda path: evaluate(path, good_pairs)),
+        }
+        for kind, parts in kinds.items():
+            started = time.perf_counter()
+            tally = fuzz(*parts, options.n // 2, folder)
+            counts = ", ".join(f"{count} {what}" for what, count in sorted(tally.counts.items()))
+            print(f"{kind}: {counts}; slowest {tally.slowest_s:.2f} s, all {time.perf_counter() - started:.0f} s")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

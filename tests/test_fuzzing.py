@@ -1,0 +1,43 @@
+"""Hostile files by the hundred: each is read or refused with one clear error, and none runs code or hangs.
+
+``python -m benchmarks.fuzzing`` does the same with 10,000.
+"""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.hostile_checkpoints import checkpoint_files, read_or_refuse_checkpoint
+from tests.hostile_pairs import pair_files, read_or_refuse_pairs
+
+pytestmark = pytest.mark.slow
+
+QUICKLY = settings(
+    max_examples=100,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),  # bombs are large, and the folder is one for all
+)
+
+
+@QUICKLY
+@given(file=pair_files())
+def test_hostile_pairs_are_read_or_refused_with_one_clear_error(tmp_path: Path, file: tuple[str, bytes]) -> None:
+    name, content = file
+    (tmp_path / name).write_bytes(content)
+    read_or_refuse_pairs(tmp_path / name)
+    read_or_refuse_pairs(tmp_path / name, skip_bad=True)
+
+
+@QUICKLY
+@given(file=checkpoint_files())
+def test_hostile_checkpoints_are_read_or_refused_with_one_clear_error_and_run_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: tuple[str, bytes]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the canary would appear
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    name, content = file
+    (tmp_path / name).write_bytes(content)
+    read_or_refuse_checkpoint(tmp_path / name)
