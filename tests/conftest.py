@@ -1,6 +1,11 @@
 """What holds for every test."""
 
+import os
+
 import pytest
+
+# Read when the library is imported: no test asks a model hub, which would be tried again and again where there is none.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 collect_ignore = ["ddp_training.py"]  # a program that test_ddp.py starts on every rank
 

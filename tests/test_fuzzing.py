@@ -37,7 +37,6 @@ def test_hostile_checkpoints_are_read_or_refused_with_one_clear_error_and_run_no
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: tuple[str, bytes]
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where the canary would appear
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     name, content = file
     (tmp_path / name).write_bytes(content)
     read_or_refuse_checkpoint(tmp_path / name)
