@@ -589,7 +589,8 @@ def test_f46_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
 
 
 ENDLESS = """
-import sys, time, warnings
+import signal, sys, time, warnings
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in whatever a shell starts in the background
 warnings.simplefilter("ignore")
 from tests.tiny_training import *
 from embviz_callback import EmbeddingVisualizer
@@ -616,11 +617,15 @@ def test_f47_f48_an_interrupted_run_ends_as_it_would_without_us_and_leaves_its_d
         for number in numbers
         for word in words
     }
-    for (number, _), process in started.items():
-        assert process.stdout is not None
-        assert process.stdout.readline() == "training\n"
-        os.killpg(process.pid, number)  # the whole group, as a terminal does it
-    said = {key: process.communicate(timeout=120)[1] for key, process in started.items()}
+    try:
+        for (number, _), process in started.items():
+            assert process.stdout is not None
+            assert process.stdout.readline() == "training\n"
+            os.killpg(process.pid, number)  # the whole group, as a terminal does it
+        said = {key: process.communicate(timeout=120)[1] for key, process in started.items()}
+    finally:
+        for process in started.values():
+            process.kill()  # does nothing to one that has ended
     for number in numbers:
         assert started[number, "with"].returncode == started[number, "without"].returncode
         command = "evaluations are not drawn; draw them with: python -m embviz_callback.delivery.drawing_process"
