@@ -55,7 +55,8 @@ class EmbeddingVisualizer(Callback):
     - ``embviz/overhead``: these as a share of the epoch's time so far, 0 to 1;
     - the figures ``embviz/tsne_projection``, ``umap_projection``, ``similarity_heatmap``,
       ``similarity_distribution``, ``top_k_predictions`` and the text ``embviz/report``, in the sub-run
-      ``embviz`` of the logger's folder; absent for an epoch that was put off.
+      ``embviz`` of the logger's folder, and in W&B, MLflow and Comet at the next hook after they were
+      drawn (docs/loggers.md); absent for an epoch that was put off.
 
     A metric that cannot be computed is NaN. After an evaluation that failed the names keep their
     last good value in `callback_metrics`, or NaN if there was none; ``EarlyStopping(check_finite=True)``
@@ -199,7 +200,7 @@ class EmbeddingVisualizer(Callback):
             return
         is_fresh = trainer.global_step == 0 and not self._is_resumed
         self._is_resumed, self._looked_at = False, -1
-        self._watch.begin(self._find_places(trainer), is_resumed=not is_fresh)
+        self._watch.begin(self._find_places(trainer), is_resumed=not is_fresh, loggers=trainer.loggers)
         self._carry_on(trainer, pl_module)
         if is_fresh and not getattr(trainer, "fast_dev_run", False):
             self._evaluate(trainer, pl_module, epoch=None, step=0)

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -163,12 +163,13 @@ class Watch:
             self.corpus = corpus_for(self.subset, read_corpus(corpus)).first(max_corpus)
             self.subset = self.corpus.beside(self.subset)
 
-    def begin(self, places: Places, *, is_resumed: bool) -> None:
+    def begin(self, places: Places, *, is_resumed: bool, loggers: Sequence[Any] = ()) -> None:
         """Opens a run and starts its clock.
 
         Args:
             places: Where it writes.
             is_resumed: Whether what is known goes on; otherwise the history begins anew.
+            loggers: Of the trainer, for figures and alerts; their numbers are the face's business.
         """
         assert self.subset is not None
         if not is_resumed:
@@ -181,6 +182,7 @@ class Watch:
             figures=self.figures,
             log_baseline=self.log_baseline,
             on_error=self.on_error,
+            loggers=loggers,
         )
         self.run.begin(self.subset, is_resumed=is_resumed)
         self.memory = self.run.memory
@@ -223,6 +225,7 @@ class Watch:
         """
         assert self.run is not None
         run, begun = self.run, time.monotonic()
+        run.poll()
         attempt = partial(run.guard.attempt, where=f"{moment.label}, step {moment.step}")
         again = "the next evaluation tries again"
         missing = "metrics and figures of this evaluation"

@@ -410,7 +410,7 @@ def published(folder: Path, items: list[dict[str, Any]], **options: Any) -> tupl
     assert job is not None
     n_threads = torch.get_num_threads()
     try:
-        return Publisher(folder).publish(job), names(folder, "epoch_0000")
+        return Publisher(folder).publish(job).faults, names(folder, "epoch_0000")
     finally:
         torch.set_num_threads(n_threads)  # umap changes it for the whole process, and with it the last bits of torch
 

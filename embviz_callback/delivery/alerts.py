@@ -1,9 +1,13 @@
 """A threshold with a memory: when the margin is too small, and when it has recovered."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from typing import Any, Self
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,16 @@ class AlertEvent:
     rank1: float
     message: str
 
+    @property
+    def is_edge(self) -> bool:
+        """Whether it is worth waking somebody: the alert begins to fire, or recovers."""
+        return self.kind == "recovered" or (self.kind == "firing" and self.is_first)
+
+    @property
+    def headline(self) -> str:
+        """A title for a message, under 64 characters."""
+        return f"embviz: margin alert ({self.cause})" if self.kind == "firing" else f"embviz: margin {self.kind}"
+
 
 @dataclass(frozen=True)
 class MarginAlert:
@@ -52,9 +66,13 @@ class MarginAlert:
         confident: Fires only when the whole 95 % interval of the margin lies below the threshold,
             recovers only when the whole interval lies above, and says "inconclusive" in between.
         on_alert: Called with each `AlertEvent` on the main process; what it raises is logged, not raised.
+        notify: Name of an environment variable that holds addresses of https://appriseit.com, separated by
+            spaces. They are told when the alert begins to fire and when it recovers, by a process of its own.
+            Needs ``pip install "embviz-callback[notify]"``.
 
     Raises:
         ValueError: If a value is out of its range.
+        ModuleNotFoundError: If `notify` is given and Apprise is not installed.
     """
 
     threshold: float = 0.25
@@ -64,6 +82,7 @@ class MarginAlert:
     recovery_threshold: float | None = None
     confident: bool = False
     on_alert: Callable[[AlertEvent], None] | None = None
+    notify: str | None = None
 
     def __post_init__(self) -> None:
         if not -2 <= self.threshold <= 2:
@@ -78,11 +97,27 @@ class MarginAlert:
             )
         if self.on_alert is not None and not callable(self.on_alert):
             raise ValueError(f"on_alert must be callable, got {self.on_alert!r}")
+        if self.notify is not None:
+            _check_notify(self.notify)
 
     @property
     def recovers_at(self) -> float:
         """The margin at which a firing alert recovers."""
         return self.threshold if self.recovery_threshold is None else self.recovery_threshold
+
+
+def _check_notify(notify: str) -> None:
+    if not _VARIABLE.fullmatch(notify):
+        # Not shown: it is most likely the address itself, with its secret.
+        raise ValueError(
+            "notify must be the name of an environment variable that holds the addresses, such as EMBVIZ_NOTIFY; "
+            "an address itself would end up in configurations and logs"
+        )
+    if find_spec("apprise") is None:
+        raise ModuleNotFoundError(
+            'MarginAlert(notify=...) needs apprise; install it with: pip install "embviz-callback[notify]"',
+            name="apprise",
+        )
 
 
 @dataclass(frozen=True)

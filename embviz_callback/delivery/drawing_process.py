@@ -16,10 +16,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from embviz_callback.delivery.jobs import Jobs
 from embviz_callback.delivery.worker import Limits, Worker
+
+if TYPE_CHECKING:
+    from embviz_callback.delivery.publishing import Published
 
 _logger = logging.getLogger("embviz_callback")
 _STOP = "stop"
@@ -118,13 +121,13 @@ def _serve(jobs: Jobs, folder: Path, limits: Limits, bells: "queue.SimpleQueue[s
         asked = bells.get()
 
 
-def _draw(jobs: Jobs, job: Path, publish: Callable[[Path], list[str]], limits: Limits, answers: TextIO) -> None:
+def _draw(jobs: Jobs, job: Path, publish: "Callable[[Path], Published]", limits: Limits, answers: TextIO) -> None:
     sys.stderr.write(f"embviz: begun {job.name}\n")
     sys.stderr.flush()
     # An alarm that also goes off inside compiled code: it prints where the time went, and exits.
     faulthandler.dump_traceback_later(limits.drawing_time_limit_s, exit=True)
     try:
-        faults = publish(job)
+        published = publish(job)
     except Exception as error:
         faulthandler.cancel_dump_traceback_later()
         _logger.exception("embviz: %s failed", job.name)
@@ -132,8 +135,9 @@ def _draw(jobs: Jobs, job: Path, publish: Callable[[Path], list[str]], limits: L
         _answer(answers, event="failed", job=job.name, faults=[f"{type(error).__name__}: {error}; it is set aside"])
         return
     faulthandler.cancel_dump_traceback_later()
+    # Said before the job goes: who waits for its going finds the answer in the pipe.
+    _answer(answers, event="done", job=job.name, faults=published.faults, files=published.files)
     jobs.done(job.name)
-    _answer(answers, event="done", job=job.name, faults=faults)
 
 
 def _answer(answers: TextIO, **said: Any) -> None:

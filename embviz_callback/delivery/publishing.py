@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,19 @@ _MAPS = {"tsne": "tsne_projection", "umap": "umap_projection"}
 Maps = Mapping[str, Projection | Skipped]
 
 
+@dataclass(frozen=True)
+class Published:
+    """What became of one job.
+
+    Attributes:
+        files: Figures and report of the evaluation, relative to the folder of the run.
+        faults: What failed, one sentence each; everything else is on disk.
+    """
+
+    files: list[str]
+    faults: list[str]
+
+
 class Publisher:
     """Turns jobs of one run into pictures and text, and keeps its evaluations for the next maps and for comparisons.
 
@@ -39,15 +53,8 @@ class Publisher:
         self._kept: Snapshot | None = None
         self._event_files: dict[tuple[str, str], TensorBoardSink] = {}
 
-    def publish(self, job: Path) -> list[str]:
-        """Draws one job.
-
-        Args:
-            job: A folder with a saved snapshot and ``job.json``.
-
-        Returns:
-            What failed, one sentence each; everything else is on disk.
-        """
+    def publish(self, job: Path) -> Published:
+        """Draws one job: a folder with a saved snapshot and ``job.json``."""
         snapshot = load_snapshot(job)
         facts = json.loads((job / "job.json").read_text(encoding="utf-8")) | {"folder": str(self.folder)}
         guard = Guard(on_error="warn", note=lambda row: None)
@@ -63,7 +70,8 @@ class Publisher:
         keeping = partial(self._keep, snapshot, job.name)
         skipped = "this evaluation in comparisons and as a start for the next maps"
         guard.attempt("keeping the evaluation", keeping, where=snapshot.label, skipped=skipped)
-        return guard.faults
+        written = [path for sink in sinks if isinstance(sink, FolderSink) for path in sink.written]
+        return Published([f"{path.relative_to(self.folder)}" for path in written], guard.faults)
 
     def _forget(self, job: Path, facts: Mapping[str, Any]) -> None:
         """What is on disk of a training that is done anew, before the maps start from it."""

@@ -5,16 +5,18 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from embviz_callback.delivery.alerts import AlertEvent, AlertState, MarginAlert, Reading, judge
 from embviz_callback.delivery.files import append_row, require_space, safe_name, write_atomically
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.history import History
+from embviz_callback.delivery.loggers import Gallery
+from embviz_callback.delivery.notifying import LIMIT_S, Notifier
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.worker import Limits, Worker
 from embviz_callback.pairs.subset import Subset
@@ -23,6 +25,8 @@ from embviz_callback.snapshot import Snapshot, save_snapshot
 _SPARE_BYTES = 50_000_000  # left free on the disk for the checkpoints of the training
 _DEFAULT_LIMITS = Limits()
 _log = logging.getLogger("embviz_callback")
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -60,6 +64,7 @@ class Run:
         figures: Whether anything is drawn.
         log_baseline: Whether the untrained model's go into TensorBoard too.
         on_error: "warn" or "raise".
+        loggers: Of the trainer, as far as they are to get figures and alerts.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Run:
         figures: bool = True,
         log_baseline: bool = False,
         on_error: str = "warn",
+        loggers: Sequence[Any] = (),
     ) -> None:
         self.places = places
         self.memory = memory
@@ -79,8 +85,16 @@ class Run:
         self.log_baseline = log_baseline
         self.guard = Guard(on_error=on_error, note=self._note, rank=places.rank)
         self.worker: Worker | None = None
-        if places.folder is not None and figures:
-            self.worker = Worker(places.folder, limits=limits, report=partial(self.guard.warn, "drawing"))
+        drawn_in = places.folder if figures else None
+        mine = loggers if places.rank == 0 and not places.is_trial else ()
+        self.gallery = Gallery(mine, prefix=places.prefix, folder=drawn_in, guard=self.guard)
+        if drawn_in is not None:
+            report = partial(self.guard.warn, "drawing")
+            self.worker = Worker(drawn_in, limits=limits, report=report, drawn=self.gallery.receive)
+        self.notifier: Notifier | None = None
+        if alert is not None and alert.notify is not None and places.rank == 0 and not places.is_trial:
+            report = partial(self.guard.warn, "notification")
+            self.notifier = Notifier(alert.notify, run=_short(places.folder), report=report)
         self._is_open = True
         self._resumed_after: int | None = None
 
@@ -91,6 +105,10 @@ class Run:
         self._resumed_after = last["step"] if is_resumed and last is not None else None
         if self.worker is not None:
             self._attempt("drawing process", self.worker.start, "the figures")
+        if self.notifier is not None:
+            self._attempt("notification", self.notifier.check, "a look at the addresses")
+        if said := self._attempt("introduction", self.gallery.introduction, "a line on what loggers show"):
+            say(said)
         if self.places.folder is not None:
             path = self.places.folder / "history.jsonl"
             act = partial(self.memory.history.open_file, path, is_resumed=is_resumed)
@@ -112,9 +130,12 @@ class Run:
             self.memory = Memory()
 
     def poll(self) -> None:
-        """Lets the drawing process have its say; never waits."""
+        """Lets the other processes have their say, and loggers what was drawn; never waits for a drawing."""
         if self.worker is not None:
             self._attempt("drawing process", self.worker.poll, "the figures")
+        if self.notifier is not None:
+            self._attempt("notification", self.notifier.poll, "what became of a message")
+        self.gallery.show()
 
     def judge(self, snapshot: Snapshot) -> AlertEvent | None:
         """Shows an evaluation to the alert, and says on the main rank what it finds."""
@@ -174,7 +195,10 @@ class Run:
         }
         self._resumed_after = None
         order = 0 if snapshot.epoch is None else (snapshot.step or 0) + 1
-        self.worker.submit(f"{order:09d}_{name}", partial(fill_job, snapshot, job))
+        job_name = f"{order:09d}_{name}"
+        if is_logged:
+            self.gallery.expect(job_name, snapshot.label, snapshot.step or 0)
+        self.worker.submit(job_name, partial(fill_job, snapshot, job))
 
     def finish(self, *, is_hurried: bool) -> None:
         """Waits for the drawings, ends the process and says what is left; only the first call does anything.
@@ -192,6 +216,9 @@ class Run:
             limit_s = min(limits.grace_s, limits.finish_limit_s) if is_hurried else limits.finish_limit_s
             self._attempt("drawing process", partial(self._finish, self.worker, limit_s), "the last figures")
             self._attempt("drawing process", self.worker.stop, "nothing")
+        self.gallery.show()
+        if self.notifier is not None:
+            self._attempt("notification", partial(self.notifier.finish, LIMIT_S), "the last message")
 
     def _finish(self, worker: Worker, limit_s: float) -> None:
         begun = time.monotonic()
@@ -213,11 +240,19 @@ class Run:
         self._attempt("note", partial(self._note, {"event": "alert", **_plain(event)}), "a row of events.jsonl")
         if self.alert.on_alert is not None:
             self._attempt("on_alert", partial(self.alert.on_alert, event), "what on_alert was to do")
+        if event.is_edge:
+            self._tell(event)
 
-    def _attempt(self, stage: str, act: Any, skipped: str) -> None:
+    def _tell(self, event: AlertEvent) -> None:
+        """Tells people, who have no use for the same news after every epoch."""
+        if self.notifier is not None:
+            self._attempt("notification", partial(self.notifier.send, event), "the message")
+        self.gallery.alert(event)
+
+    def _attempt(self, stage: str, act: Callable[[], Result], skipped: str) -> Result | None:
         last = self.memory.history.last
         where = "no evaluation yet" if last is None else f"last evaluation: {last['label']}"
-        self.guard.attempt(stage, act, where=where, skipped=skipped)
+        return self.guard.attempt(stage, act, where=where, skipped=skipped)
 
     def _note(self, row: Mapping[str, Any]) -> None:
         if self.places.folder is not None:
@@ -278,6 +313,11 @@ def _write_pairs(path: Path, subset: Subset) -> None:
 def _say_progress(limit_s: float, left: int) -> None:
     sys.stderr.write(f"embviz: training is over, {left} evaluations are still being drawn (at most {limit_s:.0f} s)\n")
     sys.stderr.flush()
+
+
+def _short(folder: Path | None) -> str:
+    """Enough of a run's folder to know it by, and not who keeps it where."""
+    return "" if folder is None else "/".join(folder.parts[-3:-1])
 
 
 def _plain(event: AlertEvent) -> dict[str, Any]:

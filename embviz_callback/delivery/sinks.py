@@ -33,21 +33,29 @@ class FolderSink:
 
     Args:
         folder: Made with the first file.
+
+    Attributes:
+        written: The files so far.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.written: list[Path] = []
 
     def figure(self, name: str, png: bytes, step: int) -> None:
         """Writes the picture; an older one of that name is replaced."""
-        write_atomically(self.folder / f"{safe_name(name)}.png", png)
+        self._write(f"{safe_name(name)}.png", png)
 
     def text(self, name: str, markdown: str, step: int) -> None:
         """Writes the page; an older one of that name is replaced."""
-        write_atomically(self.folder / f"{safe_name(name)}.md", markdown)
+        self._write(f"{safe_name(name)}.md", markdown)
 
     def flush(self) -> None:
         """Nothing is left to do."""
+
+    def _write(self, name: str, content: bytes | str) -> None:
+        write_atomically(self.folder / name, content)
+        self.written.append(self.folder / name)
 
 
 class TensorBoardSink:

@@ -51,6 +51,7 @@ class Limits:
 
 
 Report = Callable[[str, str], None]
+Drawn = Callable[[str, list[str]], None]
 
 
 class Worker:
@@ -62,14 +63,16 @@ class Worker:
         folder: Of the run; jobs lie in ``jobs``, the process writes into ``worker.log``.
         limits: What the process may use.
         report: Called with the kind and the sentence of what went wrong.
+        drawn: Called with the name of a job that is done and the files it has become, relative to `folder`.
     """
 
-    def __init__(self, folder: Path, *, limits: Limits, report: Report) -> None:
+    def __init__(self, folder: Path, *, limits: Limits, report: Report, drawn: Drawn = lambda job, files: None) -> None:
         self.folder = folder
         self.jobs = Jobs(folder / "jobs")
         self.limits = limits
         self.n_deferred = 0
         self._report = report
+        self._drawn = drawn
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
         self._heard = b""
@@ -117,7 +120,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=_environment(),
+                env=process_environment(),
                 # A group of its own: Ctrl-C in the terminal is for the training, which then decides.
                 start_new_session=True,
             )
@@ -232,6 +235,8 @@ class Worker:
         self._heard_at = time.monotonic()
         if said["event"] != "begun":
             self._starts = 1
+        if said["event"] == "done":
+            self._drawn(said["job"], said["files"])
         for fault in said["faults"]:
             self._report(said["event"], f"drawing {said['job']}: {fault}")
 
@@ -265,8 +270,8 @@ class Worker:
         )
 
 
-def _environment() -> dict[str, str]:
-    """The user's, with one thread for every library that counts, and without a GPU."""
+def process_environment() -> dict[str, str]:
+    """For a process of ours: the user's, with one thread for every library that counts, and without a GPU."""
     environment = dict(os.environ)
     environment |= {f"{library}_NUM_THREADS": "1" for library in _ONE_THREAD}
     environment |= {"CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "Agg", "PYTHONFAULTHANDLER": "1"}
