@@ -263,6 +263,26 @@ def drawn(folder: Path) -> list[str]:
     return ["epoch_0003/tsne_projection.png", "epoch_0003/report.md"]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("lightning") is None, reason="lightning is not installed")
+def test_the_loggers_of_either_lightning_are_known() -> None:
+    program = (
+        "import lightning.pytorch.loggers as these, pytorch_lightning.loggers as those\n"
+        "from embviz_callback.delivery.loggers import way_to\n"
+        "for name in ('WandbLogger', 'MLFlowLogger', 'CometLogger', 'TensorBoardLogger', 'CSVLogger'):\n"
+        "    ways = [way_to(kind.__new__(kind)) for kind in (getattr(these, name), getattr(those, name))]\n"
+        "    print(name, *(way and way.__name__ for way in ways))"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "WandbLogger _to_wandb _to_wandb",
+        "MLFlowLogger _to_mlflow _to_mlflow",
+        "CometLogger _to_comet _to_comet",
+        "TensorBoardLogger None None",
+        "CSVLogger None None",
+    ]
+
+
 def test_an_evaluation_is_shown_once_at_the_hook_after_it_was_drawn(tmp_path: Path) -> None:
     logger = Anybodys()
     room = gallery(tmp_path, logger)
