@@ -409,6 +409,37 @@ def test_figures_are_warned_of_where_they_would_be_uploaded(tmp_path: Path, capl
     ]
 
 
+DYING = """
+import sys, warnings; warnings.simplefilter("ignore")
+from pathlib import Path
+from transformers import TrainerCallback
+from tests.test_trainer_callback import callback
+from tests.tiny_trainers import plain_trainer
+
+class Dying(TrainerCallback):
+    def on_step_begin(self, args, state, control, **_):
+        if state.global_step == 4:
+            raise KeyError("the user's own")
+
+trainer = plain_trainer(Path(sys.argv[1]), Dying(), save_strategy="no", report_to=[])
+callback(figures=True, grace_s=0.0, on_error="raise").attach(trainer)
+trainer.train()
+"""
+
+
+def test_an_exception_of_the_users_ends_the_program_as_without_us_and_leaves_the_drawings_on_disk(
+    tmp_path: Path,
+) -> None:
+    environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parents[1]}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", DYING, f"{tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert done.returncode == 1
+    error, last = done.stderr.splitlines()[-2:]
+    assert error == 'KeyError: "the user\'s own"'
+    assert last.endswith(f"-m embviz_callback.delivery.drawing_process {tmp_path / 'embviz'}")
+    assert list((tmp_path / "embviz" / "jobs").glob("*/*_epoch_0001"))
+
+
 RANKS = """
 import json, os, sys, warnings; warnings.simplefilter("ignore")
 from pathlib import Path
