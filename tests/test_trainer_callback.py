@@ -217,6 +217,19 @@ def test_what_a_model_makes_on_its_first_call_can_be_trained_with(tmp_path: Path
     assert len(rows(visualizer.folder)) == 3
 
 
+def test_the_evaluation_runs_under_the_trainers_precision(tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    def encode(model: Any, texts: list[str]) -> torch.Tensor:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return model.encode(texts)
+
+    fit(tmp_path, callback(encode=encode), bf16=True, save_strategy="no")
+    assert set(seen) == {True}
+    fit(tmp_path, callback(encode=encode), save_strategy="no")
+    assert set(seen) == {True, False}
+
+
 def broken(model: Any, texts: list[str]) -> Any:
     model.train()
     torch.rand(7)

@@ -17,13 +17,19 @@ _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel")
 
 
 def subject_of(
-    model: Any, encode: Callable[[Any, list[str]], Any] | None = None, *, can_halve: bool = True, **facts: Any
+    model: Any,
+    encode: Callable[[Any, list[str]], Any] | None = None,
+    *,
+    autocast: torch.dtype | None = None,
+    can_halve: bool = True,
+    **facts: Any,
 ) -> Subject:
     """A model that a trainer other than Lightning's holds; a TypeError says if there is no way to encode.
 
     Args:
         model: A SentenceTransformer, or any module, also wrapped for several ranks.
         encode: Takes the model and ``n`` texts and gives ``(n, dim)``; None for the model's own ``encode(texts)``.
+        autocast: Of a training in mixed precision.
         can_halve: See `Subject`.
         facts: What else the report says, plain JSON.
 
@@ -40,7 +46,16 @@ def subject_of(
             "versions": versions(*_PACKAGES),
         }
 
-    return Subject(inner, _encode_of(inner, encode), tell, can_halve=can_halve, wrapper=model)
+    act = _encode_of(inner, encode)
+    if autocast is not None:
+        # Set by the trainer around the forward pass alone, where an encode of other ways than that never comes by.
+        act = partial(_encode_under, autocast, inner, act)
+    return Subject(inner, act, tell, can_halve=can_halve, wrapper=model)
+
+
+def _encode_under(dtype: torch.dtype, model: Any, encode: Encode, texts: list[str]) -> Any:
+    with torch.autocast(torch.device(_device(model)).type, dtype=dtype):
+        return encode(texts)
 
 
 def _encode_of(model: Any, encode: Callable[[Any, list[str]], Any] | None) -> Encode:
@@ -90,4 +105,4 @@ def _is_sentence_transformer(model: Any) -> bool:
 
 
 def _device(model: Any) -> Any:
-    return getattr(model, "device", None) or next((part.device for part in model.parameters()), "unknown")
+    return getattr(model, "device", None) or next((part.device for part in model.parameters()), "cpu")

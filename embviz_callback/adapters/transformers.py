@@ -24,6 +24,7 @@ from embviz_callback.settings import Settings
 from embviz_callback.watch import Moment, Watch
 
 _WHEN = ("epoch_end", "evaluate")
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _DEFAULT_ALERT = MarginAlert()
 
 
@@ -190,7 +191,8 @@ class EmbvizTrainerCallback(TrainerCallback):
         is_sharded = bool(getattr(args, "fsdp", None) or getattr(args, "deepspeed", None))
         precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "32"
         facts = {"precision": precision, "ranks": args.world_size, "weights": "live, not averaged"}
-        subject = subject_of(model, self.encode, can_halve=not is_sharded, **facts)
+        autocast = _AUTOCAST.get(precision)
+        subject = subject_of(model, self.encode, autocast=autocast, can_halve=not is_sharded, **facts)
         log = partial(self._log_values, (args, state, control), model, moment)
         event = self._watch.evaluate(moment, subject, log)
         # Part of every checkpoint from here on, and given back by a resumed training on every rank. Not as an
