@@ -22,9 +22,10 @@ from embviz_callback.encoding.isolation import observe
 from embviz_callback.pairs.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
 from tests.test_training_unchanged import digest
-from tests.tiny_training import TinyBiEncoder, _ids, pairs, trainer
+from tests.tiny_training import STREETS, TinyBiEncoder, _ids, pairs, trainer
 
 RANK = int(os.environ["LOCAL_RANK"])
+LISTINGS = [f"A quiet room in {street} street, floor {floor}" for street in STREETS for floor in range(1, 4)][:45]
 LIMIT = timedelta(seconds=30)  # of the process group: whoever waits longer for another rank dies
 
 
@@ -109,6 +110,45 @@ def fault_on_one_rank(folder: Path, **options: Any) -> dict[str, Any]:
     callback = numbers_only()
     fit(folder, module, callback, **options)
     return {"weights": digest(module.state_dict()), "evaluations": len(rows(callback))}
+
+
+def corpus_shared(folder: Path, **options: Any) -> dict[str, Any]:
+    module = Counting()
+    callback = numbers_only(corpus=LISTINGS, shard_corpus=True, batch_size=4, bootstrap_draws=100)
+    fitted = fit(folder, module, callback, **options)
+    batches = list(module.batches)
+    values = {name: float(value) for name, value in fitted.callback_metrics.items() if name.startswith("embviz/")}
+    subset = callback._watch.subset
+    assert subset is not None
+    with observe(module):
+        sides = [module.encode(list(texts)) for texts in (subset.queries, subset.documents, LISTINGS)]
+    alone = evaluate_pairs(sides[0], sides[1], subset.relevance, corpus=sides[2], draws=0)
+    return {
+        "values": {name: values[f"embviz/{name}"] for name in alone if f"embviz/{name}" in values},
+        "alone": dict(alone),
+        "batches": batches,
+        "weights": digest(module.state_dict()),
+    }
+
+
+class FailingInTurns(Counting):
+    """Fails on the second rank, each time in another way, so that only the others see one fault again and again."""
+
+    n_evaluations = 0
+
+    def encode(self, texts: list[str]) -> torch.Tensor:
+        if RANK == 1:
+            self.n_evaluations += 1
+            raise (RuntimeError, KeyError, ValueError)[self.n_evaluations % 3]("only here")
+        return super().encode(texts)
+
+
+def corpus_with_a_fault(folder: Path, **options: Any) -> dict[str, Any]:
+    callback = numbers_only(corpus=LISTINGS, shard_corpus=True, batch_size=4)
+    fitted = fit(folder, FailingInTurns(), callback, max_epochs=5, **options)
+    assert callback._watch.run is not None
+    given_up = sorted(callback._watch.run.guard._given_up)
+    return {"epochs": fitted.current_epoch, "evaluations": len(rows(callback)), "given_up": given_up}
 
 
 def folder_that_cannot_be_made(folder: Path) -> dict[str, Any]:
@@ -270,7 +310,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     folder = Path(sys.argv[1])
     found: dict[str, Any] = {"three": {}}
-    for scenario in (plain, monitored, fault_on_one_rank):
+    for scenario in (plain, monitored, fault_on_one_rank, corpus_shared, corpus_with_a_fault):
         found["three"][scenario.__name__] = scenario(folder / "three" / scenario.__name__, devices=3)
     if RANK < 2:
         _begin_anew(sys.argv[2])
@@ -283,7 +323,7 @@ def main() -> None:
 
 SCENARIOS = (
     *(plain, monitored, fault_on_one_rank, stopped_by_the_alert, drawing_that_hangs),
-    *(folder_that_cannot_be_made, within_a_budget, resumed, sharded),
+    *(folder_that_cannot_be_made, within_a_budget, resumed, sharded, corpus_shared, corpus_with_a_fault),
 )
 
 if __name__ == "__main__":

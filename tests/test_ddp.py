@@ -143,6 +143,36 @@ def test_three_ranks_find_the_same_and_a_fault_on_the_second_hurts_no_other(thre
     assert [rank["monitored"]["folder"] == "None" for rank in three] == [False, True, True]
 
 
+@pytest.mark.parametrize("n_ranks", [2, 3])
+def test_a_corpus_that_is_shared_out_gives_the_values_of_one_process_on_every_rank(
+    all_ranks: tuple[list[dict[str, Any]], Path], n_ranks: int
+) -> None:
+    ranks = [rank["three"] if n_ranks == 3 else rank for rank in all_ranks[0][:n_ranks]]
+    subset_batches = -(-3 * 16 // 4)  # queries, documents and hard negatives, on every rank
+    n_batches = -(-45 // 4)
+    for rank in ranks:
+        found = rank["corpus_shared"]
+        assert found["values"] == ranks[0]["corpus_shared"]["values"]
+        for name, value in found["values"].items():
+            assert value == pytest.approx(found["alone"][name], abs=1e-6), name
+        assert found["weights"] == rank["plain"]["weights"]
+        assert found["batches"] == [4] * 3 * (subset_batches + -(-n_batches // n_ranks))  # three evaluations
+
+
+@pytest.mark.parametrize("n_ranks", [2, 3])
+def test_f36_a_fault_in_one_share_of_a_corpus_makes_all_ranks_skip_together(
+    all_ranks: tuple[list[dict[str, Any]], Path], n_ranks: int
+) -> None:
+    ranks = [rank["three"] if n_ranks == 3 else rank for rank in all_ranks[0][:n_ranks]]
+    for place, rank in enumerate(ranks):
+        # Those that no longer try still tell the second, which does, that it need not wait.
+        given_up = [] if place == 1 else ["encoding"]
+        assert rank["corpus_with_a_fault"] == {"epochs": 5, "evaluations": 0, "given_up": given_up}
+    said = [(all_ranks[1] / f"said{rank}.txt").read_text() for rank in range(n_ranks)]
+    assert "encoding failed on rank 1, whose own warning says why" in said[0]
+    assert "encoding failed (untrained, step 0, rank 1): KeyError: 'only here'" in said[1]
+
+
 def test_two_machines_find_the_same_and_only_the_first_writes(ranks: tuple[list[dict[str, Any]], Path]) -> None:
     found, folder = ranks
     one, other = (rank["two_machines"] for rank in found)
