@@ -36,7 +36,7 @@ def on_ranks(n_ranks: int, act: Callable[[Ranks], Any]) -> tuple[list[Any], list
 
         try:
             found[rank] = act(Ranks(rank, n_ranks, torch.device("cpu"), all_gather))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             found[rank] = error
 
     threads = [threading.Thread(target=run, args=(rank,)) for rank in range(n_ranks)]
