@@ -5,7 +5,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,39 @@ from embviz_callback.watch import Moment, Watch
 _WHEN = ("epoch_end", "evaluate")
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _DEFAULT_ALERT = MarginAlert()
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """What a trainer tells its callbacks at each event."""
+
+    args: Any
+    state: Any
+    control: Any
+    model: Any
+
+    @property
+    def epochs(self) -> float:
+        """Epochs trained; rounded, since the trainer adds up shares."""
+        return round(self.state.epoch or 0.0, 6)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether training ends here, as far as it is known."""
+        return bool(self.control.should_training_stop or 0 < self.state.max_steps <= self.state.global_step)
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether weights are spread over the ranks."""
+        return bool(getattr(self.args, "fsdp", None) or getattr(self.args, "deepspeed", None))
+
+    def any_rank(self, says: bool) -> bool:
+        """Whether any rank says yes: a collective."""
+        if self.args.world_size < 2 or not dist.is_initialized():
+            return says
+        votes = torch.tensor(float(says), device=self.args.device)
+        dist.all_reduce(votes, op=dist.ReduceOp.MAX)
+        return bool(votes.item())
 
 
 class EmbvizTrainerCallback(TrainerCallback):
@@ -137,7 +170,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         self._is_training, self._looked_at = True, state.global_step
         self._say_what_to_know(args)
         if not is_resumed:
-            self._evaluate(args, state, control, model, Moment(None, 0))
+            self._evaluate(_Told(args, state, control, model), Moment(None, 0))
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Notes the time."""
@@ -147,9 +180,9 @@ class EmbvizTrainerCallback(TrainerCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Evaluates, if this epoch's turn has come; the trainer's own evaluation, which takes the numbers, follows."""
-        is_ours = self.when == "epoch_end" or _is_last(state, control)
-        if is_ours and self._is_due(args, state, control):
-            self._evaluate(args, state, control, model, self._moment(state))
+        told = _Told(args, state, control, model)
+        if (self.when == "epoch_end" or told.is_last) and self._is_due(told):
+            self._evaluate(told, self._moment(told))
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, model: Any = None, metrics: Any = None, **_: Any
@@ -157,8 +190,9 @@ class EmbvizTrainerCallback(TrainerCallback):
         """Puts the numbers among the metrics, from where best-model selection and early stopping take them."""
         if not self._is_training:
             return
-        if self.when == "evaluate" and self._is_due(args, state, control):
-            self._evaluate(args, state, control, model, self._moment(state))
+        told = _Told(args, state, control, model)
+        if self.when == "evaluate" and self._is_due(told):
+            self._evaluate(told, self._moment(told))
         # A search for hyperparameters adds up whatever stands among the metrics, unless told otherwise.
         is_summed = state.is_hyper_param_search and self.prefix not in (args.metric_for_best_model or "")
         if metrics is not None and not is_summed:
@@ -168,55 +202,58 @@ class EmbvizTrainerCallback(TrainerCallback):
         """Evaluates what the training was stopped with, if that was not an epoch's turn, and waits for the figures."""
         is_best = args.load_best_model_at_end and state.best_model_checkpoint is not None  # not the last weights
         if self._is_training and self._looked_at < state.global_step and not is_best:
-            self._evaluate(args, state, control, model, self._moment(state))
+            told = _Told(args, state, control, model)
+            self._evaluate(told, self._moment(told))
         self._is_training = False
         self._watch.finish(is_hurried=args.world_size > 1)
 
-    def _is_due(self, args: Any, state: Any, control: Any) -> bool:
-        if self._looked_at == state.global_step:
+    def _is_due(self, told: _Told) -> bool:
+        if self._looked_at == told.state.global_step:
             return False
-        epoch, is_last = math.ceil(_epochs(state)), _is_last(state, control)
-        is_turn = is_last or epoch % self._watch.settings.every_n_epochs == 0
-        agree = partial(_any_rank, args)
-        return is_turn and self._watch.affords(epoch, is_last=is_last, agree=agree)
+        epoch = math.ceil(told.epochs)
+        is_turn = told.is_last or epoch % self._watch.settings.every_n_epochs == 0
+        return is_turn and self._watch.affords(epoch, is_last=told.is_last, agree=told.any_rank)
 
-    def _moment(self, state: Any) -> Moment:
-        epochs = _epochs(state)
-        return Moment(int(epochs), state.global_step, self.when == "evaluate" or epochs != int(epochs))
+    def _moment(self, told: _Told) -> Moment:
+        epochs = told.epochs
+        return Moment(int(epochs), told.state.global_step, self.when == "evaluate" or epochs != int(epochs))
 
-    def _evaluate(self, args: Any, state: Any, control: Any, model: Any, moment: Moment) -> None:
+    def _evaluate(self, told: _Told, moment: Moment) -> None:
         # Noted whether it succeeds or not, so that every rank agrees on what has been looked at.
         self._looked_at = moment.step
-        # A retry on one rank alone would put the others' gathering of weights out of step.
-        is_sharded = bool(getattr(args, "fsdp", None) or getattr(args, "deepspeed", None))
-        precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "32"
-        facts = {"precision": precision, "ranks": args.world_size, "weights": "live, not averaged"}
-        autocast = _AUTOCAST.get(precision)
-        subject = subject_of(model, self.encode, autocast=autocast, can_halve=not is_sharded, **facts)
-        log = partial(self._log_values, (args, state, control), model, moment)
-        event = self._watch.evaluate(moment, subject, log)
+        precision = "bf16" if told.args.bf16 else "fp16" if told.args.fp16 else "32"
+        subject = subject_of(
+            told.model,
+            self.encode,
+            autocast=_AUTOCAST.get(precision),
+            # A retry on one rank alone would put the others' gathering of weights out of step.
+            can_halve=not told.is_sharded,
+            precision=precision,
+            ranks=told.args.world_size,
+            weights="live, not averaged",
+        )
+        event = self._watch.evaluate(moment, subject, partial(self._log_values, told, moment))
         # Part of every checkpoint from here on, and given back by a resumed training on every rank. Not as an
         # ExportableState: with one, the trainer dies of saving where a checkpoint without it was resumed.
-        if state.stateful_callbacks is not None:
-            state.stateful_callbacks[self.prefix] = self._watch.to_json(moment.label)
-        self._stop_if_asked(args, control, event)
+        if told.state.stateful_callbacks is not None:
+            told.state.stateful_callbacks[self.prefix] = self._watch.to_json(moment.label)
+        self._stop_if_asked(told, event)
 
-    def _stop_if_asked(self, args: Any, control: Any, event: AlertEvent | None) -> None:
+    def _stop_if_asked(self, told: _Told, event: AlertEvent | None) -> None:
         if self.alert is None or not self.alert.stop_training:
             return
-        # The only collective, at a point that every rank reaches, whatever failed on it.
-        if _any_rank(args, event is not None and event.kind == "firing"):
-            control.should_training_stop = True
+        # At a point that every rank reaches, whatever failed on it: one that stops alone hangs all.
+        if told.any_rank(event is not None and event.kind == "firing"):
+            told.control.should_training_stop = True
 
-    def _log_values(self, told: tuple[Any, Any, Any], model: Any, moment: Moment, values: Mapping[str, float]) -> None:
+    def _log_values(self, told: _Told, moment: Moment, values: Mapping[str, float]) -> None:
         if moment.epoch is None and not self.log_baseline:
             return
-        _, state, _ = told
         named = {f"{self.prefix}/{name}": value for name, value in values.items()}
-        state.log_history.append({**named, "epoch": state.epoch, "step": moment.step})
+        told.state.log_history.append({**named, "epoch": told.state.epoch, "step": moment.step})
         assert self._watch.run is not None
-        for tracker in self._trackers() if state.is_world_process_zero else ():
-            report, kind = partial(_report, tracker, named, moment.step, told, model), type(tracker).__name__
+        for tracker in self._trackers() if told.state.is_world_process_zero else ():
+            report, kind = partial(_report, tracker, told, named, moment.step), type(tracker).__name__
             attempt = partial(self._watch.run.guard.attempt, f"logging to {kind}", where=f"step {moment.step}")
             attempt(report, skipped="the scalars")
 
@@ -251,29 +288,12 @@ class EmbvizTrainerCallback(TrainerCallback):
 _TRACKERS = tuple(INTEGRATION_TO_CALLBACK.values())
 
 
-def _report(tracker: Any, named: Mapping[str, float], step: int, told: tuple[Any, Any, Any], model: Any) -> None:
+def _report(tracker: Any, told: _Told, named: Mapping[str, float], step: int) -> None:
     if not isinstance(tracker, TensorBoardCallback):
-        tracker.on_log(*told, logs=dict(named), model=model)
+        tracker.on_log(told.args, told.state, told.control, logs=dict(named), model=told.model)
         return
     # Its own on_log would put "train/" before each tag. After the training its file is closed.
     if tracker.tb_writer is not None:
         for tag, value in named.items():
             tracker.tb_writer.add_scalar(tag, value, step)
         tracker.tb_writer.flush()
-
-
-def _is_last(state: Any, control: Any) -> bool:
-    return bool(control.should_training_stop or 0 < state.max_steps <= state.global_step)
-
-
-def _epochs(state: Any) -> float:
-    """Epochs trained; rounded, since the trainer adds up shares."""
-    return round(state.epoch or 0.0, 6)
-
-
-def _any_rank(args: Any, says: bool) -> bool:
-    if args.world_size < 2 or not dist.is_initialized():
-        return says
-    votes = torch.tensor(float(says), device=args.device)
-    dist.all_reduce(votes, op=dist.ReduceOp.MAX)
-    return bool(votes.item())
