@@ -456,6 +456,7 @@ def test_an_exception_of_the_users_ends_the_program_as_without_us_and_leaves_the
 RANKS = """
 import json, os, sys, warnings; warnings.simplefilter("ignore")
 from pathlib import Path
+from embviz_callback import MarginAlert
 from tests.test_trainer_callback import callback
 from tests.test_training_unchanged import digest
 from tests.tiny_trainers import plain_trainer
@@ -467,18 +468,19 @@ def encode(model, texts):
     return model.encode(texts)
 
 calls, folder = [], Path(sys.argv[1])
-trainer = plain_trainer(folder, ddp_backend="gloo", save_strategy="no", report_to=[])
-visualizer = callback(encode=encode, batch_size=100, alert=None).attach(trainer)
+trainer = plain_trainer(folder, ddp_backend="gloo", save_strategy="no", report_to=[], num_train_epochs=9)
+rule = MarginAlert(1.9, patience=1, stop_training=True)
+visualizer = callback(encode=encode, batch_size=100, alert=rule).attach(trainer)
 trainer.train()
 rows = [row["embviz/margin"] for row in trainer.state.log_history if "embviz/margin" in row]
 told = {"calls": len(calls), "margins": rows, "folder": f"{visualizer.folder}"}
-told["weights"] = digest(trainer.model.state_dict())
+told |= {"weights": digest(trainer.model.state_dict()), "step": trainer.state.global_step}
 (folder / f"rank{os.environ['RANK']}.json").write_text(json.dumps(told))
 """
 
 
 @pytest.mark.ddp
-def test_every_rank_encodes_and_the_main_rank_writes_and_a_fault_on_one_holds_up_nobody(tmp_path: Path) -> None:
+def test_every_rank_encodes_the_main_rank_writes_and_all_stop_together_after_a_fault_on_one(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(RANKS, encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"]
     root = Path(__file__).parents[1]
@@ -489,6 +491,7 @@ def test_every_rank_encodes_and_the_main_rank_writes_and_a_fault_on_one_holds_up
     one, other = (json.loads((tmp_path / f"rank{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1))
     assert one["calls"] == other["calls"] == 3
     assert one["weights"] == other["weights"]
+    assert one["step"] == other["step"] == 4  # by the alert of the main rank; the other has seen one evaluation less
     assert len(one["margins"]) == 2
     assert other["margins"] == one["margins"][1:]
     assert (one["folder"], other["folder"]) == (f"{tmp_path / 'embviz'}", "None")
