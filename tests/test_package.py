@@ -100,7 +100,7 @@ def test_the_metadata_names_every_extra_and_the_licence(built: Path) -> None:
     metadata = next(name for name in archive.namelist() if name.endswith("METADATA"))
     lines = archive.read(metadata).decode().splitlines()
     extras = {line.partition(": ")[2] for line in lines if line.startswith("Provides-Extra")}
-    assert {"umap", "report", "sentence-transformers"} <= extras
+    assert {"umap", "report", "wandb", "mlflow", "notify", "sentence-transformers", "completion", "docs"} <= extras
     assert "License-Expression: MIT" in lines
     assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
@@ -153,11 +153,10 @@ def test_the_demo_needs_nothing_but_the_wheel(programs: Path, away: Path) -> Non
     assert again.stderr == (
         "embviz demo: --output embviz-demo is not empty; look at what is in it, or give a new directory\n"
     )
-    # What it says to go on with must work as it stands.
+    # The other two are run, on other files, with the blocks of the documentation.
     proposed = [line.strip() for line in done.stdout.splitlines() if line.startswith("   embviz ")]
     assert [line.split()[1] for line in proposed] == ["analyse", "compare", "check"]
     _done(programs / "embviz", *proposed[2].split()[1:])
-    _done(programs / "embviz", *proposed[1].split()[1:], "--skip-tsne", "--skip-umap")
 
 
 @pytest.mark.parametrize(
@@ -167,6 +166,10 @@ def test_the_demo_needs_nothing_but_the_wheel(programs: Path, away: Path) -> Non
             "import embviz_callback.adapters.sentence_transformers",
             "EmbvizEvaluator needs sentence-transformers 6 or newer; "
             'install it with: pip install "embviz-callback[sentence-transformers]"',
+        ),
+        (
+            "from embviz_callback import MarginAlert; MarginAlert(notify='PEOPLE')",
+            'MarginAlert(notify=...) needs apprise; install it with: pip install "embviz-callback[notify]"',
         ),
         (
             "from embviz_callback.cli import main; sys.exit(main(['completion', 'bash']))",
