@@ -21,7 +21,7 @@ from embviz_callback import EmbeddingVisualizer, MarginAlert, evaluate_pairs
 from embviz_callback.encoding.isolation import observe
 from embviz_callback.pairs.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
-from tests.test_training_unchanged import digest
+from tests.test_training_unchanged import digest, everything
 from tests.tiny_training import STREETS, TinyBiEncoder, _ids, pairs, trainer
 
 RANK = int(os.environ["LOCAL_RANK"])
@@ -95,21 +95,19 @@ def monitored(folder: Path, **options: Any) -> dict[str, Any]:
         "best": float(checkpoint.best_model_score or 0),
         "batches": module.batches[:-2],
         "folder": f"{callback.folder}",
-        "weights": digest(module.state_dict()),
+        "trained": digest(everything(fitted)),
     }
 
 
 def plain(folder: Path, **options: Any) -> dict[str, Any]:
-    module = Counting()
-    fit(folder, module, **options)
-    return {"weights": digest(module.state_dict())}
+    return {"trained": digest(everything(fit(folder, Counting(), **options)))}
 
 
 def fault_on_one_rank(folder: Path, **options: Any) -> dict[str, Any]:
     module = Counting(fail_on_rank=1)
     callback = numbers_only()
-    fit(folder, module, callback, **options)
-    return {"weights": digest(module.state_dict()), "evaluations": len(rows(callback))}
+    fitted = fit(folder, module, callback, **options)
+    return {"trained": digest(everything(fitted)), "evaluations": len(rows(callback))}
 
 
 def corpus_shared(folder: Path, **options: Any) -> dict[str, Any]:
@@ -127,7 +125,7 @@ def corpus_shared(folder: Path, **options: Any) -> dict[str, Any]:
         "values": {name: values[f"embviz/{name}"] for name in alone if f"embviz/{name}" in values},
         "alone": dict(alone),
         "batches": batches,
-        "weights": digest(module.state_dict()),
+        "trained": digest(everything(fitted)),
     }
 
 
@@ -152,13 +150,12 @@ def corpus_with_a_fault(folder: Path, **options: Any) -> dict[str, Any]:
 
 
 def folder_that_cannot_be_made(folder: Path) -> dict[str, Any]:
-    module = Counting()
     folder.mkdir(exist_ok=True)
     (folder / "file").touch()
     callback = EmbeddingVisualizer(pairs(), output_dir=folder / "file" / "inside", skip_tsne=True, skip_umap=True)
-    fitted = fit(folder, module, callback)
+    fitted = fit(folder, Counting(), callback)
     margin = float(fitted.callback_metrics["embviz/margin"])
-    return {"weights": digest(module.state_dict()), "margin": margin, "evaluations": len(rows(callback))}
+    return {"trained": digest(everything(fitted)), "margin": margin, "evaluations": len(rows(callback))}
 
 
 def within_a_budget(folder: Path) -> dict[str, Any]:

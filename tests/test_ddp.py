@@ -58,7 +58,7 @@ def test_training_on_two_ranks_is_the_same_to_the_bit(ranks: tuple[list[dict[str
     found, _ = ranks
     for rank in found:  # each has batch statistics of its own
         names = ("plain", "monitored", "fault_on_one_rank", "folder_that_cannot_be_made")
-        assert len({rank[name]["weights"] for name in names}) == 1
+        assert len({rank[name]["trained"] for name in names}) == 1
 
 
 def test_f39_the_values_stand_on_every_rank_for_every_monitor(ranks: tuple[list[dict[str, Any]], Path]) -> None:
@@ -134,7 +134,7 @@ def test_f38_sharded_weights_are_gathered_on_every_rank_and_trained_as_without_u
 
 def test_three_ranks_find_the_same_and_a_fault_on_the_second_hurts_no_other(three: list[dict[str, Any]]) -> None:
     for rank in three:
-        assert len({rank[name]["weights"] for name in ("plain", "monitored", "fault_on_one_rank")}) == 1
+        assert len({rank[name]["trained"] for name in ("plain", "monitored", "fault_on_one_rank")}) == 1
         assert rank["monitored"]["batches"] == three[0]["monitored"]["batches"] != []
         assert rank["monitored"]["best"] == three[0]["monitored"]["best"]
         for name, value in three[0]["monitored"]["alone"].items():
@@ -155,7 +155,7 @@ def test_a_corpus_that_is_shared_out_gives_the_values_of_one_process_on_every_ra
         assert found["values"] == ranks[0]["corpus_shared"]["values"]
         for name, value in found["values"].items():
             assert value == pytest.approx(found["alone"][name], abs=1e-6), name
-        assert found["weights"] == rank["plain"]["weights"]
+        assert found["trained"] == rank["plain"]["trained"]
         assert found["batches"] == [4] * 3 * (subset_batches + -(-n_batches // n_ranks))  # three evaluations
 
 

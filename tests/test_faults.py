@@ -230,15 +230,18 @@ def test_f14_a_compiled_module_is_evaluated_without_compiling_it_anew(tmp_path: 
         graphs.append(1)
         return graph.forward
 
-    counts = []
+    counts, weights = [], []
     for callbacks in ((), (numbers_only(on_error="raise"),)):
         torch._dynamo.reset()
         graphs.clear()
+        pl.seed_everything(1, verbose=False)
         module = TinyBiEncoder()
         module.head = torch.compile(module.head, backend=count)
         fit(tmp_path, *callbacks, module=module)
         counts.append(len(graphs))
+        weights.append(digest(module.state_dict()))
     assert counts[0] == counts[1] > 0
+    assert weights[0] == weights[1]
 
 
 def test_f16_forward_hooks_of_the_user_run_and_get_tensors_without_gradients(tmp_path: Path) -> None:
@@ -301,6 +304,12 @@ def test_f22_training_that_stops_within_an_epoch_is_recorded_with_its_step(tmp_p
         ("epoch 0", 3),
         ("epoch 1, step 5", 5),
     ]
+
+
+def test_f22_a_training_whose_time_is_over_is_evaluated_where_it_ended(tmp_path: Path) -> None:
+    callback = numbers_only(every_n_epochs=10**6)
+    fitted = fit(tmp_path, callback, max_time={"seconds": 1}, max_epochs=-1)
+    assert [row["step"] for row in rows(callback)] == [0, fitted.global_step - 1]
 
 
 @pytest.mark.parametrize("options", [{"max_epochs": 0}, {"max_time": {"seconds": 0}}, {"limit_train_batches": 0}])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, StochasticWeightAveraging
 from torch.utils.data import DataLoader
 
 from embviz_callback import EmbeddingVisualizer, MarginAlert
@@ -58,6 +58,7 @@ def everything(fitted: pl.Trainer) -> dict[str, str]:
         "autocast": (torch.is_autocast_enabled("cpu"), torch.is_autocast_cache_enabled()),
         "threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
         "dtype": torch.get_default_dtype(),
+        "cudnn": [getattr(torch.backends.cudnn, name) for name in ("enabled", "benchmark", "deterministic")],
         "train loss": float(fitted.callback_metrics["train_loss"]),
         "step": fitted.global_step,
     }
@@ -72,7 +73,8 @@ class Spy(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *others: Any) -> None:
         modes = [part.training for part in pl_module.modules()]
-        self.seen.append(digest([modes, torch.get_rng_state(), random.getstate(), torch.is_grad_enabled()]))
+        streams = [torch.get_rng_state(), random.getstate(), np.random.get_state()]  # noqa: NPY002
+        self.seen.append(digest([modes, streams, torch.is_grad_enabled()]))
 
 
 def trained(folder: Path, *callbacks: pl.Callback, **options: Any) -> tuple[dict[str, str], list[str]]:
@@ -112,6 +114,41 @@ def test_training_is_the_same_to_the_bit(tmp_path: Path, options: dict[str, Any]
     callback = visualizer(**settings)
     assert trained(tmp_path / "with", callback, **options) == trained(tmp_path / "without", **options)
     assert callback._watch.memory.history.rows, "nothing was evaluated"
+
+
+def averaging(kind: str) -> pl.Callback:
+    return EMAWeightAveraging(decay=0.5) if kind == "ema" else StochasticWeightAveraging(0.01, swa_epoch_start=1)
+
+
+@pytest.mark.filterwarnings("ignore:.*Swapping scheduler.*")
+@pytest.mark.parametrize("kind", ["ema", "swa"])
+@pytest.mark.parametrize("when", ["train_epoch_end", "validation_end"])
+def test_training_is_the_same_on_either_side_of_a_callback_that_averages_weights(
+    tmp_path: Path, kind: str, when: str
+) -> None:
+    without = trained(tmp_path / "without", averaging(kind), max_epochs=3)
+    before, behind = visualizer(when=when), visualizer(when=when)
+    assert trained(tmp_path / "before", before, averaging(kind), max_epochs=3) == without
+    assert trained(tmp_path / "behind", averaging(kind), behind, max_epochs=3) == without
+    assert len(before._watch.memory.history.rows) == len(behind._watch.memory.history.rows) >= 4
+
+
+def test_training_is_the_same_while_another_trainer_is_watched_in_every_epoch(tmp_path: Path) -> None:
+    """Trainers within trainers: each has a history of its own, and neither changes the other."""
+
+    class Inner(pl.Callback):
+        def __init__(self, *callbacks: pl.Callback) -> None:
+            self.callbacks = callbacks
+
+        def on_train_epoch_end(self, outer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            inner = trainer(tmp_path / f"inner {len(self.callbacks)}", *self.callbacks, max_epochs=1)
+            inner.fit(TinyBiEncoder(dropout=0.3))
+
+    outer, inner = visualizer(), visualizer()
+    expected = trained(tmp_path / "without", Inner())
+    assert trained(tmp_path / "with", outer, Inner(inner)) == expected
+    assert [row["epoch"] for row in outer._watch.memory.history.rows] == [None, 0, 1]
+    assert [row["epoch"] for row in inner._watch.memory.history.rows] == [None, 0]
 
 
 def test_training_is_the_same_with_worker_processes_that_load_data(
