@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
+from embviz_callback.cli import main
 from embviz_callback.encoding.biencoder import POOLINGS, BiEncoder, load_backbone, pool
 from embviz_callback.encoding.checkpoints import CheckpointError, LoadedModel, load_checkpoint
 from tests.tiny_models import (
@@ -493,6 +494,12 @@ def test_a_name_on_the_hub_is_the_directory_kept_under_it_with_its_prompts(
     assert (loaded.config["query_prompt"], loaded.config["document_prompt"]) == ("query: ", "passage: ")
     assert loaded.encoder == "acme/e5-tiny"
     assert loaded.notes == ("from the hub, commit 0123456789abcdef0123456789abcdef01234567",)
+    rows = [{"query": f"phòng quận {row}", "pos": f"phòng trọ quận {row} giá {row} triệu"} for row in range(1, 9)]
+    (tmp_path / "val.json").write_text(json.dumps(rows), encoding="utf-8")
+    given = ["--data", str(tmp_path / "val.json"), "--output", str(tmp_path / "out"), "--skip-tsne", "--skip-umap"]
+    assert main(["--checkpoint", "acme/e5-tiny", *given, "--no-cache"]) == 0
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert (found["label"], found["settings"]["query_prompt"]) == ("e5-tiny", "query: ")
     with pytest.raises(CheckpointError) as error:
         load_checkpoint("acme/e5-huge")
     assert str(error.value).startswith("acme/e5-huge does not exist, nor does its folder acme (working directory ")

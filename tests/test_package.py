@@ -30,9 +30,10 @@ WITHOUT = re.compile(
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sdist, and the wheel made from it."""
     place = tmp_path_factory.mktemp("build")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(ROOT / name, place)
-    shutil.copytree(ROOT / "embviz_callback", place / "embviz_callback", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("embviz_callback", "tests"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "build", "--no-isolation", "--outdir", "dist", "."],
         cwd=place,
@@ -106,6 +107,7 @@ def test_the_metadata_names_every_extra_and_the_licence(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
         inner = {member.partition("/")[2] for member in sdist.getnames()}
     assert {"LICENSE", "README.md", "pyproject.toml", "embviz_callback/py.typed"} <= inner
+    assert not [name for name in inner if name.startswith("tests/")]
 
 
 @pytest.mark.slow
