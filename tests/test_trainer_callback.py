@@ -256,11 +256,13 @@ def test_whoever_wants_it_strict_gets_the_exception(tmp_path: Path) -> None:
         fit(tmp_path, callback(encode=broken, on_error="raise"))
 
 
-def test_a_resumed_training_goes_on_with_history_and_alert(tmp_path: Path) -> None:
+@pytest.mark.parametrize("restore", [False, True])
+def test_a_resumed_training_goes_on_with_history_and_alert(tmp_path: Path, restore: bool) -> None:
     rule = MarginAlert(1.9, patience=1)
     fit(tmp_path, callback(alert=rule))
     second = callback(alert=rule)
-    fit(tmp_path, second, num_train_epochs=4, resume=f"{tmp_path / 'checkpoint-3'}")
+    options = {"num_train_epochs": 4, "restore_callback_states_from_checkpoint": restore}
+    fit(tmp_path, second, resume=f"{tmp_path / 'checkpoint-3'}", **options)
     found = rows(second.folder)
     assert [row["label"] for row in found] == ["untrained", "epoch 1", "epoch 2", "epoch 3", "epoch 4"]
     assert [row["step"] for row in found] == [0, 3, 6, 9, 12]
