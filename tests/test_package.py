@@ -54,10 +54,19 @@ def programs(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(place)}))
     # Only now, so that pip does not take them for what the environment has.
     for borrowed in (Path(path) for path in sys.path if path.endswith("-packages")):
-        for entry in borrowed.iterdir():
-            if not WITHOUT.fullmatch(entry.name) and not (packages / entry.name).exists():
-                (packages / entry.name).symlink_to(entry)
+        _borrow([entry for entry in borrowed.iterdir() if not WITHOUT.fullmatch(entry.name)], packages)
     return place / "bin"
+
+
+def _borrow(entries: Sequence[Path], folder: Path) -> None:
+    for entry in entries:
+        here = folder / entry.name
+        # A namespace (google, nvidia) may have parts in several places.
+        if entry.is_dir() and not (entry / "__init__.py").exists() and not here.is_symlink():
+            here.mkdir(exist_ok=True)
+            _borrow(list(entry.iterdir()), here)
+        elif not here.exists():
+            here.symlink_to(entry)
 
 
 @pytest.fixture
