@@ -153,6 +153,7 @@ def test_the_runner_evaluates_a_tiny_checkpoint(programs: Path, away: Path) -> N
 def test_the_demo_needs_nothing_but_the_wheel(programs: Path, away: Path) -> None:
     done = _done(programs / "embviz", "demo", "--pairs", "100", "--epochs", "1")
     assert "Nothing is downloaded, and the model has no pretrained knowledge of any language." in done.stderr
+    assert "embviz: margin alert at epoch 0: margin " in done.stderr
     assert "GPU available" not in done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()[2:4]] == ["untrained", "epoch"]
     shown = [

@@ -65,6 +65,7 @@ def _demo(options: argparse.Namespace, terminal: Terminal) -> int:
     output = Path(options.output).expanduser()
     _check_output(output, options.output)
     calm(is_watched=sys.stderr.isatty())
+    logging.getLogger("embviz_callback").addHandler(logging.StreamHandler())  # a low margin is to be heard of
     terminal.say(_INTRODUCTION.format(n=options.pairs))
     training, validation = _write_pairs(output, options.pairs)
     from embviz_callback.commands.demo_training import train  # Lightning takes seconds
