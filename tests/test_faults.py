@@ -543,7 +543,7 @@ def test_f50_a_disk_that_takes_no_more_costs_figures_only(tmp_path: Path) -> Non
 def test_f45_f62_f63_nothing_of_the_process_is_touched_and_nothing_forks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MPLBACKEND", "module://nowhere")
+    monkeypatch.setenv("MPLBACKEND", "nowhere")  # a name at which the import of matplotlib itself fails
     fit(tmp_path / "warm")  # what Lightning itself changes, it changes here
     forks: list[int] = []
     monkeypatch.setattr(os, "fork", lambda: forks.append(1))
@@ -641,6 +641,9 @@ def test_f47_f48_an_interrupted_run_ends_as_it_would_without_us_and_leaves_its_d
         assert command in said[number, "with"]
         jobs = tmp_path / "with" / number.name / "embviz" / "jobs"
         assert list(jobs.glob("pending/*/job.json")) + list(jobs.glob("active/*/job.json"))
+    # Ctrl-C in a terminal goes to the whole group, to which the drawing process must not belong.
+    log = (tmp_path / "with" / "SIGINT" / "embviz" / "worker.log").read_text()
+    assert "KeyboardInterrupt" not in log
 
 
 def test_f64_the_hook_only_encodes_measures_and_writes_one_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
