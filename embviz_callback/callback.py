@@ -93,6 +93,8 @@ class EmbeddingVisualizer(Callback):
         skip_umap: See `Settings`.
         heatmap_pairs: See `Settings`.
         bootstrap_draws: See `Settings`.
+        projector: See `Settings`.
+        features: See `Settings`.
         unknown: There are no others.
 
     Raises:
@@ -129,6 +131,8 @@ class EmbeddingVisualizer(Callback):
         skip_umap: bool = Settings.skip_umap,
         heatmap_pairs: int = Settings.heatmap_pairs,
         bootstrap_draws: int = Settings.bootstrap_draws,
+        projector: bool = Settings.projector,
+        features: str = Settings.features,
         **unknown: Any,
     ) -> None:
         given = {key: value for key, value in locals().items() if key not in ("self", "unknown", "__class__")}

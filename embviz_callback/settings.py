@@ -23,6 +23,9 @@ class Settings:
         skip_umap: Leave the UMAP map out.
         heatmap_pairs: Rows and columns of the heatmap, 2 to 200.
         bootstrap_draws: Resamplings behind a 95 % interval, 100 to 100,000.
+        projector: Put every kept evaluation into TensorBoard's projector, 1 MB for 500 pairs in 256 dimensions.
+        features: "module:function" that reads columns from a text, for the analysis at the end of a training;
+            the module is found from the current directory. Default none: the records' metadata.
 
     Raises:
         ValueError: If a value is out of its range.
@@ -39,6 +42,8 @@ class Settings:
     skip_umap: bool = False
     heatmap_pairs: int = 50
     bootstrap_draws: int = 1000
+    projector: bool = False
+    features: str = ""
 
     def __post_init__(self) -> None:
         for option in fields(self):

@@ -27,6 +27,7 @@ from embviz_callback.encoding.isolation import observe
 from embviz_callback.encoding.product import device_for, with_product
 from embviz_callback.encoding.sharding import gathered
 from embviz_callback.pairs.corpus import Corpus, corpus_for, read_corpus
+from embviz_callback.pairs.importing import load_function
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, take_snapshot
@@ -156,6 +157,8 @@ class Watch:
             max_samples: Instead of the setting.
             max_corpus: Most texts of the corpus; None for all.
         """
+        if self.settings.features:
+            load_function(self.settings.features)  # a wrong name must not be found at the end of the training
         records, self.source = read_source(data, datamodule)
         size = self.settings.max_samples if max_samples is None else max_samples
         self.subset, self.corpus = choose_subset(records, max_samples=size, seed=self.settings.seed), None

@@ -119,7 +119,12 @@ def analyse(history: Sequence[Evaluated], questions: Questions | None = None) ->
         errors=errors_of(embeddings, similarity, columns, corpus_texts=last.corpus_texts),
         suspects=suspects(history, columns),
         importance=importance_of_types(
-            embeddings, similarity, subset.hard_types, rule=ask.rule, draws=ask.draws, **drawn
+            embeddings,
+            similarity,
+            subset.hard_types if _has_hard(last) else (),
+            rule=ask.rule,
+            draws=ask.draws,
+            **drawn,
         ),
         edits=_edits(ask),
         continuity=tuple(one for one in found if one is not None),

@@ -61,11 +61,16 @@ def data_check_once(folder: Path, snapshot: Snapshot) -> dict[str, Any]:
     return found
 
 
+def checkup_of(snapshot: Snapshot) -> Checkup:
+    """Everything that is wrong with the pairs of an evaluation; the file they were chosen from is not asked."""
+    return without_unkept(check(Source("the evaluated pairs", tuple(snapshot.subset.as_file()))))
+
+
 def _checkup(snapshot: Snapshot, largest: int) -> Checkup:
     source = _file(snapshot.provenance, largest)
     if source is not None:
         return check(source)
-    return without_unkept(check(Source("the evaluated pairs", tuple(snapshot.subset.as_file()))))
+    return checkup_of(snapshot)
 
 
 def without_unkept(found: Checkup) -> Checkup:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+CONCLUSION = "conclusion.json"  # in place of an evaluation: what is made when a training has ended
 _MOST_DEFERRED = 20  # a job of 500 pairs in 1,024 dimensions takes 4 MB
 _ATTEMPTS = "attempts"
 
@@ -96,6 +97,11 @@ class Jobs:
                     shutil.rmtree(self.root / "deferred" / oldest, ignore_errors=True)
                 return name
         return None
+
+    def take_back(self) -> None:
+        """Makes what was put off pending again."""
+        for name in self.names("deferred"):
+            self._try_move("deferred", name, "pending")
 
     def recall(self) -> None:
         """Makes every job that a dead process or a full queue left behind pending again."""

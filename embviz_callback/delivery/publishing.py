@@ -13,9 +13,11 @@ from embviz_callback.analysis.verdict import Check, bright_diagonal, checklist
 from embviz_callback.delivery.data_check import data_check_once
 from embviz_callback.delivery.files import write_atomically
 from embviz_callback.delivery.guarding import Guard
-from embviz_callback.delivery.jobs import Jobs
+from embviz_callback.delivery.hparams import session_values
+from embviz_callback.delivery.jobs import CONCLUSION, Jobs
 from embviz_callback.delivery.keeping import keep, kept_folders
 from embviz_callback.delivery.layout import layout_value, threshold_value
+from embviz_callback.delivery.projector import write_projection
 from embviz_callback.delivery.run_page import forget_after, forget_before, publish_page
 from embviz_callback.delivery.sinks import FolderSink, Sink, TensorBoardSink
 from embviz_callback.drawing.figures import FIGURES, draw, to_png
@@ -50,17 +52,20 @@ class Publisher:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._kept: Snapshot | None = None
+        self._kept: tuple[str, Snapshot] | None = None
         self._event_files: dict[tuple[str, str], TensorBoardSink] = {}
 
     def publish(self, job: Path) -> Published:
-        """Draws one job: a folder with a saved snapshot and ``job.json``."""
+        """Draws one job: a folder with a saved snapshot and ``job.json``, or with ``conclusion.json`` alone."""
+        guard = Guard(on_error="warn", note=lambda row: None)
+        if (job / CONCLUSION).exists():
+            self._conclude(json.loads((job / CONCLUSION).read_text(encoding="utf-8")), guard)
+            return Published([], guard.faults)
         snapshot = load_snapshot(job)
         facts = json.loads((job / "job.json").read_text(encoding="utf-8")) | {"folder": str(self.folder)}
-        guard = Guard(on_error="warn", note=lambda row: None)
         forget = partial(self._forget, job, facts)
         guard.attempt("beginning", forget, where=snapshot.label, skipped="forgetting what came after the checkpoint")
-        snapshot = snapshot.with_maps(make_maps(snapshot, self._previous(snapshot), guard))
+        snapshot = snapshot.with_maps(make_maps(snapshot, self._previous(snapshot, job.name), guard))
         sinks = self._sinks(facts, snapshot.step or 0)
         checks = show(snapshot, facts, sinks, guard)
         renew = partial(self._renew_page, snapshot, facts, checks, sinks, guard)
@@ -70,8 +75,36 @@ class Publisher:
         keeping = partial(self._keep, snapshot, job.name)
         skipped = "this evaluation in comparisons and as a start for the next maps"
         guard.attempt("keeping the evaluation", keeping, where=snapshot.label, skipped=skipped)
+        if snapshot.settings.projector and facts["events"] is not None:
+            project_it = partial(self._project, Path(facts["events"]), snapshot, job.name)
+            guard.attempt("projector", project_it, where=snapshot.label, skipped="this evaluation in the projector")
         written = [path for sink in sinks if isinstance(sink, FolderSink) for path in sink.written]
         return Published([f"{path.relative_to(self.folder)}" for path in written], guard.faults)
+
+    def _conclude(self, facts: Mapping[str, Any], guard: Guard) -> None:
+        """What is made once, of a training that has ended."""
+        # Late: the first figures must not wait for what only the end needs.
+        from embviz_callback.delivery.run_analysis import publish_analysis
+
+        where = "the end of the run"
+        act = partial(publish_analysis, self.folder, facts)
+        guard.attempt("analysis", act, where=where, skipped="analysis.json and the analysis in report.html")
+        if facts["events"] is not None:
+            act = partial(self._write_session, facts)
+            guard.attempt("writing", act, where=where, skipped="this run in TensorBoard's table of hyperparameters")
+
+    def _write_session(self, facts: Mapping[str, Any]) -> None:
+        kept = kept_folders(self.folder)
+        last = load_snapshot(kept[-1]) if kept else None
+        if last is None or not last.provenance.get("hparams"):
+            return
+        sink = self._event_file(facts)
+        for value in session_values(last.provenance["hparams"], last.metrics, facts["prefix"]):
+            sink.value(value, last.step or 0)
+        sink.flush()
+
+    def _project(self, events: Path, snapshot: Snapshot, name: str) -> None:
+        write_projection(events, snapshot, name, {path.name for path in kept_folders(self.folder)})
 
     def _forget(self, job: Path, facts: Mapping[str, Any]) -> None:
         """What is on disk of a training that is done anew, before the maps start from it."""
@@ -97,6 +130,7 @@ class Publisher:
             alerts=facts["said"],
             notes=notes,
             title=f"Run {self.folder.resolve().parent.name}",
+            data=data_check_once(self.folder, snapshot),
         )
         # A strip shows the whole run: while others wait, the last of them will draw it.
         if Jobs(self.folder / "jobs").names("pending"):
@@ -112,26 +146,30 @@ class Publisher:
     def _sinks(self, facts: Mapping[str, Any], step: int) -> list[Sink]:
         sinks: list[Sink] = [FolderSink(self.folder / facts["place"])]
         if facts["events"] is not None:
-            key = (facts["events"], facts["prefix"])
-            if key not in self._event_files:
-                self._event_files[key] = TensorBoardSink(Path(facts["events"]), prefix=facts["prefix"])
-                self._event_files[key].value(layout_value(facts["prefix"]), 0)
+            sink = self._event_file(facts)
             if facts["threshold"] is not None:
-                line = threshold_value(float(facts["threshold"]), facts["prefix"])
-                self._event_files[key].value(line, step)
-            sinks.append(self._event_files[key])
+                sink.value(threshold_value(float(facts["threshold"]), facts["prefix"]), step)
+            sinks.append(sink)
         return sinks
 
-    def _previous(self, snapshot: Snapshot) -> Snapshot | None:
-        """The last drawn evaluation of the same subset, this process's or a resumed run's."""
-        if self._kept is None:
-            kept = kept_folders(self.folder)
-            self._kept = load_snapshot(kept[-1]) if kept else None
-        same = self._kept is not None and self._kept.subset.fingerprint == snapshot.subset.fingerprint
-        return self._kept if same else None
+    def _event_file(self, facts: Mapping[str, Any]) -> TensorBoardSink:
+        key = (facts["events"], facts["prefix"])
+        if key not in self._event_files:
+            self._event_files[key] = TensorBoardSink(Path(facts["events"]), prefix=facts["prefix"])
+            self._event_files[key].value(layout_value(facts["prefix"]), 0)
+        return self._event_files[key]
+
+    def _previous(self, snapshot: Snapshot, name: str) -> Snapshot | None:
+        """The evaluation before this one in training: one that was put off may be drawn after later ones."""
+        before = [path for path in kept_folders(self.folder) if path.name < name]
+        found = self._kept if self._kept is not None and self._kept[0] < name else None
+        if before and (found is None or found[0] < before[-1].name):
+            found = before[-1].name, load_snapshot(before[-1])
+        same = found is not None and found[1].subset.fingerprint == snapshot.subset.fingerprint
+        return found[1] if found is not None and same else None
 
     def _keep(self, snapshot: Snapshot, name: str) -> None:
-        self._kept = snapshot
+        self._kept = name, snapshot
         keep(self.folder, snapshot, name)
 
 

@@ -15,6 +15,7 @@ from embviz_callback.delivery.alerts import AlertEvent, AlertState, MarginAlert,
 from embviz_callback.delivery.files import append_row, require_space, safe_name, write_atomically
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.history import History
+from embviz_callback.delivery.jobs import CONCLUSION
 from embviz_callback.delivery.loggers import Gallery
 from embviz_callback.delivery.notifying import LIMIT_S, Notifier
 from embviz_callback.delivery.places import Places
@@ -22,6 +23,7 @@ from embviz_callback.delivery.worker import Limits, Worker
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot, save_snapshot
 
+_LAST = "last"  # sorts behind the jobs of evaluations, which begin with a number
 _SPARE_BYTES = 50_000_000  # left free on the disk for the checkpoints of the training
 _DEFAULT_LIMITS = Limits()
 _log = logging.getLogger("embviz_callback")
@@ -212,6 +214,9 @@ class Run:
         if is_hurried:
             self.guard.on_error = "warn"  # an exception of the user's is pending, and must stay what they see
         if self.worker is not None:
+            if not is_hurried and self.memory.history.last is not None:
+                conclude = partial(self.worker.conclude, _LAST, self._fill_conclusion)
+                self._attempt("drawing process", conclude, "the analysis of the run")
             limits = self.worker.limits
             limit_s = min(limits.grace_s, limits.finish_limit_s) if is_hurried else limits.finish_limit_s
             self._attempt("drawing process", partial(self._finish, self.worker, limit_s), "the last figures")
@@ -219,6 +224,15 @@ class Run:
         self.gallery.show()
         if self.notifier is not None:
             self._attempt("notification", partial(self.notifier.finish, LIMIT_S), "the last message")
+
+    def _fill_conclusion(self, folder: Path) -> None:
+        job = {
+            "prefix": self.places.prefix,
+            "events": None if self.places.events is None else f"{self.places.events}",
+            "said": _alerts_so_far(self.memory.history.rows, None),
+            "faults": self.guard.faults,
+        }
+        (folder / CONCLUSION).write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
 
     def _finish(self, worker: Worker, limit_s: float) -> None:
         begun = time.monotonic()

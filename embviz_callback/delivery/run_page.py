@@ -1,19 +1,22 @@
 """The page and the ledger of one run on disk, renewed with every evaluation."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from embviz_callback.analysis.history import Ledger
 from embviz_callback.analysis.verdict import Check
 from embviz_callback.delivery.files import free_name, safe_name, write_atomically
 from embviz_callback.delivery.keeping import forget_kept_after, forget_kept_before
 from embviz_callback.drawing.page import View, epoch_view, page_from_views
+from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot
 
 PAGE = "report.html"
 LEDGER = "ledger.json"
 VIEWS = "page-data"
+ANALYSIS = f"{VIEWS}/analysis/last.json"  # one folder deeper than the views
 
 
 def publish_page(
@@ -24,6 +27,7 @@ def publish_page(
     alerts: Sequence[str] = (),
     notes: Sequence[str] = (),
     title: str = "",
+    data: Mapping[str, Any] | None = None,
 ) -> tuple[View, ...]:
     """Adds an evaluation to the ledger and to the page, and writes both.
 
@@ -34,6 +38,7 @@ def publish_page(
         alerts: Sentences said so far.
         notes: For the foot of the page.
         title: Heading; by default the folder's name.
+        data: What the data check found.
 
     Returns:
         The views of the same subset in the order of training, for a film strip.
@@ -43,11 +48,45 @@ def publish_page(
     view = epoch_view(snapshot, checks=checks)
     name = f"{_place(snapshot.epoch, snapshot.step)}_{safe_name(snapshot.label)}.json"
     write_atomically(folder / VIEWS / name, json.dumps(view, ensure_ascii=False, allow_nan=False))
-    views = read_views(folder, snapshot.subset.fingerprint)
+    return write_page(folder, snapshot.subset, alerts=alerts, notes=notes, title=title, data=data)
+
+
+def write_page(
+    folder: Path,
+    subset: Subset,
+    *,
+    alerts: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    title: str = "",
+    data: Mapping[str, Any] | None = None,
+) -> tuple[View, ...]:
+    """Writes the page from what lies in a run's folder: its evaluations, and the analysis if there is one.
+
+    Args:
+        folder: Of the run; holds at least one evaluation of the subset.
+        subset: Whose evaluations are shown.
+        alerts: Sentences said so far.
+        notes: For the foot of the page.
+        title: Heading; by default the folder's name.
+        data: What the data check found.
+
+    Returns:
+        The views that the page shows.
+    """
+    views = read_views(folder, subset.fingerprint)
     heading = title or f"Run {folder.resolve().name}"
-    page = page_from_views(views, snapshot.subset, title=heading, alerts=alerts, notes=notes)
+    analysis = _read_analysis(folder, subset.fingerprint)
+    page = page_from_views(views, subset, title=heading, alerts=alerts, notes=notes, data=data, analysis=analysis)
     write_atomically(folder / PAGE, page)
     return views
+
+
+def _read_analysis(folder: Path, fingerprint: str) -> View | None:
+    try:
+        found: dict[str, Any] = json.loads((folder / ANALYSIS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if found.get("fingerprint") == fingerprint else None
 
 
 def read_ledger(folder: Path) -> Ledger:
@@ -81,10 +120,21 @@ def forget_after(folder: Path, step: int) -> None:
         text = json.dumps(read_ledger(folder).until(step).to_json(), ensure_ascii=False, allow_nan=False)
         write_atomically(folder / LEDGER, text)
     for path in (folder / VIEWS).glob("*.json"):
-        written = json.loads(path.read_text(encoding="utf-8"))["step"]
+        written = _step(path)
         if written is not None and written > step:
             path.unlink()
+    analysed = _step(folder / ANALYSIS)
+    if analysed is not None and analysed > step:
+        (folder / ANALYSIS).unlink()
     forget_kept_after(folder, step)
+
+
+def _step(path: Path) -> int | None:
+    try:
+        step: int | None = json.loads(path.read_text(encoding="utf-8"))["step"]
+    except FileNotFoundError:
+        return None
+    return step
 
 
 def forget_before(folder: Path, job: Path) -> None:
@@ -97,7 +147,7 @@ def forget_before(folder: Path, job: Path) -> None:
         job: The first one's folder.
     """
     begun = (job / "job.json").stat().st_mtime_ns
-    for path in (folder / VIEWS).glob("*.json"):
+    for path in (folder / VIEWS).rglob("*.json"):
         if path.stat().st_mtime_ns < begun:
             path.unlink()
     ledger = folder / LEDGER

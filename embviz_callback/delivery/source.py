@@ -1,6 +1,8 @@
 """What an evaluation rests on: the pairs that were given, and the circumstances it was made in."""
 
+import math
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import embviz_callback
 from embviz_callback.pairs.reading import Record, read_pairs, records_from
 
+_MOST_HPARAMS, _LONGEST = 50, 200
 _PACKAGES = ("torch", "pytorch-lightning", "lightning", "numpy")
 
 
@@ -46,8 +49,30 @@ def circumstances(trainer: Any, module: Any) -> dict[str, Any]:
         "precision": f"{trainer.precision}",
         "strategy": type(trainer.strategy).__name__,
         "ranks": trainer.world_size,
+        "hparams": plain_hparams(getattr(module, "hparams", None)),
         "versions": versions(*_PACKAGES),
     }
+
+
+def plain_hparams(given: Any) -> dict[str, bool | int | float | str]:
+    """Those hyperparameters of a module that are numbers, words or truth values.
+
+    Args:
+        given: What Lightning keeps after ``save_hyperparameters``; anything else has none.
+
+    Returns:
+        At most 50; a long text is cut.
+    """
+    if not isinstance(given, Mapping):
+        return {}
+    plain = {f"{name}": value for name, value in given.items() if _is_plain(value)}
+    cut = {name: value[:_LONGEST] if isinstance(value, str) else value for name, value in plain.items()}
+    return dict(list(cut.items())[:_MOST_HPARAMS])
+
+
+def _is_plain(value: Any) -> bool:
+    # By type, not instance: a subclass may be anything, and must be readable without its class.
+    return type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -145,8 +145,20 @@ class Worker:
             self._report(
                 "put off",
                 f"{why}, so {oldest} is put off, and so will be others; "
-                f"every scalar is logged; raise every_n_epochs, or draw them later with: {self.how_to_finish}",
+                f"every scalar is logged, and they are drawn when training has ended, or with: {self.how_to_finish}",
             )
+        self.poll()
+        self._ring()
+
+    def conclude(self, name: str, fill: Callable[[Path], None]) -> None:
+        """Hands over what is to be done last, and takes back what was put off: nothing else will come.
+
+        Args:
+            name: Sorts behind those of all other jobs.
+            fill: Writes the job into a folder.
+        """
+        self.jobs.take_back()
+        self.jobs.put(name, fill)
         self.poll()
         self._ring()
 
