@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from embviz_callback.pairs.rental import generate_pairs
 from tests.tiny_models import tiny_bert
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -30,7 +31,8 @@ needs_trainer = pytest.mark.skipif(
 )
 def test_an_example_trains_and_leaves_figures_and_report(tmp_path: Path, script: str, first: str) -> None:
     arguments = ["--model", f"{tiny_bert(tmp_path / 'encoder')}", "--output", f"{tmp_path / 'run'}"]
-    arguments += ["--epochs", "1", "--pairs", "24", "--batch-size", "8", "--skip-umap"]
+    arguments += ["--epochs", "1", "--batch-size", "8", "--skip-umap"]
+    arguments += _own_files(tmp_path) if script == "transformers_trainer" else ["--pairs", "24"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-W", "ignore", f"{EXAMPLES / script}.py", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
@@ -40,6 +42,14 @@ def test_an_example_trains_and_leaves_figures_and_report(tmp_path: Path, script:
     assert (report.parent / first / "tsne_projection.png").read_bytes().startswith(b"\x89PNG")
     labels = [json.loads(line)["label"] for line in (report.parent / "history.jsonl").read_text().splitlines()]
     assert labels == ["untrained", first.replace("_000", " ")]
+
+
+def _own_files(folder: Path) -> list[str]:
+    """As a user gives them, here with several positives and hard negatives."""
+    items = [dict(item, pos=[item["pos"], f"{item['pos']}, mới"]) for item in generate_pairs(32, seed=5)]
+    for name, part in (("train", items[:24]), ("val", items[24:])):
+        (folder / f"{name}.json").write_text(json.dumps(part, ensure_ascii=False), encoding="utf-8")
+    return ["--data", f"{folder / 'train.json'}", "--val", f"{folder / 'val.json'}"]
 
 
 def test_lightning_users_write_at_most_ten_lines_around_their_module() -> None:
