@@ -346,11 +346,11 @@ def test_a_callback_that_is_not_attached_says_what_does_not_get_the_scalars(
 def test_other_trackers_are_told_and_one_that_raises_hurts_nobody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from transformers.integrations.integration_utils import TrackioCallback, WandbCallback
+    from transformers.integrations.integration_utils import CometCallback, TrackioCallback
 
     told: list[dict[str, float]] = []
 
-    class Recording(WandbCallback):
+    class Recording(CometCallback):
         def __init__(self) -> None:
             pass
 
@@ -453,6 +453,37 @@ def test_an_exception_of_the_users_ends_the_program_as_without_us_and_leaves_the
     assert error == 'KeyError: "the user\'s own"'
     assert last.endswith(f"-m embviz_callback.delivery.drawing_process {tmp_path / 'embviz'}")
     assert list((tmp_path / "embviz" / "jobs").glob("*/*_epoch_0001"))
+
+
+WANDB = """
+import sys, warnings; warnings.simplefilter("ignore")
+from pathlib import Path
+import wandb
+from embviz_callback import MarginAlert
+from tests.test_trainer_callback import callback
+from tests.tiny_trainers import plain_trainer
+from tests.wandb_file import read_wandb
+
+folder = Path(sys.argv[1])
+trainer = plain_trainer(folder, save_strategy="no", report_to=["wandb"])
+callback(figures=True, skip_tsne=True, skip_umap=True, alert=MarginAlert(1.9), on_error="raise").attach(trainer)
+trainer.train()
+wandb.finish()
+rows, alerts = read_wandb(folder)
+margins = [row["train/global_step"] for row in rows if "embviz/margin" in row]
+pictures = [row["train/global_step"] for row in rows if "embviz/similarity_heatmap" in row]
+print(margins, pictures, len(alerts), alerts[0][0][:20])
+"""
+
+
+@pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
+def test_wandb_gets_scalars_figures_and_alerts_under_their_own_names(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parents[1]}", "OMP_NUM_THREADS": "1"}
+    environment |= {"WANDB_MODE": "offline", "WANDB_DIR": f"{tmp_path}", "WANDB_SILENT": "true"}
+    command = [sys.executable, "-c", WANDB, f"{tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1] == "[3, 6] [3, 6] 1 embviz: margin alert"
 
 
 RANKS = """

@@ -13,9 +13,9 @@ from typing import Any, Self
 import torch
 import torch.distributed as dist
 from transformers import TrainerCallback
-from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, TensorBoardCallback
 
 from embviz_callback.adapters.encoders import subject_of
+from embviz_callback.adapters.trackers import TRACKERS, loggers_of, report
 from embviz_callback.delivery.alerts import AlertEvent, MarginAlert
 from embviz_callback.delivery.files import safe_name
 from embviz_callback.delivery.places import Places
@@ -153,7 +153,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         self._handler = trainer.callback_handler
         callbacks = self._handler.callbacks
         callbacks[:] = [one for one in callbacks if one is not self]
-        trackers = [place for place, one in enumerate(callbacks) if isinstance(one, _TRACKERS)]
+        trackers = [place for place, one in enumerate(callbacks) if isinstance(one, TRACKERS)]
         callbacks.insert(max(trackers, default=0) + 1, self)
         return self
 
@@ -163,7 +163,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         is_resumed = state.global_step > 0
         if is_resumed:
             self._watch.remember((state.stateful_callbacks or {}).get(self.prefix))
-        self._watch.begin(self._places(args), is_resumed=is_resumed)
+        self._watch.begin(self._places(args), is_resumed=is_resumed, loggers=loggers_of(self._trackers()))
         assert self._watch.run is not None
         # A training that ends by an exception says nothing to its callbacks; the end of the program does.
         weakref.finalize(self, self._watch.run.finish, is_hurried=True)
@@ -253,12 +253,12 @@ class EmbvizTrainerCallback(TrainerCallback):
         told.state.log_history.append({**named, "epoch": told.state.epoch, "step": moment.step})
         assert self._watch.run is not None
         for tracker in self._trackers() if told.state.is_world_process_zero else ():
-            report, kind = partial(_report, tracker, told, named, moment.step), type(tracker).__name__
+            act, kind = partial(report, tracker, named, moment.step, told), type(tracker).__name__
             attempt = partial(self._watch.run.guard.attempt, f"logging to {kind}", where=f"step {moment.step}")
-            attempt(report, skipped="the scalars")
+            attempt(act, skipped="the scalars")
 
     def _trackers(self) -> list[Any]:
-        return [] if self._handler is None else [one for one in self._handler.callbacks if isinstance(one, _TRACKERS)]
+        return [] if self._handler is None else [one for one in self._handler.callbacks if isinstance(one, TRACKERS)]
 
     def _places(self, args: Any) -> Places:
         rank = args.process_index
@@ -283,17 +283,3 @@ class EmbvizTrainerCallback(TrainerCallback):
         if args.push_to_hub and folder.is_relative_to(Path(args.output_dir).absolute()):
             message = "push_to_hub uploads output_dir, and with it figures and texts of your validation data"
             warn("folder", "uploaded", f"{message}; give EmbvizTrainerCallback an output_dir elsewhere")
-
-
-_TRACKERS = tuple(INTEGRATION_TO_CALLBACK.values())
-
-
-def _report(tracker: Any, told: _Told, named: Mapping[str, float], step: int) -> None:
-    if not isinstance(tracker, TensorBoardCallback):
-        tracker.on_log(told.args, told.state, told.control, logs=dict(named), model=told.model)
-        return
-    # Its own on_log would put "train/" before each tag. After the training its file is closed.
-    if tracker.tb_writer is not None:
-        for tag, value in named.items():
-            tracker.tb_writer.add_scalar(tag, value, step)
-        tracker.tb_writer.flush()
