@@ -220,6 +220,8 @@ def test_a_variable_that_is_not_set_is_said_once_before_training(
         ("json://[::1]/x", True),
         ("json://localhost/x", True),
         ("json://127.example.com/x", False),
+        ("json://192.168.1.5/x", False),
+        ("json://[fd00::1]/x", False),
         ("json://localhost.example.com/x", False),
         ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general", True),
         ("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", True),
