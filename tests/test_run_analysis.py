@@ -114,11 +114,12 @@ def test_a_training_ends_with_its_analysis_by_the_users_own_columns(
         "def read(text):\n    return {'street': next((word for word in ('oak', 'elm') if word in text), 'other')}\n",
         encoding="utf-8",
     )
-    made = EmbeddingVisualizer(pairs(), skip_tsne=True, skip_umap=True, features="my_streets:read")
+    made = EmbeddingVisualizer(pairs(), skip_umap=True, features="my_streets:read")
     trainer(tmp_path, made, max_epochs=2).fit(TinyBiEncoder())
     folder = made.folder
     assert folder is not None
     assert page_data(folder)["analysis"]["label"] == "epoch 1"
     assert "street" in page_data(folder)["columns"]
     assert not list(folder.glob("projector*"))
+    assert (folder / "tsne_filmstrip.png").exists()  # the last evaluation draws it, though the conclusion still waits
     assert [path.name.partition("_")[2] for path in kept_folders(folder)] == ["untrained", "epoch_0000", "epoch_0001"]

@@ -96,7 +96,17 @@ def test_only_plain_hyperparameters_are_kept() -> None:
     class Odd(str):
         pass
 
-    given = {"lr": 0.1, "n": 3, "on": True, "name": "x" * 300, "nan": float("nan"), "odd": Odd("a"), "list": [1], 5: 1}
+    given = {
+        "lr": 0.1,
+        "n": 3,
+        "on": True,
+        "name": "x" * 300,
+        "nan": float("nan"),
+        "odd": Odd("a"),
+        "list": [1],
+        5: 1,
+        "_x": 2,
+    }
     assert plain_hparams(given) == {"lr": 0.1, "n": 3, "on": True, "name": "x" * 200, "5": 1}
     assert plain_hparams(None) == {}
 

@@ -47,6 +47,11 @@ class Jobs:
         except FileNotFoundError:
             return []
 
+    def has_evaluations(self) -> bool:
+        """Whether an evaluation waits; the conclusion of a training is none."""
+        pending = self.root / "pending"
+        return any(not (pending / name / CONCLUSION).exists() for name in self.names("pending"))
+
     def claim(self) -> Path | None:
         """Takes the first pending job, which is active from now on.
 

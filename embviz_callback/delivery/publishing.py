@@ -133,7 +133,7 @@ class Publisher:
             data=data_check_once(self.folder, snapshot),
         )
         # A strip shows the whole run: while others wait, the last of them will draw it.
-        if Jobs(self.folder / "jobs").names("pending"):
+        if Jobs(self.folder / "jobs").has_evaluations():
             return
         for method in _MAPS:
             if not getattr(snapshot.settings, f"skip_{method}"):

@@ -65,7 +65,9 @@ def plain_hparams(given: Any) -> dict[str, bool | int | float | str]:
     """
     if not isinstance(given, Mapping):
         return {}
-    plain = {f"{name}": value for name, value in given.items() if _is_plain(value)}
+    # Names that begin with an underscore are Lightning's own.
+    shown = {f"{name}": value for name, value in given.items() if not f"{name}".startswith("_")}
+    plain = {name: value for name, value in shown.items() if _is_plain(value)}
     cut = {name: value[:_LONGEST] if isinstance(value, str) else value for name, value in plain.items()}
     return dict(list(cut.items())[:_MOST_HPARAMS])
 
