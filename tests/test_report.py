@@ -13,6 +13,7 @@ from embviz_callback.analysis.metrics import Metrics
 from embviz_callback.analysis.projections import Projection, Skipped, heatmap_rows
 from embviz_callback.analysis.verdict import FIGURES, Check, bright_diagonal, checklist
 from embviz_callback.delivery.data_check import data_check, data_check_once
+from embviz_callback.delivery.exports import metrics_json
 from embviz_callback.drawing.data_section import brief
 from embviz_callback.drawing.markdown import literal, table
 from embviz_callback.drawing.readings import (
@@ -233,6 +234,18 @@ def test_the_worst_queries_come_first_and_at_most_ten() -> None:
     assert ranks == worst.tolist()
     n_missed = int((snapshot.similarity.rank > 1).sum())
     assert f"{n_missed} of 60 queries have a wrong document first; the farthest off are:" in lines
+
+
+def test_the_documents_that_crowd_into_every_list_are_named_in_the_report_and_in_the_metrics() -> None:
+    made = snapshot_of([f"room {i}" for i in range(30)], noise=0.5, dim=8)
+    lines = lines_of(made)
+    table = lines[lines.index("## Hubs") + 2 :]
+    counts = np.bincount(made.similarity.top_documents.ravel(), minlength=30)
+    row = int(counts.argmax())
+    assert f"| {made.subset.documents[row]} | {counts[row]} of 30 queries |" in table
+    content = metrics_json(made, ())
+    assert content["hub_documents"][0] == made.subset.documents[row]
+    assert content["hubs"][0] == [row, int(counts[row])]
 
 
 def test_a_report_without_misses_says_so() -> None:

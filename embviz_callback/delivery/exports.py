@@ -48,6 +48,7 @@ def metrics_json(snapshot: Snapshot, checks: Sequence[Check]) -> dict[str, Any]:
         "checklist": [_plain_check(check) for check in checks],
         "ready": is_ready(checks) if checks else None,
         "diagnosis": asdict(snapshot.diagnosis),
+        "hub_documents": [snapshot.text(row) for row, _ in snapshot.metrics.hubs],
         "settings": asdict(snapshot.settings),
         "provenance": dict(snapshot.provenance),
     }

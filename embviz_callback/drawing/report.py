@@ -76,6 +76,7 @@ def report(
         _visual(snapshot, figures),
         _checklist(checks),
         _course(snapshot, history),
+        _hubs(snapshot),
         _worst(snapshot),
     )
     return "\n".join(line for section in sections for line in section).rstrip() + "\n"
@@ -297,6 +298,21 @@ def _worst(snapshot: Snapshot) -> Iterator[str]:
     yield ""
     head = ("query", "expected", "its rank", "its cosine", "came first", "its cosine")
     yield from table(head, [_miss(snapshot, int(row)) for row in worst])
+
+
+def _hubs(snapshot: Snapshot) -> Iterator[str]:
+    hubs, n_queries = snapshot.metrics.hubs, len(snapshot.subset.queries)
+    if not hubs:
+        return
+    yield "## Hubs"
+    yield ""
+    yield (
+        f"The documents that most often stand among a query's ten nearest; hubness is "
+        f"{_value('hubness', snapshot.metrics)}, above 2 a few documents crowd into everybody's list."
+    )
+    yield ""
+    rows = [(literal(snapshot.text(row)), f"{n:,} of {counted(n_queries, 'query')}") for row, n in hubs]
+    yield from table(("document", "among the ten nearest of"), rows)
 
 
 def _miss(snapshot: Snapshot, row: int) -> tuple[str, ...]:
