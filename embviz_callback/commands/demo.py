@@ -72,7 +72,7 @@ def _demo(options: argparse.Namespace, terminal: Terminal) -> int:
 
     # Only now: its import sets a level of its own.
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    terminal.say(f"training {options.epochs} epochs, each looked at by the callback")
+    terminal.say(f"training {options.epochs} epoch{'s' * (options.epochs > 1)}, each looked at by the callback")
     with contextlib.redirect_stdout(sys.stderr):
         train(training, validation, output, epochs=options.epochs)
         terminal.say("evaluating the last epoch's checkpoint as `embviz` does")

@@ -325,7 +325,8 @@ def _write_pairs(path: Path, subset: Subset) -> None:
 
 
 def _say_progress(limit_s: float, left: int) -> None:
-    sys.stderr.write(f"embviz: training is over, {left} evaluations are still being drawn (at most {limit_s:.0f} s)\n")
+    waiting = "1 evaluation is" if left == 1 else f"{left} evaluations are"
+    sys.stderr.write(f"embviz: training is over, {waiting} still being drawn (at most {limit_s:.0f} s)\n")
     sys.stderr.flush()
 
 
