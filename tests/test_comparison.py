@@ -22,9 +22,9 @@ from embviz_callback.drawing.comparison import (
     draw_comparison_metrics,
 )
 from embviz_callback.drawing.comparison_report import comparison_report, sentences
+from embviz_callback.drawing.epoch_view import epoch_view
 from embviz_callback.drawing.figures import to_png
 from embviz_callback.drawing.filmstrip import MOST_FRAMES, draw_filmstrip
-from embviz_callback.drawing.page import epoch_view
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.snapshot import Snapshot, save_snapshot, take_snapshot
 

@@ -15,7 +15,8 @@ from small_runs import HOSTILE, a_map, a_run, a_subset
 
 from embviz_callback.analysis.history import Ledger, mcnemar
 from embviz_callback.analysis.verdict import Check, band
-from embviz_callback.drawing.page import BANDS, epoch_view, page, page_from_views
+from embviz_callback.drawing.epoch_view import epoch_view
+from embviz_callback.drawing.page import BANDS, page, page_from_views
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.reading import records_from
 from embviz_callback.pairs.subset import choose_subset

@@ -15,7 +15,8 @@ from embviz_callback.analysis.answers import Answers, Questions, analyse
 from embviz_callback.commands.analyse import main
 from embviz_callback.delivery.exports import embeddings_npz
 from embviz_callback.drawing.data_section import brief
-from embviz_callback.drawing.page import epoch_view, page, page_from_views
+from embviz_callback.drawing.epoch_view import epoch_view
+from embviz_callback.drawing.page import page, page_from_views
 from embviz_callback.drawing.page_answers import answers_view
 from embviz_callback.pairs.checkup import check
 from embviz_callback.pairs.raw import Source

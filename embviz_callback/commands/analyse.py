@@ -163,7 +163,8 @@ def _page(subject: AnalysisSubject, snapshot: "Snapshot", answers: "Answers") ->
     """All evaluations with the analysis of the last one."""
     from embviz_callback.delivery.run_page import read_views
     from embviz_callback.drawing.data_section import brief
-    from embviz_callback.drawing.page import epoch_view, page_from_views
+    from embviz_callback.drawing.epoch_view import epoch_view
+    from embviz_callback.drawing.page import page_from_views
     from embviz_callback.drawing.page_answers import answers_view
 
     views = () if subject.run is None else read_views(subject.run, snapshot.subset.fingerprint)

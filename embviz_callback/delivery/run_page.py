@@ -9,7 +9,8 @@ from embviz_callback.analysis.history import Ledger
 from embviz_callback.analysis.verdict import Check
 from embviz_callback.delivery.files import free_name, safe_name, write_atomically
 from embviz_callback.delivery.keeping import forget_kept_after, forget_kept_before
-from embviz_callback.drawing.page import View, epoch_view, page_from_views
+from embviz_callback.drawing.epoch_view import View, epoch_view
+from embviz_callback.drawing.page import page_from_views
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from embviz_callback.drawing import style
-from embviz_callback.drawing.page import View
+from embviz_callback.drawing.epoch_view import View
 from embviz_callback.drawing.wording import counted, number, percent
 
 MOST_FRAMES = 40
