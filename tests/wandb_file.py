@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,22 @@ def read_wandb(folder: Path) -> tuple[list[dict[str, Any]], list[tuple[str, str,
 
     (path,) = folder.rglob("*.wandb")
     rows, alerts = [], []
-    for content in _contents(path.read_bytes()):
-        record = Record.FromString(content)
+    for record in _whole(path, Record):
         if record.HasField("history"):
             rows.append(_nested({tuple(item.nested_key) or (item.key,): item for item in record.history.item}))
         elif record.HasField("alert"):
             alerts.append((record.alert.title, record.alert.text, record.alert.level))
     return rows, alerts
+
+
+def _whole(path: Path, kind: Any) -> list[Any]:
+    """All records of a run that has ended; its own process may still be writing when ``wandb.finish`` returns."""
+    records: list[Any] = []
+    until = time.monotonic() + 60
+    while not any(record.HasField("exit") for record in records) and time.monotonic() < until:
+        records = [kind.FromString(content) for content in _contents(path.read_bytes())]
+        time.sleep(0.1)
+    return records
 
 
 def _nested(items: dict[tuple[str, ...], Any]) -> dict[str, Any]:
@@ -46,6 +56,8 @@ def _contents(data: bytes) -> Iterator[bytes]:
             at += room
             continue
         _, length, kind = _HEADER.unpack_from(data, at)
+        if at + _HEADER.size + length > len(data):
+            return  # still being written
         parts += data[at + _HEADER.size : at + _HEADER.size + length]
         at += _HEADER.size + length
         if kind in _ENDS:
