@@ -128,6 +128,16 @@ def test_saved_embeddings_of_other_data_are_refused(
     assert "give the same --data, --max-samples, --seed and --corpus, or leave --data out" in capsys.readouterr().err
 
 
+def test_a_device_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "val.json"
+    data.write_text(json.dumps(planted.records(40, 3)), encoding="utf-8")
+    torch.save({"head.linear.weight": torch.eye(32, 512)}, tmp_path / "head.pt")
+    arguments = ["--checkpoint", f"{tmp_path / 'head.pt'}", "--data", f"{data}", "--encoder", "char-ngrams-512"]
+    assert main([*arguments, "--device", "nowhere", "--output", f"{tmp_path / 'out'}"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("embviz analyse: --device nowhere cannot be used here (")
+
+
 @pytest.mark.slow
 def test_a_checkpoint_is_encoded_and_its_edits_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

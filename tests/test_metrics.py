@@ -4,6 +4,8 @@ import itertools
 import json
 import math
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -440,6 +442,26 @@ def test_a_product_on_a_torch_device_gives_the_same_figures() -> None:
         found = evaluate_pairs(queries, documents, np.arange(40), product=gpu_product("cpu"))
     plain = evaluate_pairs(queries, documents, np.arange(40))
     assert dict(found) == pytest.approx(dict(plain), abs=1e-6)
+
+
+PRECISIONS = """
+import torch, numpy as np
+from embviz_callback.encoding.product import gpu_product
+rows = np.eye(3, dtype=np.float32)
+for word in ("highest", "high", "medium"):
+    torch.set_float32_matmul_precision(word)
+    gpu_product("cpu")(rows, rows)
+    assert torch.get_float32_matmul_precision() == word
+torch.backends.cuda.matmul.fp32_precision = "tf32"
+assert (gpu_product("cpu")(rows, rows) == rows).all()
+assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+"""
+
+
+@pytest.mark.slow
+def test_a_product_leaves_the_precision_that_the_user_has_chosen_by_either_name() -> None:
+    done = subprocess.run([sys.executable, "-c", PRECISIONS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_a_corpus_makes_the_task_harder() -> None:

@@ -106,8 +106,11 @@ def test_only_plain_hyperparameters_are_kept() -> None:
         "list": [1],
         5: 1,
         "_x": 2,
+        "hf_token": "a secret",
+        "dbPassword": "a secret",
+        "max_tokens": 9,
     }
-    assert plain_hparams(given) == {"lr": 0.1, "n": 3, "on": True, "name": "x" * 200, "5": 1}
+    assert plain_hparams(given) == {"lr": 0.1, "n": 3, "on": True, "name": "x" * 200, "5": 1, "max_tokens": 9}
     assert plain_hparams(None) == {}
 
 

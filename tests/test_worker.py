@@ -241,6 +241,23 @@ def test_f42_a_process_that_does_not_move_at_all_is_killed(tmp_path: Path, monke
     assert "took longer than its time limit while drawing 000000001_epoch" in told.messages[0]
 
 
+def test_f47_ctrl_c_while_the_last_figures_are_awaited_ends_the_drawing_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(Places(tmp_path / "run", None), Memory())
+    run.begin(choose_subset(records_from(pairs()), max_samples=5, seed=7), is_resumed=False)
+    assert run.worker is not None
+    assert run.worker.pid is not None
+
+    def interrupted(*_: Any) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.worker, "finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.finish(is_hurried=True)
+    assert run.worker.pid is None
+
+
 def test_f43_evaluations_that_come_too_fast_put_off_the_oldest_and_never_the_last(tmp_path: Path) -> None:
     told = Told()
     worker = Worker(tmp_path, limits=Limits(queue_limit=1), report=told)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from embviz_callback.embeddings import Rows, Vectors
 
 FINE_BINS = 2**16
 _SEGMENTS = 64
+_LOWEST_BAND = 64  # rows, below which a product is slow
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,21 @@ class _Tile:
     own: Vectors
 
 
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """Some of a tile's scores, by bin.
+
+    Attributes:
+        bins: ``(n,)``, relevant entries in bin 0.
+        copies: ``(n,)`` how many documents each stands for; None where that is one.
+        n_hidden: Documents of the relevant entries among them.
+    """
+
+    bins: NDArray[np.uint16]
+    copies: Rows | None
+    n_hidden: int
+
+
 def run(task: Task) -> Tally:
     """Goes over all cosines once; relevant ones are left out of everything.
 
@@ -105,9 +121,12 @@ def run(task: Task) -> Tally:
         best=np.full((n_queries, k), keys.NOTHING),
         fine=np.zeros(FINE_BINS, dtype=np.int64),
     )
-    height = task.tile[0]
+    is_alone = task.keep or task.product is not None
+    # Few queries: a band for every core all the same.
+    height = task.tile[0] if is_alone else min(task.tile[0], max(_LOWEST_BAND, -(-n_queries // _cores())))
+    task = replace(task, tile=(height, task.tile[1]))
     bands = [slice(top, min(top + height, n_queries)) for top in range(0, n_queries, height)]
-    if task.keep or task.product is not None:
+    if is_alone:
         for band in bands:
             tally.fine += _go_over(task, tally, band)
         return tally
@@ -121,18 +140,18 @@ def run(task: Task) -> Tally:
 
 def _go_over(task: Task, tally: Tally, rows: slice) -> NDArray[np.int64]:
     """One band of queries: its own rows of the tally, and its share of the histogram."""
-    fine = np.zeros(FINE_BINS, dtype=np.int64)
+    samples = []
     for tile in _tiles(task, rows):
         if task.keep:
             _keep_all(task, tally, tile)
         else:
-            _sample(task, fine, tile)
+            samples.append(_sample(task, tile))
         tally.own[tile.pairs] = tile.own
         # Most rows have nothing new in a tile, and their highest score tells it at once.
         highest = tile.scores.max(axis=1)
         _count_pairs(task, tally, tile, highest)
         _keep_best(tally, tile.columns, tile.rows, tile.scores, highest)
-    return fine
+    return _histogram(samples)
 
 
 def _cores() -> int:
@@ -273,17 +292,27 @@ def _keep_all(task: Task, tally: Tally, tile: _Tile) -> None:
     tally.kept.append(scores[scores > -np.inf])
 
 
-def _sample(task: Task, fine: NDArray[np.int64], tile: _Tile) -> None:
+def _sample(task: Task, tile: _Tile) -> _Sample:
     """Another share of the columns in every tile, so that all queries and documents are seen."""
     turn = tile.rows.start // task.tile[0] * 7 + tile.columns.start // task.tile[1]
     chosen = slice(turn % task.stride, None, task.stride)
-    bins, weights = fine_bins(tile.scores[:, chosen]), task.pool.weights[tile.columns][chosen]
-    for copies in np.unique(weights):
-        part = bins if (weights == copies).all() else bins[:, weights == copies]
-        fine += copies * np.bincount(part.ravel(), minlength=FINE_BINS)
+    bins, weights = fine_bins(tile.scores[:, chosen]), task.pool.weights[tile.columns]
     hidden = tile.hidden[:, 1]
     hidden = hidden[(hidden - chosen.start) % task.stride == 0]
-    fine[0] -= task.pool.weights[tile.columns][hidden].sum()
+    copies = None if task.pool.is_plain else np.broadcast_to(weights[chosen], bins.shape).ravel()
+    return _Sample(bins.astype(np.uint16).ravel(), copies, int(weights[hidden].sum()))
+
+
+def _histogram(samples: list[_Sample]) -> NDArray[np.int64]:
+    """Of a whole band: 65,536 counters for every tile would cost more than what they count."""
+    if not samples:
+        return np.zeros(FINE_BINS, dtype=np.int64)
+    bins = np.concatenate([sample.bins for sample in samples])
+    parts = [sample.copies for sample in samples if sample.copies is not None]
+    counts = np.bincount(bins, weights=np.concatenate(parts) if parts else None, minlength=FINE_BINS)
+    fine: NDArray[np.int64] = counts.astype(np.int64)
+    fine[0] -= sum(sample.n_hidden for sample in samples)
+    return fine
 
 
 def fine_bins(scores: NDArray[np.float32]) -> Rows:

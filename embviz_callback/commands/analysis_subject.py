@@ -4,6 +4,7 @@ import argparse
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ from embviz_callback.pairs.weights import WeightRule, default_rule, read_rule
 from embviz_callback.settings import Settings
 
 if TYPE_CHECKING:
+    from embviz_callback.analysis.corpus_scan import CorpusScan
+    from embviz_callback.analysis.pool import Product
+    from embviz_callback.embeddings import Embeddings, Vectors
     from embviz_callback.pairs.checkup import Demands
     from embviz_callback.pairs.corpus import Corpus
     from embviz_callback.pairs.findings import Checkup
@@ -180,19 +184,23 @@ def _saved(path: str, subset: "Subset | None", options: argparse.Namespace) -> "
     )
 
 
+def _scanned(embeddings: "Embeddings", corpus: "Corpus", vectors: "Vectors", product: "Product | None") -> "CorpusScan":
+    from embviz_callback.analysis.corpus_scan import scan_with_corpus
+
+    return scan_with_corpus(embeddings, corpus, vectors, product=product)
+
+
 def _encoded(
     path: str, subset: "Subset", corpus: "Corpus | None", options: argparse.Namespace, terminal: Terminal
 ) -> "tuple[Snapshot, Callable[[list[str]], ArrayLike]]":
-    import torch  # seconds, which a mistyped option must not wait for
-
-    from embviz_callback.analysis.corpus_scan import scan_with_corpus
-    from embviz_callback.commands.evaluation import features_kept
+    from embviz_callback.commands.evaluation import device_named, features_kept
     from embviz_callback.encoding.checkpoints import CheckpointError, load_checkpoint
     from embviz_callback.encoding.encode import encode_corpus, encode_subset, encode_texts
+    from embviz_callback.encoding.product import device_for, with_product
     from embviz_callback.snapshot import take_snapshot
 
     label = _label(path)
-    device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_named(options.device)
     terminal.say(f"{label}: loading")
     with _as_usage_error(CheckpointError):
         loaded = load_checkpoint(
@@ -209,7 +217,11 @@ def _encoded(
         corpus_scan = None
         if corpus is not None:
             vectors = encode_corpus(encode_kept, corpus, settings, progress=terminal.bar("encoding the corpus"))
-            corpus_scan = scan_with_corpus(embeddings, corpus, vectors)
+            corpus_scan = with_product(
+                partial(_scanned, embeddings, corpus, vectors),
+                device_for(loaded.model, len(embeddings.documents) + len(vectors)),
+                on_fallback=partial(terminal.say, f"{label}: memory ran out; the corpus is ranked on the CPU"),
+            )
 
     def encode(texts: list[str]) -> ArrayLike:
         prompted = [settings.document_prompt + text for text in texts]

@@ -90,7 +90,7 @@ def evaluate(request: Request, terminal: Terminal) -> list[Outcome]:
             raise UsageError(explain_missing(path))
     pairs, subset, corpus = _pairs(request, saved, terminal)
     prepare_output(request.output)
-    device = _device(request.device) if len(saved) < len(labels) else "none"
+    device = device_named(request.device) if len(saved) < len(labels) else "none"
     data: dict[str, Any] = {}
     outcomes = []
     for path, label in zip(request.checkpoints, labels, strict=True):
@@ -206,7 +206,8 @@ def prepare_output(folder: Path) -> None:
         ) from None
 
 
-def _device(name: str) -> str:
+def device_named(name: str) -> str:
+    """The device that ``--device`` names, tried out; "auto" is what there is."""
     import torch  # seconds, which --help and a mistyped option must not wait for
 
     if name == "auto":

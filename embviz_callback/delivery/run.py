@@ -219,9 +219,11 @@ class Run:
                 self._attempt("drawing process", conclude, "the analysis of the run")
             limits = self.worker.limits
             limit_s = min(limits.grace_s, limits.finish_limit_s) if is_hurried else limits.finish_limit_s
-            self._attempt("drawing process", partial(self._finish, self.worker, limit_s), "the last figures")
-            # A stage of its own: one that is no longer tried after three faults must not keep the process alive.
-            self._attempt("end of the drawing process", self.worker.stop, "nothing")
+            try:
+                self._attempt("drawing process", partial(self._finish, self.worker, limit_s), "the last figures")
+            finally:  # Ctrl-C while waiting
+                # A stage of its own: one that is no longer tried after three faults must not keep the process alive.
+                self._attempt("end of the drawing process", self.worker.stop, "nothing")
         self.gallery.show()
         if self.notifier is not None:
             self._attempt("notification", partial(self.notifier.finish, LIMIT_S), "the last message")

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +11,8 @@ from typing import Any
 import embviz_callback
 from embviz_callback.pairs.reading import Record, read_pairs, records_from
 
+# They would stand in reports and job files, which are passed on.
+_SECRET = re.compile(r"(?i)token(?!s|i)|secret|passw|api_?key|credential")
 _MOST_HPARAMS, _LONGEST = 50, 200
 _PACKAGES = ("torch", "pytorch-lightning", "lightning", "numpy")
 
@@ -55,7 +58,7 @@ def circumstances(trainer: Any, module: Any) -> dict[str, Any]:
 
 
 def plain_hparams(given: Any) -> dict[str, bool | int | float | str]:
-    """Those hyperparameters of a module that are numbers, words or truth values.
+    """Those hyperparameters of a module that are numbers, words or truth values, and by their name no secret.
 
     Args:
         given: What Lightning keeps after ``save_hyperparameters``; anything else has none.
@@ -67,6 +70,7 @@ def plain_hparams(given: Any) -> dict[str, bool | int | float | str]:
         return {}
     # Names that begin with an underscore are Lightning's own.
     shown = {f"{name}": value for name, value in given.items() if not f"{name}".startswith("_")}
+    shown = {name: value for name, value in shown.items() if not _SECRET.search(name)}
     plain = {name: value for name, value in shown.items() if _is_plain(value)}
     cut = {name: value[:_LONGEST] if isinstance(value, str) else value for name, value in plain.items()}
     return dict(list(cut.items())[:_MOST_HPARAMS])

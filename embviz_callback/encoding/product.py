@@ -82,13 +82,15 @@ def gpu_product(device: str | torch.device = "cuda") -> Product:
 
     def product(queries: Vectors, documents: Vectors) -> Vectors:
         sides = [torch.from_numpy(rows).to(device) for rows in (queries, documents)]
-        before = torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = False
+        # Not allow_tf32: where the user has chosen a precision by the newer names, reading that one raises,
+        # and setting it leaves torch.get_float32_matmul_precision() broken for the rest of the process.
+        matmul = torch.backends.cuda.matmul
+        before, matmul.fp32_precision = matmul.fp32_precision, "ieee"
         try:
             with torch.no_grad():
                 scores: Vectors = (sides[0] @ sides[1].T).cpu().numpy()
                 return scores
         finally:
-            torch.backends.cuda.matmul.allow_tf32 = before
+            matmul.fp32_precision = before
 
     return product
