@@ -363,16 +363,16 @@ def test_wandbs_alert_tells_a_recovery_from_an_alarm(tmp_path: Path) -> None:
 def lone_trainer(**logger: Any) -> Any:
     loggers = [SimpleNamespace(**logger)] if logger else []
     return SimpleNamespace(
-        is_global_zero=True, fast_dev_run=False, default_root_dir="/root/dir", loggers=loggers, global_rank=0
+        is_global_zero=True, fast_dev_run=False, default_root_dir="/runs/here", loggers=loggers, global_rank=0
     )
 
 
 def test_a_run_on_a_tracking_server_has_a_folder_of_its_own_here() -> None:
     on_server = {"save_dir": None, "name": "17", "version": "d34db33f"}
-    assert find_places(lone_trainer(**on_server), None, "embviz").folder == Path("/root/dir/17/d34db33f/embviz")
+    assert find_places(lone_trainer(**on_server), None, "embviz").folder == Path("/runs/here/17/d34db33f/embviz")
     unnamed = {"save_dir": None, "name": None, "version": None}
-    assert find_places(lone_trainer(**unnamed), None, "embviz").folder == Path("/root/dir/embviz")
-    assert find_places(lone_trainer(), None, "embviz").folder == Path("/root/dir/embviz")
+    assert find_places(lone_trainer(**unnamed), None, "embviz").folder == Path("/runs/here/embviz")
+    assert find_places(lone_trainer(), None, "embviz").folder == Path("/runs/here/embviz")
 
 
 def test_a_rank_that_writes_nothing_and_a_trial_show_nothing(tmp_path: Path) -> None:
