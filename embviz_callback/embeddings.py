@@ -1,6 +1,7 @@
 """Hand-over 1: what leaves the model's side of the house."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -115,17 +116,15 @@ class Embeddings:
         pairs = np.unique(np.asarray(relevance, dtype=np.int64).reshape(-1, 2), axis=0)
         return cls(relevance=pairs, non_finite=non_finite, zero=zero, **units, **extra)
 
-    @property
+    @cached_property
     def usable_queries(self) -> NDArray[np.bool_]:
         """``(n_queries,)``, which query rows have a direction."""
-        usable: NDArray[np.bool_] = np.any(self.queries != 0, axis=1)
-        return usable
+        return have_direction(self.queries)
 
-    @property
+    @cached_property
     def usable_documents(self) -> NDArray[np.bool_]:
         """``(n_documents,)``, which document rows have a direction."""
-        usable: NDArray[np.bool_] = np.any(self.documents != 0, axis=1)
-        return usable
+        return have_direction(self.documents)
 
 
 def unit_rows(name: str, raw: ArrayLike) -> tuple[Vectors, int, int]:
@@ -177,3 +176,13 @@ def _check_vectors(name: str, rows: Vectors, *, dim: int) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise ValueError(f"{name} must be unit vectors, row {row} has L2 norm {norms[row]:.4f}")
+
+
+def have_direction(rows: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which of ``(n, dim)`` rows are not zero, ``(n,)``."""
+    found = np.zeros(len(rows), dtype=bool)
+    if rows.shape[1]:
+        found = rows[:, 0] != 0  # tells it of nearly every row, without a look at the others
+        rest = np.flatnonzero(~found)
+        found[rest] = np.any(rows[rest] != 0, axis=1)
+    return found

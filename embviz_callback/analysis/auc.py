@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.pool import ROUNDING
-from embviz_callback.analysis.tiles import FINE_BINS, Tally, Task, fine_bins
+from embviz_callback.analysis.histogram import FINE_BINS, fine_bins
+from embviz_callback.analysis.pool import EQUAL
+from embviz_callback.analysis.tiles import Tally, Task
 from embviz_callback.analysis.twins import Twins
-from embviz_callback.embeddings import Vectors
 
 COARSE_BINS = 256
 
@@ -43,10 +43,11 @@ def distribution(task: Task, tally: Tally, twins: Twins, n_negatives: int) -> Di
     Returns:
         The distribution; exact if the pass has kept all negatives.
     """
-    # As the tiles made them, like the negatives: a more exact path would favour one side.
-    positives = np.sort(tally.own[~np.isnan(tally.own)])
+    # As the negatives were made, by the tiles or in float64: a more exact path would favour one side.
+    positives: NDArray[np.floating] = np.sort(tally.own[~np.isnan(tally.own)])
     if task.keep:
-        kept = np.concatenate([*tally.kept, np.repeat(twins.score, twins.count)])
+        positives = np.sort(task.levels[np.isfinite(task.levels)])
+        kept = np.concatenate([*tally.kept, np.repeat(twins.level, twins.count)])
         fine = np.bincount(fine_bins(kept), minlength=FINE_BINS).astype(np.float64)
         area, error = exact_auc(positives, kept), 0.0
     else:
@@ -60,12 +61,12 @@ def _coarse(fine: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.int6
     return np.asarray(np.rint(fine.reshape(COARSE_BINS, -1).sum(axis=1)), dtype=np.int64)
 
 
-def exact_auc(positives: Vectors, negatives: Vectors) -> float:
-    """AUC by ranks, ties half; scores within the rounding of a float32 product are tied.
+def exact_auc(positives: NDArray[np.floating], negatives: NDArray[np.floating]) -> float:
+    """AUC by ranks, ties half; numbers that differ by less than the order of a sum makes are tied.
 
     Args:
-        positives: Scores.
-        negatives: Scores.
+        positives: Scores in float64.
+        negatives: Scores in float64.
 
     Returns:
         A share; NaN if either is empty.
@@ -77,12 +78,14 @@ def exact_auc(positives: Vectors, negatives: Vectors) -> float:
     if not len(positives) or not len(negatives):
         return math.nan
     negatives = np.sort(negatives)
-    surely = np.searchsorted(negatives, positives - ROUNDING)
-    below = surely + np.searchsorted(negatives, positives + ROUNDING, side="right")
+    surely = np.searchsorted(negatives, positives - EQUAL)
+    below = surely + np.searchsorted(negatives, positives + EQUAL, side="right")
     return float(below.mean() / 2 / len(negatives))
 
 
-def binned_auc(positives: Vectors, fine: NDArray[np.float64], *, n_sampled: int | None = None) -> tuple[float, float]:
+def binned_auc(
+    positives: NDArray[np.floating], fine: NDArray[np.float64], *, n_sampled: int | None = None
+) -> tuple[float, float]:
     """AUC from a histogram of the negatives, and how far it may be off.
 
     Args:

@@ -111,22 +111,25 @@ def alignment(positive_scores: NDArray[np.float64]) -> float:
     return float(np.mean(2 - 2 * positive_scores)) if len(positive_scores) else float("nan")
 
 
-def uniformity(rows: Vectors) -> float:
+def uniformity(rows: Vectors, usable: NDArray[np.bool_] | None = None) -> float:
     """Log of the mean of exp(-2 distance^2) over distinct pairs of rows (Wang and Isola 2020, t 2).
 
     Above 1,024 rows an evenly spaced choice of 1,024 of them stands for all.
 
     Args:
         rows: ``(n, dim)`` unit rows.
+        usable: ``(n,)`` which rows count; all without.
 
     Returns:
         0 for a single point, about -4 for rows all over a sphere of many dimensions; NaN below
         two rows.
     """
-    if len(rows) < 2:
+    chosen = np.arange(len(rows)) if usable is None else np.flatnonzero(usable)
+    if len(chosen) < 2:
         return float("nan")
-    if len(rows) > _UNIFORMITY_ROWS:
-        rows = rows[np.linspace(0, len(rows) - 1, _UNIFORMITY_ROWS).astype(np.int64)]
+    if len(chosen) > _UNIFORMITY_ROWS:
+        chosen = chosen[np.linspace(0, len(chosen) - 1, _UNIFORMITY_ROWS).astype(np.int64)]
+    rows = rows[chosen]  # so many rows are copied, and no more
     total = 0.0
     for start in range(0, len(rows), 256):
         # The kernel is symmetric: the block on the diagonal and those right of it, twice.

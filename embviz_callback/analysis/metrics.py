@@ -9,6 +9,7 @@ import numpy as np
 
 from embviz_callback.analysis import geometry
 from embviz_callback.analysis.intervals import RESOLUTION, PerQuery, bootstrap, per_query
+from embviz_callback.analysis.one_thread import one_thread_each
 from embviz_callback.analysis.pool import Product
 from embviz_callback.analysis.similarity import Similarity, scan
 from embviz_callback.embeddings import Embeddings, Rows, unit_rows
@@ -119,6 +120,7 @@ def separation(margin: float, positive_std: float, negative_std: float) -> float
     return math.copysign(math.inf, margin) if abs(margin) > RESOLUTION else math.nan
 
 
+@one_thread_each()
 def compute_metrics(
     similarity: Similarity,
     embeddings: Embeddings,
@@ -222,10 +224,13 @@ def _hard(similarity: Similarity, embeddings: Embeddings) -> dict[str, float]:
 
 def _shape(similarity: Similarity, embeddings: Embeddings) -> dict[str, float]:
     scores = similarity.positive_scores
-    sides = (embeddings.queries[embeddings.usable_queries], embeddings.documents[embeddings.usable_documents])
+    sides = [
+        (embeddings.queries, embeddings.usable_queries),
+        (embeddings.documents, embeddings.usable_documents),
+    ]
     return {
         "alignment": geometry.alignment(scores[~np.isnan(scores)]),
-        "uniformity": float(np.mean([geometry.uniformity(side) for side in sides])),
+        "uniformity": float(np.mean([geometry.uniformity(*side) for side in sides])),
         "effective_rank": similarity.effective_rank,
         "mean_off_diagonal": similarity.mean_off_diagonal,
     }

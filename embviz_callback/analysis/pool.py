@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.geometry import Moments, moments
-from embviz_callback.embeddings import Embeddings, Rows, Vectors
+from embviz_callback.embeddings import Embeddings, Rows, Vectors, have_direction
 
 Product = Callable[[Vectors, Vectors], Vectors]
 
@@ -39,7 +39,7 @@ class Pool:
     members: Rows
     starts: Rows
 
-    @property
+    @cached_property
     def weights(self) -> Rows:
         """``(n_columns,)``, how many documents share each column."""
         return np.diff(self.starts)
@@ -49,7 +49,7 @@ class Pool:
         """Mean and covariance of all documents with a direction."""
         return moments(self.vectors, self.weights)
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether every column is one document."""
         return len(self.members) == len(self.vectors)
@@ -75,7 +75,7 @@ def make_pool(embeddings: Embeddings, corpus: Vectors | None) -> Pool:
     if corpus is not None:
         rows = np.concatenate([rows, corpus])
         order = np.concatenate([order, np.arange(len(documents), len(rows))])
-    kept = np.flatnonzero(rows.any(axis=1))
+    kept = np.flatnonzero(have_direction(rows))
     first_of = _first_twin(rows, kept)
     heads = np.flatnonzero(first_of == np.arange(len(kept)))
     head_column = np.full(len(kept), -1, dtype=np.int64)
@@ -133,6 +133,6 @@ def exact_products(queries: Vectors, documents: Vectors, pairs: Rows) -> NDArray
         part = pairs[start : start + 4096]
         left, right = queries[part[:, 0]].astype(np.float64), documents[part[:, 1]].astype(np.float64)
         found = np.einsum("ij,ij->i", left, right)
-        usable = left.any(axis=1) & right.any(axis=1)
+        usable = have_direction(left) & have_direction(right)
         scores[start : start + 4096] = np.where(usable, found, np.nan)
     return scores

@@ -2,14 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis import geometry, tiles
+from embviz_callback.analysis import geometry, one_pass, tiles
 from embviz_callback.analysis.auc import COARSE_BINS, distribution
 from embviz_callback.analysis.nearest import best_documents, naive_hits
+from embviz_callback.analysis.one_thread import one_thread_each
 from embviz_callback.analysis.pool import EQUAL, Pool, Product, exact_products, make_pool
 from embviz_callback.analysis.twins import counts_with_twins, find_twins
 from embviz_callback.embeddings import Embeddings, Rows, Vectors
@@ -87,11 +89,12 @@ class Similarity:
     n_pool: int
 
 
+@one_thread_each()
 def scan(
     embeddings: Embeddings,
     *,
     top_k: int = 10,
-    tile: tuple[int, int] = (1024, 2048),
+    tile: tuple[int, int] = (1024, 1024),
     corpus: Vectors | None = None,
     product: Product | None = None,
 ) -> Similarity:
@@ -121,9 +124,12 @@ def scan(
     usable = np.flatnonzero(embeddings.usable_queries)
     exact = exact_products(embeddings.queries, embeddings.documents, embeddings.relevance)
     task = _task(embeddings, pool, usable, exact, top_k=top_k, tile=tile, product=product)
-    tally = tiles.run(task)
+    tally, (rows, query_moments) = one_pass.run(
+        task,
+        partial(_row_statistics, embeddings, task, usable, exact),
+        partial(geometry.moments, task.queries, np.ones(len(task.queries), dtype=np.int64)),
+    )
     twins = find_twins(task, tally)
-    rows = _row_statistics(embeddings, task, usable, exact)
     spread = distribution(task, tally, twins, int(rows["row_count"].sum()))
     top_documents, top_scores = _all_rows(usable, len(embeddings.queries), *best_documents(task, tally, twins))
     return Similarity(
@@ -136,7 +142,8 @@ def scan(
         top_scores=top_scores,
         hard_scores=exact_products(embeddings.queries, embeddings.hard_negatives, embeddings.hard_pairs),
         naive_hits=naive_hits(embeddings, top_documents),
-        **_shape(task),
+        effective_rank=geometry.effective_rank([query_moments, pool.moments]),
+        mean_off_diagonal=geometry.mean_off_diagonal(pool.moments),
         n_pool=len(pool.column),
     )
 
@@ -215,6 +222,7 @@ def _row_statistics(embeddings: Embeddings, task: tiles.Task, usable: Rows, exac
     divisor = np.where(count > 0, count, np.nan)
     shift = -powers[1] / divisor
     row_variance = np.maximum((n_documents * variance - powers[2]) / divisor - shift**2, 0.0)
+    row_variance[count == 1] = 0.0  # not what rounding leaves of a difference
     return {"row_count": count, "row_mean": mean + shift, "row_variance": row_variance}
 
 
@@ -228,11 +236,3 @@ def _negatives(rows: dict[str, Any]) -> dict[str, Any]:
     mean = float(share @ means)
     variance = float(share @ (rows["row_variance"][some] + (means - mean) ** 2))
     return {"negative_count": total, "negative_mean": mean, "negative_std": math.sqrt(variance)}
-
-
-def _shape(task: tiles.Task) -> dict[str, Any]:
-    queries = geometry.moments(task.queries, np.ones(len(task.queries), dtype=np.int64))
-    return {
-        "effective_rank": geometry.effective_rank([queries, task.pool.moments]),
-        "mean_off_diagonal": geometry.mean_off_diagonal(task.pool.moments),
-    }
