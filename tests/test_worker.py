@@ -20,6 +20,7 @@ from embviz_callback.delivery import worker as worker_module
 from embviz_callback.delivery.jobs import Jobs
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.run import Memory, Run
+from embviz_callback.delivery.starvation import starved_s
 from embviz_callback.delivery.worker import Limits, Worker
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.reading import records_from
@@ -219,6 +220,56 @@ def test_f42_a_drawing_that_takes_too_long_ends_itself_and_the_log_says_where(tm
     assert told.kinds == ["died"]
     assert "took longer than its time limit while drawing 000000001_epoch" in told.messages[0]
     assert "File " in (tmp_path / "worker.log").read_text()
+
+
+@pytest.mark.parametrize("is_starved", [False, True])
+def test_f42_what_a_drawing_waits_for_a_processor_does_not_count(is_starved: bool) -> None:
+    script = (
+        "import sys, time\n"
+        "from embviz_callback.delivery import drawing_process\n"
+        "if sys.argv[1] == 'True':\n"
+        "    drawing_process.starved_s = time.monotonic\n"
+        "with drawing_process._time_limit(0.5):\n"
+        "    time.sleep(1.5)\n"
+        "time.sleep(1)\n"  # nothing may go off any more
+        "print('survived')\n"
+    )
+    command = [sys.executable, "-c", script, f"{is_starved}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == ("survived\n" if is_starved else "")
+    assert ("Timeout (" in done.stderr) == (not is_starved)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/schedstat").exists(), reason="this system does not tell who waits for a processor"
+)
+def test_a_process_that_shares_its_core_is_known_to_wait_for_it() -> None:
+    spin = "import os, time\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass"
+    both = [subprocess.Popen([sys.executable, "-c", spin], start_new_session=True) for _ in range(2)]
+    try:
+        time.sleep(2.5)
+        assert all(0.3 < starved_s(process.pid) < 3 for process in both)
+    finally:
+        for process in both:
+            process.kill()
+            process.wait()
+    assert starved_s(both[0].pid) == 0
+
+
+def test_the_drawing_process_yields_to_the_training_and_no_longer_when_it_is_over(tmp_path: Path) -> None:
+    told = Told()
+    worker = Worker(tmp_path, limits=Limits(), report=told)
+    worker.submit("000000001_epoch", job(snapshot(1)))
+    wait_until_drawing(worker)
+    assert worker.pid is not None
+    assert os.getpriority(os.PRIO_PROCESS, worker.pid) == 19
+    session = Path(f"/proc/{worker.pid}/autogroup")
+    if session.exists():
+        assert session.read_text().endswith("nice 19\n")
+    worker.finish(0.0, lambda left: None)
+    if session.exists():
+        assert session.read_text().endswith("nice 0\n")
+    assert finish(worker)
 
 
 def test_f42_a_process_that_does_not_move_at_all_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

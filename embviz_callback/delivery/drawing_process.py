@@ -13,12 +13,14 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from embviz_callback.delivery.jobs import Jobs
+from embviz_callback.delivery.starvation import starved_s, weigh_session
 from embviz_callback.delivery.worker import Limits, Worker
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("embviz_callback")
 _STOP = "stop"
 _START_LIMIT_S = 60.0  # the imports take two seconds, on a busy machine ten
+_NICENESS = 19
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="embviz_callback.delivery.drawing_process", description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of the run")
     parser.add_argument(
-        "--time-limit", type=float, default=Limits.drawing_time_limit_s, help="seconds for one evaluation"
+        "--time-limit",
+        type=float,
+        default=Limits.drawing_time_limit_s,
+        help="seconds for one evaluation, waiting for a processor not counted",
     )
     parser.add_argument(
         "--memory-limit", type=float, default=Limits.memory_limit_gb, help="GB of address space, 0 for none"
@@ -98,8 +104,6 @@ def serve(folder: Path, limits: Limits) -> None:
     os.dup2(2, 1)
     faulthandler.enable()
     _be_modest(limits)
-    # Until the first job is claimed: a process that cannot even start must not be waited for.
-    faulthandler.dump_traceback_later(max(limits.drawing_time_limit_s, _START_LIMIT_S), exit=True)
     bells: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_hear, args=(bells,), daemon=True).start()
     jobs = Jobs(folder / "jobs")
@@ -108,11 +112,12 @@ def serve(folder: Path, limits: Limits) -> None:
 
 
 def _serve(jobs: Jobs, folder: Path, limits: Limits, bells: "queue.SimpleQueue[str]", answers: TextIO) -> None:
-    # Late, so that the pipe is watched while the libraries are imported.
-    from embviz_callback.delivery.publishing import Publisher
+    # A process that cannot even start must not be waited for.
+    with _time_limit(max(limits.drawing_time_limit_s, _START_LIMIT_S)):
+        # Late, so that the pipe is watched while the libraries are imported.
+        from embviz_callback.delivery.publishing import Publisher
 
-    publisher = Publisher(folder)
-    faulthandler.cancel_dump_traceback_later()
+        publisher = Publisher(folder)
     asked = "job"
     while asked != _STOP:
         while (job := jobs.claim()) is not None:
@@ -124,20 +129,44 @@ def _serve(jobs: Jobs, folder: Path, limits: Limits, bells: "queue.SimpleQueue[s
 def _draw(jobs: Jobs, job: Path, publish: "Callable[[Path], Published]", limits: Limits, answers: TextIO) -> None:
     sys.stderr.write(f"embviz: begun {job.name}\n")
     sys.stderr.flush()
-    # An alarm that also goes off inside compiled code: it prints where the time went, and exits.
-    faulthandler.dump_traceback_later(limits.drawing_time_limit_s, exit=True)
     try:
-        published = publish(job)
+        with _time_limit(limits.drawing_time_limit_s):
+            published = publish(job)
     except Exception as error:
-        faulthandler.cancel_dump_traceback_later()
         _logger.exception("embviz: %s failed", job.name)
         jobs.fail(job.name, f"{type(error).__name__}: {error}")
         _answer(answers, event="failed", job=job.name, faults=[f"{type(error).__name__}: {error}; it is set aside"])
         return
-    faulthandler.cancel_dump_traceback_later()
     # Said before the job goes: who waits for its going finds the answer in the pipe.
     _answer(answers, event="done", job=job.name, faults=published.faults, files=published.files)
     jobs.done(job.name)
+
+
+@contextmanager
+def _time_limit(limit_s: float) -> Iterator[None]:
+    """Ends this process when what is inside takes longer; the log then says where.
+
+    What the process waits for a processor does not count: beside a training that leaves none
+    free, a drawing may take many times as long without being at fault.
+    """
+    begun, lock, over = time.monotonic() - starved_s(), threading.Lock(), threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            with lock:
+                if not over.is_set():
+                    left = limit_s - (time.monotonic() - starved_s() - begun)
+                    # An alarm that also goes off inside compiled code, and prints every thread.
+                    faulthandler.dump_traceback_later(max(left, 0.001), exit=True)
+            over.wait(min(1.0, limit_s / 2))
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        with lock:
+            over.set()
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _answer(answers: TextIO, **said: Any) -> None:
@@ -159,7 +188,8 @@ def _hear(bells: "queue.SimpleQueue[str]") -> None:
 def _be_modest(limits: Limits) -> None:
     """The training comes first: low priority, and no more memory than allowed."""
     with suppress(OSError, AttributeError):
-        os.nice(10)
+        os.nice(_NICENESS)
+    weigh_session(_NICENESS)
     if not limits.memory_limit_gb:
         return
     with suppress(ImportError, ValueError, OSError):  # not on Windows; not above the user's own limit

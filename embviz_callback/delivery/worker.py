@@ -13,6 +13,7 @@ from typing import Any
 
 import embviz_callback
 from embviz_callback.delivery.jobs import Jobs
+from embviz_callback.delivery.starvation import starved_s, weigh_session
 
 _MOST_STARTS = 6
 _POLL_S = 0.05
@@ -26,7 +27,8 @@ class Limits:
     """What drawing may use of the machine, and of the user's time.
 
     Attributes:
-        drawing_time_limit_s: Seconds for one evaluation's maps and figures, above 0.
+        drawing_time_limit_s: Seconds for one evaluation's maps and figures, above 0; time in which the
+            process got no processor does not count.
         memory_limit_gb: Address space of the process in GB (10^9 bytes), 0 for no limit.
         queue_limit: Evaluations that may wait, at least 1; beyond it the oldest is put off.
         finish_limit_s: Seconds that the end of a fit waits for figures, at least 0.
@@ -125,7 +127,7 @@ class Worker:
                 start_new_session=True,
             )
         assert process.stdout is not None
-        self._heard_at = time.monotonic()
+        self._heard_at = time.monotonic()  # it has not been starved yet
         os.set_blocking(process.stdout.fileno(), False)
         return process
 
@@ -137,7 +139,7 @@ class Worker:
             fill: Writes the job into a folder.
         """
         if not self.n_unfinished:
-            self._heard_at = time.monotonic()
+            self._heard_at = self._now()
         self.jobs.put(name, fill)
         while len(self.jobs.names("pending")) > self.limits.queue_limit and (oldest := self.jobs.defer_oldest()):
             self.n_deferred += 1
@@ -166,7 +168,7 @@ class Worker:
         """Hears what the process has to say, and starts it again if it died with work left."""
         if self._process is not None:
             self._listen()
-            overdue = self.n_unfinished > 0 and time.monotonic() - self._heard_at > self._patience_s
+            overdue = self.n_unfinished > 0 and self._now() - self._heard_at > self._patience_s
             if overdue:
                 # Its own alarm should have ended it; a stopped process cannot hear that.
                 _kill_group(self._process)
@@ -188,6 +190,8 @@ class Worker:
         """
         until = time.monotonic() + limit_s
         said = 0
+        if self._process is not None:
+            weigh_session(0, self._process.pid)  # now it is what the user waits for
         while (left := self.n_unfinished) and time.monotonic() < until and self._can_go_on():
             if left != said:
                 progress(left)
@@ -218,6 +222,10 @@ class Worker:
             process.wait()
         process.stdout.close()
 
+    def _now(self) -> float:
+        """A clock that stands still while the process stands in line for a processor."""
+        return time.monotonic() - (0.0 if self._process is None else starved_s(self._process.pid))
+
     @property
     def _patience_s(self) -> float:
         return self.limits.drawing_time_limit_s + _PATIENCE_S
@@ -244,7 +252,7 @@ class Worker:
             self._hear(json.loads(line))
 
     def _hear(self, said: dict[str, Any]) -> None:
-        self._heard_at = time.monotonic()
+        self._heard_at = self._now()
         if said["event"] != "begun":
             self._starts = 1
         if said["event"] == "done":
