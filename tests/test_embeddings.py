@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embviz_callback.embeddings import Embeddings, unit_rows
+from embviz_callback.embeddings import Embeddings, have_direction, unit_rows
 
 TWO = np.eye(2, dtype=np.float32)
 PAIRS = np.array([[0, 0], [1, 1]])
@@ -104,3 +104,9 @@ def test_a_query_without_a_document_is_refused() -> None:
 def test_non_finite_rows_are_no_unit_vectors() -> None:
     wrong = np.array([[1, 0], [np.nan, 0]], dtype=np.float32)
     assert refusal(queries=wrong) == "queries must be unit vectors, row 1 has L2 norm nan"
+
+
+def test_a_row_that_begins_with_zero_has_a_direction_unless_all_of_it_is_zero() -> None:
+    rows = np.array([[0.0, 1.0], [0.0, 0.0], [1.0, 0.0]])
+    assert have_direction(rows).tolist() == [True, False, True]
+    assert have_direction(np.empty((2, 0))).tolist() == [False, False]

@@ -1,10 +1,11 @@
 """The scan against a plain matrix of cosines, and its corners."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -127,6 +128,7 @@ def test_a_scan_leaves_the_threads_of_blas_as_they_were() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 12))
+@example(seed=192, n_queries=1, n_documents=3)  # one negative: no spread, and no rounding of one
 def test_few_rows_and_columns_are_counted_like_many(seed: int, n_queries: int, n_documents: int) -> None:
     embeddings = random_embeddings(seed, n_queries, n_documents, dim=3)
     found = scan(embeddings)
@@ -168,6 +170,15 @@ def test_sampled_histogram_counts_copies_of_a_vector_as_often_as_they_occur(monk
     monkeypatch.setattr(similarity_room, "EXACT_AUC_PAIRS", 0)
     binned = scan(embeddings, tile=(8, 16))
     assert binned.negative_counts.tolist() == exact.negative_counts.tolist()
+
+
+def test_auc_of_few_pairs_tells_apart_what_float32_cannot() -> None:
+    angle = 5e-4  # from the query; the cosines 1 and 1 - 1.25e-7 are one number to a float32 product
+    rows = unit([[1.0, 0.0], [math.cos(angle), math.sin(angle)]])
+    better = scan(Embeddings.from_raw(rows[:1], rows, [(0, 0)]))
+    worse = scan(Embeddings.from_raw(rows[:1], rows, [(0, 1)]))
+    assert (better.auc, worse.auc) == (1.0, 0.0)
+    assert exact_auc(np.array([0.5 + 1e-15]), np.array([0.5])) == 0.5
 
 
 def test_auc_counts_ties_as_half() -> None:

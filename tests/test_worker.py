@@ -240,6 +240,28 @@ def test_f42_what_a_drawing_waits_for_a_processor_does_not_count(is_starved: boo
     assert ("Timeout (" in done.stderr) == (not is_starved)
 
 
+def test_f42_a_process_that_gets_no_processor_is_not_killed_from_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    worker = Worker(tmp_path, limits=Limits(), report=told)
+    worker.submit("000000001_epoch", job(snapshot(1)))
+    wait_until_drawing(worker)
+    worker.poll()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+    begun = time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr(worker_module, "_PATIENCE_S", -299.0)  # the limit of 300 s becomes 1 s for the one outside
+        patch.setattr(worker_module, "starved_s", lambda pid: time.monotonic() - begun)
+        while time.monotonic() - begun < 2.5:
+            worker.poll()
+            time.sleep(0.05)
+    os.kill(worker.pid, signal.SIGCONT)
+    assert finish(worker)
+    assert told.kinds == []
+
+
 @pytest.mark.skipif(
     not Path("/proc/self/schedstat").exists(), reason="this system does not tell who waits for a processor"
 )

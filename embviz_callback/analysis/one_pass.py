@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from embviz_callback.analysis import histogram, keys
 from embviz_callback.analysis.counting import count_pairs
 from embviz_callback.analysis.one_thread import one_thread_each
-from embviz_callback.analysis.tiles import Tally, Task, Tile, tiles_of
+from embviz_callback.analysis.tiles import Tally, Task, Tile, tiles_of, where
 from embviz_callback.embeddings import Vectors
 
 _SEGMENTS = 64
@@ -86,7 +86,7 @@ def _keep_best(tally: Tally, tile: Tile) -> None:
     # Later columns must be strictly better: among equals the first column stays.
     found = tile.entries_above(bar)
     if found is None:
-        column, row = np.divmod(np.flatnonzero(tile.scores > bar), len(bar))
+        column, row = where(tile.scores > bar)
         found = row, column, tile.scores[column, row]
     row, column, scores = found
     if not len(row):

@@ -118,7 +118,7 @@ class Tile:
             Which level each entry exceeds, its column in the tile and its score; None where so
             many groups hold one that a look at the whole tile is cheaper.
         """
-        group, which = _where((self.highest if rows is None else np.take(self.highest, rows, axis=1)) > levels)
+        group, which = where((self.highest if rows is None else np.take(self.highest, rows, axis=1)) > levels)
         if 8 * GROUP * len(group) > self.scores.size:
             return None
         column = (group[:, None] * GROUP + np.arange(GROUP)).ravel()
@@ -131,8 +131,8 @@ class Tile:
         return which[exceeds], column[exceeds], scores[exceeds]
 
 
-def _where(hits: NDArray[np.bool_]) -> tuple[Rows, Rows]:
-    """`np.nonzero` of a matrix, several times faster."""
+def where(hits: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+    """`np.nonzero` of a matrix, several times faster where little is set."""
     line, place = np.divmod(np.flatnonzero(hits), max(hits.shape[1], 1))
     return line, place
 

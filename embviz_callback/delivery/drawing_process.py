@@ -151,16 +151,19 @@ def _time_limit(limit_s: float) -> Iterator[None]:
     """
     begun, lock, over = time.monotonic() - starved_s(), threading.Lock(), threading.Event()
 
-    def watch() -> None:
-        while not over.is_set():
+    def set_alarm() -> None:
+        left = limit_s - (time.monotonic() - starved_s() - begun)
+        # It also goes off inside compiled code, and prints every thread.
+        faulthandler.dump_traceback_later(max(left, 0.001), exit=True)
+
+    def put_off() -> None:
+        while not over.wait(min(1.0, limit_s / 2)):
             with lock:
                 if not over.is_set():
-                    left = limit_s - (time.monotonic() - starved_s() - begun)
-                    # An alarm that also goes off inside compiled code, and prints every thread.
-                    faulthandler.dump_traceback_later(max(left, 0.001), exit=True)
-            over.wait(min(1.0, limit_s / 2))
+                    set_alarm()
 
-    threading.Thread(target=watch, daemon=True).start()
+    set_alarm()
+    threading.Thread(target=put_off, daemon=True).start()
     try:
         yield
     finally:
