@@ -228,6 +228,14 @@ def test_uniformity_and_effective_rank_by_their_definitions() -> None:
     assert geometry.mean_off_diagonal(geometry.moments(rows, weights)) == pytest.approx(off, abs=1e-6)
 
 
+def test_rows_without_direction_are_left_out_of_uniformity() -> None:
+    rng = np.random.default_rng(2)
+    rows = rng.standard_normal((40, 8))
+    whole = evaluate_pairs(rows, rows, np.arange(40), draws=0)
+    rows = np.concatenate([rows, np.zeros((9, 8))])
+    assert evaluate_pairs(rows, rows, np.arange(49), draws=0).uniformity == pytest.approx(whole.uniformity, abs=1e-12)
+
+
 def test_uniformity_of_many_rows_is_close_to_that_of_all() -> None:
     rows = np.random.default_rng(0).standard_normal((3000, 16)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
