@@ -1,17 +1,19 @@
 """What watching costs: the same training with no callback, with ours, and with a naive blocking one.
 
 The naive callback does in the hook what the scripts do that people paste: encode, t-SNE, UMAP and five
-figures. Each way runs in a process of its own, in turn. Run: ``python benchmarks/overhead.py``.
+figures. Each way runs in a process of its own, in turn, and so in every round: a machine that becomes slower while this
+runs slows all of them. The figures are medians over the rounds. Run: ``python benchmarks/overhead.py``.
 """
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytorch_lightning as pl
@@ -23,6 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 from embviz_callback import EmbeddingVisualizer
 
 WAYS = ("none", "ours", "naive")
+
+Result: TypeAlias = dict[str, Any]
 
 
 class Work(Dataset[Tensor]):
@@ -120,6 +124,16 @@ class Naive(pl.Callback):
             trainer.logger.experiment.add_figure(f"naive/{number}", figure, trainer.global_step)
 
 
+class Batches(pl.Callback):
+    """When the last batch ended."""
+
+    ended = 0.0
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Takes the time."""
+        self.ended = time.perf_counter()
+
+
 def timed(callback: pl.Callback) -> list[float]:
     """Takes the time of a callback's epoch hook, without the encoding in it, from now on."""
     hook, blocked = callback.on_train_epoch_end, []
@@ -133,49 +147,65 @@ def timed(callback: pl.Callback) -> list[float]:
     return blocked
 
 
-def train(way: str, n_steps: int, epochs: int, folder: Path, pairs: Path) -> dict[str, Any]:
-    """One training; its wall time and what each hook blocked."""
+def train(way: str, n_steps: int, epochs: int, folder: Path, pairs: Path) -> Result:
+    """One training; its wall time, the part of it after the last batch, and what each hook blocked."""
     callbacks: list[pl.Callback] = []
     if way != "none":
         callbacks.append(EmbeddingVisualizer(pairs) if way == "ours" else Naive(pairs))
-    blocked = [timed(callback) for callback in callbacks]
+    blocked, batches = [timed(callback) for callback in callbacks], Batches()
     torch.manual_seed(7)
     trainer = pl.Trainer(
         max_epochs=epochs,
         accelerator="cpu",
         logger=pl.loggers.TensorBoardLogger(folder, name=way, version=""),
-        callbacks=callbacks,
+        callbacks=[*callbacks, batches],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     started = time.perf_counter()
-    trainer.fit(Module(n_steps))
-    return {"wall": time.perf_counter() - started, "blocked": blocked[0] if blocked else []}
+    module = Module(n_steps)
+    trainer.fit(module)
+    ended = time.perf_counter()
+    return {
+        "wall": ended - started,
+        "after": ended - batches.ended,
+        "encoding": module.encoding_s,
+        "drawing": resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime,
+        "blocked": blocked[0] if blocked else [],
+    }
 
 
 def main() -> None:
-    """Calibrates an epoch, runs the three ways and prints the ratios."""
+    """Calibrates an epoch, runs the ways in turn and prints the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--epoch-seconds", type=float, default=30.0)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default=",".join(WAYS), help="ways, with commas between them; none comes first")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--pairs", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
-        print(
-            json.dumps(train(options.way, options.steps, options.epochs, options.folder, options.folder / "val.json"))
-        )
+        print(json.dumps(train(options.way, options.steps, options.epochs, options.folder, options.pairs)))
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _generate(folder / "val.json")
-        trial = _run("none", 100, 2, folder)["wall"] / 200
+
+        def run(way: str, steps: int, epochs: int, place: str) -> Result:
+            return _run(way, steps, epochs, folder / place, folder / "val.json")
+
+        trial = run("none", 100, 2, "trial")["wall"] / 200
         steps = max(1, round(options.epoch_seconds / trial))
-        found = {way: _run(way, steps, options.epochs, folder) for way in options.only.split(",")}
-    _report(found, options.epochs)
+        rounds = []
+        for number in range(options.rounds):
+            made = {way: run(way, steps, options.epochs, f"{number}") for way in options.only.split(",")}
+            print(f"round {number + 1}:", *(f"{way} {one['wall']:.1f} s" for way, one in made.items()), flush=True)
+            rounds.append(made)
+    _report(rounds, options.epochs)
 
 
 def _generate(path: Path) -> None:
@@ -183,22 +213,50 @@ def _generate(path: Path) -> None:
     subprocess.run([sys.executable, *arguments], cwd=HERE, check=True, stdout=subprocess.DEVNULL)
 
 
-def _run(way: str, steps: int, epochs: int, folder: Path) -> dict[str, Any]:
+def _run(way: str, steps: int, epochs: int, folder: Path, pairs: Path) -> Result:
     command = ("--way", way, "--steps", str(steps), "--epochs", str(epochs), "--folder", str(folder))
+    command = (*command, "--pairs", str(pairs))
     done = subprocess.run([sys.executable, __file__, *command], cwd=HERE, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def _report(found: dict[str, dict[str, Any]], epochs: int) -> None:
-    alone = found["none"]["wall"]
-    print(f"{'':<8}{'wall s':>9}{'x alone':>9}{'blocked s an epoch, encoding left out (median)':>50}")
-    for way, result in found.items():
-        blocked = f"{np.median(result['blocked']):.4f}" if result["blocked"] else "-"
-        print(f"{way:<8}{result['wall']:>9.1f}{result['wall'] / alone:>9.3f}{blocked:>50}")
-    print(f"{epochs} epochs of {alone / epochs:.1f} s")
-    if {"ours", "naive"} <= found.keys():
-        share = np.median(found["ours"]["blocked"]) / np.median(found["naive"]["blocked"])
+def _report(rounds: list[dict[str, Result]], epochs: int) -> None:
+    ways = list(rounds[0])
+    columns = (
+        "wall s",
+        "x alone",
+        "from .. to",
+        "after the last batch",
+        "encoding",
+        "children's CPU s",
+        "blocked an epoch",
+    )
+    print(f"{'':<8}" + "".join(f"{column:>22}" for column in columns))
+    for way in ways:
+        ratios = [one[way]["wall"] / one["none"]["wall"] for one in rounds]
+        cells = [
+            f"{_median(rounds, way, 'wall'):.1f}",
+            f"{np.median(ratios):.3f}",
+            f"{min(ratios):.3f} .. {max(ratios):.3f}",
+            f"{_median(rounds, way, 'after'):.1f}",
+            f"{_median(rounds, way, 'encoding'):.1f}",
+            f"{_median(rounds, way, 'drawing'):.1f}",
+            f"{_blocked(rounds, way):.4f}" if rounds[0][way]["blocked"] else "-",
+        ]
+        print(f"{way:<8}" + "".join(f"{cell:>22}" for cell in cells))
+    print(f"{len(rounds)} rounds of {epochs} epochs of {_median(rounds, 'none', 'wall') / epochs:.1f} s; medians;")
+    print("blocked: seconds in the hook, encoding left out")
+    if {"ours", "naive"} <= set(ways):
+        share = _blocked(rounds, "ours") / _blocked(rounds, "naive")
         print(f"ours blocks {share:.2%} of what the naive one blocks")
+
+
+def _median(rounds: list[dict[str, Result]], way: str, what: str) -> float:
+    return float(np.median([one[way][what] for one in rounds]))
+
+
+def _blocked(rounds: list[dict[str, Result]], way: str) -> float:
+    return float(np.median([seconds for one in rounds for seconds in one[way]["blocked"]]))
 
 
 if __name__ == "__main__":

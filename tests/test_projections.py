@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embviz_callback.analysis import map_quality
 from embviz_callback.analysis.layouts import open_layout
 from embviz_callback.analysis.map_quality import (
+    Space,
     clear_share,
     mean_displacement,
     nearest,
@@ -47,6 +49,31 @@ def test_nearest_neighbours_are_exact_and_ties_go_to_the_first_row() -> None:
     rows, lengths = nearest(line, 2)
     assert rows.tolist() == [[1, 2], [0, 2], [1, 0], [2, 1]]
     assert lengths.tolist() == [[1, 2], [1, 1], [1, 2], [2, 3]]
+
+
+def test_distances_taken_block_by_block_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(3)
+    points, placed = random.normal(size=(41, 6)), random.normal(size=(41, 2))
+    (rows, lengths), quality = nearest(points, 5), trustworthiness(points, placed)
+    monkeypatch.setattr(map_quality, "_BLOCK_CELLS", 41 * 7)
+    assert len(list(Space(points).squared_distances())) == 6
+    in_blocks = nearest(points, 5)
+    assert in_blocks[0].tolist() == rows.tolist()
+    assert in_blocks[1] == pytest.approx(lengths)
+    assert trustworthiness(points, placed) == quality
+
+
+def test_the_distances_of_a_space_are_computed_once_and_left_alone() -> None:
+    random = np.random.default_rng(4)
+    space, placed = Space(random.normal(size=(30, 6))), random.normal(size=(30, 2))
+    ((_, squares),) = space.squared_distances()
+    before = squares.tobytes()
+    assert trustworthiness(space, placed) == trustworthiness(space.points, placed)
+    assert trustworthiness(placed, space) == trustworthiness(placed, space.points)
+    assert nearest(space, 4)[0].tolist() == nearest(space.points, 4)[0].tolist()
+    ((_, again),) = space.squared_distances()
+    assert again is squares
+    assert again.tobytes() == before
 
 
 def test_trustworthiness_and_continuity_equal_scikit_learns() -> None:
@@ -361,3 +388,11 @@ def test_what_numba_compiles_of_umap_is_kept_for_the_next_process() -> None:
         stats = function.stats
         assert sum(stats.cache_hits.values()) + sum(stats.cache_misses.values()) >= 1
         assert list(Path(stats.cache_path).glob(f"*{function.py_func.__name__}*.nbc"))
+
+
+@pytest.mark.slow
+def test_umap_is_compiled_to_run_beside_other_threads() -> None:
+    open_layout("umap")
+    import umap.layouts
+
+    assert umap.layouts._nb_optimize_layout_euclidean_single_epoch.targetoptions["nogil"] is True

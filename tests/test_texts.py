@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embviz_callback.pairs import texts
 from embviz_callback.pairs.texts import clean, fold, is_blank, without_diacritics
 
 
@@ -13,12 +14,20 @@ def test_texts_that_differ_in_composition_case_and_spaces_are_one() -> None:
 
 
 def test_texts_that_differ_in_a_letter_a_tone_or_a_word_stay_two() -> None:
-    texts = ["trọ 5tr", "trọ 6tr", "tro 5tr", "trọ, 5tr"]
-    assert len({fold(text) for text in texts}) == 4
+    different = ["trọ 5tr", "trọ 6tr", "tro 5tr", "trọ, 5tr"]
+    assert len({fold(text) for text in different}) == 4
 
 
 def test_sharp_s_folds_like_ss() -> None:
     assert fold("Straße") == fold("STRASSE") == "strasse"
+
+
+def test_a_text_of_any_length_folds_alike_and_long_ones_are_not_kept() -> None:
+    long = "PHÒNG  trọ " * 10_000
+    kept = texts._kept_fold.cache_info().currsize
+    assert fold(long) == " ".join(["phòng trọ"] * 10_000)
+    assert texts._kept_fold.cache_info().currsize == kept
+    assert {fold("TRỌ " * count) == " ".join(["trọ"] * count) for count in range(125, 132)} == {True}
 
 
 @settings(deadline=None, max_examples=60)

@@ -240,6 +240,27 @@ def test_f42_what_a_drawing_waits_for_a_processor_does_not_count(is_starved: boo
     assert ("Timeout (" in done.stderr) == (not is_starved)
 
 
+def test_cycles_of_a_drawn_job_are_freed_after_it_and_the_libraries_are_not_looked_through() -> None:
+    script = (
+        "import gc, weakref\n"
+        "from embviz_callback.delivery import drawing_process\n"
+        "class Node: pass\n"
+        "def drawn():\n"
+        "    node = Node()\n"
+        "    node.itself = node\n"
+        "    return weakref.ref(node)\n"
+        "collect = drawing_process._collect_between_jobs()\n"
+        "for _ in range(3):\n"
+        "    node = drawn()\n"
+        "    assert node() is not None\n"
+        "    collect()\n"
+        "    assert node() is None\n"
+        "assert gc.get_freeze_count() > 10_000\n"
+        "assert len(gc.get_objects()) < 1_000\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_f42_a_process_that_gets_no_processor_is_not_killed_from_outside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,7 +274,7 @@ def test_f42_a_process_that_gets_no_processor_is_not_killed_from_outside(
     begun = time.monotonic()
     with monkeypatch.context() as patch:
         patch.setattr(worker_module, "_PATIENCE_S", -299.0)  # the limit of 300 s becomes 1 s for the one outside
-        patch.setattr(worker_module, "starved_s", lambda pid: time.monotonic() - begun)
+        patch.setattr(worker_module, "starved_s", lambda pid: starved_s(pid) + time.monotonic() - begun)
         while time.monotonic() - begun < 2.5:
             worker.poll()
             time.sleep(0.05)

@@ -7,12 +7,13 @@ process, which computes metrics only, must never load them.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from embviz_callback.analysis.map_quality import Points, nearest
+from embviz_callback.analysis.map_quality import Points, Space, nearest
 
 Progress = Callable[[int, int], None]
 
@@ -35,14 +36,14 @@ class Layout:
     """One way of laying points out.
 
     Attributes:
-        fit: (points, seed, progress) to a fresh layout ``(n, 2)``.
-        resume: (points, start, seed, progress) to a layout continued from `start`; None where
+        fit: (space, seed, progress) to a fresh layout ``(n, 2)``.
+        resume: (space, start, seed, progress) to a layout continued from `start`; None where
             the installed library cannot continue one.
         parameter: (n points) to the one number that shapes it, in words.
     """
 
-    fit: Callable[[Points, int, Progress], Points]
-    resume: Callable[[Points, Points, int, Progress], Points] | None
+    fit: Callable[[Space, int, Progress], Points]
+    resume: Callable[[Space, Points, int, Progress], Points] | None
     parameter: Callable[[int], str]
 
 
@@ -59,28 +60,34 @@ def open_layout(method: str) -> Layout:
         ValueError: If `method` is another word.
     """
     if method == "umap":
-        _keep_compiled()  # imports the library: a missing or broken one is to be noticed here
+        _compile_umap_for_us()  # imports the library: a missing or broken one is to be noticed here
         return Layout(_fit_umap, _resume_umap, lambda n: f"{_n_neighbours(n)} neighbours")
     if method == "tsne":
         has_open_tsne = find_spec("openTSNE") is not None
+        import_module("openTSNE" if has_open_tsne else "sklearn.manifold")
         fit, resume = (_fit_tsne, _resume_tsne) if has_open_tsne else (_fit_sklearn_tsne, None)
         return Layout(fit, resume, lambda n: f"perplexity {_perplexity(n):.3g}")
     raise ValueError(f"method must be 'tsne' or 'umap', got {method!r}")
 
 
-def _keep_compiled() -> None:
+def _compile_umap_for_us() -> None:
     """Lets numba keep on disk what it compiles of UMAP for us: 4 of the 6 s that a process's first map takes.
 
     UMAP asks that for half of its functions itself; these are the rest of what is called here.
+    The one in which the time is spent is compiled to run beside other threads of Python too: a
+    t-SNE map made at the same time then costs no time of its own.
     """
     from umap import layouts, umap_
 
-    for room, name in (
-        (umap_, "smooth_knn_dist"),
-        (umap_, "compute_membership_strengths"),
-        (layouts, "_nb_optimize_layout_euclidean_single_epoch"),
+    step = getattr(layouts, "_nb_optimize_layout_euclidean_single_epoch", None)
+    if (options := getattr(step, "targetoptions", None)) is not None:
+        options["nogil"] = True
+    for function in (
+        getattr(umap_, "smooth_knn_dist", None),
+        getattr(umap_, "compute_membership_strengths", None),
+        step,
     ):
-        if (keep := getattr(getattr(room, name, None), "enable_caching", None)) is not None:
+        if (keep := getattr(function, "enable_caching", None)) is not None:
             with suppress(RuntimeError):  # no folder can be written to
                 keep()
 
@@ -108,22 +115,22 @@ def _principal_plane(points: Points, *, spread: float, seed: int) -> Points:
     return placed
 
 
-def _fit_tsne(points: Points, seed: int, progress: Progress) -> Points:
-    return _optimise_tsne(points, _principal_plane(points, spread=1e-4, seed=seed), _TSNE_STEPS, seed, progress)
+def _fit_tsne(space: Space, seed: int, progress: Progress) -> Points:
+    return _optimise_tsne(space, _principal_plane(space.points, spread=1e-4, seed=seed), _TSNE_STEPS, seed, progress)
 
 
-def _resume_tsne(points: Points, start: Points, seed: int, progress: Progress) -> Points:
-    return _optimise_tsne(points, start.copy(), _TSNE_RESUMED, seed, progress)
+def _resume_tsne(space: Space, start: Points, seed: int, progress: Progress) -> Points:
+    return _optimise_tsne(space, start.copy(), _TSNE_RESUMED, seed, progress)
 
 
 def _optimise_tsne(
-    points: Points, start: Points, phases: tuple[tuple[int, float], ...], seed: int, progress: Progress
+    space: Space, start: Points, phases: tuple[tuple[int, float], ...], seed: int, progress: Progress
 ) -> Points:
     from openTSNE import TSNEEmbedding
 
     placed = TSNEEmbedding(
         start,
-        _affinities(points),
+        _affinities(space),
         negative_gradient_method="bh",
         theta=_BARNES_HUT_ANGLE,
         n_jobs=1,
@@ -154,44 +161,44 @@ def _ticker(progress: Progress, done: int, total: int) -> Callable[[int, float, 
     return tick
 
 
-def _affinities(points: Points) -> Any:
+def _affinities(space: Space) -> Any:
     from openTSNE.affinity import PerplexityBasedNN
     from openTSNE.nearest_neighbors import PrecomputedNeighbors
 
-    perplexity = _perplexity(len(points))
-    rows, lengths = nearest(points, min(len(points) - 1, int(3 * perplexity)))
+    perplexity = _perplexity(len(space.points))
+    rows, lengths = nearest(space, min(len(space.points) - 1, int(3 * perplexity)))
     return PerplexityBasedNN(
         perplexity=perplexity, knn_index=PrecomputedNeighbors(rows, lengths), n_jobs=1, random_state=0
     )
 
 
-def _fit_sklearn_tsne(points: Points, seed: int, progress: Progress) -> Points:
+def _fit_sklearn_tsne(space: Space, seed: int, progress: Progress) -> Points:
     from sklearn.manifold import TSNE
 
     # Its own start (init="pca") ends the process on constant rows; ours carries a trace of noise.
-    start = _principal_plane(points, spread=1e-4, seed=seed).astype(np.float32)
-    tsne = TSNE(perplexity=_perplexity(len(points)), init=start, random_state=seed, n_jobs=1)
-    placed = tsne.fit_transform(points.astype(np.float32))
+    start = _principal_plane(space.points, spread=1e-4, seed=seed).astype(np.float32)
+    tsne = TSNE(perplexity=_perplexity(len(space.points)), init=start, random_state=seed, n_jobs=1)
+    placed = tsne.fit_transform(space.points.astype(np.float32))
     progress(1, 1)
     return np.asarray(placed, dtype=np.float64)
 
 
-def _fit_umap(points: Points, seed: int, progress: Progress) -> Points:
-    start = _principal_plane(points, spread=4.0, seed=seed)
-    return _optimise_umap(points, start, _UMAP_EPOCHS, _UMAP_RATE, seed, progress)
+def _fit_umap(space: Space, seed: int, progress: Progress) -> Points:
+    start = _principal_plane(space.points, spread=4.0, seed=seed)
+    return _optimise_umap(space, start, _UMAP_EPOCHS, _UMAP_RATE, seed, progress)
 
 
-def _resume_umap(points: Points, start: Points, seed: int, progress: Progress) -> Points:
-    return _optimise_umap(points, start, _UMAP_RESUMED_EPOCHS, _UMAP_RESUMED_RATE, seed, progress)
+def _resume_umap(space: Space, start: Points, seed: int, progress: Progress) -> Points:
+    return _optimise_umap(space, start, _UMAP_RESUMED_EPOCHS, _UMAP_RESUMED_RATE, seed, progress)
 
 
-def _optimise_umap(points: Points, start: Points, n_epochs: int, rate: float, seed: int, progress: Progress) -> Points:
+def _optimise_umap(space: Space, start: Points, n_epochs: int, rate: float, seed: int, progress: Progress) -> Points:
     """UMAP's own optimisation; `simplicial_set_embedding` would squeeze each axis of the start into 0..10."""
     from umap.layouts import optimize_layout_euclidean
     from umap.umap_ import find_ab_params, make_epochs_per_sample
 
     random = np.random.RandomState(seed)  # the kind that umap takes
-    graph = _fuzzy_graph(points, n_epochs, random)
+    graph = _fuzzy_graph(space, n_epochs, random)
     a, b = find_ab_params(1.0, _MIN_DISTANCE)
     placed = np.array(start, dtype=np.float32, order="C")
     placed = optimize_layout_euclidean(
@@ -200,7 +207,7 @@ def _optimise_umap(points: Points, start: Points, n_epochs: int, rate: float, se
         graph.row,
         graph.col,
         n_epochs,
-        len(points),
+        len(space.points),
         make_epochs_per_sample(graph.data, n_epochs),
         a,
         b,
@@ -213,12 +220,13 @@ def _optimise_umap(points: Points, start: Points, n_epochs: int, rate: float, se
     return np.asarray(placed, dtype=np.float64)
 
 
-def _fuzzy_graph(points: Points, n_epochs: int, random: Any) -> Any:
+def _fuzzy_graph(space: Space, n_epochs: int, random: Any) -> Any:
     """Weighted neighbours as coordinates; edges too weak to be drawn even once are left out."""
     from umap.umap_ import fuzzy_simplicial_set
 
+    points = space.points
     k = _n_neighbours(len(points))
-    rows, lengths = nearest(points, k - 1)
+    rows, lengths = nearest(space, k - 1)
     # UMAP counts a point as the first of its own neighbours.
     rows = np.column_stack([np.arange(len(points)), rows])
     lengths = np.column_stack([np.zeros(len(points)), lengths]).astype(np.float32)

@@ -13,19 +13,54 @@ NEIGHBOURS = 10  # of a point, wherever a map is judged
 _BLOCK_CELLS = 4_000_000  # distances held at once: 32 MB
 
 
-def nearest(points: Points, k: int) -> tuple[NDArray[np.int64], Points]:
-    """The k nearest other points of every point, exactly.
+class Space:
+    """Points and the distances between them, which maps ask for again and again.
 
     Args:
         points: ``(n, dim)``.
+    """
+
+    def __init__(self, points: Points) -> None:
+        self.points = points
+        self._whole: Points | None = None
+
+    def squared_distances(self) -> Iterator[tuple[slice, Points]]:
+        """Blocks of rows of the distance matrix, for reading only; a point is infinitely far from itself.
+
+        Of few points there is one block, which is computed once.
+        """
+        n = len(self.points)
+        height = max(1, _BLOCK_CELLS // n)
+        if n > height:
+            lengths = np.square(self.points).sum(axis=1)
+            for start in range(0, n, height):
+                block = slice(start, min(start + height, n))
+                yield block, self._squares(block, lengths)
+            return
+        if self._whole is None:
+            self._whole = self._squares(slice(0, n), np.square(self.points).sum(axis=1))
+        yield slice(0, n), self._whole
+
+    def _squares(self, block: slice, lengths: Points) -> Points:
+        squares: Points = lengths[block, None] + lengths[None, :] - 2.0 * (self.points[block] @ self.points.T)
+        squares[np.arange(len(squares)), np.arange(block.start, block.stop)] = np.inf
+        return squares
+
+
+def nearest(space: Space | Points, k: int) -> tuple[NDArray[np.int64], Points]:
+    """The k nearest other points of every point, exactly.
+
+    Args:
+        space: ``(n, dim)``.
         k: From 1 to n - 1.
 
     Returns:
         Rows ``(n, k)``, nearest first and equally distant ones by row number, and their distances.
     """
-    rows = np.empty((len(points), k), dtype=np.int64)
-    lengths = np.empty((len(points), k))
-    for block, squares in _squared_distances(points):
+    known = _space(space)
+    rows = np.empty((len(known.points), k), dtype=np.int64)
+    lengths = np.empty((len(known.points), k))
+    for block, squares in known.squared_distances():
         chosen = np.sort(np.argpartition(squares, k - 1, axis=1)[:, :k], axis=1)
         squared = np.take_along_axis(squares, chosen, axis=1)
         order = np.argsort(squared, axis=1, kind="stable")
@@ -34,7 +69,7 @@ def nearest(points: Points, k: int) -> tuple[NDArray[np.int64], Points]:
     return rows, lengths
 
 
-def trustworthiness(space: Points, placed: Points) -> float:
+def trustworthiness(space: Space | Points, placed: Space | Points) -> float:
     """Share of neighbourhoods on the map that are true, between 0 and 1 (Venna and Kaski 2001).
 
     Points that are near on the map but not in the space count against it by how far down the
@@ -48,11 +83,12 @@ def trustworthiness(space: Points, placed: Points) -> float:
     Returns:
         1.0 where every map neighbour is a neighbour in the space.
     """
-    n = len(space)
+    known = _space(space)
+    n = len(known.points)
     k = min(NEIGHBOURS, (n - 1) // 2)
     shown, _ = nearest(placed, k)
     excess = 0
-    for block, squares in _squared_distances(space):
+    for block, squares in known.squared_distances():
         for column in shown[block].T:
             reach = np.take_along_axis(squares, column[:, None], axis=1)
             nearer = np.count_nonzero(squares < reach, axis=1)
@@ -113,12 +149,5 @@ def clear_share(queries: Vectors, documents: Vectors, relevance: Rows) -> float:
     return len(np.unique(relevance[np.isin(wanted, near), 0])) / len(queries)
 
 
-def _squared_distances(points: Points) -> Iterator[tuple[slice, Points]]:
-    """Blocks of rows of the distance matrix; a point is infinitely far from itself."""
-    lengths = np.square(points).sum(axis=1)
-    height = max(1, _BLOCK_CELLS // len(points))
-    for start in range(0, len(points), height):
-        block = slice(start, min(start + height, len(points)))
-        squares = lengths[block, None] + lengths[None, :] - 2.0 * (points[block] @ points.T)
-        squares[np.arange(len(squares)), np.arange(block.start, block.stop)] = np.inf
-        yield block, squares
+def _space(given: Space | Points) -> Space:
+    return given if isinstance(given, Space) else Space(given)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from embviz_callback.analysis.layouts import Layout, Progress, open_layout
 from embviz_callback.analysis.map_quality import (
     Points,
+    Space,
     clear_share,
     mean_displacement,
     registered,
@@ -130,7 +131,7 @@ def project(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # umap's about its seed, numba's about itself
-            making = _Making(open_layout(method), rows[usable], seed, progress or _silent)
+            making = _Making(open_layout(method), Space(rows[usable]), seed, progress or _silent)
             outcome = making.made(previous, None if before is None else before[usable])
     except ModuleNotFoundError as error:
         _logger.warning("%s is skipped", _NAMES[method], exc_info=True)
@@ -190,7 +191,7 @@ class _Making:
     """One map in the making."""
 
     layout: Layout
-    points: Points
+    space: Space
     seed: int
     progress: Progress
 
@@ -204,23 +205,23 @@ class _Making:
                 "openTSNE is not installed" if self.layout.resume is None else "it has points that the last one lacked"
             )
             return self._refitted(self._fitted(), before, known, why)
-        if trustworthiness(self.points, before) < previous.trustworthiness - _LARGE_CHANGE:
+        if trustworthiness(self.space, before) < previous.trustworthiness - _LARGE_CHANGE:
             return self._refitted(self._fitted(), before, known, "the space changed a lot")
-        continued = registered(self.layout.resume(self.points, before, self.seed, self.progress), before)
-        reached = trustworthiness(self.points, continued)
+        continued = registered(self.layout.resume(self.space, before, self.seed, self.progress), before)
+        reached = trustworthiness(self.space, continued)
         if not _is_comparison_due(previous, reached):
             return self._continued(continued, reached, previous)
         fresh = self._fitted()
-        best = trustworthiness(self.points, fresh)
+        best = trustworthiness(self.space, fresh)
         if reached < best - _TOLERATED:
             return self._refitted(fresh, before, known, f"continuing reached {reached:.3f} only")
         return self._compared(continued, reached, best)
 
     def _fitted(self) -> Points:
-        return self.layout.fit(self.points, self.seed, self.progress)
+        return self.layout.fit(self.space, self.seed, self.progress)
 
     def _fresh(self, placed: Points, note: str) -> _Outcome:
-        reached = trustworthiness(self.points, placed)
+        reached = trustworthiness(self.space, placed)
         return self._outcome(placed, reached, note, is_fresh=True, fresh=reached, compared=reached, since=0)
 
     def _refitted(self, fresh: Points, before: Points, known: NDArray[np.bool_], why: str) -> _Outcome:
@@ -244,7 +245,7 @@ class _Making:
         return _Outcome(
             placed=placed,
             trustworthiness=reached,
-            continuity=trustworthiness(placed, self.points),
+            continuity=trustworthiness(placed, self.space),
             parameter=self.layout.parameter(len(placed)),
             note=note,
             is_fresh=is_fresh,

@@ -1,12 +1,16 @@
 """One evaluation to every place: maps, figures and report from a job on disk."""
 
 import json
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from embviz_callback.analysis.layouts import open_layout
 from embviz_callback.analysis.metrics import Metrics
 from embviz_callback.analysis.projections import Projection, Skipped, heatmap_rows, project
 from embviz_callback.analysis.verdict import Check, bright_diagonal, checklist
@@ -28,6 +32,7 @@ from embviz_callback.snapshot import Snapshot, load_snapshot
 _MAPS = {"tsne": "tsne_projection", "umap": "umap_projection"}
 
 Maps = Mapping[str, Projection | Skipped]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -185,22 +190,43 @@ def make_maps(snapshot: Snapshot, previous: Snapshot | None, guard: Guard) -> Ma
         For "tsne" and "umap" a map, or why there is none.
     """
     settings = snapshot.settings
-    maps: dict[str, Projection | Skipped] = {}
-    for method, is_skipped in (("tsne", settings.skip_tsne), ("umap", settings.skip_umap)):
-        if is_skipped:
-            maps[method] = Skipped(f"left out by skip_{method}")
-            continue
+    skipped = {method: bool(getattr(settings, f"skip_{method}")) for method in _MAPS}
+    acts: dict[str, Callable[[], Projection | Skipped]] = {}
+    for method in (method for method in _MAPS if not skipped[method]):
         before = None if previous is None else previous.maps.get(method)
-        act = partial(
-            project,
-            snapshot.embeddings,
-            method,
-            seed=settings.seed,
-            previous=before if isinstance(before, Projection) else None,
-        )
-        made = guard.attempt(f"{method} map", act, where=snapshot.label, skipped="this map")
-        maps[method] = made or Skipped(f"the map failed: {guard.faults[-1]}")
+        before = before if isinstance(before, Projection) else None
+        acts[method] = partial(project, snapshot.embeddings, method, seed=settings.seed, previous=before)
+    maps: dict[str, Projection | Skipped] = {}
+    with _side_by_side(acts) as results:
+        for method in _MAPS:
+            if skipped[method]:
+                maps[method] = Skipped(f"left out by skip_{method}")
+                continue
+            made = guard.attempt(f"{method} map", results[method], where=snapshot.label, skipped="this map")
+            maps[method] = made or Skipped(f"the map failed: {guard.faults[-1]}")
     return maps
+
+
+@contextmanager
+def _side_by_side(acts: Mapping[str, Callable[[], Result]]) -> Iterator[dict[str, Callable[[], Result]]]:
+    """Makes the maps of several methods at once.
+
+    Both libraries spend their time outside Python's lock, and each map is the same as if it were made alone. No
+    more than one of them may use numba: its threads abort the process when two do (umap #665).
+
+    Args:
+        acts: By method.
+
+    Yields:
+        By method what waits for its map, and gives it or raises what went wrong.
+    """
+    for method in acts:
+        # Here, where nothing else is imported meanwhile; what cannot be imported is said by the map itself.
+        with suppress(Exception):
+            open_layout(method)
+    # Warnings are silenced in the whole process by each map, which must not outlast the other.
+    with warnings.catch_warnings(), ThreadPoolExecutor(max(len(acts), 1)) as threads:
+        yield {method: threads.submit(act).result for method, act in acts.items()}
 
 
 def show(snapshot: Snapshot, facts: Mapping[str, Any], sinks: Sequence[Sink], guard: Guard) -> tuple[Check, ...]:

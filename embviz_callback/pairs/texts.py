@@ -1,5 +1,6 @@
 """Texts: when two are the same, what is taken out of one, and how to find one without its accents."""
 
+import functools
 import re
 import unicodedata
 
@@ -11,6 +12,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 _FILLERS = "\u115f\u1160\u3164\uffa0\u2800" + REPLACEMENT
 _PLAINLY_VISIBLE = re.compile(f"[^\\W{_FILLERS}]")
 _ACCENTS = re.compile("[\u0300-\u036f]")
+_KEPT, _LONGEST_KEPT = 8192, 512  # folds, and characters of one: a few MB
 _BARRED_D = str.maketrans("đĐ", "dD")
 
 
@@ -24,8 +26,16 @@ def fold(text: str) -> str:
         >>> fold("  Phòng   TRỌ ")
         'phòng trọ'
     """
+    # The same few texts are asked for over and over.
+    return _kept_fold(text) if len(text) <= _LONGEST_KEPT else _fold(text)
+
+
+def _fold(text: str) -> str:
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
     return " ".join(folded.split())
+
+
+_kept_fold = functools.lru_cache(maxsize=_KEPT)(_fold)
 
 
 def clean(text: str) -> str:
