@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from embviz_callback.delivery.alerts import AlertEvent, MarginAlert
 from embviz_callback.delivery.files import safe_name
@@ -206,7 +207,8 @@ class EmbeddingVisualizer(Callback):
         self._is_resumed, self._looked_at = False, -1
         self._watch.begin(self._find_places(trainer), is_resumed=not is_fresh, loggers=trainer.loggers)
         self._carry_on(trainer, pl_module)
-        if is_fresh and not getattr(trainer, "fast_dev_run", False):
+        # A lazy layer takes its weights from the random stream at its first call, which must be the training's.
+        if is_fresh and not getattr(trainer, "fast_dev_run", False) and not any(map(is_lazy, pl_module.parameters())):
             self._evaluate(trainer, pl_module, epoch=None, step=0)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -259,7 +261,8 @@ class EmbeddingVisualizer(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave; a state that cannot be read is left aside."""
         self._watch.remember(state_dict)
-        self._is_resumed = True
+        # Lightning's finders of learning rate and batch size put back a state from before anything was evaluated.
+        self._is_resumed = self._watch.memory.history.last is not None
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what the trainer hung on us."""

@@ -397,7 +397,7 @@ def test_f44_without_another_process_jobs_wait_on_disk_for_the_command(
     assert told.messages == [
         "the drawing process cannot be started ([Errno 2] No such file or directory: '/nowhere/python'); scalars and "
         "alerts go on without figures, which can be drawn later with: "
-        f"python -m embviz_callback.delivery.drawing_process {tmp_path}"
+        f"/nowhere/python -m embviz_callback.delivery.drawing_process {tmp_path}"
     ]
     command = [sys.executable, "-m", "embviz_callback.delivery.drawing_process", f"{tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True)

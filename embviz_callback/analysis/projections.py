@@ -136,7 +136,7 @@ def project(
     except ModuleNotFoundError as error:
         _logger.warning("%s is skipped", _NAMES[method], exc_info=True)
         return Skipped(_missing(method, error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A map is one of several outputs: whatever a foreign library does must not take the others along.
         _logger.exception("%s is skipped", _NAMES[method])
         return Skipped(f"{_NAMES[method]} failed ({type(error).__name__}: {error})"[:300])

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import queue
+import select
 import sys
 import threading
 import time
@@ -31,6 +32,7 @@ _logger = logging.getLogger("embviz_callback")
 _STOP = "stop"
 _START_LIMIT_S = 60.0  # the imports take two seconds, on a busy machine ten
 _NICENESS = 19
+_LOOK_S = 2.0  # from one look at whether the training still lives to the next
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,7 +81,7 @@ def finish_left_over(folder: Path, limits: Limits) -> int:
     left = 0
     for run in runs:
         worker = Worker(run, limits=limits, report=lambda kind, message: _say(message))
-        if _is_served(worker.jobs.root):
+        if worker.jobs.is_served():
             _say(f"{run} is being drawn by a run that is still going on")
             return 2
         worker.jobs.recall()
@@ -108,7 +110,7 @@ def serve(folder: Path, limits: Limits) -> None:
     bells: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_hear, args=(bells,), daemon=True).start()
     jobs = Jobs(folder / "jobs")
-    with _only_one(jobs.root):
+    with jobs.served():
         _serve(jobs, folder, limits, bells, answers)
 
 
@@ -200,9 +202,18 @@ def _answer(answers: TextIO, **said: Any) -> None:
 
 def _hear(bells: "queue.SimpleQueue[str]") -> None:
     """Ends this process with the training process, whatever is being drawn: files are whole or not there."""
-    # Read from the descriptor: a thread that waits in sys.stdin holds its lock, on which an
-    # interpreter that shuts down meanwhile aborts.
-    while heard := os.read(0, 4096):
+    training = os.getppid()
+    while True:
+        # A process that the training forked holds the pipe open after the training's death.
+        if os.name == "posix" and not select.select([0], [], [], _LOOK_S)[0]:
+            if os.getppid() == training:
+                continue
+            break
+        # Read from the descriptor: a thread that waits in sys.stdin holds its lock, on which an
+        # interpreter that shuts down meanwhile aborts.
+        heard = os.read(0, 4096)
+        if not heard:
+            break
         for word in heard.decode().split():
             bells.put(word)
     os._exit(0)
@@ -220,32 +231,6 @@ def _be_modest(limits: Limits) -> None:
 
         n_bytes = int(limits.memory_limit_gb * 1e9)
         resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes))
-
-
-@contextmanager
-def _only_one(root: Path) -> Iterator[None]:
-    """Holds the lock on a folder of jobs; it falls with the process."""
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (root / "lock").open("a") as lock:
-        _try_lock(lock, wait=True)
-        yield
-
-
-def _is_served(root: Path) -> bool:
-    with (root / "lock").open("a") as lock:
-        return not _try_lock(lock, wait=False)
-
-
-def _try_lock(lock: TextIO, *, wait: bool) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _say(message: str) -> None:

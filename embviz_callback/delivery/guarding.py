@@ -4,10 +4,12 @@ import logging
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 _ENOUGH = 3  # equal faults in a row after which a stage is no longer tried
 _LONGEST_MESSAGE = 500
+_ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)  # somebody wants an end
 
 Result = TypeVar("Result")
 _log = logging.getLogger("embviz_callback")
@@ -54,7 +56,10 @@ class Guard:
             return None
         try:
             result = act()
-        except Exception as error:
+        # Not Exception alone: what panics in Rust, such as a tokenizer, is none.
+        except BaseException as error:
+            if isinstance(error, _ENDS):
+                raise
             # Only text is kept: a traceback holds the frames, and with them tensors on the device.
             self._record(stage, error, where=where, skipped=skipped, redo=redo)
             if self.on_error == "raise":
@@ -76,12 +81,13 @@ class Guard:
         if (stage, kind) not in self._said:
             self._said.add((stage, kind))
             self.faults.append(message)
-            _log.warning("embviz: %s", message)
+            with suppress(Exception):  # a handler of the user's may raise
+                _log.warning("embviz: %s", message)
         self._write_down({"event": "fault", "stage": stage, "kind": kind, "message": message, "details": details})
 
-    def _record(self, stage: str, error: Exception, *, where: str, skipped: str, redo: str) -> None:
+    def _record(self, stage: str, error: BaseException, *, where: str, skipped: str, redo: str) -> None:
         kind = (stage, type(error).__name__)
-        text = f"{kind[1]}: {error}"[:_LONGEST_MESSAGE]
+        text = f"{kind[1]}: {_words(error)}"[:_LONGEST_MESSAGE]
         self._in_a_row = Counter({kind: self._in_a_row[kind] + 1}) + Counter({
             other: count for other, count in self._in_a_row.items() if other[0] != stage
         })
@@ -94,6 +100,14 @@ class Guard:
     def _write_down(self, row: Mapping[str, Any]) -> None:
         try:
             self._note(row)
-        except OSError as error:
-            # The disk may be the fault that is being noted; the warning above has been given already.
-            _log.debug("embviz: could not note a fault: %s", error)
+        # The disk, or a path that cannot be encoded, may be the fault that is noted; its warning has been given.
+        except Exception as error:  # noqa: BLE001
+            with suppress(Exception):
+                _log.debug("embviz: could not note a fault: %s", error)
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # an exception whose own __str__ fails
+        return "(it cannot say what it is)"

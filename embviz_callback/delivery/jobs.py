@@ -2,8 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 CONCLUSION = "conclusion.json"  # in place of an evaluation: what is made when a training has ended
 _MOST_DEFERRED = 20  # a job of 500 pairs in 1,024 dimensions takes 4 MB
@@ -11,8 +13,10 @@ _ATTEMPTS = "attempts"
 
 
 class Jobs:
-    """Jobs of one run, each a folder that moves between ``pending``, ``active``, ``failed`` and ``deferred``.
+    """Jobs of one run, each a folder that moves from ``pending`` to ``active``.
 
+    One that cannot be done goes to ``failed``, one that has to wait to ``deferred``, one of an
+    earlier run to ``abandoned``.
     A move is one rename, so that a job is in exactly one place and whole, whoever dies when.
     Names sort in the order in which jobs are to be done.
 
@@ -108,6 +112,38 @@ class Jobs:
         for name in self.names("deferred"):
             self._try_move("deferred", name, "pending")
 
+    def abandon(self) -> int:
+        """Sets aside, as "abandoned", what an earlier training left behind: it is no part of one that begins anew.
+
+        Returns:
+            How many of its evaluations had not been drawn.
+        """
+        n_left = 0
+        if any(self.names(state) for state in ("pending", "active", "deferred", "failed")):
+            shutil.rmtree(self.root / "abandoned", ignore_errors=True)
+        for state in ("pending", "active", "deferred", "failed"):
+            for name in self.names(state):
+                is_evaluation = not (self.root / state / name / CONCLUSION).exists()
+                if self._try_move(state, name, "abandoned"):
+                    n_left += is_evaluation and state != "failed"
+        return n_left
+
+    @contextmanager
+    def served(self) -> Iterator[None]:
+        """Waits until no other process does these jobs, and keeps others from them; falls with the process."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.root / "lock").open("a") as lock:
+            _try_lock(lock, wait=True)
+            yield
+
+    def is_served(self) -> bool:
+        """Whether a process does these jobs."""
+        try:
+            with (self.root / "lock").open("a") as lock:
+                return not _try_lock(lock, wait=False)
+        except FileNotFoundError:
+            return False
+
     def recall(self) -> None:
         """Makes every job that a dead process or a full queue left behind pending again."""
         for state in ("active", "deferred"):
@@ -128,3 +164,15 @@ class Jobs:
         folder.mkdir(exist_ok=True)
         shutil.rmtree(folder / name, ignore_errors=True)
         source.rename(folder / name)
+
+
+def _try_lock(lock: TextIO, *, wait: bool) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -222,7 +222,7 @@ def _side_by_side(acts: Mapping[str, Callable[[], Result]]) -> Iterator[dict[str
     """
     for method in acts:
         # Here, where nothing else is imported meanwhile; what cannot be imported is said by the map itself.
-        with suppress(Exception):
+        with suppress(Exception, SystemExit):
             open_layout(method)
     # Warnings are silenced in the whole process by each map, which must not outlast the other.
     with warnings.catch_warnings(), ThreadPoolExecutor(max(len(acts), 1)) as threads:

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from embviz_callback.delivery.alerts import AlertEvent, AlertState, MarginAlert,
 from embviz_callback.delivery.files import append_row, require_space, safe_name, write_atomically
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.history import History
-from embviz_callback.delivery.jobs import CONCLUSION
+from embviz_callback.delivery.jobs import CONCLUSION, Jobs
 from embviz_callback.delivery.loggers import Gallery
 from embviz_callback.delivery.notifying import LIMIT_S, Notifier
 from embviz_callback.delivery.places import Places
@@ -106,6 +107,8 @@ class Run:
         last = self.memory.history.last
         self._resumed_after = last["step"] if is_resumed and last is not None else None
         if self.worker is not None:
+            if not is_resumed:
+                self._attempt("jobs of an earlier run", partial(_set_aside, self.worker.jobs), "leaving them undrawn")
             self._attempt("drawing process", self.worker.start, "the figures")
         if self.notifier is not None:
             self._attempt("notification", self.notifier.check, "a look at the addresses")
@@ -235,7 +238,7 @@ class Run:
             "said": _alerts_so_far(self.memory.history.rows, None),
             "faults": self.guard.faults,
         }
-        (folder / CONCLUSION).write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
+        (folder / CONCLUSION).write_text(json.dumps(job), encoding="utf-8")  # escaped: a path may hold any bytes
 
     def _finish(self, worker: Worker, limit_s: float) -> None:
         begun = time.monotonic()
@@ -243,7 +246,10 @@ class Run:
         waited = worker.n_unfinished > 0
         worker.finish(limit_s, partial(_say_progress, limit_s))
         if waited and not worker.n_unfinished:
-            sys.stderr.write(f"embviz: all figures are drawn, {time.monotonic() - begun:.0f} s after training\n")
+            failed = len(worker.jobs.names("failed"))
+            some = f"{failed} evaluation{'s' if failed > 1 else ''} could not be drawn, the others are"
+            what = some if failed else "all figures are drawn"
+            _print(f"{what}, {time.monotonic() - begun:.0f} s after training")
         left = worker.n_unfinished + len(worker.jobs.names("deferred"))
         if left:
             _log.warning("embviz: %d evaluations are not drawn; draw them with: %s", left, worker.how_to_finish)
@@ -284,7 +290,22 @@ def say(message: str) -> None:
     elif consoles:
         logging.getLogger(consoles[0]).info("embviz: %s", message)
     else:
-        sys.stderr.write(f"embviz: {message}\n")
+        _print(message)
+
+
+def _print(message: str) -> None:
+    """To standard error, which a program without a terminal may lack."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"embviz: {message}\n")
+            sys.stderr.flush()
+
+
+def _set_aside(jobs: Jobs) -> None:
+    if jobs.is_served():  # another training is drawing them
+        return
+    if n_left := jobs.abandon():
+        say(f"{n_left} evaluations of an earlier run in this folder were not drawn; they lie in {jobs.root}/abandoned")
 
 
 def _reading(snapshot: Snapshot) -> Reading:
@@ -315,7 +336,7 @@ def _place_name(snapshot: Snapshot, *, is_partial: bool) -> str:
 def fill_job(snapshot: Snapshot, job: Mapping[str, Any], folder: Path) -> None:
     """Writes an evaluation and what else its figures and report need into a folder."""
     save_snapshot(snapshot, folder)
-    (folder / "job.json").write_text(json.dumps(job, ensure_ascii=False), encoding="utf-8")
+    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")  # escaped: a path may hold any bytes
 
 
 def _alerts_so_far(rows: Sequence[Mapping[str, Any]], event: AlertEvent | None) -> list[str]:
@@ -329,8 +350,7 @@ def _write_pairs(path: Path, subset: Subset) -> None:
 
 def _say_progress(limit_s: float, left: int) -> None:
     waiting = "1 evaluation is" if left == 1 else f"{left} evaluations are"
-    sys.stderr.write(f"embviz: training is over, {waiting} still being drawn (at most {limit_s:.0f} s)\n")
-    sys.stderr.flush()
+    _print(f"training is over, {waiting} still being drawn (at most {limit_s:.0f} s)")
 
 
 def _short(folder: Path | None) -> str:

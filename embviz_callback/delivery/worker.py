@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -93,7 +94,7 @@ class Worker:
     @property
     def how_to_finish(self) -> str:
         """The command that draws what was left behind."""
-        return f"{Path(sys.executable).name} -m {_PROCESS} {self.folder}"
+        return shlex.join([sys.executable or "python", "-m", _PROCESS, f"{self.folder}"])
 
     def start(self) -> None:
         """Starts the process, so that its imports are done when the first job comes."""
@@ -293,12 +294,14 @@ class Worker:
 def process_environment() -> dict[str, str]:
     """For a process of ours: the user's, with one thread for every library that counts, and without a GPU."""
     environment = dict(os.environ)
+    if sys.flags.ignore_environment:  # python -I and -E: what the training does not read is not for us either
+        environment = {name: value for name, value in environment.items() if not name.startswith("PYTHON")}
     environment |= {f"{library}_NUM_THREADS": "1" for library in _ONE_THREAD}
     environment |= {"CUDA_VISIBLE_DEVICES": "", "MPLBACKEND": "Agg", "PYTHONFAULTHANDLER": "1"}
     environment.pop("PYTHONWARNINGS", None)  # warnings as errors are for the user's own code
     home = Path(embviz_callback.__file__).parent.parent
     if home.name not in ("site-packages", "dist-packages"):
-        environment["PYTHONPATH"] = os.pathsep.join([f"{home}", *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment["PYTHONPATH"] = os.pathsep.join([f"{home}", *filter(None, [environment.get("PYTHONPATH")])])
     return environment
 
 

@@ -1,0 +1,282 @@
+"""What breaks callbacks beyond the list of known faults: found by trying to break this one."""
+
+import json
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import BatchSizeFinder, EarlyStopping, LearningRateFinder
+from torch import Tensor, nn
+
+from embviz_callback import EmbeddingVisualizer
+from embviz_callback.analysis.projections import Skipped, project
+from embviz_callback.delivery import run as run_module
+from embviz_callback.delivery.guarding import Guard
+from embviz_callback.delivery.jobs import Jobs
+from embviz_callback.delivery.worker import Limits, Worker
+from tests.test_projections import clustered, without_libraries
+from tests.test_training_unchanged import digest
+from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
+
+pytestmark = [pytest.mark.slow, *QUIET]
+
+HOME = Path(__file__).resolve().parent.parent
+
+
+class Adjustable(TinyBiEncoder):
+    """With what the finders change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lr, self.batch_size = 0.01, 4
+
+
+class Panic(BaseException):
+    """As a library in Rust panics: no Exception."""
+
+
+class SpeechlessError(Exception):
+    """An exception that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise AttributeError("nothing")
+
+
+class Failing(TinyBiEncoder):
+    """Whose `encode` raises."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    def encode(self, texts: list[str]) -> Tensor:
+        raise self.error
+
+
+def weights_after(folder: Path, make: Callable[[], TinyBiEncoder], *callbacks: pl.Callback, **options: Any) -> str:
+    pl.seed_everything(1, verbose=False)
+    module, fitted = make(), trainer(folder, *callbacks, max_epochs=2, **options)
+    fitted.fit(module)
+    assert fitted.current_epoch == 2
+    return digest(module.state_dict())
+
+
+def numbers_only() -> EmbeddingVisualizer:
+    return EmbeddingVisualizer(pairs(), figures=False)
+
+
+@pytest.mark.parametrize("finder", [LearningRateFinder, BatchSizeFinder])
+def test_after_lightnings_finders_the_untrained_model_is_still_the_baseline(
+    finder: type[pl.Callback], tmp_path: Path
+) -> None:
+    options = {"num_training_steps": 3} if finder is LearningRateFinder else {"max_trials": 1}
+    watching, stopping = numbers_only(), EarlyStopping("embviz/margin", mode="max", patience=10)
+    fitted = trainer(tmp_path, finder(**options), watching, stopping, max_epochs=3, val_check_interval=0.5)
+    fitted.fit(Adjustable())
+    assert fitted.current_epoch == 3
+    assert watching.folder is not None
+    history = (watching.folder / "history.jsonl").read_text().splitlines()
+    labels = [json.loads(line)["label"] for line in history]
+    assert labels == ["untrained", "epoch 0", "epoch 1", "epoch 2"]
+
+
+@pytest.mark.parametrize(
+    "error", [Panic("capacity overflow"), SpeechlessError(), UnicodeEncodeError("ascii", "ü", 0, 1, "x")]
+)
+def test_whatever_encode_raises_the_training_is_the_same(error: BaseException, tmp_path: Path) -> None:
+    alone = weights_after(tmp_path / "alone", TinyBiEncoder)
+    assert weights_after(tmp_path / "with", partial(Failing, error), numbers_only()) == alone
+
+
+class Lazy(TinyBiEncoder):
+    """With a layer that draws its weights when it is first called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.LazyLinear(16, bias=False)
+
+
+def test_a_lazy_layer_is_first_called_by_the_training(tmp_path: Path) -> None:
+    watching = numbers_only()
+    alone = weights_after(tmp_path / "alone", Lazy, limit_val_batches=0)
+    assert weights_after(tmp_path / "with", Lazy, watching, limit_val_batches=0) == alone
+    assert watching.folder is not None
+    history = (watching.folder / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["label"] for line in history] == ["epoch 0", "epoch 1"]
+
+
+def test_a_handler_of_the_users_that_raises_does_not_end_the_training(tmp_path: Path) -> None:
+    class Strict(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("no warnings here")
+
+    log, strict = logging.getLogger("embviz_callback"), Strict()
+    log.addHandler(strict)
+    try:
+        weights_after(tmp_path, partial(Failing, ValueError("broken")), numbers_only())
+    finally:
+        log.removeHandler(strict)
+
+
+def test_a_fault_that_cannot_be_written_down_is_said_all_the_same() -> None:
+    def note(row: object) -> None:
+        raise UnicodeEncodeError("ascii", "ü", 0, 1, "ordinal not in range")
+
+    guard = Guard(on_error="warn", note=note)
+    assert guard.attempt("encoding", lambda: 1 / 0, where="epoch 0", skipped="all") is None
+    assert guard.faults == [
+        "encoding failed (epoch 0, rank 0): ZeroDivisionError: division by zero; skipped: all",
+    ]
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_an_end_that_somebody_wants_passes(end: type[BaseException]) -> None:
+    def act() -> None:
+        raise end
+
+    with pytest.raises(end):
+        Guard(on_error="warn", note=lambda row: None).attempt("encoding", act, where="epoch 0", skipped="all")
+
+
+def test_what_an_earlier_run_left_undrawn_is_not_drawn_into_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options: dict[str, Any] = {"skip_tsne": True, "skip_umap": True, "output_dir": tmp_path / "figures"}
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "_can_go_on", lambda self: False)
+        trainer(tmp_path, EmbeddingVisualizer(pairs(), **options), max_epochs=3).fit(TinyBiEncoder())
+    (jobs,) = (path for path in (tmp_path / "figures").rglob("jobs"))
+    assert (jobs / "pending" / "000000003_epoch_0002").exists() or len(Jobs(jobs).names("pending")) >= 4
+    trainer(tmp_path, EmbeddingVisualizer(pairs(), **options), max_epochs=1).fit(TinyBiEncoder())
+    views = [json.loads(path.read_text())["label"] for path in jobs.parent.glob("page-data/*.json")]
+    assert sorted(views) == ["epoch 0", "untrained"]
+    assert not (jobs.parent / "epoch_0002").exists()
+    assert len(Jobs(jobs).names("abandoned")) >= 4
+    assert "# Why does it fail: epoch 0" in (jobs.parent / "analysis.md").read_text()
+
+
+def test_jobs_that_another_process_is_doing_are_left_to_it(tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path / "jobs")
+    assert not jobs.is_served()
+    jobs.put("1", lambda folder: None)
+    with jobs.served():
+        other = Jobs(jobs.root)
+        assert other.is_served()
+        run_module._set_aside(other)
+        assert jobs.names("pending") == ["1"]
+    run_module._set_aside(jobs)
+    assert (jobs.names("pending"), jobs.names("abandoned")) == ([], ["1"])
+
+
+def test_the_command_that_finishes_the_drawings_can_be_pasted(tmp_path: Path) -> None:
+    folder = tmp_path / "my runs; $HOME"
+    command = Worker(folder, limits=Limits(), report=lambda kind, message: None).how_to_finish
+    words = shlex.split(command)
+    assert words == [sys.executable, "-m", "embviz_callback.delivery.drawing_process", f"{folder}"]
+    (folder / "jobs").mkdir(parents=True)
+    assert subprocess.run(command, shell=True, cwd=HOME, check=False).returncode == 0
+
+
+def test_drawings_that_failed_are_not_called_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    callback = EmbeddingVisualizer(pairs(), skip_tsne=True, skip_umap=True)
+
+    class Spoil(pl.Callback):
+        def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            assert callback.folder is not None
+            pending = callback.folder / "jobs" / "pending"
+            for job in pending.iterdir():
+                (job / "job.json").write_text("{")
+
+    with pytest.MonkeyPatch.context() as patch:
+        started = Worker.start
+        patch.setattr(Worker, "start", lambda self: None)
+        training = trainer(tmp_path, callback, Spoil(), max_epochs=1, limit_val_batches=0)
+        patch.setattr(Spoil, "on_train_epoch_start", lambda *_: patch.setattr(Worker, "start", started), raising=False)
+        training.fit(TinyBiEncoder())
+    assert "embviz: 1 evaluation could not be drawn, the others are, " in capsys.readouterr().err
+
+
+def test_without_standard_error_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    run_module._say_progress(10.0, 2)
+    run_module.say("all is well")
+
+
+def test_f49_the_drawing_process_ends_with_a_killed_training_whose_fork_lives_on(tmp_path: Path) -> None:
+    script = (
+        "import os, pathlib, sys, time\n"
+        "from embviz_callback.delivery.worker import Limits, Worker\n"
+        "worker = Worker(pathlib.Path(sys.argv[1]), limits=Limits(), report=print)\n"
+        "worker.start()\n"
+        "if os.fork() == 0:\n"
+        "    os.closerange(1, 3)\n"
+        "    time.sleep(60)\n"
+        "    os._exit(0)\n"
+        "print(worker.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    training = subprocess.Popen(
+        [sys.executable, "-c", script, f"{tmp_path}"],
+        cwd=HOME,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert training.stdout is not None
+    drawing = int(training.stdout.readline())
+    time.sleep(1.0)
+    os.kill(training.pid, signal.SIGKILL)
+    training.wait()
+    training.stdout.close()
+    try:
+        until = time.monotonic() + 60
+        while _lives(drawing) and time.monotonic() < until:
+            time.sleep(0.2)
+        assert not _lives(drawing)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(training.pid, signal.SIGKILL)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_an_isolated_interpreter_keeps_its_variables_from_the_drawing_process(tmp_path: Path) -> None:
+    script = (
+        f"import sys; sys.path.insert(0, {str(HOME)!r})\n"
+        "from embviz_callback.delivery.worker import process_environment\n"
+        "print(process_environment().get('PYTHONPATH', ''))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}"}
+    said = {
+        flag: subprocess.run(
+            [sys.executable, *flag.split(), "-c", script], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        for flag in ("-I", "-E", "")
+    }
+    assert [f"{tmp_path}" in said[flag] for flag in ("-I", "-E", "")] == [False, False, True]
+
+
+def test_a_umap_that_ends_the_interpreter_when_imported_is_skipped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    without_libraries(monkeypatch)
+    (tmp_path / "umap.py").write_text("import sys\nsys.exit('no licence')")
+    monkeypatch.delitem(sys.modules, "umap", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert project(clustered(), "umap", seed=7) == Skipped("UMAP failed (SystemExit: no licence)")
