@@ -183,6 +183,8 @@ class EmbeddingVisualizer(Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Reads the data and checks what can be checked, before anything is trained."""
         self._watch.run, self._is_resumed = None, False
+        if trainer.global_step == 0:
+            self._watch.remember(None)  # of an earlier fit with another trainer
         if stage != "fit" or getattr(trainer, "barebones", False):
             return
         if not callable(getattr(pl_module, "encode", None)):

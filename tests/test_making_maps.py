@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, take_snapshot
 from tests.tiny_training import pairs
 
+THREADS = ThreadPoolExecutor(2)
 SUBSET = choose_subset(records_from(pairs(40)), max_samples=40, seed=7)
 
 
@@ -47,7 +49,7 @@ def test_maps_made_at_once_are_the_bytes_of_maps_made_alone() -> None:
     previous: Snapshot | None = None
     for epoch in range(3):
         shown, watching = snapshot(epoch), guard()
-        maps = make_maps(shown, previous, watching)
+        maps = make_maps(shown, previous, watching, THREADS)
         assert watching.faults == []
         for method, found in maps.items():
             before = None if previous is None else previous.maps[method]
@@ -69,7 +71,7 @@ def test_both_maps_are_in_the_making_at_the_same_time(monkeypatch: pytest.Monkey
         return Skipped(f"{method} was here")
 
     monkeypatch.setattr(publishing, "project", meet)
-    maps = make_maps(snapshot(0), None, guard())
+    maps = make_maps(snapshot(0), None, guard(), THREADS)
     assert maps == {"tsne": Skipped("tsne was here"), "umap": Skipped("umap was here")}
 
 
@@ -85,7 +87,7 @@ def test_f40_a_map_that_fails_takes_neither_the_other_nor_the_filters_of_warning
 
     monkeypatch.setattr(publishing, "project", fail)
     filters, watching = list(warnings.filters), guard()
-    maps = make_maps(snapshot(0), None, watching)
+    maps = make_maps(snapshot(0), None, watching, THREADS)
     (fault,) = watching.faults
     assert fault == f"{method} map failed (epoch 0, rank 0): RuntimeError: no such luck; skipped: this map"
     other = {"tsne": "umap", "umap": "tsne"}[method]
@@ -96,6 +98,6 @@ def test_f40_a_map_that_fails_takes_neither_the_other_nor_the_filters_of_warning
 def test_a_map_that_is_left_out_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr(publishing, "open_layout", opened.append)
-    maps = make_maps(snapshot(0, skip_tsne=True, skip_umap=True), None, guard())
+    maps = make_maps(snapshot(0, skip_tsne=True, skip_umap=True), None, guard(), THREADS)
     assert maps == {"tsne": Skipped("left out by skip_tsne"), "umap": Skipped("left out by skip_umap")}
     assert opened == []

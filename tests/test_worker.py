@@ -287,8 +287,15 @@ def test_f42_a_process_that_gets_no_processor_is_not_killed_from_outside(
     not Path("/proc/self/schedstat").exists(), reason="this system does not tell who waits for a processor"
 )
 def test_a_process_that_shares_its_core_is_known_to_wait_for_it() -> None:
-    spin = "import os, time\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass"
-    both = [subprocess.Popen([sys.executable, "-c", spin], start_new_session=True) for _ in range(2)]
+    spin = (
+        "import os, threading, time\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "def work():\n"
+        "    while True: pass\n"
+    )
+    # In the main thread, and in another one, where the maps are made.
+    works = ("work()", "threading.Thread(target=work).start(); time.sleep(60)")
+    both = [subprocess.Popen([sys.executable, "-c", spin + work], start_new_session=True) for work in works]
     try:
         time.sleep(2.5)
         assert all(0.3 < starved_s(process.pid) < 3 for process in both)

@@ -185,13 +185,15 @@ def _time_limit(limit_s: float) -> Iterator[None]:
                     set_alarm()
 
     set_alarm()
-    threading.Thread(target=put_off, daemon=True).start()
+    watcher = threading.Thread(target=put_off, daemon=True)
+    watcher.start()
     try:
         yield
     finally:
         with lock:
             over.set()
             faulthandler.cancel_dump_traceback_later()
+        watcher.join()  # its own waiting must not vanish in the middle of the next job
 
 
 def _answer(answers: TextIO, **said: Any) -> None:

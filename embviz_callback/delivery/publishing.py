@@ -2,13 +2,13 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from embviz_callback.analysis.layouts import open_layout
 from embviz_callback.analysis.metrics import Metrics
@@ -32,7 +32,6 @@ from embviz_callback.snapshot import Snapshot, load_snapshot
 _MAPS = {"tsne": "tsne_projection", "umap": "umap_projection"}
 
 Maps = Mapping[str, Projection | Skipped]
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,8 @@ class Publisher:
         self.folder = folder
         self._kept: tuple[str, Snapshot] | None = None
         self._event_files: dict[tuple[str, str], TensorBoardSink] = {}
+        # Kept: what a thread waited for a processor, which its time limit leaves out, goes with it.
+        self._threads = ThreadPoolExecutor(len(_MAPS))
 
     def publish(self, job: Path) -> Published:
         """Draws one job: a folder with a saved snapshot and ``job.json``, or with ``conclusion.json`` alone."""
@@ -70,7 +71,7 @@ class Publisher:
         facts = json.loads((job / "job.json").read_text(encoding="utf-8")) | {"folder": str(self.folder)}
         forget = partial(self._forget, job, facts)
         guard.attempt("beginning", forget, where=snapshot.label, skipped="forgetting what came after the checkpoint")
-        snapshot = snapshot.with_maps(make_maps(snapshot, self._previous(snapshot, job.name), guard))
+        snapshot = snapshot.with_maps(make_maps(snapshot, self._previous(snapshot, job.name), guard, self._threads))
         sinks = self._sinks(facts, snapshot.step or 0)
         checks = show(snapshot, facts, sinks, guard)
         renew = partial(self._renew_page, snapshot, facts, checks, sinks, guard)
@@ -178,55 +179,41 @@ class Publisher:
         keep(self.folder, snapshot, name)
 
 
-def make_maps(snapshot: Snapshot, previous: Snapshot | None, guard: Guard) -> Maps:
-    """Both maps of a snapshot.
-
-    Args:
-        snapshot: Without maps.
-        previous: Whose maps they start from, if they are to stay put.
-        guard: Catches what goes wrong in one, so that the other is made.
-
-    Returns:
-        For "tsne" and "umap" a map, or why there is none.
-    """
-    settings = snapshot.settings
-    skipped = {method: bool(getattr(settings, f"skip_{method}")) for method in _MAPS}
-    acts: dict[str, Callable[[], Projection | Skipped]] = {}
-    for method in (method for method in _MAPS if not skipped[method]):
-        before = None if previous is None else previous.maps.get(method)
-        before = before if isinstance(before, Projection) else None
-        acts[method] = partial(project, snapshot.embeddings, method, seed=settings.seed, previous=before)
-    maps: dict[str, Projection | Skipped] = {}
-    with _side_by_side(acts) as results:
-        for method in _MAPS:
-            if skipped[method]:
-                maps[method] = Skipped(f"left out by skip_{method}")
-                continue
-            made = guard.attempt(f"{method} map", results[method], where=snapshot.label, skipped="this map")
-            maps[method] = made or Skipped(f"the map failed: {guard.faults[-1]}")
-    return maps
-
-
-@contextmanager
-def _side_by_side(acts: Mapping[str, Callable[[], Result]]) -> Iterator[dict[str, Callable[[], Result]]]:
-    """Makes the maps of several methods at once.
+def make_maps(snapshot: Snapshot, previous: Snapshot | None, guard: Guard, threads: Executor) -> Maps:
+    """Both maps of a snapshot, made at once.
 
     Both libraries spend their time outside Python's lock, and each map is the same as if it were made alone. No
     more than one of them may use numba: its threads abort the process when two do (umap #665).
 
     Args:
-        acts: By method.
+        snapshot: Without maps.
+        previous: Whose maps they start from, if they are to stay put.
+        guard: Catches what goes wrong in one, so that the other is made.
+        threads: One for each map.
 
-    Yields:
-        By method what waits for its map, and gives it or raises what went wrong.
+    Returns:
+        For "tsne" and "umap" a map, or why there is none.
     """
-    for method in acts:
+    maps: dict[str, Projection | Skipped] = {method: Skipped(f"left out by skip_{method}") for method in _MAPS}
+    wanted = [method for method in _MAPS if not getattr(snapshot.settings, f"skip_{method}")]
+    for method in wanted:
         # Here, where nothing else is imported meanwhile; what cannot be imported is said by the map itself.
         with suppress(Exception, SystemExit):
             open_layout(method)
     # Warnings are silenced in the whole process by each map, which must not outlast the other.
-    with warnings.catch_warnings(), ThreadPoolExecutor(max(len(acts), 1)) as threads:
-        yield {method: threads.submit(act).result for method, act in acts.items()}
+    with warnings.catch_warnings():
+        making = {method: threads.submit(_make_map, snapshot, previous, method) for method in wanted}
+        wait(making.values())
+    for method, future in making.items():
+        made = guard.attempt(f"{method} map", future.result, where=snapshot.label, skipped="this map")
+        maps[method] = made or Skipped(f"the map failed: {guard.faults[-1]}")
+    return maps
+
+
+def _make_map(snapshot: Snapshot, previous: Snapshot | None, method: str) -> Projection | Skipped:
+    before = None if previous is None else previous.maps.get(method)
+    before = before if isinstance(before, Projection) else None
+    return project(snapshot.embeddings, method, seed=snapshot.settings.seed, previous=before)
 
 
 def show(snapshot: Snapshot, facts: Mapping[str, Any], sinks: Sequence[Sink], guard: Guard) -> tuple[Check, ...]:

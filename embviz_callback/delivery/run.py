@@ -305,7 +305,7 @@ def _set_aside(jobs: Jobs) -> None:
     if jobs.is_served():  # another training is drawing them
         return
     if n_left := jobs.abandon():
-        say(f"{n_left} evaluations of an earlier run in this folder were not drawn; they lie in {jobs.root}/abandoned")
+        say(f"an earlier run in this folder left {n_left} undrawn; they lie in {jobs.root}/abandoned")
 
 
 def _reading(snapshot: Snapshot) -> Reading:

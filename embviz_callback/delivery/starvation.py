@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def starved_s(pid: int | str = "self") -> float:
-    """Seconds that the main thread of a process has waited for a processor since it began.
+    """Seconds that the living threads of a process have waited for a processor since they began, added up.
 
     Args:
         pid: Of the process.
@@ -13,10 +13,13 @@ def starved_s(pid: int | str = "self") -> float:
     Returns:
         The seconds; 0 where the system does not tell (only Linux does) or the process has gone.
     """
+    return sum(map(_thread_starved_s, Path(f"/proc/{pid}/task").glob("*/schedstat")))
+
+
+def _thread_starved_s(schedstat: Path) -> float:
     try:
-        fields = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()
-        return int(fields[1]) / 1e9
-    except (OSError, ValueError, IndexError):
+        return int(schedstat.read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):  # it has ended meanwhile
         return 0.0
 
 
