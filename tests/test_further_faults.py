@@ -91,6 +91,16 @@ def test_after_lightnings_finders_the_untrained_model_is_still_the_baseline(
     assert labels == ["untrained", "epoch 0", "epoch 1", "epoch 2"]
 
 
+def test_a_finder_in_the_second_training_of_one_callback_does_not_bring_the_first_ones_history(tmp_path: Path) -> None:
+    watching = numbers_only()
+    trainer(tmp_path / "first", watching, max_epochs=2).fit(Adjustable())
+    finder = LearningRateFinder(num_training_steps=3)
+    trainer(tmp_path / "second", finder, watching, max_epochs=1).fit(Adjustable())
+    assert watching.folder is not None
+    history = (watching.folder / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["label"] for line in history] == ["untrained", "epoch 0"]
+
+
 @pytest.mark.parametrize(
     "error", [Panic("capacity overflow"), SpeechlessError(), UnicodeEncodeError("ascii", "ü", 0, 1, "x")]
 )

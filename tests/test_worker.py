@@ -1,7 +1,9 @@
 """The process that draws, killed, crashed, stopped and starved: the real one, every time."""
 
+import io
 import json
 import os
+import queue
 import shutil
 import signal
 import subprocess
@@ -9,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,11 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from embviz_callback.delivery import drawing_process
 from embviz_callback.delivery import worker as worker_module
 from embviz_callback.delivery.jobs import Jobs
 from embviz_callback.delivery.places import Places
+from embviz_callback.delivery.publishing import Published
 from embviz_callback.delivery.run import Memory, Run
 from embviz_callback.delivery.starvation import starved_s
 from embviz_callback.delivery.worker import Limits, Worker
@@ -259,6 +264,28 @@ def test_cycles_of_a_drawn_job_are_freed_after_it_and_the_libraries_are_not_look
         "assert len(gc.get_objects()) < 1_000\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_cycles_are_freed_after_every_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Drawing:
+        def __init__(self, folder: Path) -> None:
+            pass
+
+        def publish(self, job: Path) -> Published:
+            seen.append(job.name)
+            return Published([], [])
+
+    monkeypatch.setattr("embviz_callback.delivery.publishing.Publisher", Drawing)
+    monkeypatch.setattr(drawing_process, "_collect_between_jobs", lambda: partial(seen.append, "freed"))
+    jobs = Jobs(tmp_path / "jobs")
+    for name in ("1", "2"):
+        jobs.put(name, lambda folder: None)
+    bells: queue.SimpleQueue[str] = queue.SimpleQueue()
+    bells.put("stop")
+    drawing_process._serve(jobs, tmp_path, Limits(), bells, io.StringIO())
+    assert seen == ["1", "freed", "2", "freed"]
 
 
 def test_f42_a_process_that_gets_no_processor_is_not_killed_from_outside(
