@@ -18,6 +18,7 @@ from embviz_callback.embeddings import Embeddings, Rows, Vectors
 
 EXACT_AUC_PAIRS = 2**22  # so many negatives are kept and sorted: 16 MiB
 SAMPLED_PAIRS = 2**22  # about so many of a larger number go into the histogram
+_ROUNDINGS = 64  # of a variance in 1,024 dimensions, generously
 
 Floats = NDArray[np.float64]
 
@@ -221,8 +222,11 @@ def _row_statistics(embeddings: Embeddings, task: tiles.Task, usable: Rows, exac
     count = np.where(np.isnan(mean), 0, n_documents - powers[0]).astype(np.int64)
     divisor = np.where(count > 0, count, np.nan)
     shift = -powers[1] / divisor
-    row_variance = np.maximum((n_documents * variance - powers[2]) / divisor - shift**2, 0.0)
-    row_variance[count == 1] = 0.0  # not what rounding leaves of a difference
+    whole = n_documents * variance / divisor
+    row_variance = whole - powers[2] / divisor - shift**2
+    # What rounding leaves of a difference is no spread, such as that of one negative, or of copies of one.
+    noise = (_ROUNDINGS + powers[0]) * np.finfo(np.float64).eps * np.maximum(whole, np.sqrt(whole))
+    row_variance[row_variance < noise] = 0.0
     return {"row_count": count, "row_mean": mean + shift, "row_variance": row_variance}
 
 
