@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
-from embviz_callback.encoding.biencoder import BiEncoder, ProjectionHead, load_backbone
-from embviz_callback.encoding.cached_features import CachedFeatures
-from embviz_callback.encoding.feature_store import default_cache_folder
-from embviz_callback.encoding.fingerprints import state_sha256
-from embviz_callback.encoding.ngrams import CharNgrams
+from embviz_callback.encoding.cache.cached_features import CachedFeatures
+from embviz_callback.encoding.cache.feature_store import default_cache_folder
+from embviz_callback.encoding.cache.fingerprints import state_sha256
+from embviz_callback.encoding.models.biencoder import BiEncoder, ProjectionHead, load_backbone
+from embviz_callback.encoding.models.ngrams import CharNgrams
 from pair_dataset import PairBatch
 
 
@@ -73,7 +73,7 @@ class RentalBiEncoder(pl.LightningModule):
         revision: Branch, tag or commit of a hub encoder.
         dim: Size of the embedding.
         layer_norm: Layer norm behind the linear map of the head.
-        pooling: One of embviz_callback.encoding.biencoder.POOLINGS, such as "mean" or "cls".
+        pooling: One of embviz_callback.encoding.models.biencoder.POOLINGS, such as "mean" or "cls".
         max_length: Tokens per text.
         freeze_encoder: Train the head alone.
         query_prompt: Text before every query ("query: " for E5).

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from embviz_callback.delivery.files import write_atomically
-from embviz_callback.pairs.reading import DataError, HardNegative, Record, read_pairs
+from embviz_callback.demo.rental_pairs import MOST_PAIRS, generate_pairs
+from embviz_callback.files import write_atomically
+from embviz_callback.pairs.formats.reading import DataError, HardNegative, Record, read_pairs
 from embviz_callback.pairs.relevance import components, positives_by_query
-from embviz_callback.pairs.rental import MOST_PAIRS, generate_pairs
 from embviz_callback.pairs.texts import fold
 
 # Light by itself, for commands that must not wait for torch; found here by whoever looks for it here.

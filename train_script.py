@@ -14,7 +14,7 @@ from typing import Any
 from pytorch_lightning.cli import LightningCLI
 
 from embviz_callback import EmbeddingVisualizer
-from embviz_callback.delivery.history import epoch_table
+from embviz_callback.delivery.run.history import epoch_table
 from model import RentalBiEncoder
 from pair_dataset import PairDataModule
 

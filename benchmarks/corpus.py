@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from embviz_callback import EmbeddingVisualizer
-from embviz_callback.delivery.keeping import kept_folders
-from embviz_callback.pairs.rental import generate_pairs
+from embviz_callback.delivery.run.keeping import kept_folders
+from embviz_callback.demo.rental_pairs import generate_pairs
 
 
 class Module(pl.LightningModule):
@@ -32,7 +32,7 @@ class Module(pl.LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        from embviz_callback.encoding.biencoder import BiEncoder, ProjectionHead, load_backbone
+        from embviz_callback.encoding.models.biencoder import BiEncoder, ProjectionHead, load_backbone
 
         backbone = load_backbone("char-ngrams-1024")
         self.bi_encoder = BiEncoder(backbone, ProjectionHead(backbone.dim, 256))

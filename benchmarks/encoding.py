@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from real_run import HERE, minilm_folder
 from sentence_transformers import SentenceTransformer
 
-from embviz_callback.encoding.biencoder import BiEncoder, load_backbone
-from embviz_callback.encoding.cached_features import CachedFeatures
+from embviz_callback.encoding.cache.cached_features import CachedFeatures
+from embviz_callback.encoding.models.biencoder import BiEncoder, load_backbone
 
 _Way = Callable[[list[str]], NDArray[np.float32]]
 

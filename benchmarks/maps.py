@@ -25,14 +25,14 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy, normalize
 
-from embviz_callback.analysis import layouts
-from embviz_callback.analysis.map_quality import mean_displacement, registered, trustworthiness
-from embviz_callback.analysis.projections import Projection, project
-from embviz_callback.drawing.figures import FIGURES, draw, to_png
+from embviz_callback.analysis.maps import layouts
+from embviz_callback.analysis.maps.map_quality import mean_displacement, registered, trustworthiness
+from embviz_callback.analysis.maps.projections import Projection, project
+from embviz_callback.drawing.figures.catalogue import FIGURES, draw, to_png
 from embviz_callback.embeddings import Embeddings
-from embviz_callback.encoding.biencoder import BiEncoder, load_backbone
 from embviz_callback.encoding.encode import encode_texts
-from embviz_callback.pairs.reading import Record, read_pairs
+from embviz_callback.encoding.models.biencoder import BiEncoder, load_backbone
+from embviz_callback.pairs.formats.reading import Record, read_pairs
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.pairs.texts import fold
 from embviz_callback.settings import Settings

@@ -47,7 +47,7 @@ class Module(pl.LightningModule):
 
     def __init__(self, n_steps: int) -> None:
         super().__init__()
-        from embviz_callback.encoding.biencoder import load_backbone
+        from embviz_callback.encoding.models.biencoder import load_backbone
 
         self.n_steps, self.encoding_s = n_steps, 0.0
         self.grams = [load_backbone("char-ngrams-512")]
@@ -77,7 +77,7 @@ class Naive(pl.Callback):
     """Everything in the hook, with each library's defaults."""
 
     def __init__(self, path: Path) -> None:
-        from embviz_callback.pairs.reading import read_pairs
+        from embviz_callback.pairs.formats.reading import read_pairs
         from embviz_callback.pairs.subset import choose_subset
 
         self.subset = choose_subset(read_pairs(path).records, max_samples=500, seed=7)

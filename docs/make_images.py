@@ -18,12 +18,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from embviz_callback.analysis.projections import project
-from embviz_callback.drawing.figures import draw, to_png
-from embviz_callback.encoding.biencoder import BiEncoder, ProjectionHead, load_backbone
+from embviz_callback.analysis.maps.projections import project
+from embviz_callback.demo.rental_pairs import generate_pairs
+from embviz_callback.drawing.figures.catalogue import draw, to_png
 from embviz_callback.encoding.encode import encode_subset
-from embviz_callback.pairs.reading import records_from
-from embviz_callback.pairs.rental import generate_pairs
+from embviz_callback.encoding.models.biencoder import BiEncoder, ProjectionHead, load_backbone
+from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, take_snapshot

@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from embviz_callback.analysis.metrics import Metrics, evaluate_pairs
+    from embviz_callback.analysis.metrics.numbers import Metrics, evaluate_pairs
     from embviz_callback.callback import EmbeddingVisualizer
-    from embviz_callback.delivery.alerts import MarginAlert
+    from embviz_callback.delivery.alerts.rule import MarginAlert
     from embviz_callback.settings import Settings
 
 __version__ = "0.1.0"
@@ -18,10 +18,10 @@ __all__ = ["EmbeddingVisualizer", "MarginAlert", "Metrics", "Settings", "__versi
 
 _HOMES = {
     "EmbeddingVisualizer": "embviz_callback.callback",
-    "MarginAlert": "embviz_callback.delivery.alerts",
-    "Metrics": "embviz_callback.analysis.metrics",
+    "MarginAlert": "embviz_callback.delivery.alerts.rule",
+    "Metrics": "embviz_callback.analysis.metrics.numbers",
     "Settings": "embviz_callback.settings",
-    "evaluate_pairs": "embviz_callback.analysis.metrics",
+    "evaluate_pairs": "embviz_callback.analysis.metrics.numbers",
 }
 
 
@@ -30,7 +30,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "EmbeddingVisualizer":
         # LightningCLI asks for it by name, maybe long after it was imported and before `lightning` was.
-        import_module("embviz_callback.either_lightning").join_loaded()
+        import_module("embviz_callback.adapters.either_lightning").join_loaded()
     return getattr(import_module(_HOMES[name]), name)
 
 

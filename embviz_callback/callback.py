@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch.nn.parameter import is_lazy
 
-from embviz_callback.delivery.alerts import AlertEvent, MarginAlert
-from embviz_callback.delivery.files import safe_name
+from embviz_callback.adapters.either_lightning import Callback, join_loaded, pl
+from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.moments import is_due, is_last, is_whole_epoch, step_of_epoch, step_of_validation
 from embviz_callback.delivery.places import Places, find_places
-from embviz_callback.delivery.source import circumstances
-from embviz_callback.delivery.worker import Limits
-from embviz_callback.either_lightning import Callback, join_loaded, pl
-from embviz_callback.encoding.distributed import Ranks
-from embviz_callback.encoding.sharding import is_sharding
+from embviz_callback.delivery.process.worker import Limits
+from embviz_callback.delivery.provenance import circumstances
+from embviz_callback.encoding.ranks.shared_corpus import Ranks
+from embviz_callback.encoding.ranks.spread_weights import is_sharding
+from embviz_callback.files import safe_name
+from embviz_callback.session import Moment, Subject, Watch
 from embviz_callback.settings import Settings, nearest
-from embviz_callback.watch import Moment, Subject, Watch
 
 _WEIGHTS = {
     "train_epoch_end": "live, not averaged",

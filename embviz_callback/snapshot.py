@@ -8,11 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from embviz_callback.analysis.corpus_scan import CorpusScan, pool_text
-from embviz_callback.analysis.diagnosis import Diagnosis, diagnose
-from embviz_callback.analysis.metrics import Metrics, compute_metrics
-from embviz_callback.analysis.projections import Projection, Skipped
-from embviz_callback.analysis.similarity import Similarity, scan
+from embviz_callback.analysis.maps.projections import Projection, Skipped
+from embviz_callback.analysis.metrics.numbers import Metrics, compute_metrics
+from embviz_callback.analysis.scan.corpus_scan import CorpusScan, pool_text
+from embviz_callback.analysis.scan.similarity import Similarity, scan
+from embviz_callback.analysis.verdict.diagnosis import Diagnosis, diagnose
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.settings import Settings

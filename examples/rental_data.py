@@ -5,8 +5,8 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
-from embviz_callback.pairs.reading import read_pairs
-from embviz_callback.pairs.rental import generate_pairs
+from embviz_callback.demo.rental_pairs import generate_pairs
+from embviz_callback.pairs.formats.reading import read_pairs
 
 
 def options(description: str) -> argparse.Namespace:

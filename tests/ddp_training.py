@@ -19,7 +19,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
 from embviz_callback import EmbeddingVisualizer, MarginAlert, evaluate_pairs
 from embviz_callback.encoding.isolation import observe
-from embviz_callback.pairs.reading import records_from
+from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
 from tests.test_training_unchanged import digest, everything
 from tests.tiny_training import STREETS, TinyBiEncoder, _ids, pairs, trainer

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
-from embviz_callback.encoding.checkpoints import CheckpointError, load_checkpoint
+from embviz_callback.encoding.checkpoints.loading import CheckpointError, load_checkpoint
 from tests.hostile_pairs import check_error, damage
 
 NAMES = ("best_model.pt", "last.ckpt", "head.safetensors", "model.bin", "checkpoint")

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from embviz_callback.pairs.reading import DataError, read_pairs, records_from
+from embviz_callback.pairs.formats.reading import DataError, read_pairs, records_from
 
 NAMES = ("pairs.json", "pairs.jsonl", "pairs.json.gz", "pairs.ndjson.gz", "pairs.txt", "pairs")
 _FIELDS = (

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from embviz_callback.analysis.similarity import Similarity, scan
+from embviz_callback.analysis.scan.similarity import Similarity, scan
 from embviz_callback.embeddings import Embeddings
-from embviz_callback.pairs.reading import records_from
+from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import Subset, choose_subset
 
 FEATURES = ("location", "price", "area", "amenity", "furniture", "floor")

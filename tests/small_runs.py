@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from embviz_callback.analysis.projections import Projection, Skipped
+from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.embeddings import Embeddings
-from embviz_callback.pairs.reading import records_from
+from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, take_snapshot

@@ -18,10 +18,10 @@ from pytorch_lightning.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from embviz_callback import EmbeddingVisualizer, MarginAlert, evaluate_pairs
-from embviz_callback.delivery.alerts import AlertEvent
-from embviz_callback.delivery.history import History
+from embviz_callback.delivery.alerts.rule import AlertEvent
+from embviz_callback.delivery.run.history import History
 from embviz_callback.encoding.isolation import observe
-from embviz_callback.pairs.reading import records_from
+from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
 from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
 

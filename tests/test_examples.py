@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from embviz_callback.pairs.rental import generate_pairs
+from embviz_callback.demo.rental_pairs import generate_pairs
 from tests.tiny_models import tiny_bert
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

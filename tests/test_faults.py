@@ -28,15 +28,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from embviz_callback import EmbeddingVisualizer, MarginAlert
 from embviz_callback import callback as callback_module
 from embviz_callback import watch as watch_module
-from embviz_callback.delivery.history import History
 from embviz_callback.delivery.moments import Budget
 from embviz_callback.delivery.places import Places
-from embviz_callback.delivery.publishing import Publisher
-from embviz_callback.delivery.run import Memory, Run
-from embviz_callback.delivery.worker import Worker
+from embviz_callback.delivery.process.publishing import Publisher
+from embviz_callback.delivery.process.worker import Worker
+from embviz_callback.delivery.run.history import History
+from embviz_callback.delivery.run.live import Memory, Run
 from embviz_callback.encoding.encode import encode_subset
 from embviz_callback.encoding.isolation import observe
-from embviz_callback.pairs.reading import records_from
+from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import take_snapshot
@@ -641,7 +641,7 @@ def test_f47_f48_an_interrupted_run_ends_as_it_would_without_us_and_leaves_its_d
             process.kill()  # does nothing to one that has ended
     for number in numbers:
         assert started[number, "with"].returncode == started[number, "without"].returncode
-        command = f"not drawn; draw them with: {sys.executable} -m embviz_callback.delivery.drawing_process"
+        command = f"not drawn; draw them with: {sys.executable} -m embviz_callback.delivery.process.drawing_process"
         assert command in said[number, "with"]
         jobs = tmp_path / "with" / number.name / "embviz" / "jobs"
         assert list(jobs.glob("pending/*/job.json")) + list(jobs.glob("active/*/job.json"))

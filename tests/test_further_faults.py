@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BatchSizeFinder, EarlyStopping, LearningRateFinder
+from tests.test_projections import clustered, without_libraries
 from torch import Tensor, nn
 
 from embviz_callback import EmbeddingVisualizer
-from embviz_callback.analysis.projections import Skipped, project
-from embviz_callback.delivery import run as run_module
+from embviz_callback.analysis.maps.projections import Skipped, project
 from embviz_callback.delivery.guarding import Guard
-from embviz_callback.delivery.jobs import Jobs
-from embviz_callback.delivery.worker import Limits, Worker
-from tests.test_projections import clustered, without_libraries
+from embviz_callback.delivery.process.jobs import Jobs
+from embviz_callback.delivery.process.worker import Limits, Worker
+from embviz_callback.delivery.run import live as run_module
 from tests.test_training_unchanged import digest
 from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
 
@@ -193,7 +193,7 @@ def test_the_command_that_finishes_the_drawings_can_be_pasted(tmp_path: Path) ->
     folder = tmp_path / "my runs; $HOME"
     command = Worker(folder, limits=Limits(), report=lambda kind, message: None).how_to_finish
     words = shlex.split(command)
-    assert words == [sys.executable, "-m", "embviz_callback.delivery.drawing_process", f"{folder}"]
+    assert words == [sys.executable, "-m", "embviz_callback.delivery.process.drawing_process", f"{folder}"]
     (folder / "jobs").mkdir(parents=True)
     assert subprocess.run(command, shell=True, cwd=HOME, check=False).returncode == 0
 
@@ -226,7 +226,7 @@ def test_without_standard_error_nothing_is_lost(monkeypatch: pytest.MonkeyPatch)
 def test_f49_the_drawing_process_ends_with_a_killed_training_whose_fork_lives_on(tmp_path: Path) -> None:
     script = (
         "import os, pathlib, sys, time\n"
-        "from embviz_callback.delivery.worker import Limits, Worker\n"
+        "from embviz_callback.delivery.process.worker import Limits, Worker\n"
         "worker = Worker(pathlib.Path(sys.argv[1]), limits=Limits(), report=print)\n"
         "worker.start()\n"
         "if os.fork() == 0:\n"
@@ -269,7 +269,7 @@ def _lives(pid: int) -> bool:
 def test_an_isolated_interpreter_keeps_its_variables_from_the_drawing_process(tmp_path: Path) -> None:
     script = (
         f"import sys; sys.path.insert(0, {str(HOME)!r})\n"
-        "from embviz_callback.delivery.worker import process_environment\n"
+        "from embviz_callback.delivery.process.worker import process_environment\n"
         "print(process_environment().get('PYTHONPATH', ''))\n"
     )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}"}

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader
 
-from embviz_callback.encoding.biencoder import ProjectionHead
-from embviz_callback.pairs.reading import records_from
+from embviz_callback.encoding.models.biencoder import ProjectionHead
+from embviz_callback.pairs.formats.reading import records_from
 from model import BestModel, RentalBiEncoder, weighted_info_nce
 from pair_dataset import PairDataset, collate, generate_pairs
 from tiny_models import tiny_bert

@@ -99,7 +99,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
     }
     assert "embviz_callback/py.typed" in names
     assert not [name for name in names if "test" in name]
-    pages = {path.name for path in (ROOT / "embviz_callback" / "drawing" / "page_files").iterdir() if path.is_file()}
+    pages = {
+        path.name for path in (ROOT / "embviz_callback" / "drawing" / "page" / "page_files").iterdir() if path.is_file()
+    }
     assert pages == {Path(name).name for name in names if "/page_files/" in name}
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "embviz_callback").rglob("*.py")}
     assert sources <= set(names)

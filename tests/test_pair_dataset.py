@@ -13,8 +13,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embviz_callback.pairs.reading import DataError, HardNegative, Record, read_pairs, records_from
-from embviz_callback.pairs.rental import AMENITIES, FURNITURE, TENANTS
+from embviz_callback.demo.rental_pairs import AMENITIES, FURNITURE, TENANTS
+from embviz_callback.pairs.formats.reading import DataError, HardNegative, Record, read_pairs, records_from
 from embviz_callback.pairs.texts import fold, without_diacritics
 from pair_dataset import (
     PairBatch,

@@ -9,7 +9,7 @@ import embviz_callback
 
 PATH = "str | os.PathLike[str]"
 MANY = "list[typing.Any] | tuple[typing.Any, ...]"
-ALERT = "embviz_callback.delivery.alerts"
+ALERT = "embviz_callback.delivery.alerts.rule"
 SETTINGS = (
     "max_samples: int = 500",
     "seed: int = 7",

@@ -15,7 +15,7 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from embviz_callback.encoding.biencoder import BiEncoder, ProjectionHead, load_backbone
+from embviz_callback.encoding.models.biencoder import BiEncoder, ProjectionHead, load_backbone
 
 WORDS = (
     "tìm phòng trọ nhà nguyên căn quận gò vấp bình thạnh thủ đức giá rẻ triệu tr m2 có máy lạnh wc riêng ban công "

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from embviz_callback.delivery.source import versions
+from embviz_callback.delivery.provenance import versions
 from embviz_callback.encoding.encode import Encode
-from embviz_callback.watch import Subject
+from embviz_callback.session import Subject
 
 _PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy")
 _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from embviz_callback.adapters.encoders import subject_of
-from embviz_callback.delivery.alerts import MarginAlert
+from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.places import Places
+from embviz_callback.session import Moment, Watch
 from embviz_callback.settings import Settings
-from embviz_callback.watch import Moment, Watch
 
 if TYPE_CHECKING:
 

@@ -16,12 +16,12 @@ from transformers import TrainerCallback
 
 from embviz_callback.adapters.encoders import subject_of
 from embviz_callback.adapters.trackers import TRACKERS, loggers_of, report
-from embviz_callback.delivery.alerts import AlertEvent, MarginAlert
-from embviz_callback.delivery.files import safe_name
+from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert
 from embviz_callback.delivery.places import Places
-from embviz_callback.delivery.worker import Limits
+from embviz_callback.delivery.process.worker import Limits
+from embviz_callback.files import safe_name
+from embviz_callback.session import Moment, Watch
 from embviz_callback.settings import Settings
-from embviz_callback.watch import Moment, Watch
 
 _WHEN = ("epoch_end", "evaluate")
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -2,7 +2,7 @@
 
 # Each module is imported when its command is asked for, and has main(arguments) -> exit status.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("embviz_callback.commands.demo", "all of it on a small training, in a minute"),
+    "demo": ("embviz_callback.demo.command", "all of it on a small training, in a minute"),
     "check": ("embviz_callback.commands.check", "what is wrong in a file of pairs"),
     "compare": ("embviz_callback.commands.compare", "checkpoints side by side, with intervals"),
     "analyse": ("embviz_callback.commands.analyse", "why queries fail: groups, errors, features"),

@@ -15,12 +15,12 @@ from embviz_callback.commands.analysis_subject import AnalysisSubject, extract_o
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
-from embviz_callback.delivery.files import write_atomically
+from embviz_callback.files import write_atomically
 from embviz_callback.pairs.importing import load_function
 
 if TYPE_CHECKING:
-    from embviz_callback.analysis.answers import Answers, Questions
-    from embviz_callback.analysis.projections import Projection, Skipped
+    from embviz_callback.analysis.maps.projections import Projection, Skipped
+    from embviz_callback.analysis.why.answers import Answers, Questions
     from embviz_callback.snapshot import Snapshot
 
 _MOST_EDITS = 1000
@@ -62,7 +62,7 @@ def parser() -> Parser:
 
 
 def _run(options: argparse.Namespace, terminal: Terminal) -> int:
-    from embviz_callback.analysis.answers import analyse
+    from embviz_callback.analysis.why.answers import analyse
     from embviz_callback.commands.evaluation import prepare_output
 
     os.environ["MPLBACKEND"] = "Agg"  # a notebook's backend would break the import of matplotlib here
@@ -93,7 +93,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _questions(options: argparse.Namespace, subject: AnalysisSubject) -> "Questions":
-    from embviz_callback.analysis.answers import Questions
+    from embviz_callback.analysis.why.answers import Questions
 
     if options.edits and subject.encode is None:
         raise UsageError("--edits needs a model to encode with; give a checkpoint instead of saved embeddings")
@@ -116,7 +116,7 @@ def _questions(options: argparse.Namespace, subject: AnalysisSubject) -> "Questi
 
 def _maps(snapshot: "Snapshot", options: argparse.Namespace, terminal: Terminal) -> "dict[str, Projection | Skipped]":
     """Those that were drawn; else one is enough to carry the colours: t-SNE, or UMAP where that is skipped."""
-    from embviz_callback.analysis.projections import Projection, Skipped, project
+    from embviz_callback.analysis.maps.projections import Projection, Skipped, project
 
     left_out = {method for method in ("tsne", "umap") if getattr(options, f"skip_{method}")}
     wanted = {method: made for method, made in snapshot.maps.items() if method not in left_out}
@@ -137,9 +137,9 @@ def _write(
         Names of the figures, and of those that could not be drawn.
     """
     from embviz_callback.delivery.exports import analysis_json, to_json
-    from embviz_callback.drawing.analysis_figures import analysis_figures
-    from embviz_callback.drawing.analysis_report import analysis_report
-    from embviz_callback.drawing.figures import to_png
+    from embviz_callback.drawing.figures.analysis_figures import analysis_figures
+    from embviz_callback.drawing.figures.catalogue import to_png
+    from embviz_callback.drawing.reports.analysis_report import analysis_report
 
     checkup = subject.checkup
     write_atomically(output / "analysis.json", to_json(analysis_json(snapshot, answers, checkup)))
@@ -161,11 +161,11 @@ def _write(
 
 def _page(subject: AnalysisSubject, snapshot: "Snapshot", answers: "Answers") -> str:
     """All evaluations with the analysis of the last one."""
-    from embviz_callback.delivery.run_page import read_views
-    from embviz_callback.drawing.data_section import brief
-    from embviz_callback.drawing.epoch_view import epoch_view
-    from embviz_callback.drawing.page import page_from_views
-    from embviz_callback.drawing.page_answers import answers_view
+    from embviz_callback.delivery.run.run_page import read_views
+    from embviz_callback.drawing.page.epoch_view import epoch_view
+    from embviz_callback.drawing.page.page import page_from_views
+    from embviz_callback.drawing.page.page_analysis import answers_view
+    from embviz_callback.drawing.reports.data_section import brief
 
     views = () if subject.run is None else read_views(subject.run, snapshot.subset.fingerprint)
     return page_from_views(
@@ -209,7 +209,7 @@ def _say(options: argparse.Namespace, output: Path, snapshot: "Snapshot", answer
     if options.json:
         sys.stdout.write((output / "analysis.json").read_text(encoding="utf-8"))
         return
-    from embviz_callback.drawing.slices import group_sentence
+    from embviz_callback.drawing.figures.group_figures import group_sentence
 
     errors, metrics = answers.errors, snapshot.metrics
     lines = [f"{len(errors.misses)} of {errors.n_queries} queries find a wrong document first"]

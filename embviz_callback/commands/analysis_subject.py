@@ -12,18 +12,18 @@ from numpy.typing import ArrayLike
 
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.terminal import Terminal
+from embviz_callback.pairs.check.raw import Source
 from embviz_callback.pairs.importing import load_function
-from embviz_callback.pairs.raw import Source
 from embviz_callback.pairs.weights import WeightRule, default_rule, read_rule
 from embviz_callback.settings import Settings
 
 if TYPE_CHECKING:
-    from embviz_callback.analysis.corpus_scan import CorpusScan
-    from embviz_callback.analysis.pool import Product
+    from embviz_callback.analysis.scan.corpus_scan import CorpusScan
+    from embviz_callback.analysis.scan.pool import Product
     from embviz_callback.embeddings import Embeddings, Vectors
-    from embviz_callback.pairs.checkup import Demands
+    from embviz_callback.pairs.check.checkup import Demands
+    from embviz_callback.pairs.check.findings import Checkup
     from embviz_callback.pairs.corpus import Corpus
-    from embviz_callback.pairs.findings import Checkup
     from embviz_callback.pairs.subset import Subset
     from embviz_callback.snapshot import Snapshot
 
@@ -87,14 +87,14 @@ def rule_of(options: argparse.Namespace) -> WeightRule:
 
 
 def _demands(options: argparse.Namespace) -> "Demands":
-    from embviz_callback.pairs.checkup import Demands
+    from embviz_callback.pairs.check.checkup import Demands
 
     return Demands(extract=extract_of(options), compare=(options.place, "price"), rule=rule_of(options))
 
 
 def _checkup(options: argparse.Namespace, own: Source) -> "Checkup":
-    from embviz_callback.pairs.checkup import check
-    from embviz_callback.pairs.raw import read_source
+    from embviz_callback.pairs.check.checkup import check
+    from embviz_callback.pairs.check.raw import read_source
 
     demands = _demands(options)
     return check(read_source(options.train), own, demands) if options.train else check(own, None, demands)
@@ -102,7 +102,7 @@ def _checkup(options: argparse.Namespace, own: Source) -> "Checkup":
 
 def _from_run(options: argparse.Namespace) -> AnalysisSubject:
     from embviz_callback.commands.comparison import kept_snapshots, run_folder
-    from embviz_callback.delivery.data_check import without_unkept
+    from embviz_callback.delivery.run.data_check import without_unkept
 
     folder = run_folder(Path(options.run).expanduser())
     kept = kept_snapshots(folder)
@@ -137,8 +137,8 @@ def _from_checkpoints(options: argparse.Namespace, terminal: Terminal) -> Analys
 
 def _data(options: argparse.Namespace) -> "tuple[Checkup | None, Subset | None]":
     """What is wrong with the data, and the subset; neither where only saved embeddings are given."""
-    from embviz_callback.pairs.raw import read_source
-    from embviz_callback.pairs.reading import read_pairs
+    from embviz_callback.pairs.check.raw import read_source
+    from embviz_callback.pairs.formats.reading import read_pairs
     from embviz_callback.pairs.subset import choose_subset
 
     if options.data is None:
@@ -185,7 +185,7 @@ def _saved(path: str, subset: "Subset | None", options: argparse.Namespace) -> "
 
 
 def _scanned(embeddings: "Embeddings", corpus: "Corpus", vectors: "Vectors", product: "Product | None") -> "CorpusScan":
-    from embviz_callback.analysis.corpus_scan import scan_with_corpus
+    from embviz_callback.analysis.scan.corpus_scan import scan_with_corpus
 
     return scan_with_corpus(embeddings, corpus, vectors, product=product)
 
@@ -194,7 +194,7 @@ def _encoded(
     path: str, subset: "Subset", corpus: "Corpus | None", options: argparse.Namespace, terminal: Terminal
 ) -> "tuple[Snapshot, Callable[[list[str]], ArrayLike]]":
     from embviz_callback.commands.evaluation import device_named, features_kept
-    from embviz_callback.encoding.checkpoints import CheckpointError, load_checkpoint
+    from embviz_callback.encoding.checkpoints.loading import CheckpointError, load_checkpoint
     from embviz_callback.encoding.encode import encode_corpus, encode_subset, encode_texts
     from embviz_callback.encoding.product import device_for, with_product
     from embviz_callback.snapshot import take_snapshot

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     except UsageError as error:
         Terminal().say(f"embviz cache: {error}")
         return 2
-    from embviz_callback.encoding.feature_store import default_cache_folder
+    from embviz_callback.encoding.cache.feature_store import default_cache_folder
 
     root = default_cache_folder() if options.dir is None else Path(options.dir).expanduser()
     sys.stdout.write({"list": _list, "size": _size, "clear": _clear}[options.action](root))
@@ -39,7 +39,7 @@ def parser() -> Parser:
 
 
 def _list(root: Path) -> str:
-    from embviz_callback.encoding.feature_store import stores_in
+    from embviz_callback.encoding.cache.feature_store import stores_in
 
     lines = [f"{'encoder and settings':<34}{'MB':>10}  last used"]
     for info in stores_in(root):
@@ -49,12 +49,12 @@ def _list(root: Path) -> str:
 
 
 def _size(root: Path) -> str:
-    from embviz_callback.encoding.feature_store import stores_in
+    from embviz_callback.encoding.cache.feature_store import stores_in
 
     return f"{sum(info.n_bytes for info in stores_in(root)) / 1e6:.1f} MB in {root}\n"
 
 
 def _clear(root: Path) -> str:
-    from embviz_callback.encoding.feature_store import prune
+    from embviz_callback.encoding.cache.feature_store import prune
 
     return f"removed {len(prune(root, max_bytes=0))} from {root}\n"

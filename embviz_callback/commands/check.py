@@ -10,13 +10,13 @@ from typing import Any
 
 from embviz_callback.commands.arguments import Parser, UsageError
 from embviz_callback.commands.loading import TokenReach
-from embviz_callback.delivery.files import write_atomically
-from embviz_callback.pairs.checkup import KINDS, Demands, check
-from embviz_callback.pairs.findings import NOTE, Checkup, Finding, Place
+from embviz_callback.files import write_atomically
+from embviz_callback.pairs.check.checkup import KINDS, Demands, check
+from embviz_callback.pairs.check.findings import NOTE, Checkup, Finding, Place
+from embviz_callback.pairs.check.mending import Mended, mend
+from embviz_callback.pairs.check.raw import Source, read_source, views
 from embviz_callback.pairs.importing import load_function
-from embviz_callback.pairs.mending import Mended, mend
 from embviz_callback.pairs.problems import DataError
-from embviz_callback.pairs.raw import Source, read_source, views
 from embviz_callback.pairs.weights import WeightRule, default_rule, read_rule
 
 _EXAMPLES = 3

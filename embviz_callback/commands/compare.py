@@ -82,7 +82,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
         output = Path(options.output).expanduser()
         skipped = {method for method in MAPS if getattr(options, f"skip_{method}")}
         comparison = write_comparison(snapshots, output, reference=options.reference - 1, skipped=skipped)
-    from embviz_callback.drawing.comparison_report import sentences
+    from embviz_callback.drawing.reports.comparison_report import sentences
 
     if options.json:
         sys.stdout.write(json.dumps(comparison_json(comparison), ensure_ascii=False, allow_nan=False) + "\n")

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embviz_callback.analysis.comparison import RULE
+from embviz_callback.analysis.compare.comparison import RULE
 from embviz_callback.commands.arguments import UsageError
-from embviz_callback.drawing.markdown import literal, table
+from embviz_callback.drawing.reports.markdown import literal, table
 from embviz_callback.drawing.wording import interval, number, percent, pool
 
 if TYPE_CHECKING:
-    from embviz_callback.analysis.comparison import Comparison
+    from embviz_callback.analysis.compare.comparison import Comparison
     from embviz_callback.commands.results import Outcome
     from embviz_callback.settings import Settings
     from embviz_callback.snapshot import Snapshot
@@ -28,7 +28,7 @@ def comparison_table(outcomes: Sequence["Outcome"], best: "Outcome") -> str:
 
     Args:
         outcomes: Of one subset.
-        best: One of them, by the rule of `embviz_callback.analysis.comparison`.
+        best: One of them, by the rule of `embviz_callback.analysis.compare.comparison`.
 
     Returns:
         Markdown.
@@ -91,7 +91,7 @@ def run_folder(given: Path) -> Path:
     Raises:
         UsageError: If there is none, or there are several.
     """
-    from embviz_callback.delivery.keeping import kept_folders
+    from embviz_callback.delivery.run.keeping import kept_folders
 
     below = [given, *sorted(given.glob("embviz*/"))]
     found = [folder for folder in below if kept_folders(folder)]
@@ -114,7 +114,7 @@ def kept_snapshots(folder: Path) -> list["Snapshot"]:
     Raises:
         UsageError: If one cannot be read.
     """
-    from embviz_callback.delivery.keeping import kept_folders
+    from embviz_callback.delivery.run.keeping import kept_folders
     from embviz_callback.snapshot import load_snapshot
 
     snapshots = []
@@ -138,7 +138,7 @@ def first_best_last(snapshots: Sequence["Snapshot"]) -> list["Snapshot"]:
     Raises:
         UsageError: If the subsets differ.
     """
-    from embviz_callback.analysis.comparison import best_checkpoint
+    from embviz_callback.analysis.compare.comparison import best_checkpoint
 
     if not snapshots:
         return []
@@ -167,12 +167,12 @@ def write_comparison(
     Raises:
         UsageError: If the subsets differ.
     """
-    from embviz_callback.analysis.comparison import common_maps, compare
-    from embviz_callback.delivery.files import write_atomically
-    from embviz_callback.drawing.comparison import draw_comparison_distributions, draw_comparison_metrics
-    from embviz_callback.drawing.comparison_report import comparison_report
-    from embviz_callback.drawing.figures import to_png
-    from embviz_callback.drawing.page import page
+    from embviz_callback.analysis.compare.comparison import common_maps, compare
+    from embviz_callback.drawing.figures.catalogue import to_png
+    from embviz_callback.drawing.figures.side_by_side import draw_comparison_distributions, draw_comparison_metrics
+    from embviz_callback.drawing.page.page import page
+    from embviz_callback.drawing.reports.comparison_report import comparison_report
+    from embviz_callback.files import write_atomically
 
     settings = snapshots[0].settings
     try:
@@ -197,7 +197,7 @@ def write_comparison(
 
 
 def _drawn(maps: Any, snapshots: Sequence["Snapshot"], comparison: "Comparison") -> Any:
-    from embviz_callback.drawing.comparison import draw_comparison_maps
+    from embviz_callback.drawing.figures.side_by_side import draw_comparison_maps
 
     return draw_comparison_maps(maps, snapshots, comparison.labels)
 

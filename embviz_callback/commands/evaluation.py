@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import embviz_callback
-from embviz_callback.analysis.corpus_scan import CorpusScan, scan_with_corpus
+from embviz_callback.analysis.scan.corpus_scan import CorpusScan, scan_with_corpus
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.results import Outcome, write_results
 from embviz_callback.commands.terminal import Terminal
-from embviz_callback.delivery.data_check import data_check
 from embviz_callback.delivery.exports import read_embeddings
-from embviz_callback.delivery.files import safe_name
+from embviz_callback.delivery.run.data_check import data_check
 from embviz_callback.embeddings import Embeddings, Vectors
-from embviz_callback.encoding.hub import is_hub_name
-from embviz_callback.encoding.missing import explain_missing
+from embviz_callback.encoding.checkpoints.hub import is_hub_name
+from embviz_callback.encoding.checkpoints.missing import explain_missing
+from embviz_callback.files import safe_name
 from embviz_callback.pairs.corpus import Corpus, corpus_for, read_corpus
-from embviz_callback.pairs.reading import DataError, PairFile, read_pairs
+from embviz_callback.pairs.formats.reading import DataError, PairFile, read_pairs
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, take_snapshot
 
 if TYPE_CHECKING:
-    from embviz_callback.encoding.checkpoints import LoadedModel
+    from embviz_callback.encoding.checkpoints.loading import LoadedModel
 
 NO_USE_WITHOUT_DATA = "--corpus has no use without --data: an embeddings.npz keeps what it was ranked among"
 Saved = tuple[Subset, Embeddings, CorpusScan | None]
@@ -273,7 +273,7 @@ class _Job:
         )
 
     def _loaded(self) -> "LoadedModel":
-        from embviz_callback.encoding.checkpoints import CheckpointError, load_checkpoint
+        from embviz_callback.encoding.checkpoints.loading import CheckpointError, load_checkpoint
 
         request = self.request
         with _as_usage_error(CheckpointError):
@@ -341,9 +341,9 @@ def features_kept(loaded: "LoadedModel", *, wanted: bool) -> Iterator[Any]:
     Yields:
         A function from ``n`` texts to their embeddings.
     """
-    from embviz_callback.encoding.biencoder import SELF_POOLING
-    from embviz_callback.encoding.cached_features import CachedFeatures
-    from embviz_callback.encoding.feature_store import default_cache_folder
+    from embviz_callback.encoding.cache.cached_features import CachedFeatures
+    from embviz_callback.encoding.cache.feature_store import default_cache_folder
+    from embviz_callback.encoding.models.biencoder import SELF_POOLING
 
     model = loaded.model
     if not wanted or isinstance(model.encoder, SELF_POOLING):

@@ -46,8 +46,8 @@ def _export(options: argparse.Namespace, terminal: Terminal) -> int:
     _check_output(output, options.output)
     metrics = None if options.metrics is None else _read_metrics(options.metrics)
     from embviz_callback.commands.model_card import model_card  # torch takes seconds
-    from embviz_callback.encoding.checkpoints import CheckpointError, load_checkpoint
-    from embviz_callback.encoding.export import check_exportable, export_model
+    from embviz_callback.encoding.checkpoints.export import check_exportable, export_model
+    from embviz_callback.encoding.checkpoints.loading import CheckpointError, load_checkpoint
 
     chosen = {name: getattr(options, name) for name in ("encoder", "pooling", "max_length")}
     try:

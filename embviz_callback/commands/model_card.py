@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embviz_callback.drawing.markdown import literal, table
+from embviz_callback.drawing.reports.markdown import literal, table
 
 if TYPE_CHECKING:
-    from embviz_callback.encoding.checkpoints import LoadedModel
+    from embviz_callback.encoding.checkpoints.loading import LoadedModel
 
 _HEADLINES = ("margin", "separation", "rank1")
 # What a reader compares models by comes first; whatever else was measured follows in the file's order.
@@ -58,7 +58,7 @@ def _facts(loaded: "LoadedModel") -> list[tuple[str, str]]:
 
 
 def _usage(loaded: "LoadedModel", name: str) -> list[str]:
-    from embviz_callback.encoding.export import prompts_of
+    from embviz_callback.encoding.checkpoints.export import prompts_of
 
     how = ("encode_query", "encode_document") if prompts_of(loaded.config) else ("encode", "encode")
     return [

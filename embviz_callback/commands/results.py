@@ -6,12 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.analysis.metrics import Metrics
-from embviz_callback.analysis.projections import Projection, Skipped, heatmap_rows, project
-from embviz_callback.analysis.verdict import FIGURES, Check, bright_diagonal, checklist
+from embviz_callback.analysis.maps.projections import Projection, Skipped, heatmap_rows, project
+from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.analysis.verdict.checklist import FIGURES, Check, bright_diagonal, checklist
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.exports import embeddings_npz, errors_csv, metrics_json, to_json
-from embviz_callback.delivery.files import write_atomically
+from embviz_callback.files import write_atomically
 from embviz_callback.pairs.weights import default_rule
 from embviz_callback.snapshot import Snapshot
 
@@ -108,7 +108,7 @@ def _draw(snapshot: Snapshot, label: str, folder: Path, terminal: Terminal) -> t
 
 
 def _draw_one(name: str, snapshot: Snapshot, path: Path) -> None:
-    from embviz_callback.drawing.figures import draw, to_png  # matplotlib
+    from embviz_callback.drawing.figures.catalogue import draw, to_png  # matplotlib
 
     write_atomically(path, to_png(draw(name, snapshot)))
 
@@ -136,13 +136,13 @@ def _report(
     faults: Sequence[str],
     data: Mapping[str, Any] | None,
 ) -> str:
-    from embviz_callback.drawing.report import report
+    from embviz_callback.drawing.reports.evaluation_report import report
 
     return report(snapshot, checks=checks, figures=made, alerts=faults, data=data)
 
 
 def _page(snapshot: Snapshot, checks: Sequence[Check], faults: Sequence[str], data: Mapping[str, Any] | None) -> str:
-    from embviz_callback.drawing.page import page
+    from embviz_callback.drawing.page.page import page
 
     answers: list[Mapping[str, Any]] = []
     fault = _attempt(lambda: answers.append(_answers(snapshot)))
@@ -154,8 +154,8 @@ def _page(snapshot: Snapshot, checks: Sequence[Check], faults: Sequence[str], da
 
 def _answers(snapshot: Snapshot) -> Mapping[str, Any]:
     """What the records' own columns and hard negatives tell; `embviz analyse` is told more."""
-    from embviz_callback.analysis.answers import Questions, analyse
-    from embviz_callback.drawing.page_answers import answers_view
+    from embviz_callback.analysis.why.answers import Questions, analyse
+    from embviz_callback.drawing.page.page_analysis import answers_view
 
     questions = Questions(rule=default_rule(), draws=snapshot.settings.bootstrap_draws, seed=snapshot.settings.seed)
     return answers_view(analyse([snapshot], questions), snapshot.label)

@@ -81,7 +81,7 @@ def parser() -> Parser:
 
 
 def _check_options(options: argparse.Namespace) -> None:
-    from embviz_callback.pairs.raw import read_source
+    from embviz_callback.pairs.check.raw import read_source
 
     place, _, name = options.factory.rpartition(":")
     if not place or not name:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from embviz_callback import EmbeddingVisualizer
-from embviz_callback.delivery.files import write_atomically
-from embviz_callback.either_lightning import Callback, lightning_of, pl
+from embviz_callback.adapters.either_lightning import Callback, lightning_of, pl
+from embviz_callback.files import write_atomically
 
 
 class _RefusedError(ValueError):

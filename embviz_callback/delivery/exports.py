@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.answers import Answers
-from embviz_callback.analysis.corpus_scan import CorpusScan
-from embviz_callback.analysis.verdict import Check, band, is_ready
+from embviz_callback.analysis.scan.corpus_scan import CorpusScan
+from embviz_callback.analysis.verdict.checklist import Check, band, is_ready
+from embviz_callback.analysis.why.answers import Answers
 from embviz_callback.embeddings import Embeddings
-from embviz_callback.pairs.findings import Checkup
+from embviz_callback.pairs.check.findings import Checkup
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.delivery.alerts import AlertEvent
+from embviz_callback.delivery.alerts.rule import AlertEvent
 from embviz_callback.delivery.guarding import Guard
 
 # Loggers that need nothing of us: figures reach TensorBoard in a sub-run of its folder.

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-from embviz_callback.delivery.files import safe_name, write_atomically
+from embviz_callback.files import safe_name, write_atomically
 
 _PNG_SIZE = struct.Struct(">II")
 _PNG_SIZE_AT = 16  # after the signature and the head of the first chunk

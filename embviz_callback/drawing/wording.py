@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from embviz_callback.analysis.metrics import Metrics
+from embviz_callback.analysis.metrics.numbers import Metrics
 
 UNKNOWN = "n/a"
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from embviz_callback.pairs.opening import Opened, open_text
-from embviz_callback.pairs.parsing import Broken, parse_items, refuse_odd
+from embviz_callback.pairs.formats.opening import Opened, open_text
+from embviz_callback.pairs.formats.parsing import Broken, parse_items, refuse_odd
 from embviz_callback.pairs.problems import DataError, Problems, Spot, show
 from embviz_callback.pairs.records import Record, to_positives, to_text
 from embviz_callback.pairs.subset import Subset

@@ -1,0 +1,1 @@
+"""Several evaluations of one subset beside each other."""

@@ -1,0 +1,183 @@
+"""Rank metrics of every query: by expectation over the order of ties, and their two extremes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from embviz_callback.analysis.scan.pool import EQUAL
+from embviz_callback.analysis.scan.similarity import Floats, Similarity
+from embviz_callback.embeddings import Embeddings, Rows
+
+RECALL_CUTS = (1, 5, 10, 50)
+ENDS = ("", "_optimistic", "_pessimistic")
+Ends = tuple[Floats, Floats, Floats]
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """Groups of a query's positives with exactly equal scores, best first.
+
+    Attributes:
+        query: ``(n_levels,)`` query row.
+        positives: ``(n_levels,)`` positives in the group, p.
+        tied: ``(n_levels,)`` negatives with the same score, t.
+        found: ``(n_levels,)`` positives above the group, a.
+        offset: ``(n_levels,)`` documents above it, positives and negatives, o.
+        relevant: ``(n_queries,)`` all relevant documents of each query, usable or not.
+    """
+
+    query: Rows
+    positives: Rows
+    tied: Rows
+    found: Rows
+    offset: Rows
+    relevant: Rows
+
+
+def levels(similarity: Similarity, embeddings: Embeddings) -> Levels:
+    """Groups of tied positives per query; pairs without a direction are in none."""
+    query = embeddings.relevance[:, 0]
+    valid = np.flatnonzero(~np.isnan(similarity.positive_scores))
+    order = valid[np.lexsort((-similarity.positive_scores[valid], query[valid]))]
+    score, owner = similarity.positive_scores[order], query[order]
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = (owner[1:] != owner[:-1]) | (score[:-1] - score[1:] > EQUAL)
+    heads = np.flatnonzero(is_first)
+    found = heads - np.searchsorted(owner, owner[heads])
+    pair = order[heads]
+    return Levels(
+        query=owner[heads],
+        positives=np.diff(np.append(heads, len(order))),
+        tied=similarity.pair_tied[pair],
+        found=found,
+        offset=similarity.pair_above[pair] + found,
+        relevant=np.bincount(query, minlength=len(embeddings.queries)),
+    )
+
+
+def rank_metrics(groups: Levels) -> dict[str, Floats]:
+    """Every rank metric of every query.
+
+    Args:
+        groups: The tied groups.
+
+    Returns:
+        ``(n_queries,)`` under each name, ``<name>_optimistic`` and ``<name>_pessimistic``
+        (positives first and last among their ties). A query without a usable positive has 0.
+    """
+    highest = int((groups.offset + groups.positives + groups.tied).max(initial=0)) + 1
+    sums = _Sums(groups, np.append(0.0, np.cumsum(1 / np.arange(1, highest + 1))))
+    ones, relevant = np.ones(len(groups.relevant)), groups.relevant.astype(np.float64)
+    parts = {"rank1": (sums.rank1(), ones), "mrr": (sums.reciprocal(None), ones)}
+    parts |= {"mrr_at_10": (sums.reciprocal(10), ones)}
+    parts |= {f"recall_at_{cut}": (sums.found_within(cut), relevant) for cut in RECALL_CUTS}
+    parts |= {"ndcg_at_10": (sums.gain(10), _discount(10)[np.minimum(groups.relevant, 10)])}
+    parts |= {"map": (sums.precision(), relevant)}
+    return {
+        name + end: np.bincount(groups.query, weights=values, minlength=len(ones)) / most
+        for name, (ends, most) in parts.items()
+        for end, values in zip(ENDS, ends, strict=True)
+    }
+
+
+def _discount(cut: int) -> Floats:
+    """Sums of 1 / log2(rank + 1) over the first 0, 1, ... `cut` ranks."""
+    return np.append(0.0, np.cumsum(1 / np.log2(np.arange(2, cut + 2))))
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """What each group adds to its query's sum: expected, optimistic, pessimistic.
+
+    In a group of n = p + t documents behind o others, slot m holds a positive with probability
+    p / n, and of the m - 1 slots before it a share (p - 1) / (n - 1) are positives.
+    """
+
+    groups: Levels
+    harmonic: Floats  # 1 + 1/2 + ... + 1/n at n
+
+    @property
+    def size(self) -> Rows:
+        return self.groups.positives + self.groups.tied
+
+    def rank1(self) -> Ends:
+        g, first = self.groups, 1.0 * (self.groups.offset == 0)
+        return first * g.positives / self.size, first, first * (g.tied == 0)
+
+    def found_within(self, cut: int) -> Ends:
+        g, room = self.groups, 1.0 * (cut - self.groups.offset)
+        expected = g.positives * np.clip(room, 0, self.size) / self.size
+        return expected, np.clip(room, 0, g.positives), np.clip(room - g.tied, 0, g.positives)
+
+    def gain(self, cut: int) -> Ends:
+        g, discount = self.groups, _discount(cut)
+
+        def between(start: Rows, stop: Rows) -> Floats:
+            return np.asarray(discount[np.minimum(stop, cut)] - discount[np.minimum(start, cut)])
+
+        end = g.offset + self.size
+        expected = between(g.offset, end) * g.positives / self.size
+        return expected, between(g.offset, g.offset + g.positives), between(g.offset + g.tied, end)
+
+    def precision(self) -> Ends:
+        g = self.groups
+        slope = (g.positives - 1) / np.maximum(self.size - 1, 1)
+        # The sum over slots of (a + 1 + (m - 1) slope) / (o + m), with its harmonic part set apart.
+        slots = self.harmonic[g.offset + self.size] - self.harmonic[g.offset]
+        expected = (g.found + 1 - (g.offset + 1) * slope) * slots + slope * self.size
+        return expected * g.positives / self.size, self._run(g.offset), self._run(g.offset + g.tied)
+
+    def _run(self, before: Rows) -> Floats:
+        """Sum of precisions when a group's positives stand together behind `before` documents."""
+        g = self.groups
+        slots: Floats = self.harmonic[before + g.positives] - self.harmonic[before]
+        return g.positives - (before - g.found) * slots
+
+    def reciprocal(self, cut: int | None) -> Ends:
+        g, first = self.groups, self.groups.found == 0
+        cases = np.stack([g.offset, g.positives, g.tied], axis=1)[first]
+        expected = np.zeros(len(first))
+        expected[first] = self._reciprocals(cases, cut)
+
+        def at(rank: Rows) -> Floats:
+            return np.asarray(first * np.where(rank <= (cut or np.inf), 1 / rank, 0.0))
+
+        return expected, at(g.offset + 1), at(g.offset + g.tied + 1)
+
+    def _reciprocals(self, cases: Rows, cut: int | None) -> Floats:
+        above, positives, tied = cases.T
+        end = above + 1 + tied
+        end = end if cut is None else np.minimum(end, np.maximum(cut, above))
+        # Right for a single positive: it stands in each slot equally often.
+        values: Floats = (self.harmonic[end] - self.harmonic[above]) / (1 + tied)
+        several = positives > 1
+        distinct, which = np.unique(cases[several], axis=0, return_inverse=True)
+        sums = [expected_reciprocal(*map(int, case), cut=cut) for case in distinct]
+        values[several] = np.array(sums)[which.ravel()] if sums else 0.0
+        return values
+
+
+def expected_reciprocal(above: int, positives: int, tied: int, *, cut: int | None = None) -> float:
+    """Mean of 1 / rank of the first positive over all orders of a tied group.
+
+    The first positive stands in slot m with probability C(p + t - m, p - 1) / C(p + t, p).
+
+    Args:
+        above: Documents above the group.
+        positives: Positives in it, at least 1.
+        tied: Negatives in it.
+        cut: Ranks beyond it count 0.
+
+    Returns:
+        The expectation.
+
+    Example:
+        >>> expected_reciprocal(0, 1, 1)
+        0.75
+    """
+    slots = np.arange(1, tied + 2)
+    size = positives + tied
+    steps = np.concatenate([[positives / size], (size - slots[:-1] - positives + 1) / (size - slots[:-1])])
+    ranks = above + slots
+    gains = np.where(ranks <= (cut or np.inf), 1 / ranks, 0.0)
+    return float(np.cumprod(steps) @ gains)

@@ -1,0 +1,1 @@
+"""Every cosine between queries and documents, seen once."""

@@ -1,0 +1,108 @@
+"""Probability that a random positive outscores a random negative, and the histograms."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embviz_callback.analysis.scan.histogram import FINE_BINS, fine_bins
+from embviz_callback.analysis.scan.pool import EQUAL
+from embviz_callback.analysis.scan.tiles import Tally, Task
+from embviz_callback.analysis.scan.twins import Twins
+
+COARSE_BINS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """How positives and negatives spread over [-1, 1].
+
+    Attributes:
+        negative_counts: ``(COARSE_BINS,)``.
+        positive_counts: ``(COARSE_BINS,)``.
+        auc: Ties half; NaN without positives or negatives.
+        auc_error: 0 where every negative was compared, else how far `auc` may be off.
+    """
+
+    negative_counts: NDArray[np.int64]
+    positive_counts: NDArray[np.int64]
+    auc: float
+    auc_error: float
+
+
+def distribution(task: Task, tally: Tally, twins: Twins, n_negatives: int) -> Distribution:
+    """Histograms and AUC of one pass.
+
+    Args:
+        task: What was asked.
+        tally: All negatives, or a histogram of a share of them.
+        twins: Negatives that the pass has left out.
+        n_negatives: All there are.
+
+    Returns:
+        The distribution; exact if the pass has kept all negatives.
+    """
+    # As the negatives were made, by the tiles or in float64: a more exact path would favour one side.
+    positives: NDArray[np.floating] = np.sort(tally.own[~np.isnan(tally.own)])
+    if task.keep:
+        positives = np.sort(task.levels[np.isfinite(task.levels)])
+        kept = np.concatenate([*tally.kept, np.repeat(twins.level, twins.count)])
+        fine = np.bincount(fine_bins(kept), minlength=FINE_BINS).astype(np.float64)
+        area, error = exact_auc(positives, kept), 0.0
+    else:
+        fine = tally.fine * ((n_negatives - twins.count.sum()) / max(tally.fine.sum(), 1))
+        np.add.at(fine, fine_bins(twins.score), twins.count)
+        area, error = binned_auc(positives, fine, n_sampled=int(tally.fine.sum()) if task.stride > 1 else None)
+    return Distribution(_coarse(fine), _coarse(np.bincount(fine_bins(positives), minlength=FINE_BINS)), area, error)
+
+
+def _coarse(fine: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.int64]:
+    return np.asarray(np.rint(fine.reshape(COARSE_BINS, -1).sum(axis=1)), dtype=np.int64)
+
+
+def exact_auc(positives: NDArray[np.floating], negatives: NDArray[np.floating]) -> float:
+    """AUC by ranks, ties half; numbers that differ by less than the order of a sum makes are tied.
+
+    Args:
+        positives: Scores in float64.
+        negatives: Scores in float64.
+
+    Returns:
+        A share; NaN if either is empty.
+
+    Example:
+        >>> exact_auc(np.array([0.5, 0.9]), np.array([0.1, 0.5]))
+        0.875
+    """
+    if not len(positives) or not len(negatives):
+        return math.nan
+    negatives = np.sort(negatives)
+    surely = np.searchsorted(negatives, positives - EQUAL)
+    below = surely + np.searchsorted(negatives, positives + EQUAL, side="right")
+    return float(below.mean() / 2 / len(negatives))
+
+
+def binned_auc(
+    positives: NDArray[np.floating], fine: NDArray[np.float64], *, n_sampled: int | None = None
+) -> tuple[float, float]:
+    """AUC from a histogram of the negatives, and how far it may be off.
+
+    Args:
+        positives: Scores.
+        fine: ``(FINE_BINS,)`` negatives.
+        n_sampled: How many negatives were looked at, where it was not all.
+
+    Returns:
+        AUC, where both in one bin count half; and half the share of pairs in one bin, the most
+        that binning can do, plus three standard errors of a random sample.
+    """
+    if not len(positives) or not fine.sum():
+        return math.nan, 0.0
+    mine = np.bincount(fine_bins(positives), minlength=FINE_BINS) / len(positives)
+    theirs = fine / fine.sum()
+    shared = float(mine @ theirs) / 2
+    beaten = 1 - np.cumsum(mine) + mine / 2  # share of the positives above a negative in each bin
+    area = float(theirs @ beaten)
+    variance = float(theirs @ (beaten - area) ** 2)
+    return area, shared + (3 * math.sqrt(variance / n_sampled) if n_sampled else 0.0)

@@ -1,0 +1,119 @@
+"""The best documents of every query, and what an argmax over the record list would say."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embviz_callback.analysis.scan import keys
+from embviz_callback.analysis.scan.pool import EQUAL, ROUNDING, exact_products
+from embviz_callback.analysis.scan.tiles import Tally, Task
+from embviz_callback.analysis.scan.twins import Twins
+from embviz_callback.embeddings import Embeddings, Rows, Vectors
+
+
+def best_documents(task: Task, tally: Tally, twins: Twins) -> tuple[Rows, Vectors]:
+    """The best irrelevant columns and the relevant ones, merged and opened into documents.
+
+    Args:
+        task: What was asked.
+        tally: The best other columns.
+        twins: The relevant columns.
+
+    Returns:
+        Document rows and scores, both ``(n_task_queries, k)``; -1 and NaN for nothing.
+    """
+    k, starts = min(task.top_k, len(task.pool.column)), task.pool.starts
+    merged = _filled(keys.best_of(tally.best, twins.row, keys.make(twins.score, twins.column)), k)
+    if tally.best.shape[1] < k:
+        wide = _filled(tally.best, k)
+        merged = keys.best_of(wide, twins.row, keys.make(twins.score, twins.column))
+    columns, scores = _settled(task, keys.column_of(merged), keys.score_of(merged))
+    if task.pool.is_plain:
+        documents = np.append(task.pool.members, -1)[columns]
+    else:
+        copies = np.where(columns < 0, 0, np.minimum(starts[columns + 1] - starts[columns], k))
+        documents, scores = _opened(task, columns, scores, copies)
+    return documents, np.where(documents < 0, np.float32(np.nan), scores)
+
+
+def _filled(found: Rows, k: int) -> Rows:
+    return np.pad(found, ((0, 0), (0, k - found.shape[1])), constant_values=keys.NOTHING)
+
+
+def _settled(task: Task, columns: Rows, scores: Vectors) -> tuple[Rows, Vectors]:
+    """Lists in which float32's rounding leaves the order open, put in order by float64."""
+    with np.errstate(invalid="ignore"):
+        close = np.flatnonzero((scores[:, :-1] - scores[:, 1:] <= 2 * ROUNDING).any(axis=1))
+    for start in range(0, len(close), 1024):
+        rows = close[start : start + 1024]
+        listed = columns[rows]
+        pairs = np.stack([np.repeat(rows, listed.shape[1]), listed.ravel()], axis=1)
+        exact = exact_products(task.queries, task.pool.vectors, pairs).reshape(listed.shape)
+        order = _stable_order(np.where(listed < 0, -np.inf, exact), listed)
+        columns[rows] = np.take_along_axis(listed, order, axis=1)
+        scores[rows] = np.take_along_axis(np.where(listed < 0, -np.inf, exact), order, axis=1)
+    return columns, scores
+
+
+def _stable_order(scores: NDArray[np.float64], columns: Rows) -> Rows:
+    """Each row by falling score, of equal scores the lower column first."""
+    falling = np.argsort(-scores, axis=1)
+    ordered = np.take_along_axis(scores, falling, axis=1)
+    with np.errstate(invalid="ignore"):
+        group = np.cumsum(ordered[:, :-1] - ordered[:, 1:] > EQUAL, axis=1)
+    group = np.pad(group, ((0, 0), (1, 0)))
+    return np.take_along_axis(falling, np.lexsort((np.take_along_axis(columns, falling, axis=1), group)), axis=1)
+
+
+def _opened(task: Task, columns: Rows, scores: Vectors, copies: Rows) -> tuple[Rows, Vectors]:
+    """Each column replaced by its documents, as far as k places reach."""
+    k = columns.shape[1]
+    place = np.cumsum(copies, axis=1) - copies
+    documents, opened = np.full(columns.shape, -1), np.full(columns.shape, np.nan, dtype=np.float32)
+    rows = np.arange(len(columns))
+    for slot in range(k):
+        source = np.maximum((place <= slot).sum(axis=1) - 1, 0)
+        nth = slot - place[rows, source]
+        filled = nth < copies[rows, source]
+        member = task.pool.starts[columns[rows, source]] + nth
+        documents[filled, slot] = task.pool.members[member[filled]]
+        opened[filled, slot] = scores[rows, source][filled]
+    return documents, opened
+
+
+def naive_hits(embeddings: Embeddings, top_documents: Rows) -> NDArray[np.bool_]:
+    """Whether ``argmax`` over the record list's documents finds each record's own row.
+
+    Args:
+        embeddings: The subset.
+        top_documents: ``(n_queries, k)``; equal scores stand in record order, so that the first
+            one in the record list is what argmax would find.
+
+    Returns:
+        ``(n_records,)``; a query without a direction never hits.
+    """
+    records, n_documents = embeddings.records, len(embeddings.documents)
+    first_record = np.full(n_documents + 1, len(records), dtype=np.int64)  # the last entry is no document
+    np.minimum.at(first_record, records[:, 1], np.arange(len(records)))
+    listed = first_record[np.where(top_documents < n_documents, top_documents, -1)]
+    # The first of the list that is in the records at all.
+    best = np.take_along_axis(listed, (listed < len(records)).argmax(axis=1)[:, None], axis=1)[:, 0]
+    # A corpus or further positives can fill the whole list of a query.
+    for part in _parts(np.flatnonzero((best == len(records)) & embeddings.usable_queries)):
+        best[part] = _first_best(embeddings, part, first_record[:-1])
+    hits: NDArray[np.bool_] = best[records[:, 0]] == np.arange(len(records))
+    return hits
+
+
+def _parts(rows: Rows) -> list[Rows]:
+    return [rows[start : start + 128] for start in range(0, len(rows), 128)]
+
+
+def _first_best(embeddings: Embeddings, rows: Rows, first_record: Rows) -> Rows:
+    """The first record whose document scores highest for each of some queries."""
+    in_order = np.argsort(first_record, kind="stable")
+    in_order = in_order[embeddings.usable_documents[in_order] & (first_record[in_order] < len(embeddings.records))]
+    if not len(in_order):
+        return np.full(len(rows), len(embeddings.records))
+    scores = embeddings.queries[rows].astype(np.float64) @ embeddings.documents[in_order].astype(np.float64).T
+    is_best = scores >= scores.max(axis=1, keepdims=True) - EQUAL
+    return np.asarray(first_record[in_order[is_best.argmax(axis=1)]])

@@ -1,0 +1,138 @@
+"""The ranked pool: which documents compete for a query, in which order, each vector once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embviz_callback.analysis.metrics.geometry import Moments, moments
+from embviz_callback.embeddings import Embeddings, Rows, Vectors, have_direction
+
+Product = Callable[[Vectors, Vectors], Vectors]
+
+# What a float32 product of unit rows may be off by; measured up to 8e-7. Which way depends on the
+# processor and on where in the matrix an entry stands, so that nothing closer is decided by it.
+ROUNDING = 1e-6
+EQUAL = 1e-13  # cosines in float64 that differ by less are one number, added up in another order
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The documents that are ranked, as columns of distinct vectors.
+
+    Documents with bit-equal vectors share one column, so that their scores are equal by
+    construction, whatever the matrix product does in its last bits. A document without a
+    direction has no column.
+
+    Attributes:
+        vectors: ``(n_columns, dim)``.
+        column: ``(n_pool,)``, the column of every document, -1 without a direction; rows from
+            ``n_documents`` on are the corpus.
+        members: ``(n_usable,)``, document rows sorted by column.
+        starts: ``(n_columns + 1,)``, where each column's members begin.
+    """
+
+    vectors: Vectors
+    column: Rows
+    members: Rows
+    starts: Rows
+
+    @cached_property
+    def weights(self) -> Rows:
+        """``(n_columns,)``, how many documents share each column."""
+        return np.diff(self.starts)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Mean and covariance of all documents with a direction."""
+        return moments(self.vectors, self.weights)
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether every column is one document."""
+        return len(self.members) == len(self.vectors)
+
+
+def make_pool(embeddings: Embeddings, corpus: Vectors | None) -> Pool:
+    """The subset's documents and the corpus as columns.
+
+    Columns stand in the order in which the records name their documents, then by row: among
+    equal scores the first column wins, as it would in an ``argmax`` over the record list.
+
+    Args:
+        embeddings: The subset.
+        corpus: ``(n_corpus, dim)`` unit rows that answer no query, or nothing.
+
+    Returns:
+        The pool; vectors are copied once if there is a corpus or a document must move, and once
+        more if a row has no direction or is a copy of another.
+    """
+    documents = embeddings.documents
+    order = _record_order(embeddings.records, len(documents))
+    rows = documents if (order == np.arange(len(order))).all() else documents[order]
+    if corpus is not None:
+        rows = np.concatenate([rows, corpus])
+        order = np.concatenate([order, np.arange(len(documents), len(rows))])
+    kept = np.flatnonzero(have_direction(rows))
+    first_of = _first_twin(rows, kept)
+    heads = np.flatnonzero(first_of == np.arange(len(kept)))
+    head_column = np.full(len(kept), -1, dtype=np.int64)
+    head_column[heads] = np.arange(len(heads))
+    column = np.full(len(rows), -1, dtype=np.int64)
+    column[order[kept]] = head_column[first_of]
+    members = order[kept[np.argsort(head_column[first_of], kind="stable")]]
+    starts = np.searchsorted(column[members], np.arange(len(heads) + 1))
+    return Pool(rows if len(heads) == len(rows) else rows[kept[heads]], column, members, starts)
+
+
+def _record_order(records: Rows, n_rows: int) -> Rows:
+    first_record = np.full(n_rows, len(records), dtype=np.int64)
+    np.minimum.at(first_record, records[:, 1], np.arange(len(records)))
+    return np.argsort(first_record, kind="stable")
+
+
+def _first_twin(rows: Vectors, kept: Rows) -> Rows:
+    """For each position of `kept`, the first position whose row is bit-equal to it."""
+    first = np.arange(len(kept))
+    if not len(kept):
+        return first
+    # Equal rows have equal sums of odd multiples of their bits; unequal sums settle nearly
+    # every case at a hundredth of the price of sorting whole rows.
+    odd = np.random.default_rng(0).integers(0, 2**62, rows.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    parts = np.array_split(rows, len(rows) // 4096 + 1)
+    codes = np.concatenate([_bits(part).astype(np.uint64) @ odd for part in parts])[kept]
+    values, counts = np.unique(codes, return_counts=True)
+    if len(values) == len(codes):
+        return first
+    again = np.flatnonzero(np.isin(codes, values[counts > 1]))
+    whole = _bits(rows[kept[again]]).view(f"V{4 * rows.shape[1]}")[:, 0]
+    _, head, inverse = np.unique(whole, return_index=True, return_inverse=True)
+    first[again] = again[head[inverse]]
+    return first
+
+
+def _bits(rows: Vectors) -> NDArray[np.uint32]:
+    return np.ascontiguousarray(rows + np.float32(0)).view(np.uint32)  # + 0 turns -0.0 into 0.0
+
+
+def exact_products(queries: Vectors, documents: Vectors, pairs: Rows) -> NDArray[np.float64]:
+    """Float64 cosines of pairs; NaN where a row has no direction.
+
+    Args:
+        queries: ``(n_queries, dim)``.
+        documents: ``(n_documents, dim)``.
+        pairs: ``(n_pairs, 2)``, (query row, document row).
+
+    Returns:
+        ``(n_pairs,)``.
+    """
+    scores = np.empty(len(pairs))
+    for start in range(0, len(pairs), 4096):
+        part = pairs[start : start + 4096]
+        left, right = queries[part[:, 0]].astype(np.float64), documents[part[:, 1]].astype(np.float64)
+        found = np.einsum("ij,ij->i", left, right)
+        usable = have_direction(left) & have_direction(right)
+        scores[start : start + 4096] = np.where(usable, found, np.nan)
+    return scores

@@ -1,0 +1,243 @@
+"""Every cosine between queries and documents, seen once, in bounded memory."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embviz_callback.analysis.metrics import geometry
+from embviz_callback.analysis.scan import one_pass, tiles
+from embviz_callback.analysis.scan.auc import COARSE_BINS, distribution
+from embviz_callback.analysis.scan.nearest import best_documents, naive_hits
+from embviz_callback.analysis.scan.one_thread import one_thread_each
+from embviz_callback.analysis.scan.pool import EQUAL, Pool, Product, exact_products, make_pool
+from embviz_callback.analysis.scan.twins import counts_with_twins, find_twins
+from embviz_callback.embeddings import Embeddings, Rows, Vectors
+
+EXACT_AUC_PAIRS = 2**22  # so many negatives are kept and sorted: 16 MiB
+SAMPLED_PAIRS = 2**22  # about so many of a larger number go into the histogram
+_ROUNDINGS = 64  # of a variance in 1,024 dimensions, generously
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """What one pass over all cosines has found.
+
+    The ranked pool is the documents, and after them the corpus where one was given: a row from
+    ``n_documents`` on is corpus row ``row - n_documents``. Rows without a direction are misses
+    (rank infinite) and are in no mean; their scores are NaN.
+
+    Attributes:
+        positive_scores: ``(n_positive_pairs,)`` exact cosines, aligned with `relevance`.
+        pair_above: ``(n_positive_pairs,)`` negatives above each relevant pair.
+        pair_tied: ``(n_positive_pairs,)`` negatives with its score.
+        best_positive: ``(n_queries,)`` best positive's cosine, NaN without a usable one.
+        best_positive_row: ``(n_queries,)`` its document row, -1 without.
+        above: ``(n_queries,)`` negatives above the best positive.
+        tied: ``(n_queries,)`` negatives tied with it.
+        rank: ``(n_queries,)`` expected rank of the first relevant document, from 1, ties in
+            random order; infinite for an unusable query or no usable positive.
+        top_documents: ``(n_queries, k)`` best rows of the pool, best first; among equal scores
+            the one that the records name first. -1 where nothing can be ranked.
+        top_scores: ``(n_queries, k)`` their cosines.
+        row_count: ``(n_queries,)`` usable negatives of each query.
+        row_mean: ``(n_queries,)`` their mean, NaN without.
+        row_variance: ``(n_queries,)`` their population variance.
+        negative_count: All usable negatives.
+        negative_mean: Their mean.
+        negative_std: Their population standard deviation.
+        edges: ``(n_bins + 1,)`` over [-1, 1].
+        negative_counts: ``(n_bins,)``; above 4 million negatives estimated from a sample.
+        positive_counts: ``(n_bins,)``.
+        auc: Probability that a random positive outscores a random negative, ties half.
+        auc_error: How far `auc` may be off: 0 where it is exact.
+        hard_scores: ``(n_hard_pairs,)`` aligned with `hard_pairs`.
+        naive_hits: ``(n_records,)`` whether ``argmax`` over the record list finds its own row.
+        effective_rank: Directions used by queries and documents together.
+        mean_off_diagonal: Mean cosine of two different documents of the pool.
+        n_pool: Documents and corpus.
+    """
+
+    positive_scores: Floats
+    pair_above: Rows
+    pair_tied: Rows
+    best_positive: Floats
+    best_positive_row: Rows
+    above: Rows
+    tied: Rows
+    rank: Floats
+    top_documents: Rows
+    top_scores: Vectors
+    row_count: Rows
+    row_mean: Floats
+    row_variance: Floats
+    negative_count: int
+    negative_mean: float
+    negative_std: float
+    edges: Floats
+    negative_counts: NDArray[np.int64]
+    positive_counts: NDArray[np.int64]
+    auc: float
+    auc_error: float
+    hard_scores: Floats
+    naive_hits: NDArray[np.bool_]
+    effective_rank: float
+    mean_off_diagonal: float
+    n_pool: int
+
+
+@one_thread_each()
+def scan(
+    embeddings: Embeddings,
+    *,
+    top_k: int = 10,
+    tile: tuple[int, int] = (1024, 1024),
+    corpus: Vectors | None = None,
+    product: Product | None = None,
+) -> Similarity:
+    """One tiled pass over the cosines of all queries and documents.
+
+    Beyond the embeddings it needs memory for one tile and for the results (and one copy of the
+    documents if their rows are not in record order).
+
+    Args:
+        embeddings: The subset.
+        top_k: Documents kept per query, at least 1.
+        tile: Queries and documents of a tile.
+        corpus: ``(n_corpus, dim)`` unit rows of further documents that answer no query.
+        product: ``(a, b) -> a @ b.T`` in float32; the CPU's without.
+
+    Returns:
+        Scores, ranks, best documents, moments and the histogram.
+
+    Raises:
+        ValueError: If `top_k` or a side of `tile` is below 1, or `corpus` has another width.
+    """
+    if min(top_k, *tile) < 1:
+        raise ValueError(f"top_k and tile must be at least 1, got {top_k} and {tile}")
+    if corpus is not None and corpus.shape[1:] != embeddings.documents.shape[1:]:
+        raise ValueError(f"corpus must have {embeddings.documents.shape[1]} columns, got shape {corpus.shape}")
+    pool = make_pool(embeddings, corpus)
+    usable = np.flatnonzero(embeddings.usable_queries)
+    exact = exact_products(embeddings.queries, embeddings.documents, embeddings.relevance)
+    task = _task(embeddings, pool, usable, exact, top_k=top_k, tile=tile, product=product)
+    tally, (rows, query_moments) = one_pass.run(
+        task,
+        partial(_row_statistics, embeddings, task, usable, exact),
+        partial(geometry.moments, task.queries, np.ones(len(task.queries), dtype=np.int64)),
+    )
+    twins = find_twins(task, tally)
+    spread = distribution(task, tally, twins, int(rows["row_count"].sum()))
+    top_documents, top_scores = _all_rows(usable, len(embeddings.queries), *best_documents(task, tally, twins))
+    return Similarity(
+        **_positives(embeddings, usable, exact, *counts_with_twins(task, tally, twins)),
+        **rows,
+        **_negatives(rows),
+        **vars(spread),
+        edges=np.linspace(-1, 1, COARSE_BINS + 1),
+        top_documents=top_documents,
+        top_scores=top_scores,
+        hard_scores=exact_products(embeddings.queries, embeddings.hard_negatives, embeddings.hard_pairs),
+        naive_hits=naive_hits(embeddings, top_documents),
+        effective_rank=geometry.effective_rank([query_moments, pool.moments]),
+        mean_off_diagonal=geometry.mean_off_diagonal(pool.moments),
+        n_pool=len(pool.column),
+    )
+
+
+def _task(
+    embeddings: Embeddings,
+    pool: Pool,
+    usable: Rows,
+    exact: Floats,
+    *,
+    top_k: int,
+    tile: tuple[int, int],
+    product: Product | None,
+) -> tiles.Task:
+    """The pass over the queries that have a direction."""
+    queries, relevance = embeddings.queries, embeddings.relevance
+    if len(usable) < len(queries):
+        queries = queries[usable]
+        asked = np.isin(relevance[:, 0], usable)
+        relevance, exact = relevance[asked], exact[asked]
+    pairs = np.stack([np.searchsorted(usable, relevance[:, 0]), pool.column[relevance[:, 1]]], axis=1)
+    cosines = len(queries) * len(pool.members)
+    return tiles.Task(
+        queries=queries,
+        pool=pool,
+        pairs=pairs,
+        levels=np.where(pairs[:, 1] >= 0, exact, np.inf),
+        top_k=top_k,
+        tile=tile,
+        stride=max(-(-cosines // SAMPLED_PAIRS), 1),
+        keep=cosines <= EXACT_AUC_PAIRS,
+        product=product,
+    )
+
+
+def _all_rows(usable: Rows, n_queries: int, documents: Rows, scores: Vectors) -> tuple[Rows, Vectors]:
+    """Rows of the usable queries among those of all."""
+    all_documents = np.full((n_queries, documents.shape[1]), -1)
+    all_scores = np.full(all_documents.shape, np.nan, dtype=np.float32)
+    all_documents[usable], all_scores[usable] = documents, scores
+    return all_documents, all_scores
+
+
+def _positives(embeddings: Embeddings, usable: Rows, exact: Floats, above: Rows, tied: Rows) -> dict[str, Any]:
+    """Everything about the relevant pairs and each query's best one."""
+    query, documents = embeddings.relevance.T
+    asked = np.isin(query, usable)
+    pair_above, pair_tied = np.zeros((2, len(query)), dtype=np.int64)
+    pair_above[asked], pair_tied[asked] = above, tied
+    order = np.lexsort((-exact, query))  # NaN comes last, the first of equals first
+    best = order[np.searchsorted(query, np.arange(len(embeddings.queries)))]
+    has = ~np.isnan(exact[best])
+    equals = np.bincount(query[exact[best][query] - exact <= EQUAL], minlength=len(best))
+    return {
+        "positive_scores": exact,
+        "pair_above": pair_above,
+        "pair_tied": pair_tied,
+        "best_positive": exact[best],
+        "best_positive_row": np.where(has, documents[best], -1),
+        "above": pair_above[best],
+        "tied": pair_tied[best],
+        "rank": np.where(has, 1 + pair_above[best] + pair_tied[best] / (equals + 1), np.inf),
+    }
+
+
+def _row_statistics(embeddings: Embeddings, task: tiles.Task, usable: Rows, exact: Floats) -> dict[str, Any]:
+    """Count, mean and variance of each query's negatives: all documents minus the relevant ones."""
+    n_queries, query = len(embeddings.queries), embeddings.relevance[:, 0]
+    mean, variance = np.full((2, n_queries), np.nan)
+    n_documents = len(task.pool.members)
+    mean[usable], variance[usable] = geometry.row_moments(task.queries, task.pool.moments)
+    deviation = exact - mean[query]
+    valid = ~np.isnan(deviation)
+    powers = [np.bincount(query[valid], weights=deviation[valid] ** n, minlength=n_queries) for n in range(3)]
+    count = np.where(np.isnan(mean), 0, n_documents - powers[0]).astype(np.int64)
+    divisor = np.where(count > 0, count, np.nan)
+    shift = -powers[1] / divisor
+    whole = n_documents * variance / divisor
+    row_variance = whole - powers[2] / divisor - shift**2
+    # What rounding leaves of a difference is no spread, such as that of one negative, or of copies of one.
+    noise = (_ROUNDINGS + powers[0]) * np.finfo(np.float64).eps * np.maximum(whole, np.sqrt(whole))
+    row_variance[row_variance < noise] = 0.0
+    return {"row_count": count, "row_mean": mean + shift, "row_variance": row_variance}
+
+
+def _negatives(rows: dict[str, Any]) -> dict[str, Any]:
+    """Moments of all negatives from those of every query's."""
+    some = rows["row_count"] > 0
+    total = int(rows["row_count"].sum())
+    if not total:
+        return {"negative_count": 0, "negative_mean": math.nan, "negative_std": math.nan}
+    share, means = rows["row_count"][some] / total, rows["row_mean"][some]
+    mean = float(share @ means)
+    variance = float(share @ (rows["row_variance"][some] + (means - mean) ** 2))
+    return {"negative_count": total, "negative_mean": mean, "negative_std": math.sqrt(variance)}

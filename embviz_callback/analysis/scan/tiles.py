@@ -1,0 +1,182 @@
+"""Cosines of queries and columns in tiles, one band of queries at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embviz_callback.analysis.scan.pool import Pool, Product
+from embviz_callback.embeddings import Rows, Vectors
+
+GROUP = 16  # columns
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is asked of the pass.
+
+    Attributes:
+        queries: ``(n_queries, dim)``, all with a direction.
+        pool: The columns.
+        pairs: ``(n_pairs, 2)``, (query row, column), sorted by query; column -1 for none.
+        levels: ``(n_pairs,)`` the exact cosine to beat, infinite where nothing can be counted.
+        top_k: Columns to keep per query.
+        tile: Queries and columns of a tile.
+        stride: Every stride-th column of a tile goes into the histogram.
+        keep: Whether the cosines of all negatives are kept, in float64, instead of the histogram.
+        product: Makes a tile; numpy without.
+    """
+
+    queries: Vectors
+    pool: Pool
+    pairs: Rows
+    levels: NDArray[np.float64]
+    top_k: int
+    tile: tuple[int, int]
+    stride: int
+    keep: bool
+    product: Product | None
+
+
+@dataclass(eq=False)
+class Tally:
+    """What the pass has counted; it grows during one pass.
+
+    Attributes:
+        above: ``(n_pairs,)`` negatives above each relevant pair.
+        reaching: ``(n_pairs,)`` negatives above or tied with it.
+        own: ``(n_pairs,)`` each relevant pair's score as its tile made it, NaN for none.
+        best: ``(n_queries, k)`` keys of the best irrelevant columns, best first.
+        fine: ``(FINE_BINS,)`` sampled negatives by score, over [-1, 1].
+        kept: All negatives' exact cosines, where they are few enough to keep.
+    """
+
+    above: Rows
+    reaching: Rows
+    own: Vectors
+    best: Rows
+    fine: NDArray[np.int64]
+    kept: list[NDArray[np.float64]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """Some queries side by side, and their relevant pairs.
+
+    Attributes:
+        rows: Which queries.
+        pairs: ``(n_pairs,)`` which pairs.
+        owner: ``(n_pairs,)`` the row of each one's query, counted from the top of the band.
+        column: ``(n_pairs,)`` the column of its document.
+        levels: ``(n_pairs,)`` its cosine, rounded to float32.
+    """
+
+    rows: slice
+    pairs: Rows
+    owner: Rows
+    column: Rows
+    levels: Vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """Cosines of a run of columns with a band of queries, relevant entries at minus infinity.
+
+    Columns lie along the first axis: what is asked of every query at once is then asked of
+    whole lines of memory, at a fraction of what it costs across them.
+
+    Attributes:
+        band: The queries.
+        columns: Which columns.
+        scores: ``(n_columns, n_rows)``.
+        highest: ``(n_groups, n_rows)`` highest score of each `GROUP` columns. Nearly everything
+            is settled by these; the scores are looked at again only where a group reaches
+            what is asked.
+        hidden: Column and row of every relevant entry, from the tile's corner; an entry is there
+            twice where two relevant documents of a query share a column.
+        pairs: ``(n_hidden,)`` which pairs they are.
+        own: ``(n_hidden,)`` their scores.
+    """
+
+    band: Band
+    columns: slice
+    scores: Vectors
+    highest: Vectors
+    hidden: tuple[Rows, Rows]
+    pairs: Rows
+    own: Vectors
+
+    def entries_above(self, levels: Vectors, rows: Rows | None = None) -> tuple[Rows, Rows, Vectors] | None:
+        """The scores that exceed a level, found by way of the groups.
+
+        Args:
+            levels: ``(n,)``.
+            rows: ``(n,)`` the row in which each is asked about; without, there is one for every row.
+
+        Returns:
+            Which level each entry exceeds, its column in the tile and its score; None where so
+            many groups hold one that a look at the whole tile is cheaper.
+        """
+        group, which = where((self.highest if rows is None else np.take(self.highest, rows, axis=1)) > levels)
+        if 8 * GROUP * len(group) > self.scores.size:
+            return None
+        column = (group[:, None] * GROUP + np.arange(GROUP)).ravel()
+        which = np.repeat(which, GROUP)
+        if len(self.scores) % GROUP:
+            inside = np.flatnonzero(column < len(self.scores))
+            column, which = column[inside], which[inside]
+        scores = self.scores[column, which if rows is None else rows[which]]
+        exceeds = np.flatnonzero(scores > levels[which])
+        return which[exceeds], column[exceeds], scores[exceeds]
+
+
+def where(hits: NDArray[np.bool_]) -> tuple[Rows, Rows]:
+    """`np.nonzero` of a matrix, several times faster where little is set."""
+    line, place = np.divmod(np.flatnonzero(hits), max(hits.shape[1], 1))
+    return line, place
+
+
+def tiles_of(task: Task, rows: slice) -> Iterator[Tile]:
+    """The tiles of one band of queries; each is overwritten by the next.
+
+    Args:
+        task: What is asked.
+        rows: The band.
+
+    Yields:
+        Tiles in the order of their columns.
+    """
+    width, n_columns = task.tile[1], len(task.pool.vectors)
+    queries, band = task.queries[rows], _band(task, rows)
+    # One buffer for all tiles: fresh memory for each costs as much as the product itself.
+    buffer = np.empty((_whole_groups(min(width, n_columns)), len(queries)), dtype=np.float32)
+    for left in range(0, n_columns, width):
+        columns = slice(left, min(left + width, n_columns))
+        scores = buffer[: columns.stop - left]
+        _multiply(task.product, task.pool.vectors[columns], queries, scores)
+        inside = np.flatnonzero((band.column >= left) & (band.column < columns.stop))
+        at = band.column[inside] - left, band.owner[inside]
+        own = scores[at]
+        scores[at] = -np.inf
+        grouped = buffer[: _whole_groups(len(scores))]
+        grouped[len(scores) :] = -np.inf
+        highest = grouped.reshape(-1, GROUP, len(queries)).max(axis=1)
+        yield Tile(band, columns, scores, highest, at, band.pairs[inside], own)
+
+
+def _band(task: Task, rows: slice) -> Band:
+    pairs = np.arange(*np.searchsorted(task.pairs[:, 0], (rows.start, rows.stop)))
+    owner, column = (task.pairs[pairs] - (rows.start, 0)).T
+    return Band(rows, pairs, owner, column, task.levels[pairs].astype(np.float32))
+
+
+def _whole_groups(n_columns: int) -> int:
+    return -(-n_columns // GROUP) * GROUP
+
+
+def _multiply(product: Product | None, columns: Vectors, band: Vectors, out: Vectors) -> None:
+    if product is None:
+        np.matmul(columns, band.T, out=out)
+    else:
+        out[:] = product(columns, band)

@@ -1,0 +1,1 @@
+"""What the numbers say: checklist and diagnosis."""

@@ -1,0 +1,1 @@
+"""Why queries fail: groups, errors, features, thresholds, suspects."""

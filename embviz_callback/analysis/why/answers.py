@@ -1,0 +1,173 @@
+"""Everything there is to say about why it fails, from one evaluation and the columns of its texts."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from embviz_callback.analysis.why.columns import Columns, Extract, columns_of
+from embviz_callback.analysis.why.continuity import Continuity, Neighbourhood, continuity, neighbourhood
+from embviz_callback.analysis.why.errors import Errors, errors_of
+from embviz_callback.analysis.why.sensitivity import Importance, importance_of_edits, importance_of_types
+from embviz_callback.analysis.why.slices import Slices, slice_by
+from embviz_callback.analysis.why.suspects import Evaluated, Suspect, suspects
+from embviz_callback.analysis.why.thresholds import Thresholds, thresholds
+from embviz_callback.pairs.subset import Subset
+from embviz_callback.pairs.weights import WeightRule
+
+_MOST_LABELS = 60
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What to look at beyond the embeddings.
+
+    Attributes:
+        extract: Reads columns from a text.
+        group_by: Columns to group by; None for every one with 2 to 60 values or numbers.
+        rule: Weights that the effects are compared with.
+        edits: (text, edited text, feature) for controlled edits.
+        encode: Encodes the edits.
+        neighbours: Sets of neighbouring places.
+        place: The column of places.
+        draws: Resamples behind intervals.
+        seed: Of the resamples.
+    """
+
+    extract: Extract | None = None
+    group_by: Sequence[str] | None = None
+    rule: WeightRule | None = None
+    edits: Sequence[tuple[str, str, str]] = ()
+    encode: Callable[[list[str]], ArrayLike] | None = None
+    neighbours: Collection[Collection[str]] = ()
+    place: str = "district"
+    draws: int = 1000
+    seed: int = 7
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The whole analysis of one subset.
+
+    Attributes:
+        subset: The texts that rows stand for.
+        columns: What is known of them.
+        slices: One per column grouped by.
+        errors: Misses and confusions.
+        suspects: Probable false negatives.
+        importance: Effects of the hard negatives' types.
+        edits: Effects of controlled edits; None where none were made.
+        continuity: One per numeric column that allows a curve.
+        neighbourhood: None without named neighbours.
+        thresholds: Against the documents, and with hard negatives where there are any.
+    """
+
+    subset: Subset
+    columns: Columns
+    slices: tuple[Slices, ...]
+    errors: Errors
+    suspects: tuple[Suspect, ...]
+    importance: Importance
+    edits: Importance | None
+    continuity: tuple[Continuity, ...]
+    neighbourhood: Neighbourhood | None
+    thresholds: tuple[Thresholds, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON with texts in place of rows."""
+        return {
+            "subset": self.subset.fingerprint,
+            "groups": [one.as_dict() for one in self.slices],
+            "errors": self.errors.as_dict(self.subset, self.columns),
+            "false_negative_suspects": [one.as_dict(self.subset) for one in self.suspects],
+            "importance": self.importance.as_dict(),
+            "controlled_edits": None if self.edits is None else self.edits.as_dict(),
+            "continuity": [one.as_dict(self.subset.documents) for one in self.continuity],
+            "neighbourhood": None if self.neighbourhood is None else self.neighbourhood.as_dict(),
+            "thresholds": [one.as_dict() for one in self.thresholds],
+            "notes": list(self.notes),
+        }
+
+
+def analyse(history: Sequence[Evaluated], questions: Questions | None = None) -> Answers:
+    """All analyses of the last evaluation; earlier ones only say which hard negatives keep winning.
+
+    Args:
+        history: Evaluations of one subset, oldest first, at least one; a Snapshot is one.
+        questions: What to look at.
+
+    Returns:
+        The answers.
+
+    Raises:
+        ValueError: If there is no evaluation, or a column to group by does not exist.
+    """
+    if not history:
+        raise ValueError("analyse needs at least one evaluation")
+    ask, last = questions or Questions(), history[-1]
+    embeddings, similarity, subset = last.embeddings, last.similarity, last.subset
+    columns = columns_of(subset, ask.extract)
+    drawn: Mapping[str, Any] = {"seed": ask.seed, "clusters": subset.group}
+    names = tuple(ask.group_by) if ask.group_by is not None else worth_grouping(columns)
+    found = (continuity(embeddings.documents, columns.documents, name, seed=ask.seed) for name in columns.numeric())
+    return Answers(
+        subset=subset,
+        columns=columns,
+        slices=tuple(slice_by(embeddings, similarity, columns, name, draws=ask.draws, **drawn) for name in names),
+        errors=errors_of(embeddings, similarity, columns, corpus_texts=last.corpus_texts),
+        suspects=suspects(history, columns),
+        importance=importance_of_types(
+            embeddings,
+            similarity,
+            subset.hard_types if _has_hard(last) else (),
+            rule=ask.rule,
+            draws=ask.draws,
+            **drawn,
+        ),
+        edits=_edits(ask),
+        continuity=tuple(one for one in found if one is not None),
+        neighbourhood=neighbourhood(embeddings.documents, columns.documents, ask.place, ask.neighbours, seed=ask.seed)
+        if ask.neighbours
+        else None,
+        thresholds=tuple(
+            thresholds(embeddings, with_hard_negatives=hard, **drawn) for hard in (False, True)[: 1 + _has_hard(last)]
+        ),
+        notes=_notes(columns, last),
+    )
+
+
+def _has_hard(last: Evaluated) -> bool:
+    return len(last.embeddings.hard_pairs) > 0
+
+
+def _edits(ask: Questions) -> Importance | None:
+    if not ask.edits or ask.encode is None:
+        return None
+    return importance_of_edits(ask.encode, ask.edits, rule=ask.rule, draws=ask.draws, seed=ask.seed)
+
+
+def worth_grouping(columns: Columns) -> tuple[str, ...]:
+    """Columns that make groups: numbers, or 2 to 60 values that do not single out each query."""
+    numeric = set(columns.numeric())
+    found = []
+    for name in columns.names:
+        values = [row[name] for row in columns.queries if name in row]
+        distinct = {label for value in values for label in (value if isinstance(value, tuple) else (value,))}
+        few = 2 <= len(distinct) <= _MOST_LABELS and len(distinct) <= max(len(values) // 2, 2)
+        if few or (name in numeric and len(distinct) > 1):
+            found.append(name)
+    return tuple(found)
+
+
+def _notes(columns: Columns, last: Evaluated) -> tuple[str, ...]:
+    notes = []
+    if not columns.names:
+        notes.append("no columns: groups, confusions and continuity need metadata or --features")
+    if not _has_hard(last):
+        notes.append("no hard negatives: feature importance needs them, or controlled edits")
+    unusable = last.embeddings.non_finite + last.embeddings.zero
+    if unusable:
+        notes.append(f"{unusable} embeddings have no direction and count as misses")
+    return tuple(notes)

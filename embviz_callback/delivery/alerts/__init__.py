@@ -1,0 +1,1 @@
+"""Alerts: the rule, and the people who are told."""

@@ -1,0 +1,59 @@
+"""A run as a row of TensorBoard's HParams table: what was set, and how it ended."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from embviz_callback.analysis.metrics.numbers import Metrics
+
+# With the margin's threshold, which lies in the same folder, these are the five columns shown at first.
+FINAL = ("margin", "separation", "rank1", "mrr")
+
+
+def session_values(hparams: Mapping[str, Any], metrics: Metrics, prefix: str = "embviz") -> Iterator[Any]:
+    """What makes a row: a session's start with its settings, its final metrics, and its end.
+
+    Written again by a resumed run it stays one row, since the session is the folder that holds the
+    events. The names differ from those of the course, so that the table shows the last value only.
+
+    Args:
+        hparams: Names to plain values.
+        metrics: Of the last evaluation.
+        prefix: Of the tags: ``<prefix>_final/<metric>``.
+
+    Yields:
+        ``Summary.Value``, for the step of that evaluation.
+    """
+    from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2  # type: ignore[import-untyped]
+
+    start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
+    for name, value in hparams.items():
+        _set(start.hparams[name], value)
+    yield _value(metadata.SESSION_START_INFO_TAG, session_start_info=start)
+    for name in FINAL:
+        value = metrics.get(name, math.nan)
+        if math.isfinite(value):
+            yield Summary.Value(tag=f"{prefix}_final/{name}", simple_value=value)
+    end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
+    yield _value(metadata.SESSION_END_INFO_TAG, session_end_info=end)
+
+
+def _set(place: Any, value: Any) -> None:
+    # A truth value is an int to Python, and a number to the table if it is not asked for first.
+    if isinstance(value, bool):
+        place.bool_value = value
+    elif isinstance(value, int | float):
+        place.number_value = value
+    else:
+        place.string_value = f"{value}"
+
+
+def _value(tag: str, **content: Any) -> Any:
+    """As TensorBoard's own helper makes it, which needs TensorFlow."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    described = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(**content))
+    return Summary.Value(tag=tag, tensor=metadata.NULL_TENSOR, metadata=described)

@@ -1,0 +1,126 @@
+"""`embviz demo`: what this package does, seen on a small training on invented pairs."""
+
+import argparse
+import contextlib
+import json
+import logging
+import random
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embviz_callback.commands.arguments import Parser, UsageError, whole_number
+from embviz_callback.commands.ending import ended
+from embviz_callback.commands.evaluate import calm, statistics, summary, write_out
+from embviz_callback.commands.terminal import Terminal
+from embviz_callback.delivery.run.history import epoch_table
+from embviz_callback.demo.rental_pairs import MOST_PAIRS, generate_pairs
+from embviz_callback.files import write_atomically
+from embviz_callback.settings import Settings
+
+if TYPE_CHECKING:
+    from embviz_callback.commands.results import Outcome
+
+_VALIDATION_SHARE = 0.2
+_SEED = 7
+_INTRODUCTION = (
+    "{n:,} invented Vietnamese rental pairs; a linear head on hashed character n-grams, trained on the CPU. "
+    "Nothing is downloaded, and the model has no pretrained knowledge of any language."
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: Without the command's name.
+
+    Returns:
+        0 when done, 2 for bad arguments, 1 for anything else.
+    """
+    terminal = Terminal()
+    return ended("embviz demo", lambda: _demo(parser().read(arguments), terminal), terminal)
+
+
+def parser() -> Parser:
+    """Where to, and how much."""
+    made = Parser(prog="embviz demo", description="A small training with the callback on, and its evaluation.")
+    made.add_argument("--output", default="embviz-demo", metavar="DIR", help="new or empty (default %(default)s)")
+    made.add_argument(
+        "--pairs",
+        type=whole_number(20, MOST_PAIRS),
+        default=2500,
+        metavar="N",
+        help="invented, a fifth of them for validation (default %(default)s)",
+    )
+    made.add_argument(
+        "--epochs", type=whole_number(1, 100), default=4, metavar="N", help="of the training (default %(default)s)"
+    )
+    return made
+
+
+def _demo(options: argparse.Namespace, terminal: Terminal) -> int:
+    output = Path(options.output).expanduser()
+    _check_output(output, options.output)
+    calm(is_watched=sys.stderr.isatty())
+    logging.getLogger("embviz_callback").addHandler(logging.StreamHandler())  # a low margin is to be heard of
+    terminal.say(_INTRODUCTION.format(n=options.pairs))
+    training, validation = _write_pairs(output, options.pairs)
+    from embviz_callback.demo.training import train  # Lightning takes seconds
+
+    # Only now: its import sets a level of its own.
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    terminal.say(f"training {options.epochs} epoch{'s' * (options.epochs > 1)}, each looked at by the callback")
+    with contextlib.redirect_stdout(sys.stderr):
+        train(training, validation, output, epochs=options.epochs)
+        terminal.say("evaluating the last epoch's checkpoint as `embviz` does")
+        outcome = _evaluate(output, terminal)
+    table = epoch_table(output / "run" / "embviz" / "history.jsonl")
+    write_out(f"{table}\n{summary(outcome)}\n{statistics(outcome)}\n{_next_steps(output)}")
+    return 1 if outcome.faults else 0
+
+
+def _check_output(folder: Path, given: str) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {given} is a file; give a directory")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"--output {given} is not empty; look at what is in it, or give a new directory")
+
+
+def _write_pairs(folder: Path, n: int) -> tuple[list[dict[str, Any]], Path]:
+    """The training pairs and the file of the validation pairs; no text is on both sides, since none occurs twice."""
+    items = generate_pairs(n, seed=_SEED, hard_negatives=2)
+    random.Random(_SEED).shuffle(items)
+    n_validation = round(_VALIDATION_SHARE * n)
+    sides = {"val.json": items[:n_validation], "train.json": items[n_validation:]}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, side in sides.items():
+        write_atomically(folder / name, json.dumps(side, ensure_ascii=False, indent=1) + "\n")
+    return sides["train.json"], folder / "val.json"
+
+
+def _evaluate(folder: Path, terminal: Terminal) -> "Outcome":
+    from embviz_callback.commands.evaluation import Request, evaluate
+
+    checkpoint, data = str(folder / "model.pt"), str(folder / "val.json")
+    return evaluate(Request((checkpoint,), data, folder / "evaluation", Settings(), device="cpu"), terminal)[0]
+
+
+def _next_steps(folder: Path) -> str:
+    def file(*parts: str) -> str:
+        return shlex.quote(str(folder.joinpath(*parts)))
+
+    model, data = file("model.pt"), file("val.json")
+    return (
+        "Look at:\n"
+        f"   {folder / 'run' / 'embviz' / 'report.html'}   the training, epoch by epoch; opens in a browser\n"
+        f"   {folder / 'evaluation' / 'report.md'}   the checkpoint, with figures beside it\n"
+        "Go on with:\n"
+        f"   embviz analyse --checkpoint {model} --data {data} --output {file('analysis')}\n"
+        f"   embviz compare --run {file('run')} --output {file('comparison')}\n"
+        f"   embviz check --data {file('train.json')} --val {data}\n"
+        f"   tensorboard --logdir {file()} --samples_per_plugin images=100\n"
+        'Your own model: Trainer(callbacks=[EmbeddingVisualizer("val.json")]), see the README\n'
+    )

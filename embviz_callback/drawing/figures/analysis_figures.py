@@ -1,0 +1,69 @@
+"""The figures of an analysis, by file name."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from functools import partial
+
+from matplotlib.figure import Figure
+
+from embviz_callback.analysis.maps.projections import Projection
+from embviz_callback.analysis.why.answers import Answers
+from embviz_callback.drawing.figures.feature_figures import (
+    draw_confusions,
+    draw_continuity,
+    draw_importance,
+    draw_thresholds,
+)
+from embviz_callback.drawing.figures.group_figures import draw_affinity, draw_groups, draw_map_by
+from embviz_callback.snapshot import Snapshot
+
+
+def analysis_figures(snapshot: Snapshot, answers: Answers) -> dict[str, Callable[[], Figure]]:
+    """What there is to draw; nothing is drawn until it is called.
+
+    Args:
+        snapshot: The evaluation, with its maps where they are wanted.
+        answers: Its analysis.
+
+    Returns:
+        Name, fit for a file and a TensorBoard tag, to what draws the figure.
+    """
+    found: dict[str, Callable[[], Figure]] = {}
+    for slices in answers.slices:
+        name = _safe(slices.column)
+        found[group_figure_name(slices.column)] = partial(draw_groups, snapshot, slices)
+        if len(slices.labels) > 1:
+            found[f"affinity_{name}"] = partial(draw_affinity, snapshot, slices)
+        for method, made in snapshot.maps.items():
+            if isinstance(made, Projection):
+                found[f"{method}_by_{name}"] = partial(draw_map_by, snapshot, method, answers.columns, slices.column)
+    if answers.errors.confusions:
+        found["confusions"] = partial(draw_confusions, snapshot, answers.errors)
+    if answers.importance.effects:
+        found["importance"] = partial(draw_importance, snapshot, answers.importance)
+    if answers.edits is not None and answers.edits.effects:
+        title = "What a controlled edit moves"
+        found["importance_edits"] = partial(draw_importance, snapshot, answers.edits, title, over="listings")
+    for curve in answers.continuity:
+        found[curve_figure_name(curve.column)] = partial(draw_continuity, snapshot, curve)
+    found["thresholds"] = partial(draw_thresholds, snapshot, answers.thresholds)
+    return found
+
+
+def group_figure_name(column: str) -> str:
+    """The name of the figure of a column's groups."""
+    return f"groups_{_safe(column)}"
+
+
+def curve_figure_name(column: str) -> str:
+    """The name of the figure of a column's curve."""
+    return f"continuity_{_safe(column)}"
+
+
+def _safe(column: str) -> str:
+    """A column's name as a part of a file name; a changed one gets a hash, so that no two are equal."""
+    slug = re.sub(r"[^A-Za-z0-9-]+", "_", column).strip("_")[:40]
+    if slug == column:
+        return slug
+    return f"{slug}_{hashlib.sha256(column.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"

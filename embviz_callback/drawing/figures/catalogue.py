@@ -1,0 +1,68 @@
+"""The five figures by name, and as PNG."""
+
+from collections.abc import Callable
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from embviz_callback.analysis.verdict.checklist import FIGURES
+from embviz_callback.drawing import style
+from embviz_callback.drawing.figures.distribution import draw_distribution
+from embviz_callback.drawing.figures.heatmap import draw_heatmap
+from embviz_callback.drawing.figures.map_figures import draw_map
+from embviz_callback.drawing.figures.top_k import draw_top_k
+from embviz_callback.snapshot import Snapshot
+
+__all__ = ["FIGURES", "draw", "to_png"]
+
+_DRAWERS: dict[str, Callable[[Snapshot], Figure]] = {
+    "tsne_projection": partial(draw_map, method="tsne"),
+    "umap_projection": partial(draw_map, method="umap"),
+    "similarity_heatmap": draw_heatmap,
+    "similarity_distribution": draw_distribution,
+    "top_k_predictions": draw_top_k,
+}
+
+
+def draw(name: str, snapshot: Snapshot) -> Figure:
+    """One of the five figures.
+
+    Args:
+        name: One of FIGURES.
+        snapshot: What it shows.
+
+    Returns:
+        The figure; what cannot be drawn is a panel that says why.
+
+    Raises:
+        ValueError: If there is no figure of that name.
+    """
+    if name not in _DRAWERS:
+        raise ValueError(f"there is no figure {name!r}; there are {', '.join(FIGURES)}")
+    return _DRAWERS[name](snapshot)
+
+
+@style.styled
+def to_png(figure: Figure) -> bytes:
+    """The picture as a file: the same figure gives the same bytes.
+
+    Args:
+        figure: From `draw`.
+
+    Returns:
+        PNG, without a date or a version in it; of 256 colours, unless its colours are data.
+    """
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    # A third of the size, every epoch again; flat colours and grey type lose nothing by it.
+    if not any(axes.images for axes in figure.axes):
+        picture = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    file = BytesIO()
+    picture.save(file, format="PNG", dpi=(style.DPI, style.DPI))
+    return file.getvalue()

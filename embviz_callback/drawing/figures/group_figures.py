@@ -1,0 +1,219 @@
+"""Groups as figures: their metrics with intervals, how close they lie, where they lie on the map."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from embviz_callback.analysis.maps.map_quality import radius
+from embviz_callback.analysis.maps.projections import Projection
+from embviz_callback.analysis.why.columns import Columns, memberships
+from embviz_callback.analysis.why.slices import SMALL, Group, Slices
+from embviz_callback.drawing import style
+from embviz_callback.drawing.wording import counted, number, percent
+from embviz_callback.embeddings import Rows
+from embviz_callback.snapshot import Snapshot
+
+_ROW = 30  # px per group
+_SHOWN = (("rank1", "rank-1", (-0.02, 1.02)), ("margin", "margin (cosine)", (-0.2, 1.0)))
+_SCALE = (-0.5, 1.0)  # cosines, as in the heatmap
+_MAP_HEIGHT = 660
+_ROOM = 150  # px for a label
+# Okabe and Ito's colours once more, then the same again with another mark.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+_MARKS = ("o", "s", "^")
+
+Places = NDArray[np.float64]
+
+
+@style.styled
+def draw_groups(snapshot: Snapshot, slices: Slices) -> Figure:
+    """Rank-1 and margin of every group with its interval, worst first.
+
+    Args:
+        snapshot: What was grouped, for title and corner.
+        slices: The groups.
+
+    Returns:
+        The figure.
+    """
+    height = 190 + _ROW * max(len(slices.groups), 2)
+    figure = style.new_figure(height)
+    style.head(figure, f"By {slices.column}, worst group first", snapshot)
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, (name, label, limits) in zip((left, right), _SHOWN, strict=True):
+        _intervals(axes, slices.groups, name, snapshot.metrics[name])
+        axes.set_xlabel(label)
+        axes.set_xlim(*limits)
+    left.set_yticks(range(len(slices.groups)), [_name(group) for group in slices.groups], parse_math=False)
+    left.invert_yaxis()
+    style.foot(figure, snapshot, *_group_facts(slices))
+    return figure
+
+
+def _name(group: Group) -> str:
+    mark = "*" if group.is_small else ""
+    return f"{style.fitted(group.label, _ROOM, 12)} ({group.n_queries}){mark}"
+
+
+def _group_facts(slices: Slices) -> tuple[str, ...]:
+    facts = ["whiskers: 95 % intervals over queries · line: all queries · in brackets: queries of the group"]
+    if any(group.is_small for group in slices.groups):
+        facts.append(f"* fewer than {SMALL} queries: says next to nothing")
+    if slices.n_left_out:
+        facts.append(f"{counted(slices.n_left_out, 'smaller group')} left out")
+    if slices.n_without:
+        facts.append(f"{counted(slices.n_without, 'query')} without a value")
+    return tuple(facts)
+
+
+def _intervals(axes: Axes, groups: Sequence[Group], name: str, overall: float) -> None:
+    axes.grid(axis="x")
+    if math.isfinite(overall):
+        axes.axvline(overall, color=style.FAINT, linewidth=1.2, linestyle="--")
+    for at, group in enumerate(groups):
+        colour = style.FAINT if group.is_small else style.POSITIVE
+        low, high = group.intervals.get(name, (math.nan, math.nan))
+        if math.isfinite(low):
+            axes.plot([low, high], [at, at], color=colour, linewidth=2.2, solid_capstyle="butt")
+        axes.plot([group.figures[name]], [at], "o", color=colour, markersize=7)
+    axes.margins(y=0.5 / max(len(groups), 1))
+
+
+@style.styled
+def draw_affinity(snapshot: Snapshot, slices: Slices) -> Figure:
+    """Mean cosine of one group's queries with another's documents, relevant pairs left out.
+
+    Args:
+        snapshot: What was grouped.
+        slices: The groups; needs at least two with documents.
+
+    Returns:
+        The matrix, or a panel that says why there is none.
+    """
+    title = f"Similarity between groups of {slices.column}"
+    if len(slices.labels) < 2 or not np.isfinite(slices.affinity).any():
+        return style.text_panel(title, snapshot, "fewer than two groups have documents of their own")
+    figure = style.new_figure(300 + min(24 * len(slices.labels) + 100, 600))
+    style.head(figure, title, snapshot)
+    axes = figure.add_subplot()
+    colours = colormaps["cividis"].with_extremes(bad=style.PALE)
+    image = axes.imshow(slices.affinity, cmap=colours, interpolation="nearest", vmin=_SCALE[0], vmax=_SCALE[1])
+    names = [style.fitted(label, _ROOM, 12) for label in slices.labels]
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set_xlabel("documents of")
+    axes.set_ylabel("queries of")
+    if len(names) <= 12:
+        _write_cells(axes, slices)
+    figure.colorbar(image, ax=axes, label="mean cosine similarity", shrink=0.8)
+    style.foot(
+        figure,
+        snapshot,
+        "pairs of a query with its own document are left out: a bright diagonal is closeness by content alone",
+        f"silhouette of the documents by group: {number(slices.silhouette)} (1 clusters, 0 mixed)",
+    )
+    return figure
+
+
+def _write_cells(axes: Axes, slices: Slices) -> None:
+    for (row, column), value in np.ndenumerate(slices.affinity):
+        if math.isfinite(value):
+            # Dark letters on the bright half of the scale.
+            colour = style.INK if value > sum(_SCALE) / 2 else "white"
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=10, color=colour)
+
+
+@style.styled
+def draw_map_by(snapshot: Snapshot, method: str, columns: Columns, column: str) -> Figure:
+    """The map's queries and documents, coloured by a column.
+
+    Args:
+        snapshot: With its maps.
+        method: "tsne" or "umap".
+        columns: What is known of the texts.
+        column: Which of them; a text in several groups has the colour of the first.
+
+    Returns:
+        The map, or a panel with the reason.
+    """
+    title = f"{'t-SNE' if method == 'tsne' else 'UMAP'} map by {column}"
+    made = snapshot.maps.get(method)
+    if not isinstance(made, Projection):
+        reason = "it was not asked for" if made is None else made.reason
+        return style.text_panel(title, snapshot, reason)
+    figure = style.new_figure(_MAP_HEIGHT)
+    style.head(figure, title, snapshot)
+    axes = figure.add_subplot()
+    codes, labels = _coded(columns, column, len(made.queries), len(made.documents))
+    places = _in_radii(np.concatenate([made.queries, made.documents]).astype(np.float64))
+    _dots(axes, places, codes, labels, len(made.queries))
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_xlabel("map radii")
+    axes.set_ylabel("map radii")
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=10.5)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    style.foot(figure, snapshot, f"small: queries, large: documents · {made.parameter}, seed {made.seed}")
+    return figure
+
+
+def _coded(columns: Columns, column: str, n_queries: int, n_documents: int) -> tuple[Rows, list[str]]:
+    """A group number per text, the most frequent first; -1 without a group of its own colour."""
+    both = memberships((*columns.queries, *columns.documents), column)
+    room = len(_COLOURS) * len(_MARKS)
+    order = sorted(range(len(both.labels)), key=lambda at: -len(both.members[at]))[:room]
+    codes = np.full(n_queries + n_documents, -1, dtype=np.int64)
+    for code in reversed(range(len(order))):
+        codes[both.members[order[code]]] = code
+    return codes, [both.labels[at] for at in order]
+
+
+def _in_radii(places: Places) -> Places:
+    known = places[np.isfinite(places).all(axis=1)]
+    moved: Places = (places - known.mean(axis=0)) / max(radius(known), 1e-12)
+    return moved
+
+
+def _dots(axes: Axes, places: Places, codes: Rows, labels: Sequence[str], n_queries: int) -> None:
+    sizes = np.where(np.arange(len(places)) < n_queries, 16.0, 52.0)
+    looks = [(-1, f"other or none ({int((codes < 0).sum())})", style.PALE, "o")]
+    looks += [
+        (
+            code,
+            f"{style.fitted(label, _ROOM, 10.5)} ({int((codes == code).sum())})",
+            _COLOURS[code % len(_COLOURS)],
+            _MARKS[code // len(_COLOURS)],
+        )
+        for code, label in enumerate(labels)
+    ]
+    for code, name, colour, mark in looks:
+        inside = codes == code
+        if inside.any():
+            axes.scatter(
+                places[inside, 0],
+                places[inside, 1],
+                s=sizes[inside],
+                color=colour,
+                marker=mark,
+                edgecolors=style.INK,
+                linewidths=0.4,
+                alpha=0.85,
+                label=name,
+            )
+
+
+def group_sentence(slices: Slices) -> str:
+    """The worst group and the best in one sentence; "" where no group can be judged."""
+    judged = [group for group in slices.groups if not group.is_small]
+    if len(judged) < 2:
+        return ""
+    worst, best = judged[0], judged[-1]
+    return (
+        f"worst {worst.label} (rank-1 {percent(worst.figures['rank1'])}, {counted(worst.n_queries, 'query')}), "
+        f"best {best.label} ({percent(best.figures['rank1'])})"
+    )

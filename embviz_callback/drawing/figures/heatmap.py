@@ -1,0 +1,103 @@
+"""The heatmap: sampled queries against their own and each other's documents."""
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from embviz_callback.analysis.maps.projections import heatmap_rows
+from embviz_callback.analysis.verdict.checklist import bright_diagonal
+from embviz_callback.drawing import style
+from embviz_callback.drawing.wording import counted, percent
+from embviz_callback.snapshot import Snapshot
+
+_TITLE = "Similarity heatmap"
+_SCALE = (-0.5, 1.0)  # cosines; what lies lower is drawn in a colour of its own
+_LARGEST_MARK = 22  # points
+
+Cells = NDArray[np.bool_]
+
+
+@style.styled
+def draw_heatmap(snapshot: Snapshot) -> Figure:
+    """Cosines of sampled pairs; own documents on the diagonal, other right answers marked.
+
+    Args:
+        snapshot: Its settings say how many pairs.
+
+    Returns:
+        The heatmap.
+    """
+    embeddings, settings = snapshot.embeddings, snapshot.settings
+    pairs = heatmap_rows(embeddings, settings.heatmap_pairs, settings.seed)
+    scores = embeddings.queries[pairs[:, 0]] @ embeddings.documents[pairs[:, 1]].T
+    usable = np.outer(embeddings.usable_queries[pairs[:, 0]], embeddings.usable_documents[pairs[:, 1]])
+    figure = style.new_figure(820)
+    style.head(figure, _TITLE, snapshot)
+    axes = figure.add_subplot()
+    _paint(figure, axes, np.where(usable, scores, np.nan))
+    _mark(axes, np.where(usable, scores, -np.inf), _relevant(snapshot, pairs))
+    share = bright_diagonal(embeddings, pairs[:, 0], pairs[:, 1])
+    style.foot(
+        figure,
+        snapshot,
+        f"bright diagonal: in {percent(share)} of the rows the brightest cell is a relevant one",
+        f"{len(pairs)} pairs with distinct documents, sampled with seed {settings.seed}{_blank(usable)}",
+        has_corpus=False,
+    )
+    return figure
+
+
+def _blank(usable: Cells) -> str:
+    n_blank = int((~usable.any(axis=1)).sum() + (~usable.any(axis=0)).sum())
+    return f" · white: {counted(n_blank, 'row')} or columns without a usable embedding" if n_blank else ""
+
+
+def _relevant(snapshot: Snapshot, pairs: NDArray[np.int64]) -> Cells:
+    """``(n, n)``, which of the sampled documents answer which of the sampled queries."""
+    known, n_documents = snapshot.embeddings.relevance, len(snapshot.embeddings.documents)
+    cells = pairs[:, :1] * n_documents + pairs[None, :, 1]
+    answers: Cells = np.isin(cells, known[:, 0] * n_documents + known[:, 1])
+    return answers
+
+
+def _paint(figure: Figure, axes: Axes, scores: NDArray[np.float32]) -> None:
+    colours = colormaps["cividis"].with_extremes(under="#000000", bad="#FFFFFF")
+    low, high = _SCALE
+    image = axes.imshow(scores, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+    bar = figure.colorbar(image, ax=axes, extend="min", fraction=0.046, pad=0.02)
+    bar.set_label("cosine similarity")
+    ticks = [tick for tick in (0, 9, 19, 29, 39, 49, 99, 149, 199) if tick < len(scores)]
+    axes.set(xticks=ticks, yticks=ticks, xlabel="document", ylabel="query")
+    axes.set_xticklabels([str(tick + 1) for tick in ticks])
+    axes.set_yticklabels([str(tick + 1) for tick in ticks])
+
+
+def _mark(axes: Axes, scores: NDArray[np.float32], relevant: Cells) -> None:
+    """Rings on other relevant documents, crosses where a wrong document is the brightest of its row."""
+    side = min(560 / max(len(scores), 1) * 72 / style.DPI, _LARGEST_MARK)  # points of a cell
+    also = np.argwhere(relevant & ~np.eye(len(scores), dtype=bool))
+    brightest = scores.argmax(axis=1)
+    rows = np.arange(len(scores))
+    wrong = np.flatnonzero(~relevant[rows, brightest] & np.isfinite(scores[rows, brightest]))
+    axes.scatter(
+        also[:, 1],
+        also[:, 0],
+        s=(0.8 * side) ** 2,
+        marker="o",
+        facecolors="none",
+        edgecolors=style.INK,
+        linewidths=1.8,
+        label=f"also relevant ({len(also)})",
+    )
+    axes.scatter(
+        brightest[wrong],
+        wrong,
+        s=(0.75 * side) ** 2,
+        marker="x",
+        c=style.MISS,
+        linewidths=2.2,
+        label=f"brightest of its row, but wrong ({len(wrong)})",
+    )
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, borderaxespad=0.2)

@@ -1,0 +1,224 @@
+"""Figures of a comparison: numbers with intervals, distributions one below the other, maps with arrows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+
+from embviz_callback.analysis.compare.comparison import Comparison
+from embviz_callback.analysis.maps.map_quality import radius
+from embviz_callback.analysis.maps.projections import Projection, Skipped
+from embviz_callback.drawing import style
+from embviz_callback.drawing.wording import counted, number, pool
+from embviz_callback.snapshot import Snapshot
+
+_SHOWN = {"rank1": "rank-1", "mrr": "MRR", "margin": "margin", "separation": "separation (σ)"}
+_WIDTH = 1100  # px
+_TITLES = {"tsne": "t-SNE", "umap": "UMAP"}
+_LONG_MOVE = 0.1  # radii; shorter arrows would be specks
+_MOST_ARROWS = 120  # more are a haystack
+_LABEL_ROOM = 190  # px
+
+Places = NDArray[np.float64]
+
+
+@style.styled
+def draw_comparison_metrics(comparison: Comparison) -> Figure:
+    """A dot with its 95 % interval for every evaluation, in four panels.
+
+    Args:
+        comparison: What is compared.
+
+    Returns:
+        The figure; the best one's dots are filled.
+    """
+    n = len(comparison.labels)
+    figure = style.new_figure(190 + 34 * n, _WIDTH)
+    first = comparison.metrics[0]
+    _title(figure, "Metrics with 95 % intervals")
+    for place, (name, title) in enumerate(_SHOWN.items()):
+        axes = figure.add_subplot(1, len(_SHOWN), place + 1)
+        for row, metrics in enumerate(comparison.metrics):
+            _dot(axes, metrics.get(name, np.nan), metrics.intervals.get(name), row, is_best=row == comparison.best)
+        axes.set(title=title, ylim=(n - 0.5, -0.5), yticks=range(n))
+        axes.set_yticklabels([style.fitted(label, _LABEL_ROOM, 12) for label in comparison.labels], parse_math=False)
+        axes.tick_params(axis="y", labelleft=place == 0, length=0)
+        axes.grid(visible=True, axis="x")
+        axes.margins(x=0.1)
+    _foot(
+        figure,
+        f"filled: the best, {comparison.labels[comparison.best]} · intervals of each alone; whether a difference is"
+        " beyond chance is in the table of paired intervals",
+        f"against {pool(first.n_documents, first.n_corpus)} · subset {comparison.fingerprint}",
+    )
+    return figure
+
+
+def _dot(axes: Axes, value: float, ends: tuple[float, float] | None, row: int, *, is_best: bool) -> None:
+    if ends is not None:
+        axes.plot(ends, (row, row), color=style.POSITIVE, linewidth=2.5, solid_capstyle="butt")
+    fill = style.POSITIVE if is_best else "white"
+    axes.plot([value], [row], marker="o", markersize=9, color=fill, markeredgecolor=style.POSITIVE, markeredgewidth=2)
+
+
+@style.styled
+def draw_comparison_distributions(snapshots: Sequence[Snapshot], labels: Sequence[str]) -> Figure:
+    """Positive and negative cosines of each evaluation below each other, the first one's outline behind each.
+
+    Args:
+        snapshots: Of one subset.
+        labels: One for each.
+
+    Returns:
+        The figure; all share one axis.
+    """
+    figure = style.new_figure(150 + 120 * len(snapshots), _WIDTH)
+    _title(figure, "Similarity distributions")
+    low, high = _range(snapshots)
+    for place, (snapshot, label) in enumerate(zip(snapshots, labels, strict=True)):
+        axes = figure.add_subplot(len(snapshots), 1, place + 1)
+        for name, colour in (("negative", style.NEGATIVE), ("positive", style.POSITIVE)):
+            heights, edges = _density(snapshot, name)
+            axes.stairs(heights, edges, fill=True, color=colour, alpha=0.45, label=name)
+            axes.stairs(heights, edges, color=colour, linewidth=1.5)
+            if place:
+                axes.stairs(*_density(snapshots[0], name), color=style.FAINT, linewidth=1, linestyle=":")
+            axes.axvline(snapshot.metrics[f"{name}_mean"], color=colour, linewidth=1.5, linestyle="--")
+        metrics = snapshot.metrics
+        text = f"{label}: margin {number(metrics.margin)}, separation {number(metrics.separation, 2)} σ"
+        axes.set_title(style.fitted(text, _WIDTH - 60, style.LABEL_SIZE), loc="left", parse_math=False)
+        axes.set(xlim=(low, high), yticks=[])
+        axes.tick_params(labelbottom=place == len(snapshots) - 1)
+        axes.grid(visible=True, axis="x")
+    axes.set(xlabel="cosine similarity")
+    note = f"blue: positive pairs, orange: negative pairs, as densities; dashed: means; dotted: {labels[0]}"
+    _foot(figure, note, f"subset {snapshots[0].subset.fingerprint}")
+    return figure
+
+
+def _density(snapshot: Snapshot, name: str) -> tuple[Places, Places]:
+    """Heights and edges; pairs of fine bins, which fewer than a few thousand positives would make ragged."""
+    similarity = snapshot.similarity
+    counts = {"positive": similarity.positive_counts, "negative": similarity.negative_counts}[name]
+    per_bin = 4 if len(counts) % 4 == 0 else 1
+    counts, edges = counts.reshape(-1, per_bin).sum(axis=1), similarity.edges[::per_bin]
+    return counts / max(counts.sum(), 1) / np.diff(edges), edges
+
+
+def _range(snapshots: Sequence[Snapshot]) -> tuple[float, float]:
+    ends = []
+    for snapshot in snapshots:
+        similarity = snapshot.similarity
+        used = np.flatnonzero(similarity.positive_counts + similarity.negative_counts)
+        if len(used):
+            ends += [similarity.edges[used[0]], similarity.edges[used[-1] + 1]]
+    return (float(min(ends)) - 0.02, float(max(ends)) + 0.02) if ends else (-1.0, 1.0)
+
+
+@style.styled
+def draw_comparison_maps(
+    maps: Sequence[Projection | Skipped], snapshots: Sequence[Snapshot], labels: Sequence[str]
+) -> Figure:
+    """The maps side by side on common axes; arrows lead from where a query was on the one before.
+
+    Args:
+        maps: From `embviz_callback.analysis.compare.comparison.common_maps`.
+        snapshots: What they show.
+        labels: One for each.
+
+    Returns:
+        The figure; a map that was not made says why.
+    """
+    columns = 2 if len(maps) in (2, 4) else 3
+    rows = -(-len(maps) // columns)
+    figure = style.new_figure(120 + rows * (_WIDTH // columns + 30), _WIDTH)
+    made = [one for one in maps if isinstance(one, Projection)]
+    _title(figure, f"{_TITLES[made[0].method] if made else 'No'} maps on common axes")
+    middle, scale = _common_frame(made)
+    before: tuple[Places, NDArray[np.bool_]] | None = None
+    for place, (one, snapshot, label) in enumerate(zip(maps, snapshots, labels, strict=True)):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        axes.set_title(style.fitted(label, _WIDTH / columns - 40, style.LABEL_SIZE), loc="left", parse_math=False)
+        axes.set(xticks=[], yticks=[])
+        if isinstance(one, Skipped):
+            lines = "\n".join(style.wrapped(one.reason, _WIDTH / columns - 60, 12))
+            axes.text(0.5, 0.5, lines, ha="center", va="center", color=style.MISS, parse_math=False)
+            continue
+        queries, documents = (one.queries - middle) / scale, (one.documents - middle) / scale
+        is_hit = snapshot.similarity.rank == 1
+        _points(axes, queries, documents, is_hit)
+        if before is not None:
+            _arrows(axes, before[0], queries, is_changed=before[1] != is_hit)
+        before = queries, is_hit
+        half = _half(made, middle, scale)
+        axes.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
+        moved = "" if one.displacement is None else f" · moved {number(one.displacement, 2)} radii"
+        axes.set_xlabel(f"trust {number(one.trustworthiness)}{moved}", fontsize=style.NOTE_SIZE)
+    _foot(
+        figure,
+        "blue: query whose first document is right · red cross: wrong · green diamond: document",
+        f"arrow: from where the query was before (where over {_MOST_ARROWS} moved, only of queries gained or lost)",
+        f"{counted(len(snapshots[0].subset.queries), 'query')} · subset {snapshots[0].subset.fingerprint}",
+    )
+    return figure
+
+
+def _common_frame(made: Sequence[Projection]) -> tuple[Places, float]:
+    """Middle and radius of the first map: the unit in which moves are given."""
+    if not made:
+        return np.zeros(2), 1.0
+    places = np.concatenate([made[0].queries, made[0].documents]).astype(np.float64)
+    places = places[np.isfinite(places).all(axis=1)]
+    return places.mean(axis=0), max(radius(places), 1e-12)
+
+
+def _half(made: Sequence[Projection], middle: Places, scale: float) -> float:
+    every = np.concatenate([np.concatenate([one.queries, one.documents]) for one in made])
+    return float(np.nanmax(np.abs((every - middle) / scale))) * 1.04
+
+
+def _points(axes: Axes, queries: Places, documents: Places, is_hit: NDArray[np.bool_]) -> None:
+    x, y = documents.T
+    axes.scatter(x, y, s=12, marker="D", facecolors="none", edgecolors=style.DOCUMENT, linewidths=0.7, zorder=1)
+    hits, misses = queries[is_hit], queries[~is_hit]
+    axes.scatter(hits[:, 0], hits[:, 1], s=14, color=style.POSITIVE, linewidths=0, zorder=3)
+    axes.scatter(misses[:, 0], misses[:, 1], s=26, color=style.MISS, marker="X", linewidths=0, zorder=4)
+
+
+def _arrows(axes: Axes, before: Places, after: Places, *, is_changed: NDArray[np.bool_]) -> None:
+    moves = after - before
+    is_drawn = np.hypot(moves[:, 0], moves[:, 1]) > _LONG_MOVE  # false for NaN
+    if is_drawn.sum() > _MOST_ARROWS:
+        is_drawn &= is_changed
+    start, move = before[is_drawn], moves[is_drawn]
+    axes.quiver(
+        start[:, 0],
+        start[:, 1],
+        move[:, 0],
+        move[:, 1],
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        width=0.0025,
+        headwidth=6,
+        headlength=8,
+        color=style.FAINT,
+        alpha=0.45,
+        zorder=2,
+    )
+
+
+def _title(figure: Figure, text: str) -> None:
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(w_pad=0.12, h_pad=0.06)  # inches
+    figure.suptitle(text, x=0.012, ha="left", fontsize=style.TITLE_SIZE, parse_math=False)
+
+
+def _foot(figure: Figure, *lines: str) -> None:
+    room = figure.bbox.width - 30
+    text = "\n".join(style.fitted(line, room, style.NOTE_SIZE) for line in lines)
+    figure.supxlabel(text, x=0.012, ha="left", fontsize=style.NOTE_SIZE, color=style.FAINT, parse_math=False)

@@ -1,0 +1,190 @@
+"""What the page of a run shows of one evaluation: plain JSON, small enough to keep one of every epoch."""
+
+import base64
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embviz_callback.analysis.maps.projections import Projection, Skipped, heatmap_rows
+from embviz_callback.analysis.scan.similarity import Similarity
+from embviz_callback.analysis.verdict.checklist import Check
+from embviz_callback.embeddings import Embeddings
+from embviz_callback.pairs.subset import Subset
+from embviz_callback.snapshot import Snapshot
+
+MOST_QUERIES = 1000  # a map of more points is a blot, and the page must stay light
+_NOWHERE = -32768
+# Every epoch may find others of 100,000 texts, and keeps them beside its numbers.
+_CORPUS_PLACES, _CORPUS_CHARACTERS = 3, 200
+_HISTOGRAM_BINS = 128
+
+View = Mapping[str, Any]
+
+
+def epoch_view(snapshot: Snapshot, *, checks: Sequence[Check] = ()) -> dict[str, Any]:
+    """What the page shows of one evaluation, small enough to keep one of every epoch.
+
+    Coordinates are rounded to 1/32767 of the map's half width, cosines of the ten first documents
+    to 1/32767. Of more than 1,000 queries the first 1,000 are shown: the subset's order is that of
+    a hash, so these are a random choice, and the same in every epoch.
+
+    Args:
+        snapshot: With its maps.
+        checks: The checklist for it.
+
+    Returns:
+        Plain JSON, about 45 kB for 500 queries.
+    """
+    n = min(len(snapshot.subset.queries), MOST_QUERIES)
+    metrics = snapshot.metrics.as_dict()
+    view = {
+        "format": 1,
+        "fingerprint": snapshot.subset.fingerprint,
+        "label": snapshot.label,
+        "epoch": snapshot.epoch,
+        "step": snapshot.step,
+        "metrics": metrics["metrics"],
+        "intervals": metrics["intervals"],
+        "diagnosis": asdict(snapshot.diagnosis),
+        "checks": [asdict(check) for check in checks],
+        "maps": {name: _map(made, snapshot.subset, n) for name, made in snapshot.maps.items()},
+        "heatmap": _heatmap(snapshot, n),
+        "histogram": _histogram(snapshot.similarity),
+        "provenance": dict(snapshot.provenance),
+        **_standings(snapshot.similarity, n),
+        **_top(snapshot.similarity, n),
+        "corpus_texts": _corpus_texts(snapshot, n),
+    }
+    # JSON knows neither NaN nor infinity; the page reads null, and the word.
+    plain: dict[str, Any] = json.loads(json.dumps(view), parse_constant=lambda name: None if name == "NaN" else name)
+    return plain
+
+
+def shown_documents(subset: Subset, n: int) -> list[int]:
+    """Documents on the map: those that answer a query on it.
+
+    Args:
+        subset: The texts.
+        n: How many queries are shown, the first of the subset.
+
+    Returns:
+        Rows, ascending.
+    """
+    shown: list[int] = np.unique(subset.relevance[subset.relevance[:, 0] < n, 1]).tolist()
+    return shown
+
+
+def _map(made: Projection | Skipped, subset: Subset, n: int) -> dict[str, Any]:
+    if isinstance(made, Skipped):
+        return {"reason": made.reason}
+    points = np.concatenate([made.queries[:n], made.documents[shown_documents(subset, n)]]).astype(np.float64)
+    centre, half = _frame(points)
+    places = np.where(np.isnan(points), _NOWHERE, np.round((points - centre) / half * 32767))
+    return {
+        "points": _packed(places, "<i2"),
+        "centre": centre.tolist(),
+        "half": half,
+        "trustworthiness": made.trustworthiness,
+        "continuity": made.continuity,
+        "displacement": made.displacement,
+        "parameter": made.parameter,
+        "seed": made.seed,
+        "note": made.note,
+    }
+
+
+def _frame(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    seen = points[~np.isnan(points).any(axis=1)]
+    if not len(seen):
+        return np.zeros(2), 1.0
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    return (low + high) / 2, float((high - low).max() / 2) or 1.0
+
+
+def _standings(similarity: Similarity, n: int) -> dict[str, Any]:
+    """Rank, first document and both scores of each query; cosines in 1/10,000."""
+    ranks = [_short(rank) for rank in similarity.rank[:n].tolist()]
+    has_any = similarity.top_documents.shape[1] > 0
+    firsts = similarity.top_documents[:n, 0].tolist() if has_any else [-1] * n
+    best = similarity.best_positive[:n]
+    lead = similarity.top_scores[:n, 0] - best if has_any else np.full(n, np.nan)
+    return {
+        "ranks": ranks,
+        "firsts": firsts,
+        "answers": similarity.best_positive_row[:n].tolist(),
+        "scores": _tenthousandths(best),
+        "gaps": _tenthousandths(lead),
+    }
+
+
+def _short(rank: float) -> float | int | None:
+    if not math.isfinite(rank):
+        return None
+    # Rounding must not turn a tie for the first place into a hit.
+    return int(rank) if rank == int(rank) else max(round(rank, 2), 1.01)
+
+
+def _tenthousandths(values: NDArray[np.floating[Any]]) -> list[int | None]:
+    return [None if math.isnan(value) else round(10_000 * value) for value in values.tolist()]
+
+
+def _top(similarity: Similarity, n: int) -> dict[str, Any]:
+    top = similarity.top_documents[:n]
+    is_wide = similarity.n_pool > 32767
+    scores = np.round(np.nan_to_num(similarity.top_scores[:n], neginf=-1.0).clip(-1, 1) * 32767)
+    return {
+        "top": _packed(top, "<i4" if is_wide else "<i2"),
+        "top_scores": _packed(scores, "<i2"),
+        "depth": top.shape[1],
+        "is_wide": is_wide,
+    }
+
+
+def _corpus_texts(snapshot: Snapshot, n: int) -> list[list[Any]]:
+    """Row and beginning of what the queries shown have found in the corpus among their first three."""
+    found = np.unique(snapshot.similarity.top_documents[:n, :_CORPUS_PLACES])
+    found = found[found >= len(snapshot.subset.documents)]
+    return [[row, _beginning(snapshot.text(row))] for row in found.tolist()]
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= _CORPUS_CHARACTERS else text[: _CORPUS_CHARACTERS - 1] + "…"
+
+
+def _packed(values: NDArray[Any], dtype: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(values).astype(dtype).tobytes()).decode()
+
+
+def _heatmap(snapshot: Snapshot, n: int) -> dict[str, Any] | None:
+    embeddings: Embeddings = snapshot.embeddings
+    pairs = heatmap_rows(embeddings, snapshot.settings.heatmap_pairs, snapshot.settings.seed)
+    if len(pairs) < 2:
+        return None
+    cosines = embeddings.queries[pairs[:, 0]] @ embeddings.documents[pairs[:, 1]].T
+    cells = np.round((cosines.clip(-1, 1) + 1) * 127.5)
+    hidden = {place: snapshot.subset.queries[row] for place, row in enumerate(pairs[:, 0].tolist()) if row >= n}
+    return {"pairs": pairs.tolist(), "cells": _packed(cells, "u1"), "queries": hidden}
+
+
+def _histogram(similarity: Similarity) -> dict[str, Any] | None:
+    """Counts of both groups over one grid of all epochs, cut to where there is anything."""
+    per_bin = max(1, len(similarity.negative_counts) // _HISTOGRAM_BINS)
+    starts = np.arange(0, len(similarity.negative_counts), per_bin)
+    negative = np.add.reduceat(similarity.negative_counts, starts)
+    positive = np.add.reduceat(similarity.positive_counts, starts)
+    used = np.flatnonzero(negative + positive)
+    if not len(used):
+        return None
+    edges = [*similarity.edges[starts].tolist(), float(similarity.edges[-1])]
+    first, last = int(used[0]), int(used[-1]) + 1
+    return {
+        "low": round(edges[first], 6),
+        "high": round(edges[last], 6),
+        "negative": negative[first:last].tolist(),
+        "positive": positive[first:last].tolist(),
+    }

@@ -1,0 +1,260 @@
+"""The page of a whole run: one file that opens from disk, loads nothing and runs only its own script."""
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from embviz_callback.analysis.verdict.checklist import Check
+from embviz_callback.analysis.verdict.diagnosis import MARGIN, SEPARATION
+from embviz_callback.drawing.page.epoch_view import View, epoch_view, shown_documents
+from embviz_callback.pairs.subset import Subset
+from embviz_callback.snapshot import Snapshot
+
+MOST_BYTES = 1_900_000
+# The edges of docs/metrics.md, best first; `verdict.band` has the last word, and a test compares.
+BANDS = {"margin": (0.40, 0.30, 0.20, 0.10), "separation": (3.0, 2.0, 1.5, 1.0)}
+BAND_NAMES = ("excellent", "good", "fair", "poor", "bad")
+THRESHOLDS = {
+    "margin": MARGIN,
+    "separation": SEPARATION,
+    "positive_mean": 0.75,
+    "negative_mean": 0.55,
+    "rank1": 0.85,
+}
+_SCRIPTS = ("data.js", "state.js", "map.js", "charts.js", "lists.js", "answers.js", "main.js")
+_DETAILS = ("top", "top_scores", "depth", "is_wide", "scores", "gaps", "answers", "heatmap", "histogram")
+
+
+def page(
+    snapshots: Sequence[Snapshot],
+    *,
+    title: str = "Embedding run",
+    checks: Sequence[Sequence[Check]] = (),
+    alerts: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    data: View | None = None,
+    analysis: View | None = None,
+) -> str:
+    """The page of snapshots at hand; see `page_from_views`.
+
+    Args:
+        snapshots: Of one subset, in the order of training.
+        title: Heading.
+        checks: A checklist for each snapshot, or none at all.
+        alerts: Sentences.
+        notes: Sentences for the foot of the page.
+        data: What the data check found.
+        analysis: Of one of the snapshots.
+
+    Returns:
+        HTML.
+
+    Raises:
+        ValueError: If there is no snapshot, or they are of different subsets.
+    """
+    lists = checks or [()] * len(snapshots)
+    views = [epoch_view(snapshot, checks=found) for snapshot, found in zip(snapshots, lists, strict=True)]
+    if not views:
+        raise ValueError("a page needs at least one evaluation, got none")
+    subset = snapshots[0].subset
+    return page_from_views(views, subset, title=title, alerts=alerts, notes=notes, data=data, analysis=analysis)
+
+
+def page_from_views(
+    views: Sequence[View],
+    subset: Subset,
+    *,
+    title: str = "Embedding run",
+    alerts: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    data: View | None = None,
+    analysis: View | None = None,
+    most_bytes: int = MOST_BYTES,
+) -> str:
+    """One HTML file with everything in it.
+
+    Where the evaluations are too many for `most_bytes`, all keep their numbers and ranks, and
+    maps, lists, heatmap and distribution are kept of the first, the best, the last and evenly
+    spaced ones; the page says so.
+
+    Args:
+        views: What `epoch_view` gave, in the order of training.
+        subset: The texts.
+        title: Heading.
+        alerts: Sentences.
+        notes: Sentences for the foot of the page.
+        data: What the data check found, as `embviz_callback.drawing.reports.data_section.brief` gives it.
+        analysis: What `embviz_callback.drawing.page.page_analysis.answers_view` gave for one of the evaluations.
+        most_bytes: Of the data in the page.
+
+    Returns:
+        HTML that needs no network and whose texts cannot act, whatever they hold.
+
+    Raises:
+        ValueError: If there is no view, or one is of another subset.
+    """
+    if not views:
+        raise ValueError("a page needs at least one evaluation, got none")
+    for view in views:
+        if view["fingerprint"] != subset.fingerprint:
+            raise ValueError(
+                f"a page shows one subset: {view['label']} is of {view['fingerprint']}, not of {subset.fingerprint}"
+            )
+    around = {"data_check": data, "analysis": analysis, **_texts(views, subset)}
+    if analysis is not None:
+        around["columns"] = {**_first(analysis["columns"], len(views[0]["ranks"])), **around["columns"]}
+    kept = _thinned(views, most_bytes - _size(around))
+    dropped = sum("top" not in view for view in kept)
+    remarks = [f"details of {dropped} of {len(views)} evaluations were left out to keep this file small"] * bool(
+        dropped
+    )
+    n = len(views[0]["ranks"])
+    if n < len(subset.queries):
+        remarks.append(f"lists, maps and ranks show {n} queries chosen at random of {len(subset.queries)}")
+    content = {
+        "title": title,
+        "subset": _facts(subset),
+        "thresholds": THRESHOLDS,
+        "bands": BANDS,
+        "band_names": BAND_NAMES,
+        "alerts": list(alerts),
+        "notes": [*remarks, *notes],
+        **around,
+        "views": [_lean(view, is_last=place == len(kept) - 1) for place, view in enumerate(kept)],
+    }
+    return _assembled(title, _json(content))
+
+
+def _first(columns: Mapping[str, Sequence[Any]], n: int) -> dict[str, Any]:
+    return {name: values[:n] for name, values in columns.items()}
+
+
+def _assembled(title: str, data: str) -> str:
+    folder = files("embviz_callback.drawing") / "page_files"
+    read = {name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", *_SCRIPTS)}
+    # One scope of its own: nothing of the page can be reached or replaced by name.
+    script = '(() => {\n"use strict";\n' + "".join(read[name] for name in _SCRIPTS) + "})();\n"
+    parts = {
+        "POLICY": _policy(script, read["page.css"]),
+        "TITLE": html.escape(title),
+        "STYLE": read["page.css"],
+        "SCRIPT": script,
+        "DATA": data,
+    }
+    # One pass over the template: a text that holds a placeholder's name is never looked at.
+    return re.sub("%([A-Z]+)%", lambda found: parts[found[1]], read["page.html"])
+
+
+def _policy(script: str, style: str) -> str:
+    """Nothing is loaded, and only the very script and style of this file run."""
+    rules = {
+        "default-src": "'none'",
+        "script-src": _hash(script),
+        "style-src": _hash(style),
+        "img-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "require-trusted-types-for": "'script'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _json(content: object) -> str:
+    """JSON that cannot end the element it stands in."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be written to a file
+
+
+def _size(content: object) -> int:
+    """Bytes in the file: a Vietnamese letter takes up to three."""
+    return len(_json(content).encode())
+
+
+def _facts(subset: Subset) -> dict[str, Any]:
+    return {
+        "fingerprint": subset.fingerprint,
+        "seed": subset.seed,
+        "n_queries": len(subset.queries),
+        "n_documents": len(subset.documents),
+        "n_corpus": subset.n_corpus,
+        "n_available": subset.n_available,
+    }
+
+
+def _texts(views: Sequence[View], subset: Subset) -> dict[str, Any]:
+    """The queries that are shown, and every document that any view names."""
+    n = len(views[0]["ranks"])
+    shown = shown_documents(subset, n)
+    needed = {*shown, *(row for view in views for row in _named_documents(view))}
+    positives: list[list[int]] = [[] for _ in range(n)]
+    for query, document in subset.relevance.tolist():
+        if query < n:
+            positives[query].append(document)
+    names = sorted({name for columns in subset.metadata[:n] for name in columns})
+    return {
+        "queries": subset.queries[:n],
+        "ids": subset.ids[:n],
+        "positives": positives,
+        "columns": {name: [columns.get(name) for columns in subset.metadata[:n]] for name in names},
+        "documents": {row: subset.documents[row] for row in sorted(needed) if 0 <= row < len(subset.documents)}
+        | {row: text for view in views for row, text in view.get("corpus_texts", ())},
+        "shown_documents": shown,
+    }
+
+
+def _named_documents(view: View) -> list[int]:
+    named = [*view["firsts"], *view.get("answers", ())]
+    if "top" in view:
+        top = np.frombuffer(base64.b64decode(view["top"]), dtype="<i4" if view["is_wide"] else "<i2")
+        named += np.unique(top).tolist()
+    return named + [document for _, document in (view.get("heatmap") or {"pairs": ()})["pairs"]]
+
+
+def _thinned(views: Sequence[View], room: int) -> list[View]:
+    """The views, without the details of so many that they fit."""
+    bare = [_without_details(view) for view in views]
+    room -= sum(map(_size, bare))
+    cost = [_size(view) - _size(light) for view, light in zip(views, bare, strict=True)]
+    keep = set(range(len(views)))
+    n = len(views)
+    while sum(cost[place] for place in keep) > room and n > 1:
+        n -= 1
+        keep = _spread(views, n)
+    return [view if place in keep else bare[place] for place, view in enumerate(views)]
+
+
+def _spread(views: Sequence[View], n: int) -> set[int]:
+    """About `n` places: the last, the first, the best, then evenly between them."""
+    last = len(views) - 1
+    best = max(range(len(views)), key=lambda place: (views[place]["ranks"].count(1), -place))
+    ends = [last, 0, best][:n]
+    even = np.linspace(0, last, max(n - 1, 1)).round().astype(int).tolist() if n > len(ends) else []
+    return {*ends, *even[: max(n - 1, 0)]}
+
+
+def _lean(view: View, *, is_last: bool) -> View:
+    """Without what the page shows of the last evaluation only, or holds once for all."""
+    lean = {name: value for name, value in view.items() if name != "corpus_texts"}
+    return lean if is_last else {**lean, "provenance": {}}
+
+
+def _without_details(view: View) -> dict[str, Any]:
+    light = {name: value for name, value in view.items() if name not in _DETAILS}
+    light["maps"] = {
+        method: {name: value for name, value in made.items() if name != "points"}
+        for method, made in view["maps"].items()
+    }
+    return light

@@ -1,0 +1,83 @@
+"""What the page of a run shows of an analysis: the findings of `analysis.json`, short enough to travel in it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from embviz_callback.analysis.why.answers import Answers
+from embviz_callback.analysis.why.columns import Value
+from embviz_callback.analysis.why.slices import Slices
+from embviz_callback.analysis.why.thresholds import Thresholds
+from embviz_callback.drawing.figures.group_figures import group_sentence
+
+_MOST_ROWS = 30  # of a list; analysis.json holds them all
+_MOST_VIOLATIONS = 5
+_MOST_CHARACTERS = 300  # of a text in a list
+_MOST_LABEL = 80  # of a value to filter by
+_DIGITS = 4
+_EVERY_CUT = 20  # the curves have 2,000 points, the page's charts 300 pixels
+_MOST_COLUMNS = 12
+
+
+def answers_view(answers: Answers, label: str, *, n_evaluations: int = 1) -> dict[str, Any]:
+    """An analysis for `page_from_views`.
+
+    Args:
+        answers: Of one evaluation.
+        label: That evaluation's.
+        n_evaluations: How many of the run said which negatives keep outranking.
+
+    Returns:
+        Plain JSON, named as in ``analysis.json``; long lists and texts are cut.
+    """
+    whole = answers.as_dict()
+    errors, suspects = whole["errors"], whole["false_negative_suspects"]
+    view = whole | {
+        "label": label,
+        "n_evaluations": n_evaluations,
+        "columns": _columns(answers),
+        "groups": [_group(slices, plain) for slices, plain in zip(answers.slices, whole["groups"], strict=True)],
+        "errors": errors | {"misses": errors["misses"][:_MOST_ROWS], "crowders": errors["crowders"][:_MOST_ROWS]},
+        "false_negative_suspects": suspects[:_MOST_ROWS],
+        "n_suspects": len(suspects),
+        "continuity": [one | {"violations": one["violations"][:_MOST_VIOLATIONS]} for one in whole["continuity"]],
+        "thresholds": [
+            plain | {"curve": _curve(found)}
+            for found, plain in zip(answers.thresholds, whole["thresholds"], strict=True)
+        ],
+    }
+    light: dict[str, Any] = _light(view)
+    return light
+
+
+def _group(slices: Slices, plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {**plain, "sentence": group_sentence(slices)}
+
+
+def _columns(answers: Answers) -> dict[str, list[Any]]:
+    """What is known of each query, to colour and filter the map by."""
+    rows = answers.columns.queries
+    names = list(dict.fromkeys(name for row in rows for name in row))[:_MOST_COLUMNS]
+    return {name: [_cell(row.get(name)) for row in rows] for name in names}
+
+
+def _cell(value: Value | None) -> str | float | None:
+    text = ", ".join(value) if isinstance(value, tuple) else value
+    return text[:_MOST_LABEL] if isinstance(text, str) else text
+
+
+def _curve(found: Thresholds) -> dict[str, list[float]]:
+    return {name: getattr(found, name)[::_EVERY_CUT].tolist() for name in ("cuts", "precision", "recall")}
+
+
+def _light(value: Any) -> Any:
+    """Without NaN, with four decimals and no text longer than a reader reads."""
+    if isinstance(value, Mapping):
+        return {name: _light(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_light(one) for one in value]
+    if isinstance(value, float):
+        return round(value, _DIGITS) if math.isfinite(value) else None
+    if isinstance(value, str) and len(value) > _MOST_CHARACTERS:
+        return f"{value[:_MOST_CHARACTERS]}…"
+    return value

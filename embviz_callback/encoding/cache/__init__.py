@@ -1,0 +1,1 @@
+"""A frozen encoder's features, computed once."""

@@ -1,0 +1,1 @@
+"""From a checkpoint of any usual form to a model, and out again."""

@@ -1,0 +1,67 @@
+"""Models by their name on the Hugging Face hub, as directories."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from embviz_callback.encoding.checkpoints.missing import explain_missing
+
+# As the hub allows: an owner and a name; what ends like a file of weights or lies below a folder here is a path.
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_FILE_ENDS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".json")
+_SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja")
+_OTHER_FORMATS = ("onnx/*", "openvino/*", "coreml/*")
+
+
+class HubError(ValueError):
+    """A name under which no model could be fetched."""
+
+
+def is_hub_name(path: str | Path) -> bool:
+    """Whether this may name a model on the hub rather than a file or folder here.
+
+    Args:
+        path: As the user gave it.
+
+    Returns:
+        False for whatever exists here, lies in a folder that does, or ends like a file of weights.
+
+    Example:
+        >>> is_hub_name("intfloat/multilingual-e5-small"), is_hub_name("runs/best_model.pt"), is_hub_name("./minilm")
+        (True, False, False)
+    """
+    text = str(path)
+    if not _NAME.fullmatch(text) or text.endswith(_FILE_ENDS):
+        return False
+    return not Path(text).exists() and not Path(text).parent.exists()
+
+
+def hub_directory(name: str) -> Path:
+    """The model's directory in the hub's cache, fetched if it is not there; no code of it is fetched.
+
+    Args:
+        name: Owner and name.
+
+    Returns:
+        A directory of settings, tokenizer and weights, safetensors where there are some.
+
+    Raises:
+        HubError: If there is no such model, or it cannot be reached.
+    """
+    from huggingface_hub import snapshot_download  # half a second, which a local path must not wait for
+
+    try:
+        folder = _fetched(snapshot_download, name, (*_SETTINGS, "*.safetensors"))
+        if not any(folder.rglob("*.safetensors")):
+            folder = _fetched(snapshot_download, name, (*_SETTINGS, "*.bin"))
+    # The client, the network below it and the cache have exceptions of their own.
+    except Exception as error:  # noqa: BLE001
+        reason = " ".join(str(error).split("\n")[0].split())[:200] or type(error).__name__
+        raise HubError(
+            f"{explain_missing(name)}, and no model of that name can be had from the hub ({reason})"
+        ) from None
+    return folder
+
+
+def _fetched(download: Callable[..., str], name: str, patterns: tuple[str, ...]) -> Path:
+    return Path(download(name, allow_patterns=list(patterns), ignore_patterns=list(_OTHER_FORMATS)))

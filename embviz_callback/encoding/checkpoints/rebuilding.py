@@ -1,0 +1,200 @@
+"""A model from weights: the encoder's architecture by name, the head's by its weights."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from embviz_callback.encoding.checkpoints.weights_file import CheckpointError, short
+from embviz_callback.encoding.models.biencoder import Backbone, ProjectionHead, load_backbone
+from embviz_callback.encoding.models.ngrams import CharNgrams
+
+_BUILT_IN = "char-ngrams-"
+_HEAD_NAMES = ("linear.weight", "linear.bias", "ln.weight", "ln.bias")
+# Rebuilt from the configuration, or not used for pooled features; older versions saved them or did not.
+_TOLERATED = ("position_ids", "token_type_ids", "pooler.")
+
+
+def build_head(weights: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> ProjectionHead:
+    """The head of those weights, its sizes read from them.
+
+    Args:
+        weights: ``linear.weight`` ``(dim_out, dim_in)``, perhaps ``linear.bias``, ``ln.weight`` and ``ln.bias``.
+        config: Where a square head leaves open on which side the layer norm stands, `layer_norm` says it.
+        path: For the error.
+
+    Returns:
+        The head, in float32.
+
+    Raises:
+        CheckpointError: If a weight is missing, unknown or of the wrong shape.
+    """
+    unknown = sorted(set(weights) - set(_HEAD_NAMES))
+    if unknown or "linear.weight" not in weights:
+        raise CheckpointError(
+            f"{path}: a head has {', '.join(_HEAD_NAMES)}, the last three optional; this one has {_some(weights)}"
+        )
+    matrix = weights["linear.weight"]
+    if not all(tensor.is_floating_point() for tensor in weights.values()):
+        types = ", ".join(sorted({f"{tensor.dtype}" for tensor in weights.values()}))
+        raise CheckpointError(f"{path}: a head's weights must be of a float type, got {types}")
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise CheckpointError(f"{path}: head.linear.weight must have shape (dim, dim_in), got {tuple(matrix.shape)}")
+    dim_out, dim_in = matrix.shape
+    head = ProjectionHead(dim_in, dim_out, layer_norm=_layer_norm(weights, config))
+    if "linear.bias" in weights:
+        head.linear = nn.Linear(dim_in, dim_out)
+    expected = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if expected != found:
+        raise CheckpointError(f"{path}: the head's weights must have the shapes {expected}, got {found}")
+    head.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    return head
+
+
+def _layer_norm(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> Any:
+    if "ln.weight" not in weights:
+        return False
+    dim_out, dim_in = weights["linear.weight"].shape
+    if dim_in == dim_out:
+        return "before" if config.get("layer_norm") == "before" else "after"
+    return "before" if tuple(weights["ln.weight"].shape) == (dim_in,) else "after"
+
+
+def outline(name: str, *, revision: str | None, where: str) -> Backbone:
+    """An encoder's configuration and tokenizer, its weights without memory.
+
+    Args:
+        name: See `load_backbone`.
+        revision: On the hub.
+        where: Which file asks for it and why this name, for the error.
+
+    Returns:
+        The backbone on torch's meta device; the built-in encoder, which has no weights, as it is.
+    """
+    with _explained(name, where):
+        _refuse_foreign_code(name, revision)
+        with contextlib.nullcontext() if name.startswith(_BUILT_IN) else torch.device("meta"):
+            return load_backbone(name, revision=revision, pretrained=False)
+
+
+def pretrained(name: str, *, revision: str | None, where: str) -> Backbone:
+    """An encoder with the weights it was published with; arguments as for `outline`."""
+    with _explained(name, where), _quiet():
+        return load_backbone(name, revision=revision)
+
+
+def fill(backbone: Backbone, weights: Mapping[str, Tensor], path: Path) -> tuple[Backbone, tuple[str, ...]]:
+    """An outline with weights in it.
+
+    Args:
+        backbone: From `outline`.
+        weights: By the encoder's own names, or those of a model around it that transformers knows.
+        path: For the error.
+
+    Returns:
+        The backbone in float32 on the CPU, and the names that it had no use for (a language
+        model's output layer, an unused pooler).
+
+    Raises:
+        CheckpointError: If a weight is missing or of another shape.
+    """
+    encoder: Any = backbone.encoder
+    if isinstance(encoder, CharNgrams):
+        return _fill_ngrams(backbone, encoder, weights, path), ()
+    with _quiet():
+        filled, report = type(encoder).from_pretrained(
+            None,
+            config=encoder.config,
+            state_dict=dict(weights),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            dtype=torch.float32,
+        )
+    missing = sorted(name for name in report["missing_keys"] if not _is_tolerated(name))
+    if report["mismatched_keys"]:
+        raise CheckpointError(f"{path}: {_mismatch(sorted(report['mismatched_keys'])[0], backbone.name)}")
+    if missing:
+        raise CheckpointError(
+            f"{path} lacks {len(missing)} weights of encoder {backbone.name!r}, the first is {missing[0]}; "
+            "name the encoder it belongs to with --encoder"
+        )
+    unused = tuple(sorted(name for name in report["unexpected_keys"] if not _is_tolerated(name)))
+    return replace(backbone, encoder=filled.eval()), unused
+
+
+def _fill_ngrams(backbone: Backbone, encoder: CharNgrams, weights: Mapping[str, Tensor], path: Path) -> Backbone:
+    found = {name: int(tensor) for name, tensor in weights.items() if tensor.numel() == 1}
+    if set(weights) != {"size"} or found.get("size") != encoder.n_buckets:
+        raise CheckpointError(
+            f"{path}: the built-in encoder {backbone.name!r} has one number, size = {encoder.n_buckets}; "
+            f"this file has {_some(weights)}; name the encoder it belongs to with --encoder"
+        )
+    return backbone
+
+
+def _mismatch(entry: Any, name: str) -> str:
+    weight, in_file, in_encoder = entry
+    return (
+        f"encoder weight {weight} has shape {tuple(in_file)}, that of {name!r} has {tuple(in_encoder)}; "
+        "name the encoder it belongs to with --encoder"
+    )
+
+
+def _is_tolerated(name: str) -> bool:
+    return name.endswith(_TOLERATED[:2]) or _TOLERATED[2] in name
+
+
+def _some(weights: Mapping[str, Tensor]) -> str:
+    names = sorted(weights)
+    return short(", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")) or "nothing"
+
+
+def _refuse_foreign_code(name: str, revision: str | None) -> None:
+    """Without this, transformers would ask on the terminal whether to run code that comes with the model."""
+    if name.startswith(_BUILT_IN):
+        return
+    from transformers import CONFIG_MAPPING, PretrainedConfig
+
+    place = Path(name).expanduser()
+    if not place.exists() and (name.startswith((".", "~")) or place.is_absolute() or name.count("/") > 1):
+        raise ValueError("there is no such directory")
+    facts = PretrainedConfig.get_config_dict(str(place) if place.exists() else name, revision=revision)
+    config: Any = facts[0]
+    if "auto_map" in config and config.get("model_type") not in CONFIG_MAPPING:
+        raise ValueError("it asks for code of its own to be run, which is never done here")
+
+
+@contextlib.contextmanager
+def _explained(name: str, where: str) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError:
+        raise
+    # The hub's client, the network below it and each tokenizer have exceptions of their own.
+    except Exception as error:  # noqa: BLE001
+        reason = short(str(error).split("\n")[0] or type(error).__name__)
+        raise CheckpointError(
+            f"{where} encoder {short(name)!r}, which cannot be loaded ({reason}); "
+            "give a model directory, or a name that can be reached, with --encoder PATH"
+        ) from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bars and its table of missing weights: what matters becomes an error or a note."""
+    from transformers.utils import logging
+
+    level, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if had_bar:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,1 @@
+"""Modules that turn texts into vectors."""

@@ -1,0 +1,1 @@
+"""Encoding where several ranks train."""

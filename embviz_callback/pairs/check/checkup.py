@@ -1,0 +1,298 @@
+"""The data check: everything that is wrong or odd in a file of pairs, and between two of them."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from embviz_callback.pairs.check.collisions import expected_collisions
+from embviz_callback.pairs.check.disagreement import Extract, disagreements, idle_types
+from embviz_callback.pairs.check.findings import LEVELS, NOTE, SUSPECT, WRONG, Checkup, FileFacts, Finding, Place
+from embviz_callback.pairs.check.flaws import (
+    BLANK,
+    CONTROL,
+    DAMAGED,
+    NOT_NFC,
+    ONE_WORD,
+    PLACEHOLDER,
+    ZERO_WIDTH,
+    flaws,
+    words_key,
+)
+from embviz_callback.pairs.check.leaks import leaks
+from embviz_callback.pairs.check.raw import Source, View, answers_of, record_key, views
+from embviz_callback.pairs.texts import fold, is_blank
+from embviz_callback.pairs.weights import WeightRule, default_rule
+
+_DROP = "embviz check --fix drops them"
+# kind: level, title, how to mend it, whether --fix does
+KINDS: Mapping[str, tuple[str, str, str, bool]] = {
+    "unreadable": (WRONG, "records cannot be used", "correct the field that is named, or let --fix drop them", True),
+    BLANK: (WRONG, "texts are blank", f"write the text; {_DROP} (the record, if its query or only positive)", True),
+    PLACEHOLDER: (WRONG, "texts are placeholders that nobody filled in", f"write the text; {_DROP}", True),
+    "contradiction": (WRONG, "hard negatives equal a positive of their query", f"{_DROP}", True),
+    "leaked_pair": (
+        WRONG,
+        "validation pairs stand in the training file",
+        "drop them there: --fix OUT --drop-leaks",
+        True,
+    ),
+    "leaked_query": (
+        WRONG,
+        "validation queries stand in the training file with another positive",
+        "--fix OUT --drop-leaks",
+        True,
+    ),
+    "leaked_document": (
+        WRONG,
+        "validation documents stand in the training file as positives",
+        "--fix OUT --drop-leaks",
+        True,
+    ),
+    "near_leak": (
+        SUSPECT,
+        "validation texts differ from a training text in accents, punctuation or word order only",
+        "look at them; split by listing and not by line",
+        False,
+    ),
+    "seen_as_negative": (
+        NOTE,
+        "validation documents stand in the training file as hard negatives",
+        "known texts, though never as an answer; split by listing if that matters",
+        False,
+    ),
+    "near_contradiction": (
+        SUSPECT,
+        "hard negatives have the very words of a positive of their query",
+        "they differ in accents, punctuation or word order only: drop them by hand",
+        False,
+    ),
+    DAMAGED: (SUSPECT, "texts have lost characters (U+FFFD)", "get the file again, in UTF-8", False),
+    NOT_NFC: (SUSPECT, "texts are not in Unicode NFC", "embviz check --fix composes them", True),
+    ZERO_WIDTH: (SUSPECT, "texts have zero-width characters", "embviz check --fix removes them", True),
+    CONTROL: (SUSPECT, "texts have control characters", "embviz check --fix removes them", True),
+    ONE_WORD: (SUSPECT, "texts are a single word", "write what is sought or offered, or drop them", False),
+    "duplicate_record": (SUSPECT, "records repeat another one entirely", "embviz check --fix merges them", True),
+    "repeated_hard_negative": (
+        SUSPECT,
+        "hard negatives stand twice in their record",
+        "embviz check --fix merges them",
+        True,
+    ),
+    "own_answer": (SUSPECT, "queries equal their own positive", "they teach nothing: drop them by hand", False),
+    "unknown_type": (
+        SUSPECT,
+        "hard negatives have a type that the weight rule does not know",
+        "add it to base_weights, or rename it; until then it weighs as 'other'",
+        False,
+    ),
+    "too_long": (SUSPECT, "texts are longer than the model reads", "shorten them, or raise max_length", False),
+    "disagreement": (
+        SUSPECT,
+        "queries state another value than their positive",
+        "correct the query, or pair it anew",
+        False,
+    ),
+    "idle_type": (
+        SUSPECT,
+        "hard negatives do not differ from the positive in what their type names",
+        "correct the type or the text: such a negative may be a right answer",
+        False,
+    ),
+    "no_type": (NOTE, "hard negatives have no type", "they count as 'other'", False),
+    "no_weight": (NOTE, "hard negatives have no weight, or 0", "the weight rule fills it; --fix writes it down", True),
+    "same_query": (NOTE, "records ask what another record asks", "their positives are pooled", False),
+    "same_document": (
+        NOTE,
+        "records answer with the document of another query",
+        "never counted against each other here",
+        False,
+    ),
+    "other_spelling": (NOTE, "texts differ from an equal one in case or white space", "taken for one text", False),
+}
+
+
+class Reach(Protocol):
+    """How far into a text a model reads."""
+
+    def __call__(self, texts: Sequence[str]) -> Sequence[tuple[int, int]]:
+        """Per text its length in tokens and how many of its characters are read."""
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What to check beyond the texts themselves.
+
+    Attributes:
+        batch_size: Pairs in a training batch.
+        rule: Which types of hard negative are known.
+        extract: Reads columns from a text, for statements that disagree.
+        compare: Columns in which a query must not contradict its positive; None for all.
+        tolerance: Relative difference of two numbers that still agree.
+        reach: How far the model reads.
+    """
+
+    batch_size: int = 128
+    rule: WeightRule | None = None
+    extract: Extract | None = None
+    compare: Collection[str] | None = None
+    tolerance: float = 0.25
+    reach: Reach | None = None
+
+
+@dataclass(frozen=True)
+class _Hit:
+    """A place and the kind of finding it belongs to."""
+
+    kind: str
+    place: Place
+
+
+def check(train: Source, validation: Source | None = None, demands: Demands | None = None) -> Checkup:
+    """Every finding in one file, or in a training file and its validation file.
+
+    Args:
+        train: The file.
+        validation: What is held out, if leaks are to be looked for.
+        demands: Batch size, weight rule, columns, model.
+
+    Returns:
+        The checkup.
+    """
+    demands = demands or Demands()
+    sources = [train] if validation is None else [train, validation]
+    seen = [views(source) for source in sources]
+    hits: list[_Hit] = []
+    for source, of_source in zip(sources, seen, strict=True):
+        hits += _in_file(source.name, of_source, demands)
+    if validation is not None:
+        hits += [_Hit(kind, place) for kind, place in leaks(seen[0], seen[1], train.name, validation.name)]
+    return Checkup(
+        files=tuple(_facts(source, of_source) for source, of_source in zip(sources, seen, strict=True)),
+        findings=_findings(hits),
+        collisions=expected_collisions(seen[0], batch_size=demands.batch_size),
+        notes=tuple(f"{source.name}: {note}" for source in sources for note in source.notes),
+    )
+
+
+def _findings(hits: Iterable[_Hit]) -> tuple[Finding, ...]:
+    places: dict[str, list[Place]] = {}
+    for hit in hits:
+        places.setdefault(hit.kind, []).append(hit.place)
+    found = []
+    for kind, where in places.items():
+        level, title, fix, is_fixable = KINDS[kind]
+        found.append(Finding(kind, level, title, fix, tuple(where), is_fixable))
+    return tuple(sorted(found, key=lambda one: (LEVELS.index(one.level), -len(one.places), one.kind)))
+
+
+def _facts(source: Source, seen: Sequence[View]) -> FileFacts:
+    return FileFacts(
+        name=source.name,
+        sha256=source.sha256,
+        records=len(seen),
+        queries=len({fold(view.query) for view in seen if view.query}),
+        documents=len({fold(text) for view in seen for _, text in view.positives}),
+        hard_negatives=len({fold(negative.text) for view in seen for negative in view.negatives}),
+    )
+
+
+def _in_file(name: str, seen: Sequence[View], demands: Demands) -> Iterator[_Hit]:
+    rule = demands.rule or default_rule()
+    answers = answers_of(seen)
+    for view in seen:
+        at = _Pen(name, view)
+        yield from _text_hits(at, view)
+        yield from _negative_hits(at, view, answers, rule)
+        if view.query and fold(view.query) in {fold(text) for _, text in view.positives}:
+            yield at.hit("own_answer", ".query", view.query)
+    yield from _repeats(name, seen)
+    if demands.reach is not None:
+        yield from _too_long(name, seen, demands.reach)
+    if demands.extract is not None:
+        for kind, search in (("disagreement", disagreements), ("idle_type", idle_types)):
+            for view, field, text, other in search(seen, demands.extract, demands.compare, demands.tolerance):
+                yield _Pen(name, view).hit(kind, field, text, other)
+
+
+@dataclass(frozen=True)
+class _Pen:
+    """Writes down places of one record."""
+
+    name: str
+    view: View
+
+    def hit(self, kind: str, field: str, text: str, other: str = "") -> _Hit:
+        return _Hit(kind, Place(self.name, self.view.index + 1, field, text, other))
+
+
+def _text_hits(at: _Pen, view: View) -> Iterator[_Hit]:
+    found = [(place, text, flaw) for place, text in view.texts for flaw in flaws(text)]
+    for place, text, flaw in found:
+        yield at.hit(flaw, place, text)
+    # The reader refuses a blank text as well: one finding is enough.
+    if view.complaint and all(flaw != BLANK for _, _, flaw in found):
+        yield at.hit("unreadable", "", "", view.complaint)
+
+
+def _negative_hits(at: _Pen, view: View, answers: Mapping[str, set[str]], rule: WeightRule) -> Iterator[_Hit]:
+    here = {fold(text) for _, text in view.positives if not is_blank(text)}
+    own = answers.get(fold(view.query), set()) | here
+    near = {words_key(text) for text in own}
+    first: dict[str, str] = {}
+    for negative in view.negatives:
+        folded = fold(negative.text)
+        if folded in own:
+            where = "of this record" if folded in here else "of another record"
+            yield at.hit("contradiction", negative.place, negative.text, f"a positive {where} of the query")
+        elif words_key(negative.text) in near:
+            yield at.hit("near_contradiction", negative.place, negative.text)
+        if folded in first:
+            yield at.hit("repeated_hard_negative", negative.place, negative.text, f"also {first[folded]}")
+        first.setdefault(folded, negative.place)
+        for name in negative.types:
+            if fold(name) not in rule.base:
+                yield at.hit("unknown_type", f"{negative.place}.type", name)
+        if not negative.types:
+            yield at.hit("no_type", negative.place, negative.text)
+        if negative.weight is None or negative.weight == 0:
+            found = "no weight" if negative.weight is None else "weight 0"
+            yield at.hit("no_weight", f"{negative.place}.weight", negative.text, found)
+
+
+def _repeats(name: str, seen: Sequence[View]) -> Iterator[_Hit]:
+    yield from _again(name, seen, "duplicate_record", record_key)
+    yield from _again(name, seen, "same_query", lambda view: fold(view.query) if view.query else None)
+    asked: dict[str, tuple[int, str]] = {}
+    for view in seen:
+        for place, text in view.positives:
+            index, query = asked.setdefault(fold(text), (view.index, fold(view.query)))
+            if query != fold(view.query):
+                yield _Pen(name, view).hit("same_document", place, text, f"as record {index + 1:,}")
+    spelling: dict[str, str] = {}
+    for view in seen:
+        for place, text in view.texts:
+            known = spelling.setdefault(fold(text), text)
+            if known != text and not set(flaws(text)) & {NOT_NFC, BLANK}:
+                yield _Pen(name, view).hit("other_spelling", place, text, f"elsewhere {known!r}")
+                spelling[fold(text)] = known
+
+
+def _again(name: str, seen: Sequence[View], kind: str, key: Callable[[View], Any]) -> Iterator[_Hit]:
+    first: dict[Any, int] = {}
+    for view in seen:
+        value = key(view)
+        if value is None:
+            continue
+        if value in first:
+            yield _Pen(name, view).hit(kind, ".query", view.query, f"as record {first[value] + 1:,}")
+        first.setdefault(value, view.index)
+
+
+def _too_long(name: str, seen: Sequence[View], reach: Reach) -> Iterator[_Hit]:
+    rows = [(view, place, text) for view in seen for place, text in view.texts]
+    distinct = list(dict.fromkeys(text for _, _, text in rows))
+    measured = dict(zip(distinct, reach(distinct), strict=True))
+    for view, place, text in rows:
+        n_tokens, n_read = measured[text]
+        if n_read < len(text):
+            yield _Pen(name, view).hit("too_long", place, text, f"{n_tokens:,} tokens; cut off: {text[n_read:]!r}")

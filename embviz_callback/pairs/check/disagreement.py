@@ -1,0 +1,117 @@
+"""Statements that contradict each other: what a query asks for and what its positive offers."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+from embviz_callback.pairs.check.raw import View
+from embviz_callback.pairs.texts import fold
+from embviz_callback.pairs.weights import is_number
+
+Value = str | float | tuple[str, ...] | list[str]
+Extract = Callable[[str], Mapping[str, Value]]
+Clash = tuple[View, str, str, str]
+
+# Which column a type of hard negative is about, where their names differ.
+_COLUMN_OF_TYPE = {"location": "district", "amenity": "amenities"}
+
+
+def disagreements(
+    views: Sequence[View], extract: Extract, compare: Collection[str] | None, tolerance: float
+) -> Iterator[Clash]:
+    """Queries that state a value which their positive contradicts.
+
+    Args:
+        views: The records.
+        extract: Reads columns from a text; a column it leaves out is not stated.
+        compare: Columns to look at; None for all with a single value.
+        tolerance: Relative difference of two numbers that still agree.
+
+    Yields:
+        (record, field, query, which column says what).
+    """
+    for view in views:
+        stated = extract(view.query) if view.query else {}
+        for place, text in view.positives:
+            offered = extract(text)
+            for column in stated.keys() & offered.keys() if compare is None else sorted(set(compare) & stated.keys()):
+                if column in offered and not agree(stated[column], offered[column], tolerance):
+                    other = f"{column}: {show_value(stated[column])} asked, {show_value(offered[column])} in {place}"
+                    yield view, ".query", f"{view.query} -> {text}", other
+
+
+def idle_types(
+    views: Sequence[View], extract: Extract, compare: Collection[str] | None, tolerance: float
+) -> Iterator[Clash]:
+    """Hard negatives of one type whose column has the same value as in the positive.
+
+    Args:
+        views: The records.
+        extract: Reads columns from a text.
+        compare: Not used: the type says which column.
+        tolerance: Not used: any difference is one.
+
+    Yields:
+        (record, field, hard negative, what is the same).
+    """
+    for view in views:
+        offered = [extract(text) for _, text in view.positives]
+        for negative in view.negatives:
+            if len(negative.types) != 1 or not offered:
+                continue
+            column = column_of_type(negative.types[0])
+            # Amenities are too many for an extractor to know all of them: no difference is no proof.
+            value = extract(negative.text).get(column)
+            if value is None or isinstance(value, tuple | list):
+                continue
+            if any(agree(value, one[column], 0.0) for one in offered if column in one):
+                yield view, negative.place, negative.text, f"{column}: {show_value(value)} in both"
+
+
+def column_of_type(name: str) -> str:
+    """The column that a type of hard negative is about.
+
+    Returns:
+        Mostly its own name.
+
+    Example:
+        >>> column_of_type("location"), column_of_type("Price")
+        ('district', 'price')
+    """
+    return _COLUMN_OF_TYPE.get(fold(name), fold(name))
+
+
+def agree(one: Value, other: Value, tolerance: float) -> bool:
+    """Whether two values of a column mean the same.
+
+    Numbers agree within a share of the larger, texts if they are equal when folded, lists if
+    neither names what the other leaves out.
+
+    Returns:
+        False for values of different kinds.
+
+    Example:
+        >>> agree(5.0, 5.5, 0.25), agree(5.0, 8.0, 0.25), agree("Quận 1", "quận 1", 0.0)
+        (True, False, True)
+    """
+    if is_number(one) and is_number(other):
+        larger = max(abs(float(one)), abs(float(other)))  # type: ignore[arg-type]
+        return abs(float(one) - float(other)) <= tolerance * larger + 1e-9  # type: ignore[arg-type]
+    if isinstance(one, str) and isinstance(other, str):
+        return fold(one) == fold(other)
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        return {fold(name) for name in one} == {fold(name) for name in other}
+    return False
+
+
+def show_value(value: Value) -> str:
+    """A value of a column in words.
+
+    Returns:
+        A text; lists separated by commas, numbers as short as they are.
+
+    Example:
+        >>> show_value(5.0), show_value(("wc", "gym"))
+        ('5', 'wc, gym')
+    """
+    if isinstance(value, tuple | list):
+        return ", ".join(value)
+    return value if isinstance(value, str) else f"{value:g}"

@@ -1,0 +1,182 @@
+"""Records as they stand in a file, before the reader refuses or mends anything."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from embviz_callback.pairs.formats.opening import open_text
+from embviz_callback.pairs.formats.parsing import Broken, odd_values, parse_items
+from embviz_callback.pairs.problems import DataError, Problems, Spot
+from embviz_callback.pairs.records import to_record
+from embviz_callback.pairs.texts import clean, fold, is_blank
+from embviz_callback.pairs.weights import default_rule
+
+
+@dataclass(frozen=True)
+class Source:
+    """The items of one file.
+
+    Attributes:
+        name: What the user calls it.
+        items: One JSON value per record, unchecked.
+        sha256: Of the file's bytes; empty for pairs handed over in Python.
+        notes: What the reader of the bytes had to say.
+    """
+
+    name: str
+    items: tuple[Any, ...]
+    sha256: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Negative:
+    """One hard negative as it stands in the file.
+
+    Attributes:
+        place: The way to it from the record, such as ``.hard_neg[2]``.
+        text: As written.
+        types: As written, empty where nobody said.
+        weight: The value as written, None without one.
+    """
+
+    place: str
+    text: str
+    types: tuple[str, ...]
+    weight: Any
+
+
+@dataclass(frozen=True)
+class View:
+    """One record, as far as it can be understood; what is broken in it is left out.
+
+    Attributes:
+        index: From 0.
+        query: As written; empty if it is blank or no text.
+        positives: (place, text).
+        negatives: Hard negatives with a text.
+        id: As written, if it is a text.
+        texts: Every (place, text) of the record, blank ones included.
+        complaint: The reader's first problem with the record, empty if it takes it.
+    """
+
+    index: int
+    query: str
+    positives: tuple[tuple[str, str], ...]
+    negatives: tuple[Negative, ...]
+    id: str | None
+    texts: tuple[tuple[str, str], ...]
+    complaint: str
+
+
+def read_source(path: str | os.PathLike[str]) -> Source:
+    """The items of a file of pairs.
+
+    Args:
+        path: As for `read_pairs`.
+
+    Returns:
+        At least one item.
+
+    Raises:
+        DataError: If the file cannot be read or holds no list of records.
+    """
+    opened = open_text(path)
+    parsed = parse_items(opened.text, opened.path)
+    if not parsed.items:
+        raise DataError(f"{parsed.name}: expected at least one record, found an empty list. Fix: add pairs")
+    return Source(parsed.name, tuple(parsed.items), opened.sha256, (*opened.notes, *parsed.notes))
+
+
+def views(source: Source) -> tuple[View, ...]:
+    """Every item as a view, in order.
+
+    Returns:
+        One view per item, whatever the item is.
+    """
+    return tuple(_view(source.name, index, item) for index, item in enumerate(source.items))
+
+
+def answers_of(all_views: Sequence[View]) -> dict[str, set[str]]:
+    """Folded positives of each folded query, over all its records and all records of their ids."""
+    by_id: dict[str, set[str]] = {}
+    for view in all_views:
+        if view.id is not None:
+            by_id.setdefault(view.id, set()).update(_own(view))
+    answers: dict[str, set[str]] = {}
+    for view in all_views:
+        if view.query:
+            own = _own(view) if view.id is None else by_id[view.id]
+            answers.setdefault(fold(view.query), set()).update(own)
+    return answers
+
+
+def record_key(view: View) -> tuple[Any, ...] | None:
+    """What makes two records the same one: query, positives, hard negatives with type and weight.
+
+    Args:
+        view: The record.
+
+    Returns:
+        Something to compare; None for a record without query or positive, which is no copy of any.
+    """
+    if not view.query or not view.positives:
+        return None
+    negatives = Counter(
+        (fold(one.text), tuple(sorted(map(fold, one.types))), str(one.weight)) for one in view.negatives
+    )
+    positives = frozenset(fold(text) for _, text in view.positives)
+    return (fold(view.query), positives, frozenset(negatives), view.id)
+
+
+def _own(view: View) -> set[str]:
+    return {fold(text) for _, text in view.positives if not is_blank(text)}
+
+
+def _view(name: str, index: int, item: Any) -> View:
+    complaint = _complaint(name, index, item)
+    if not isinstance(item, Mapping):
+        return View(index, "", (), (), None, (), complaint)
+    query, given, hard = item.get("query"), item.get("pos"), item.get("hard_neg")
+    listed = enumerate(given) if isinstance(given, list | tuple) else ()
+    positives = [(f".pos[{at}]", text) for at, text in listed] or [(".pos", given)]
+    answers = tuple((place, text) for place, text in positives if isinstance(text, str))
+    found = [_negative(at, one) for at, one in enumerate(hard)] if isinstance(hard, list | tuple) else []
+    negatives = tuple(one for one in found if one is not None)
+    asked = ((".query", query),) if isinstance(query, str) else ()
+    return View(
+        index=index,
+        query=query if isinstance(query, str) and not is_blank(query) else "",
+        positives=answers,
+        negatives=negatives,
+        id=item["id"] if isinstance(item.get("id"), str) else None,
+        texts=(*asked, *answers, *((one.place, one.text) for one in negatives)),
+        complaint=complaint,
+    )
+
+
+def _negative(at: int, value: Any) -> Negative | None:
+    place = f".hard_neg[{at}]"
+    if isinstance(value, str):
+        return Negative(place, value, (), None)
+    if not isinstance(value, Mapping) or not isinstance(value.get("text"), str):
+        return None
+    given = value.get("type")
+    listed = given if isinstance(given, list | tuple) else [given]
+    names = [name for name in listed if isinstance(name, str)]
+    weight = value.get("weight")
+    return Negative(place, value["text"], tuple(clean(name) for name in names if not is_blank(clean(name))), weight)
+
+
+def _complaint(name: str, index: int, item: Any) -> str:
+    problems = Problems(name)
+    spot = Spot(problems, index)
+    if isinstance(item, Broken):
+        spot.refuse(expected="a JSON object", found=item.found, fix=item.fix)
+    for place, expected, found, fix in odd_values(item):
+        Spot(problems, index, place).refuse(expected=expected, found=found, fix=fix)
+    if not problems.total:
+        to_record(item, spot, default_rule())
+    return problems.lines[0] if problems.lines else ""

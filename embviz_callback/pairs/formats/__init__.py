@@ -1,0 +1,1 @@
+"""Forms in which people keep pairs, and the one reader of them."""

@@ -1,0 +1,314 @@
+"""Checkpoints side by side: the same queries, paired intervals, one rule for the best."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from small_runs import HOSTILE, a_run, a_subset
+
+from embviz_callback.analysis.compare.comparison import best_checkpoint, common_maps, compare
+from embviz_callback.analysis.maps.projections import Projection, Skipped
+from embviz_callback.analysis.metrics.intervals import paired_difference, per_query
+from embviz_callback.commands.compare import comparison_json, main, parser
+from embviz_callback.delivery.run.run_page import forget_after, publish_page, read_ledger, read_views
+from embviz_callback.delivery.tensorboard.dashboards import layout_value, threshold_value
+from embviz_callback.drawing.figures.catalogue import to_png
+from embviz_callback.drawing.figures.filmstrip import MOST_FRAMES, draw_filmstrip
+from embviz_callback.drawing.figures.side_by_side import (
+    draw_comparison_distributions,
+    draw_comparison_maps,
+    draw_comparison_metrics,
+)
+from embviz_callback.drawing.page.epoch_view import epoch_view
+from embviz_callback.drawing.reports.comparison_report import comparison_report, sentences
+from embviz_callback.embeddings import Embeddings
+from embviz_callback.snapshot import Snapshot, save_snapshot, take_snapshot
+
+
+@pytest.fixture(scope="module")
+def run() -> list[Snapshot]:
+    return a_run(a_subset(), (3.0, 1.2, 0.5, 1.6))
+
+
+def texts_of(figure: Figure) -> str:
+    figure.draw_without_rendering()
+    return "\n".join(text.get_text() for text in figure.findobj(match=lambda one: hasattr(one, "get_text")))
+
+
+def turned(snapshot: Snapshot) -> Snapshot:
+    """The same evaluation with its queries in reverse order."""
+    subset, embeddings, n = snapshot.subset, snapshot.embeddings, len(snapshot.subset.queries)
+    relevance = np.array(sorted([n - 1 - query, document] for query, document in subset.relevance.tolist()))
+    other = replace(
+        subset,
+        queries=subset.queries[::-1],
+        ids=subset.ids[::-1],
+        metadata=subset.metadata[::-1],
+        relevance=relevance,
+        records=relevance,
+    )
+    reversed_embeddings = Embeddings(embeddings.queries[::-1].copy(), embeddings.documents, relevance)
+    return take_snapshot(
+        label="turned", subset=other, embeddings=reversed_embeddings, settings=snapshot.settings, epoch=9, step=99
+    )
+
+
+def test_differences_are_paired_and_equal_the_intervals_own(run: list[Snapshot]) -> None:
+    comparison = compare(run, draws=200, seed=5)
+    groups = run[0].subset.group
+    parts = [per_query(one.similarity, one.embeddings, groups=groups) for one in (run[0], run[2])]
+    value, low, high = paired_difference(*parts, draws=200, seed=5)["rank1"]
+    found = comparison.differences[2]["rank1"]
+    assert (found.value, found.low, found.high) == (value, low, high)
+    assert found.value == pytest.approx(run[2].metrics.rank1 - run[0].metrics.rank1)
+    assert found.is_beyond_chance
+    assert comparison.differences[0] == {}
+
+
+def test_gained_and_lost_queries_add_up_to_the_difference_of_hits(run: list[Snapshot]) -> None:
+    comparison = compare(run)
+    changes = comparison.changes[2]
+    hits = [(one.similarity.rank == 1).sum() for one in run]
+    assert len(changes.improved) - len(changes.fell) == hits[2] - hits[0]
+    assert (changes.before, changes.after) == ("epoch 0", "epoch 2")
+
+
+def test_the_best_has_the_highest_rank1_and_a_later_fall_is_a_sign_of_overfitting(run: list[Snapshot]) -> None:
+    comparison = compare(run)
+    assert comparison.labels[comparison.best] == "epoch 2"
+    assert comparison.best == best_checkpoint(run)
+    assert {(fall.metric, fall.before, fall.after) for fall in comparison.falls} == {
+        ("rank1", "epoch 2", "epoch 3"),
+        ("separation", "epoch 2", "epoch 3"),
+    }
+    best, *falls = sentences(comparison)
+    assert best == "best: epoch 2"
+    assert falls[0].startswith("a sign of overfitting: rank1 of epoch 3 is -0.")
+
+
+def test_of_two_that_cannot_be_told_apart_by_rank1_the_more_separated_is_the_best() -> None:
+    # Of 40 queries one more hit is chance; the second puts more room between right and wrong.
+    perfect, second = a_run(a_subset(), (0.5, 0.1))
+    documents, queries = second.embeddings.documents, second.embeddings.queries.copy()
+    own = dict(second.subset.relevance.tolist())[0]
+    between = documents[own] + 1.05 * documents[(own + 1) % len(documents)]
+    queries[0] = between / np.linalg.norm(between)
+    narrowly = replace(second.embeddings, queries=queries)
+    perfect = replace(perfect, label="a", epoch=None, step=None)
+    worse = take_snapshot(label="b", subset=second.subset, embeddings=narrowly, settings=second.settings)
+    assert worse.metrics.rank1 < perfect.metrics.rank1
+    assert worse.metrics.separation > perfect.metrics.separation
+    comparison = compare([perfect, worse])
+    assert not comparison.differences[1]["rank1"].is_beyond_chance
+    assert comparison.best == 1
+    assert not comparison.is_in_order
+
+
+def test_queries_in_another_order_are_compared_text_by_text(run: list[Snapshot]) -> None:
+    comparison = compare([run[1], turned(run[1])])
+    difference = comparison.differences[1]["margin"]
+    assert (difference.value, difference.low, difference.high) == pytest.approx((0, 0, 0), abs=1e-12)
+    assert comparison.changes[1].improved == comparison.changes[1].fell == ()
+
+
+def test_other_subsets_and_lone_evaluations_are_refused_in_one_sentence(run: list[Snapshot]) -> None:
+    other = a_run(a_subset(20), (1.0,))[0]
+    with pytest.raises(ValueError) as error:
+        compare([run[0], other])
+    prints = run[0].subset.fingerprint, other.subset.fingerprint
+    assert str(error.value) == (
+        f"only evaluations of one subset can be compared: epoch 0 is of {prints[0]}, epoch 0 of {prints[1]};"
+        " use the same data, max_samples, seed and corpus"
+    )
+    with pytest.raises(ValueError) as error:
+        compare(run[:1])
+    assert str(error.value) == "a comparison needs at least two evaluations, got 1"
+    with pytest.raises(ValueError) as error:
+        compare(run, reference=4)
+    assert str(error.value) == "reference must be an index below 4, got 4"
+    assert best_checkpoint(run[:1]) == 0
+
+
+def test_equal_labels_are_told_apart(run: list[Snapshot]) -> None:
+    same = [replace(one, label="best.pt") for one in run[:2]]
+    assert compare(same).labels == ("best.pt (1)", "best.pt (2)")
+
+
+def test_a_collapsed_checkpoint_is_compared_too_and_is_never_the_best(run: list[Snapshot]) -> None:
+    embeddings = run[0].embeddings
+    one = np.zeros((1, 16), dtype=np.float32)
+    one[0, 0] = 1
+    flat = Embeddings(
+        np.repeat(one, 40, axis=0), np.repeat(one, len(embeddings.documents), axis=0), embeddings.relevance
+    )
+    collapsed = take_snapshot(label="flat", subset=run[0].subset, embeddings=flat, settings=run[0].settings)
+    comparison = compare([collapsed, run[2]])
+    assert comparison.best == 1
+    json.dumps(comparison_json(comparison), allow_nan=False)
+    assert "flat" in comparison_report(comparison)
+    to_png(draw_comparison_metrics(comparison))
+    to_png(draw_comparison_distributions([collapsed, run[2]], comparison.labels))
+    to_png(draw_comparison_maps(common_maps([collapsed], "tsne", seed=0), [collapsed], ["flat"]))
+
+
+def test_the_report_names_the_rule_the_tables_and_the_queries(run: list[Snapshot]) -> None:
+    text = comparison_report(compare(run), figures=["comparison_metrics"])
+    assert "**Best: epoch 2.** Rule: highest rank-1;" in text
+    assert "| rank1 |" in text
+    assert "## Differences from epoch 0" in text
+    assert "![comparison metrics](comparison_metrics.png)" in text or "comparison_metrics.png" in text
+    assert "<img" not in text
+    assert HOSTILE[0] not in text
+
+
+def test_the_figures_show_every_label_and_common_axes(run: list[Snapshot]) -> None:
+    comparison = compare(run)
+    assert all(label in texts_of(draw_comparison_metrics(comparison)) for label in comparison.labels)
+    figure = draw_comparison_distributions(run, comparison.labels)
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1
+    maps = [one.maps["tsne"] for one in run]
+    drawn = draw_comparison_maps([*maps[:3], Skipped("no room $\\frac{$")], run, comparison.labels)
+    assert len({axes.get_xlim() for axes in drawn.axes[:3]}) == 1
+    assert "no room" in texts_of(drawn)
+    assert to_png(drawn)
+
+
+@pytest.mark.slow
+def test_common_maps_start_from_each_other(run: list[Snapshot]) -> None:
+    first, second, other = common_maps([run[2], run[2], turned(run[2])], "tsne", seed=1)
+    assert isinstance(first, Projection)
+    assert isinstance(second, Projection)
+    assert second.displacement is not None
+    assert second.displacement < 0.5
+    assert other == Skipped("its texts stand in another order; evaluate it with the same seed")
+
+
+def test_the_film_strip_has_a_frame_for_every_epoch_on_the_same_axes(run: list[Snapshot]) -> None:
+    views = [epoch_view(one) for one in run]
+    figure = draw_filmstrip(views, "tsne")
+    assert len(figure.axes) == 4
+    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}) == 1
+    assert "epoch 3" in texts_of(figure)
+    many = draw_filmstrip([views[0] | {"label": f"epoch {n}"} for n in range(90)], "tsne")
+    assert len(many.axes) == MOST_FRAMES
+    assert {"epoch 0", "epoch 89"} < set(texts_of(many).split("\n"))
+    assert "50 evaluations between them not shown" in texts_of(many)
+
+
+def test_a_film_strip_without_maps_says_why(run: list[Snapshot]) -> None:
+    text = texts_of(draw_filmstrip([epoch_view(run[0])], "umap"))
+    assert "Not drawn: UMAP is not installed; pip install umap-learn" in text
+    assert "no such map was made" in texts_of(draw_filmstrip([epoch_view(run[0].with_maps({}))], "tsne"))
+
+
+def test_the_layout_is_one_that_tensorboard_reads() -> None:
+    from tensorboard.plugins.custom_scalar import layout_pb2, metadata
+
+    value = layout_value("my.run")
+    assert value.tag == metadata.CONFIG_SUMMARY_TAG
+    assert value.metadata.plugin_data.plugin_name == metadata.PLUGIN_NAME
+    layout = layout_pb2.Layout.FromString(value.tensor.string_val[0])
+    charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
+    assert charts["margin and its threshold"] == ["^my\\.run/margin$", "^my\\.run/margin_threshold$"]
+    assert charts["positive and negative mean"] == ["^my\\.run/positive_mean$", "^my\\.run/negative_mean$"]
+    threshold = threshold_value(0.25, "my.run")
+    assert (threshold.tag, threshold.simple_value) == ("my.run/margin_threshold", 0.25)
+
+
+def test_page_and_ledger_of_a_run_grow_with_it_and_survive_a_resume(run: list[Snapshot], tmp_path: Path) -> None:
+    for snapshot in (run[0], run[2], run[1], run[2]):
+        views = publish_page(tmp_path, snapshot)
+    assert [view["label"] for view in views] == ["epoch 0", "epoch 1", "epoch 2"]
+    latest = read_ledger(tmp_path).latest
+    assert latest is not None
+    assert [one.label for one in latest.evaluations] == ["epoch 0", "epoch 1", "epoch 2"]
+    assert (tmp_path / "report.html").stat().st_size > 50_000
+    forget_after(tmp_path, 20)
+    assert [view["label"] for view in read_views(tmp_path, run[0].subset.fingerprint)] == ["epoch 0", "epoch 1"]
+    assert len(publish_page(tmp_path, run[3])) == 3
+    forget_after(tmp_path / "nothing", 3)
+
+
+def test_an_untrained_model_comes_first_and_another_subset_keeps_its_own_page(
+    run: list[Snapshot], tmp_path: Path
+) -> None:
+    publish_page(tmp_path, run[0])
+    publish_page(tmp_path, replace(run[1], epoch=None, step=0, label="untrained"))
+    views = publish_page(tmp_path, run[2])
+    assert [view["label"] for view in views] == ["untrained", "epoch 0", "epoch 2"]
+    other = a_run(a_subset(20), (1.0,))[0]
+    assert len(publish_page(tmp_path, other)) == 1
+
+
+def kept(run: list[Snapshot], folder: Path) -> Path:
+    for place, snapshot in enumerate(run):
+        (folder / "snapshots" / f"{place:04d}").mkdir(parents=True)
+        save_snapshot(snapshot, folder / "snapshots" / f"{place:04d}")
+    return folder
+
+
+def test_the_command_compares_kept_epochs(
+    run: list[Snapshot], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, output = kept(run, tmp_path / "run"), tmp_path / "out"
+    status = main([
+        "--run",
+        f"{folder}",
+        "--epochs",
+        "0",
+        "2",
+        "3",
+        "--output",
+        f"{output}",
+        "--skip-umap",
+        "--skip-tsne",
+        "--json",
+    ])
+    assert status == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((output / "comparison.json").read_text(encoding="utf-8"))
+    assert (printed["best"], list(printed["evaluations"])) == ("epoch 2", ["epoch 0", "epoch 2", "epoch 3"])
+    assert {path.name for path in output.iterdir()} == {
+        "comparison.html",
+        "comparison.json",
+        "comparison.md",
+        "comparison_distributions.png",
+        "comparison_metrics.png",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either --checkpoint with two or more paths, or --run"),
+        (["--checkpoint", "a.pt"], "--checkpoint needs two or more paths to compare"),
+        (["--run", "RUN", "--epochs", "0", "7"], "--epochs: RUN keeps no snapshot of epoch 7; there are: 0, 1, 2, 3"),
+        (["--run", "RUN", "--epochs", "0"], "--run: RUN keeps 1 of these snapshots; two or more are needed to compare"),
+        (["--run", "RUN", "--reference", "4"], "--reference must be at most 3, got 4"),
+        (
+            ["--run", "RUN", "--epochs", "untrained"],
+            "--epochs: RUN keeps no snapshot of the untrained model; there are: 0, 1, 2, 3",
+        ),
+        (
+            ["--run", "RUN", "--data", "d.json"],
+            "--data has no use with --run, whose evaluations hold their pairs; leave it out",
+        ),
+        (["--checkpoint", "a", "b", "--epochs", "1"], "--epochs picks epochs of a run; give its folder with --run"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(
+    run: list[Snapshot], tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    folder = f"{kept(run, tmp_path / 'run')}"
+    assert main([folder if argument == "RUN" else argument for argument in arguments]) == 2
+    assert capsys.readouterr().err == f"embviz compare: {message.replace('RUN', folder)}\n"
+
+
+def test_the_command_knows_the_options_of_an_evaluation() -> None:
+    options = parser().parse_args(["--checkpoint", "a", "b", "--data", "d.json", "--max-samples", "20"])
+    assert (options.max_samples, options.reference, options.run) == (20, 1, None)
+    assert not math.isnan(options.seed)

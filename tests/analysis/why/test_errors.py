@@ -1,0 +1,215 @@
+"""Misses, confusions, and false negatives that nobody has marked."""
+
+import json
+import math
+import random
+from typing import Any
+
+import numpy as np
+import planted
+import pytest
+
+from embviz_callback.analysis.scan.similarity import scan
+from embviz_callback.analysis.why.answers import Questions, analyse, worth_grouping
+from embviz_callback.analysis.why.columns import Columns, columns_of
+from embviz_callback.analysis.why.errors import differing, errors_of, is_same
+from embviz_callback.analysis.why.suspects import Suspect, suspects
+from embviz_callback.embeddings import Embeddings
+from embviz_callback.pairs.texts import fold
+
+
+def _rows(*values: dict[str, Any]) -> Columns:
+    return Columns(values, values, values, ())
+
+
+def _three() -> tuple[Embeddings, Columns]:
+    """Query 0 finds its own, query 1 finds document 0, query 2 loses to document 0 by a hair."""
+    documents = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    queries = np.array([[1.0, 0.1, 0.0], [1.0, 0.2, 0.0], [1.0, 0.0, 0.99]])
+    columns = _rows(
+        {"price": 5.0, "area": 20.0, "names": ("wc", "gym")},
+        {"price": 7.0, "area": 20.0, "names": ("gym", "wc")},
+        {"price": 7.0, "area": 30.0},
+    )
+    return Embeddings.from_raw(queries, documents, [[0, 0], [1, 1], [2, 2]]), columns
+
+
+def test_every_miss_says_what_came_first_and_what_differs() -> None:
+    embeddings, columns = _three()
+    found = errors_of(embeddings, scan(embeddings), columns)
+    assert found.n_queries == 3
+    assert [(miss.query, miss.expected, miss.first, miss.differs) for miss in found.misses] == [
+        (1, 1, 0, ("price",)),
+        (2, 2, 0, ("price", "area")),
+    ]
+    assert found.misses[0].gap == pytest.approx(0.8 / math.hypot(1, 0.2), abs=1e-5)
+    assert [miss.query for miss in found.near_misses] == [2]
+
+
+def test_confusions_are_counted_by_column() -> None:
+    embeddings, columns = _three()
+    found = errors_of(embeddings, scan(embeddings), columns)
+    assert found.sentences() == ("price: 2 of 2", "area: 1 of 2")
+    assert found.lone_confusions == (("price", 1),)
+    assert [(one.document, one.wrong_firsts, one.own) for one in found.crowders] == [(0, 2, 1)]
+
+
+def test_an_unusable_query_is_a_miss_without_a_winner() -> None:
+    one = Embeddings.from_raw(np.array([[0.0, 0.0], [0.0, 1.0]]), np.eye(2), [[0, 0], [1, 1]])
+    found = errors_of(one, scan(one), _rows({"price": 1.0}, {"price": 2.0}))
+    assert [(miss.query, miss.first, miss.differs) for miss in found.misses] == [(0, -1, ())]
+    assert math.isinf(found.misses[0].rank)
+
+
+def test_values_are_compared_as_a_reader_would() -> None:
+    assert is_same(5.0, 5.05)
+    assert not is_same(5.0, 5.5)
+    assert is_same("Quận 1", "quận  1")
+    assert is_same(("wc", "gym"), ("GYM", "wc"))
+    assert differing({"price": 5.0, "floor": 1.0}, {"price": 5.0}) == ()
+
+
+def _planted_documents(seed: int, n: int = 300) -> tuple[list[dict[str, Any]], set[str]]:
+    """One in twenty positives gets a twin in other words, which nobody has marked as relevant to its query."""
+    draw = random.Random(seed)
+    items = planted.records(n, seed, several=False)
+    chosen = draw.sample(range(n), n // 20)
+    twins = []
+    for at in chosen:
+        text = items[at]["pos"].replace("phòng", "nhà trọ", 1)
+        # Its own query asks for something else that the same listing happens to answer.
+        twins.append({"query": f"hỏi khác {at} " + items[at]["query"].split(" ", 2)[2], "pos": text})
+    return items + twins, {items[at]["query"] for at in chosen}
+
+
+def _precision_and_recall(found: tuple[Suspect, ...], expected: set[Any], name: Any) -> tuple[float, float]:
+    named = {name(one) for one in found}
+    return len(named & expected) / max(len(named), 1), len(named & expected) / len(expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("with_features", [False, True])
+def test_planted_twins_of_positives_are_suspected(seed: int, *, with_features: bool) -> None:
+    items, expected = _planted_documents(seed)
+    for item in items:
+        item.pop("metadata", None)
+    one = planted.evaluate(items, planted.LinearEncoder(planted.TRUE_WEIGHTS, noise=0.02, seed=seed))
+    columns = columns_of(one.subset, planted.read_features if with_features else None)
+    found = tuple(suspect for suspect in suspects([one], columns) if not suspect.is_hard)
+    # The twin's own query is answered by the original just as well: both directions are right.
+    everywhere = expected | {query for query in one.subset.queries if query.startswith("hỏi khác")}
+    precision, recall = _precision_and_recall(found, everywhere, lambda one_found: one.subset.queries[one_found.query])
+    assert precision >= 0.9
+    assert recall >= 0.9
+
+
+def _planted_negatives(seed: int, n: int = 200) -> tuple[list[dict[str, Any]], set[tuple[str, str]]]:
+    """One in twenty hard negatives says what the positive says."""
+    draw = random.Random(seed)
+    items = planted.records(n, seed, several=False)
+    places = [(at, beside) for at in range(n) for beside in range(len(planted.FEATURES))]
+    expected = set()
+    for at, beside in draw.sample(places, len(places) // 20):
+        text = items[at]["pos"].replace("phòng", f"căn hộ {beside}", 1)
+        items[at]["hard_neg"][beside]["text"] = text
+        expected.add((fold(items[at]["query"]), fold(text)))
+    for item in items:
+        item.pop("metadata")
+    return items, expected
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("with_features", [False, True])
+def test_planted_false_negatives_among_hard_negatives_are_suspected(seed: int, *, with_features: bool) -> None:
+    items, expected = _planted_negatives(seed)
+    epochs = [
+        planted.evaluate(items, planted.LinearEncoder(planted.TRUE_WEIGHTS, noise=noise, seed=at))
+        for at, noise in enumerate((0.5, 0.2, 0.05, 0.03, 0.02))
+    ]
+    columns = columns_of(epochs[-1].subset, planted.read_features if with_features else None)
+    subset = epochs[-1].subset
+    found = tuple(suspect for suspect in suspects(epochs, columns) if suspect.is_hard)
+
+    def name(one: Suspect) -> tuple[str, str]:
+        return fold(subset.queries[one.query]), fold(subset.hard_negatives[one.negative])
+
+    precision, recall = _precision_and_recall(found, expected, name)
+    assert precision >= 0.9
+    assert recall >= 0.9
+
+
+def test_a_hard_negative_that_wins_in_every_epoch_is_suspected_for_that() -> None:
+    items = [
+        {"query": f"tìm {at}", "pos": f"phòng {at}", "hard_neg": [{"text": f"nhà {at}", "type": "price"}]}
+        for at in range(12)
+    ]
+
+    def encode(texts: list[str]) -> np.ndarray:
+        rows = np.zeros((len(texts), 40))
+        for row, text in zip(rows, texts, strict=True):
+            kind, number = text.split()
+            row[int(number)] = 1.0
+            row[12 + int(number)] = {"tìm": 0.0, "phòng": 0.5, "nhà": 0.2 if number == "3" else -1.0}[kind]
+        return rows
+
+    one = planted.evaluate(items, encode)
+    found = suspects([one, one, one])
+    assert [one.subset.queries[suspect.query] for suspect in found if suspect.is_hard] == ["tìm 3"]
+    assert "keeps outranking the positive" in found[0].evidence
+    assert found[0].outranked == 1.0
+    assert not [s for s in suspects([one, one]) if "keeps outranking the positive" in s.evidence]
+
+
+def test_features_that_differ_clear_a_near_copy() -> None:
+    """A model that hears no price puts 5 and 7 million side by side; that makes neither a right answer."""
+    one = planted.evaluate(planted.records(60, 5), planted.LinearEncoder({**planted.TRUE_WEIGHTS, "price": 0.0}))
+    assert [suspect for suspect in suspects([one]) if suspect.is_hard] != []
+    assert suspects([one], columns_of(one.subset, planted.read_features)) == ()
+
+
+def test_a_difference_that_no_column_covers_is_not_taken_for_none() -> None:
+    items, expected = _planted_negatives(0, n=40)
+    for item in items:
+        for negative in item["hard_neg"]:
+            negative["type"] = "requirement"
+    one = planted.evaluate(items, planted.LinearEncoder(planted.TRUE_WEIGHTS, noise=0.02))
+    found = [suspect for suspect in suspects([one], columns_of(one.subset, planted.read_features)) if suspect.is_hard]
+    # What is left of the evidence is that the model holds them for copies.
+    assert len(found) == len(expected)
+    distant = planted.evaluate(items, lambda texts: np.random.default_rng(0).normal(size=(len(texts), 40)))
+    assert not [s for s in suspects([distant], columns_of(distant.subset, planted.read_features)) if s.is_hard]
+
+
+def test_suspects_need_an_evaluation() -> None:
+    with pytest.raises(ValueError) as error:
+        suspects([])
+    assert str(error.value) == "suspects needs at least one evaluation"
+
+
+def test_the_whole_analysis_is_plain_json() -> None:
+    one = planted.evaluate(planted.records(60, 6), planted.LinearEncoder(planted.TRUE_WEIGHTS, noise=0.5))
+    found = analyse([one], Questions(draws=100, neighbours=[["location=1", "location=2"]], place="location"))
+    plain = found.as_dict()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert [group["column"] for group in plain["groups"]] == [*planted.FEATURES, "euro"]
+    assert [one["column"] for one in plain["continuity"]] == ["euro"]
+    assert plain["neighbourhood"]["column"] == "location"
+    assert [one["with_hard_negatives"] for one in plain["thresholds"]] == [False, True]
+
+
+def test_an_analysis_without_columns_says_what_is_missing() -> None:
+    plain = Embeddings.from_raw(np.eye(3), np.eye(3), [[0, 0], [1, 1], [2, 2]])
+    items = [{"query": f"tìm {at}", "pos": f"phòng {at}"} for at in range(3)]
+    one = planted.evaluate(items, lambda texts: np.eye(len(texts)))
+    found = analyse([one], Questions(draws=100))
+    assert found.slices == ()
+    assert found.notes == (
+        "no columns: groups, confusions and continuity need metadata or --features",
+        "no hard negatives: feature importance needs them, or controlled edits",
+    )
+    assert len(plain.queries) == 3
+
+
+def test_columns_that_single_out_every_query_make_no_groups() -> None:
+    rows = tuple({"id": str(at), "city": "A" if at % 2 else "B", "price": float(at), "one": "x"} for at in range(20))
+    assert worth_grouping(Columns(rows, rows, rows, ())) == ("city", "price")

@@ -1,0 +1,330 @@
+"""The page of a run: small, inert whatever the texts hold, and alive in a real browser."""
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import Tab, browser
+from small_runs import HOSTILE, a_map, a_run, a_subset
+
+from embviz_callback.analysis.compare.ledger import Ledger, mcnemar
+from embviz_callback.analysis.verdict.checklist import Check, band
+from embviz_callback.drawing.page.epoch_view import epoch_view
+from embviz_callback.drawing.page.page import BANDS, page, page_from_views
+from embviz_callback.embeddings import Embeddings
+from embviz_callback.pairs.formats.reading import records_from
+from embviz_callback.pairs.subset import choose_subset
+from embviz_callback.settings import Settings
+from embviz_callback.snapshot import Snapshot, take_snapshot
+
+ALERT = f"epoch 0: the margin is low {HOSTILE[0]}"
+CHECKS = (
+    Check("margin", 0.1, 0.25, False, "0.1000 is not above 0.25"),
+    Check("clear_clusters_umap", float("nan"), 0.5, None, f"UMAP not judged: {HOSTILE[0]}"),
+)
+
+
+@pytest.fixture(scope="module")
+def run() -> list[Snapshot]:
+    return a_run(a_subset())
+
+
+@pytest.fixture(scope="module")
+def written(run: list[Snapshot], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    made = page(run, title=f"Rental {HOSTILE[0]}", checks=[CHECKS] * len(run), alerts=[ALERT])
+    path.write_text(made, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def shared_tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    with browser(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
+
+
+@pytest.fixture
+def tab(shared_tab: Tab) -> Iterator[Tab]:
+    """Every test of the page also says: no complaint, and nothing was asked for."""
+    shared_tab.events.clear()
+    shared_tab.show()
+    yield shared_tab
+    assert shared_tab.complaints == []
+    assert shared_tab.requests == []
+
+
+def data_of(made: str) -> dict[str, object]:
+    found = re.search('<script type="application/json" id="data">(.*?)</script>', made, re.DOTALL)
+    assert found is not None
+    content: dict[str, object] = json.loads(found[1])
+    return content
+
+
+def points_of(view: dict[str, object]) -> np.ndarray:
+    made = view["maps"]["tsne"]  # type: ignore[index]
+    packed = np.frombuffer(base64.b64decode(made["points"]), dtype="<i2").reshape(-1, 2).astype(np.float64)
+    packed[packed == -32768] = np.nan
+    return packed / 32767 * made["half"] + np.array(made["centre"])
+
+
+def test_hostile_texts_stay_inside_their_data_and_the_page_has_only_its_own_elements(written: Path) -> None:
+    class Elements(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tags: list[str] = []
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.tags.append(tag)
+            assert not [name for name, _ in attrs if name.startswith("on") or name == "style"]
+
+    made = written.read_text(encoding="utf-8")
+    parser = Elements()
+    parser.feed(made)
+    assert parser.tags.count("script") == 2
+    assert "img" not in parser.tags
+    assert made.count("onerror") == made.count("\\u003cimg src=x onerror") + made.count("&lt;img src=x onerror")
+    data = re.search('<script type="application/json" id="data">(.*?)</script>', made, re.DOTALL)
+    assert data is not None
+    assert not set("<>&\u2028\u2029") & set(data[1])
+
+
+def test_the_page_may_load_nothing_and_runs_no_other_script(written: Path) -> None:
+    made = written.read_text(encoding="utf-8")
+    policy = re.search('Content-Security-Policy" content="([^"]*)"', made)
+    assert policy is not None
+    rules = dict(rule.split(" ", 1) for rule in policy[1].split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"].startswith("'sha256-")
+    assert rules["style-src"].startswith("'sha256-")
+    assert "unsafe" not in policy[1]
+    script = made.rsplit("<script>", 1)[1]
+    for word in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "Function(",
+        "fetch(",
+        "XMLHttp",
+    ):
+        assert word not in script
+    assert re.findall(r"https?://[^\s\"']+", made) == ["http://www.w3.org/2000/svg"]
+
+
+def test_a_view_holds_ranks_texts_and_coordinates_of_its_snapshot(run: list[Snapshot]) -> None:
+    view = json.loads(json.dumps(epoch_view(run[1]), allow_nan=False))
+    assert view["ranks"] == [round(rank, 2) for rank in run[1].similarity.rank.tolist()]
+    assert view["firsts"] == run[1].similarity.top_documents[:, 0].tolist()
+    top = np.frombuffer(base64.b64decode(view["top"]), dtype="<i2").reshape(-1, view["depth"])
+    assert (top == run[1].similarity.top_documents).all()
+    made = run[1].maps["tsne"]
+    wanted = np.concatenate([made.queries, made.documents])  # type: ignore[union-attr]
+    assert np.abs(points_of(view) - wanted).max() < 2 * view["maps"]["tsne"]["half"] / 32767
+    assert view["maps"]["umap"] == {"reason": "UMAP is not installed; pip install umap-learn"}
+    assert sum(view["histogram"]["positive"]) == len(run[1].subset.relevance)
+
+
+def test_a_tie_for_the_first_place_never_becomes_a_hit(run: list[Snapshot]) -> None:
+    rank = run[0].similarity.rank.copy()
+    rank[:3] = [1 + 1 / 500, np.inf, 1.0]
+    view = epoch_view(replace(run[0], similarity=replace(run[0].similarity, rank=rank)))
+    assert view["ranks"][:3] == [1.01, None, 1]
+
+
+def test_rows_without_direction_are_drawn_nowhere(run: list[Snapshot]) -> None:
+    embeddings = run[0].embeddings
+    queries = embeddings.queries.copy()
+    queries[0] = np.nan
+    broken = Embeddings.from_raw(queries, embeddings.documents, embeddings.relevance)
+    placed = a_map(broken)
+    placed.queries[0] = np.nan
+    snapshot = take_snapshot(label="broken", subset=run[0].subset, embeddings=broken, settings=Settings())
+    view = json.loads(json.dumps(epoch_view(snapshot.with_maps({"tsne": placed})), allow_nan=False))
+    assert np.isnan(points_of(view)[0]).all()
+    assert (view["ranks"][0], view["firsts"][0], view["scores"][0]) == (None, -1, None)
+
+
+def test_a_run_of_twenty_epochs_and_five_hundred_pairs_stays_under_two_megabytes() -> None:
+    texts = [
+        f"Phòng trọ số {row} có máy lạnh, wc riêng, ban công, giá {row / 7:.1f} triệu, gần chợ" for row in range(500)
+    ]
+    items = [{"query": f"tìm {text[:50]} {row}", "pos": text} for row, text in enumerate(texts)]
+    subset = choose_subset(records_from(items), max_samples=500, seed=7)
+    view = epoch_view(a_run(subset, (0.8,))[0])
+    both = view["maps"] | {"umap": view["maps"]["tsne"]}
+    views = [view | {"maps": both, "label": f"epoch {epoch}", "epoch": epoch} for epoch in range(20)]
+    made = page_from_views(views, subset)
+    assert len(made.encode()) < 2_000_000
+    assert all("top" in one for one in data_of(made)["views"])  # type: ignore[union-attr]
+
+
+def test_a_long_run_keeps_all_numbers_and_the_details_that_fit(run: list[Snapshot]) -> None:
+    views = [epoch_view(run[1]) | {"label": f"epoch {n}", "epoch": n} for n in range(60)]
+    whole, small = page_from_views(views, run[0].subset), page_from_views(views, run[0].subset, most_bytes=300_000)
+    kept = data_of(small)
+    detailed = [one["epoch"] for one in kept["views"] if "top" in one]  # type: ignore[union-attr]
+    assert len(small) < 300_000 + 100_000 < len(whole)  # the script and the style come on top
+    assert detailed[0] == 0
+    assert detailed[-1] == 59
+    assert 5 < len(detailed) < 60
+    assert all(one["ranks"] for one in kept["views"])  # type: ignore[union-attr]
+    assert kept["notes"] == [f"details of {60 - len(detailed)} of 60 evaluations were left out to keep this file small"]
+
+
+def test_evaluations_of_another_subset_and_empty_runs_are_refused(run: list[Snapshot]) -> None:
+    other = a_subset(20)
+    with pytest.raises(ValueError) as error:
+        page_from_views([epoch_view(run[0])], other)
+    expected = f"a page shows one subset: epoch 0 is of {run[0].subset.fingerprint}, not of {other.fingerprint}"
+    assert str(error.value) == expected
+    for empty in (lambda: page([]), lambda: page_from_views([], other)):
+        with pytest.raises(ValueError) as error:
+            empty()
+        assert str(error.value) == "a page needs at least one evaluation, got none"
+
+
+@pytest.mark.parametrize("name", ["margin", "separation"])
+def test_the_bands_of_the_page_are_those_of_the_verdict(name: str) -> None:
+    best, *edges = BANDS[name]
+    assert (band(name, best), band(name, best + 1e-9)) == ("good", "excellent")
+    assert [band(name, edge) for edge in edges] == ["good", "fair", "poor"]
+    assert [band(name, edge - 1e-9) for edge in edges] == ["fair", "poor", "bad"]
+
+
+@pytest.mark.slow
+def test_the_page_opens_from_disk_and_nothing_in_a_text_acts(tab: Tab, written: Path) -> None:
+    tab.open(written)
+    assert tab.text("h1") == f"Rental {HOSTILE[0]}"
+    assert tab.ask("document.title") == f"Rental {HOSTILE[0]}"
+    assert tab.ask("document.images.length") == 0
+    assert ALERT in tab.text("#alerts")
+    assert HOSTILE[0] in tab.text("#checks")
+    assert tab.text("#where") == "epoch 3 · step 40"
+
+
+@pytest.mark.slow
+def test_the_arrow_keys_on_the_slider_change_the_epoch_and_move_the_points(tab: Tab, written: Path) -> None:
+    tab.open(written, "epoch=3&query=5")
+    tab.settle()
+    place = "[Number(document.querySelector('#tip').dataset.x), Number(document.querySelector('#tip').dataset.y)]"
+    before = tab.ask(place)
+    tab.ask("document.querySelector('#epoch').focus()")
+    tab.press("ArrowLeft", 37)
+    assert tab.text("#where") == "epoch 2 · step 30"
+    assert "epoch=2" in tab.ask("location.hash")
+    after = tab.ask(place)
+    assert np.hypot(*(np.array(after) - before)) > 3
+
+
+@pytest.mark.slow
+def test_every_epoch_paints_another_picture_and_the_same_one_when_one_returns(tab: Tab, written: Path) -> None:
+    pictures = []
+    for epoch in (0, 3, 0):
+        tab.open(written, f"epoch={epoch}")
+        tab.settle()
+        pictures.append(tab.ask("document.querySelector('#map').toDataURL()"))
+    assert pictures[0] != pictures[1]
+    assert pictures[0] == pictures[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("typed", ["trọ", "tro", "TRO", "phong tro binh thanh", "trọ Bình  Thạnh"])
+def test_search_finds_with_and_without_diacritics(tab: Tab, written: Path, run: list[Snapshot], typed: str) -> None:
+    tab.open(written)
+    tab.ask("document.querySelector('#search').focus()")
+    tab.type(typed)
+    place = "Bình Thạnh" if "h" in typed else ""
+    documents = dict(run[0].subset.relevance.tolist())
+    wanted = [
+        text
+        for row, text in enumerate(run[0].subset.queries)
+        if place in text
+        and ("tr" in text or "trọ" in run[0].subset.documents[documents[row]])
+        and ("h" not in typed or "ph" in text)
+    ]
+    assert 0 < len(wanted) < 40
+    assert tab.text("#found") == f"{len(wanted)} of 40 queries shown"
+
+
+@pytest.mark.slow
+def test_filters_by_rank_band_and_by_column_count_what_they_show(tab: Tab, written: Path, run: list[Snapshot]) -> None:
+    tab.open(written, "epoch=1&bands=1234")
+    ranks = run[1].similarity.rank
+    assert tab.text("#found") == f"{(ranks > 1).sum()} of 40 queries shown"
+    assert len(re.findall(r"^\d", tab.text("#worst tbody"), re.MULTILINE)) >= min(20, (ranks > 1).sum())
+    tab.open(written, "column=qu%E1%BA%ADn&value=%C4%90%E1%BB%91ng+%C4%90a")
+    n = sum(columns["quận"] == "Đống Đa" for columns in run[0].subset.metadata)
+    assert tab.text("#found") == f"{n} of 40 queries shown"
+
+
+@pytest.mark.slow
+def test_the_difference_and_the_fates_agree_with_the_ledger(tab: Tab, written: Path, run: list[Snapshot]) -> None:
+    ledger = Ledger()
+    for snapshot in run:
+        ledger = ledger.record(snapshot)
+    assert ledger.latest is not None
+    changes = ledger.latest.since_best()
+    tab.open(written)
+    best = ledger.latest.best()
+    p = mcnemar(len(changes.improved), len(changes.fell))
+    counts = f"{len(changes.improved)} improved, {len(changes.fell)} fell"
+    expected = f"From epoch {best} (the best by rank-1) to epoch 3: {counts}; McNemar's exact p = {p:.3f}."
+    assert tab.text("#diffline") == expected
+    assert changes.fell
+    assert changes.fell[0].query in tab.text("#fell")
+    assert changes.fell[0].after.first in tab.text("#fell")
+    counts = " · ".join(f"{name} {len(texts)}" for name, texts in ledger.latest.classes().items())
+    assert tab.text("#fates") == counts
+
+
+@pytest.mark.slow
+def test_a_map_that_was_not_made_says_why(tab: Tab, written: Path) -> None:
+    tab.open(written, "map=umap")
+    assert tab.text("#nomap") == "UMAP is not installed; pip install umap-learn"
+
+
+@pytest.mark.slow
+def test_choosing_a_query_shows_what_it_found(tab: Tab, written: Path, run: list[Snapshot]) -> None:
+    tab.open(written)
+    tab.click("#worst button.link")
+    row = int(np.argmax(run[3].similarity.rank))
+    detail = tab.text("#detail")
+    assert run[3].subset.queries[row].split()[-1] in detail
+    assert tab.ask("document.querySelectorAll('#detail li').length") == 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1280, "light"), (1280, "dark"), (800, "light"), (800, "dark"), (390, "light")]
+)
+def test_the_page_fits_the_window(tab: Tab, written: Path, width: int, scheme: str) -> None:
+    tab.show(width=width, scheme=scheme)
+    tab.open(written)
+    assert tab.ask("document.documentElement.scrollWidth") <= width
+    dark = tab.ask("getComputedStyle(document.body).backgroundColor") == "rgb(15, 20, 26)"
+    assert dark == (scheme == "dark")
+
+
+@pytest.mark.slow
+def test_a_page_without_maps_and_of_one_evaluation_works(tab: Tab, run: list[Snapshot], tmp_path: Path) -> None:
+    path = tmp_path / "one.html"
+    path.write_text(page([run[0].with_maps({})]), encoding="utf-8")
+    tab.open(path)
+    assert tab.text("#nomap") == "No such map was made."
+    assert tab.text("#facts").endswith("1 evaluation")
+
+
+@pytest.mark.slow
+def test_a_thinned_page_shows_the_nearest_details_and_says_so(tab: Tab, run: list[Snapshot], tmp_path: Path) -> None:
+    views = [epoch_view(run[1]) | {"label": f"epoch {n}", "epoch": n} for n in range(60)]
+    path = tmp_path / "long.html"
+    path.write_text(page_from_views(views, run[0].subset, most_bytes=230_000), encoding="utf-8")
+    tab.open(path, "epoch=1")
+    assert tab.text("#mapnote").startswith("the map, lists, heatmap and distribution are of epoch 0")

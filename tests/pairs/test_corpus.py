@@ -1,0 +1,194 @@
+import gzip
+import hashlib
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embviz_callback.pairs.corpus import Candidate, Corpus, corpus_for, read_corpus
+from embviz_callback.pairs.formats.reading import Record, records_from
+from embviz_callback.pairs.problems import DataError
+from embviz_callback.pairs.subset import Subset, choose_subset
+from embviz_callback.pairs.texts import fold
+
+
+def subset_of(*records: Record) -> Subset:
+    return choose_subset(records, max_samples=100, seed=0)
+
+
+SUBSET = subset_of(Record("trọ q1", ("Phòng A",), id="r1"), Record("trọ q2", ("Phòng B",)))
+
+
+def written(folder: Path, name: str, content: Any) -> Path:
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
+    path = folder / name
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    return path
+
+
+# --- what is read
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("corpus.json", ["một", "hai", "ba"]),
+        ("corpus.json", [{"text": "một"}, {"text": "hai", "price": 5}, {"text": "ba"}]),
+        ("corpus.json", ["một", {"text": "hai"}, {"query": "trọ", "pos": "ba"}]),
+        ("corpus.json", {"data": ["một", "hai", "ba"]}),
+        ("corpus.json.gz", [{"query": "trọ", "pos": ["một", "hai"]}, {"pos": "ba"}]),
+        ("corpus.jsonl", '"một"\n"hai"\n\n"ba"\n'),
+        ("corpus.jsonl.gz", '{"text": "một"}\n{"text": "hai"}\n{"text": "ba"}'),
+        ("corpus.txt", "một\r\nhai\n \nba\n"),
+        ("corpus.txt.gz", "một\nhai\nba"),
+    ],
+)
+def test_texts_records_and_lines_are_read_alike(tmp_path: Path, name: str, content: Any) -> None:
+    path = written(tmp_path, name, content)
+    found = read_corpus(path)
+    assert [one.text for one in found.candidates] == ["một", "hai", "ba"]
+    assert (found.name, found.sha256) == (str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_a_list_in_python_may_mix_texts_objects_and_records() -> None:
+    (record,) = records_from([{"query": "trọ", "pos": ["hai", "ba"], "id": "7"}])
+    found = read_corpus(["một", {"text": "bốn"}, record])
+    assert found.candidates == (
+        Candidate("một"),
+        Candidate("bốn"),
+        Candidate("hai", "trọ", "7"),
+        Candidate("ba", "trọ", "7"),
+    )
+
+
+def test_lines_that_begin_like_html_are_lines_of_a_txt_file(tmp_path: Path) -> None:
+    assert read_corpus(written(tmp_path, "c.txt", "<b>một</b>")).candidates == (Candidate("<b>một</b>"),)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            ["một", 7],
+            "{name}[1]: expected non-empty text, found the number 7 (record 2 of 2). "
+            "Fix: write a text, or drop the record",
+        ),
+        (
+            [{"text": " "}],
+            "{name}[0].text: expected non-empty text, found blank text (record 1 of 1). "
+            "Fix: write a text, or drop the record",
+        ),
+        (
+            [{"listing": "một"}],
+            "{name}[0]: expected the field text, or pos of a dataset, found an object with listing (record 1 of 1). "
+            "Fix: rename the field that holds the document to text",
+        ),
+        (
+            [{"query": "trọ", "pos": ["một", None]}],
+            "{name}[0].pos[1]: expected non-empty text, found null (record 1 of 1). "
+            "Fix: write a text, or drop the record",
+        ),
+        ([], "{name}: expected at least one text, found an empty list. Fix: add documents"),
+        (
+            {"a": 1},
+            "{name}: expected a list of records, found an object with a. "
+            'Fix: give a list of texts or of {{"text": "..."}}, or a .txt file with one document a line',
+        ),
+    ],
+)
+def test_what_is_no_text_is_refused_with_file_record_and_field(tmp_path: Path, content: Any, expected: str) -> None:
+    path = written(tmp_path, "corpus.json", content)
+    with pytest.raises(DataError) as error:
+        read_corpus(path)
+    assert str(error.value) == expected.format(name=path)
+
+
+def test_bad_items_can_be_left_out_and_counted() -> None:
+    found = read_corpus(["một", 7, {"text": ""}], skip_bad=True)
+    assert (found.candidates, found.skipped) == ((Candidate("một"),), 2)
+    assert found.notes[0].startswith("2 of 3 items left out, the first because of corpus[1]: expected non-empty text")
+
+
+def test_a_number_is_no_corpus() -> None:
+    with pytest.raises(DataError) as error:
+        read_corpus(5)  # type: ignore[arg-type]
+    assert str(error.value) == (
+        "corpus: expected a path or a list of texts, found the number 5. "
+        'Fix: give a list of texts or of {"text": "..."}, or a .txt file with one document a line'
+    )
+
+
+# --- what becomes a distractor
+
+
+def test_copies_are_merged_and_documents_of_the_subset_left_out() -> None:
+    twin = unicodedata.normalize("NFD", "  PHÒNG   b")
+    corpus = corpus_for(SUBSET, read_corpus(["Phòng D", "phòng  d", twin, "Phòng C", "phòng a"]))
+    assert corpus.texts == ("Phòng C", "Phòng D")
+    assert (corpus.n_equal, corpus.n_answering, corpus.n_merged) == (2, 0, 1)
+    assert corpus.sentence == (
+        "corpus: 2 distinct texts are ranked beside the documents; 2 equal a document and 0 answer a query by their "
+        "own record, and are left out; 1 copies were merged"
+    )
+
+
+def test_a_record_that_answers_a_query_of_the_subset_is_no_distractor() -> None:
+    given = [
+        {"query": "TRỌ  q2", "pos": "Phòng X"},
+        {"query": "other", "pos": "Phòng Y", "id": "r1"},
+        {"query": "other", "pos": "Phòng Z", "id": "r9"},
+    ]
+    corpus = corpus_for(SUBSET, read_corpus(given))
+    assert (corpus.texts, corpus.n_answering) == (("Phòng Z",), 2)
+
+
+def test_a_corpus_without_a_distractor_is_refused() -> None:
+    with pytest.raises(DataError) as error:
+        corpus_for(SUBSET, read_corpus(["phòng a", "phòng b"]))
+    assert str(error.value) == (
+        "corpus: none of its 2 texts is a distractor, all are documents of the evaluated subset or answer its "
+        "queries. Fix: give other documents"
+    )
+
+
+TEXTS = st.lists(st.sampled_from(["a", "A ", "b", "c", "C", "d", "phòng a", "trọ"]), min_size=1)
+
+
+@given(TEXTS, st.randoms())
+def test_neither_order_nor_copies_nor_spelling_change_the_corpus(texts: list[str], random: Any) -> None:
+    shuffled = texts + texts[:1]
+    random.shuffle(shuffled)
+    try:
+        one, other = (corpus_for(SUBSET, read_corpus(given)) for given in (texts, shuffled))
+    except DataError:
+        assert {fold(text) for text in texts} == {"phòng a"}
+        return
+    assert (one.texts, one.fingerprint, one.n_equal) == (other.texts, other.fingerprint, other.n_equal)
+    assert [fold(text) for text in one.texts] == sorted({fold(text) for text in texts} - {"phòng a"})
+    assert corpus_for(SUBSET, read_corpus([text.upper() for text in texts])).fingerprint == one.fingerprint
+
+
+# --- what the fingerprint says
+
+
+def test_a_corpus_changes_the_fingerprint_and_no_corpus_leaves_it() -> None:
+    one, other = Corpus(("x",)), Corpus(("x", "y"))
+    prints = {SUBSET.fingerprint, one.beside(SUBSET).fingerprint, other.beside(SUBSET).fingerprint}
+    assert len(prints) == 3
+    assert SUBSET.fingerprint == "5f62c367a600"  # what it has always been
+    assert Corpus((" X ",)).beside(SUBSET).fingerprint == one.beside(SUBSET).fingerprint
+
+
+def test_a_subset_with_a_corpus_travels_as_json_and_an_old_one_still_reads() -> None:
+    marked = Corpus(("x", "y")).beside(SUBSET)
+    again = Subset.from_json(json.loads(json.dumps(marked.to_json())))
+    assert (again.fingerprint, again.n_corpus) == (marked.fingerprint, 2)
+    old = {name: value for name, value in SUBSET.to_json().items() if "corpus" not in name}
+    assert Subset.from_json(old).fingerprint == SUBSET.fingerprint
+    with pytest.raises(ValueError) as error:
+        Subset.from_json(marked.to_json() | {"corpus_fingerprint": ""})
+    assert str(error.value) == "2 texts of a corpus do not go with fingerprint ''"
