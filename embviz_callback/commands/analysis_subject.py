@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.terminal import Terminal
-from embviz_callback.pairs.check.raw import Source
+from embviz_callback.pairs.check.raw import RawPairs
 from embviz_callback.pairs.importing import load_function
 from embviz_callback.pairs.weights import WeightRule, default_rule, read_rule
 from embviz_callback.settings import Settings
@@ -92,12 +92,12 @@ def _demands(options: argparse.Namespace) -> "Demands":
     return Demands(extract=extract_of(options), compare=(options.place, "price"), rule=rule_of(options))
 
 
-def _checkup(options: argparse.Namespace, own: Source) -> "Checkup":
+def _checkup(options: argparse.Namespace, own: RawPairs) -> "Checkup":
     from embviz_callback.pairs.check.checkup import check
-    from embviz_callback.pairs.check.raw import read_source
+    from embviz_callback.pairs.check.raw import read_raw
 
     demands = _demands(options)
-    return check(read_source(options.train), own, demands) if options.train else check(own, None, demands)
+    return check(read_raw(options.train), own, demands) if options.train else check(own, None, demands)
 
 
 def _from_run(options: argparse.Namespace) -> AnalysisSubject:
@@ -115,7 +115,7 @@ def _from_run(options: argparse.Namespace) -> AnalysisSubject:
         there = ", ".join(str(epoch) for epoch in dict.fromkeys(epochs) if epoch is not None)
         raise UsageError(f"--epoch: {folder} keeps no snapshot of epoch {options.epoch}; there are: {there}")
     history = tuple(kept[:upto])
-    pairs = Source("the evaluated pairs", tuple(history[-1].subset.as_file()))
+    pairs = RawPairs("the evaluated pairs", tuple(history[-1].subset.as_file()))
     return AnalysisSubject(history, without_unkept(_checkup(options, pairs)), run=folder)
 
 
@@ -137,7 +137,7 @@ def _from_checkpoints(options: argparse.Namespace, terminal: Terminal) -> Analys
 
 def _data(options: argparse.Namespace) -> "tuple[Checkup | None, Subset | None]":
     """What is wrong with the data, and the subset; neither where only saved embeddings are given."""
-    from embviz_callback.pairs.check.raw import read_source
+    from embviz_callback.pairs.check.raw import read_raw
     from embviz_callback.pairs.formats.reading import read_pairs
     from embviz_callback.pairs.subset import choose_subset
 
@@ -145,7 +145,7 @@ def _data(options: argparse.Namespace) -> "tuple[Checkup | None, Subset | None]"
         if not all(path.endswith(".npz") for path in options.checkpoint):
             raise UsageError("required: --data")
         return None, None
-    checkup = _checkup(options, read_source(options.data))
+    checkup = _checkup(options, read_raw(options.data))
     records = read_pairs(options.data, rule=rule_of(options), skip_bad=options.skip_bad_records).records
     return checkup, choose_subset(records, max_samples=options.max_samples, seed=options.seed)
 

@@ -14,7 +14,7 @@ from embviz_callback.files import write_atomically
 from embviz_callback.pairs.check.checkup import KINDS, Demands, check
 from embviz_callback.pairs.check.findings import NOTE, Checkup, Finding, Place
 from embviz_callback.pairs.check.mending import Mended, mend
-from embviz_callback.pairs.check.raw import Source, read_source, views
+from embviz_callback.pairs.check.raw import RawPairs, raw_records, read_raw
 from embviz_callback.pairs.importing import load_function
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.weights import WeightRule, default_rule, read_rule
@@ -72,8 +72,8 @@ def _positive(text: str) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     _check_options(options)
-    source = read_source(options.data)
-    validation = read_source(options.val) if options.val else None
+    source = read_raw(options.data)
+    validation = read_raw(options.val) if options.val else None
     rule = read_rule(options.weights) if options.weights else default_rule()
     checkup = _without(check(source, validation, _demands(options, rule)), options.ignore)
     mended = _fix(options, source, validation, rule) if options.fix else None
@@ -114,11 +114,11 @@ def _without(checkup: Checkup, kinds: Sequence[str]) -> Checkup:
     return Checkup(checkup.files, kept, checkup.collisions, checkup.notes)
 
 
-def _fix(options: argparse.Namespace, source: Source, validation: Source | None, rule: WeightRule) -> Mended:
+def _fix(options: argparse.Namespace, source: RawPairs, validation: RawPairs | None, rule: WeightRule) -> Mended:
     held_out: list[str] = []
     if options.drop_leaks and validation is not None:
-        seen = views(validation)
-        held_out = [text for view in seen for text in (view.query, *(text for _, text in view.positives)) if text]
+        seen = raw_records(validation)
+        held_out = [text for raw in seen for text in (raw.query, *(text for _, text in raw.positives)) if text]
     mended = mend(source, rule=rule, held_out=held_out)
     if not mended.items:
         raise DataError(f"{source.name}: no record would be left. Fix: correct the file by hand")

@@ -81,7 +81,7 @@ def parser() -> Parser:
 
 
 def _check_options(options: argparse.Namespace) -> None:
-    from embviz_callback.pairs.check.raw import read_source
+    from embviz_callback.pairs.check.raw import read_raw
 
     place, _, name = options.factory.rpartition(":")
     if not place or not name:
@@ -89,7 +89,7 @@ def _check_options(options: argparse.Namespace) -> None:
     if place.endswith(".py") and not Path(place).is_file():
         raise UsageError(f"{place}: there is no such file. Fix: check the path")
     try:
-        read_source(options.data)
+        read_raw(options.data)
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}. Fix: check the path") from None
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from embviz_callback.pairs.formats.opening import Opened, open_text
-from embviz_callback.pairs.formats.parsing import Broken, parse_items, refuse_odd
+from embviz_callback.pairs.intake.opening import Opened, open_text
+from embviz_callback.pairs.intake.parsing import Broken, parse_items, refuse_odd
 from embviz_callback.pairs.problems import DataError, Problems, Spot, show
 from embviz_callback.pairs.records import Record, to_positives, to_text
 from embviz_callback.pairs.subset import Subset
@@ -36,7 +36,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class CorpusSource:
+class CorpusFile:
     """The texts of one file or list, as they were given.
 
     Attributes:
@@ -114,7 +114,7 @@ class Corpus:
 
 def read_corpus(
     given: str | os.PathLike[str] | Iterable[str | Mapping[str, Any] | Record], *, skip_bad: bool = False
-) -> CorpusSource:
+) -> CorpusFile:
     """The texts of a corpus.
 
     A file is a JSON array or JSON Lines of texts, of objects with ``text``, or of records of a
@@ -141,7 +141,7 @@ def read_corpus(
     return replace(found, name=opened.path, sha256=opened.sha256, notes=notes)
 
 
-def corpus_for(subset: Subset, source: CorpusSource) -> Corpus:
+def corpus_for(subset: Subset, source: CorpusFile) -> Corpus:
     """The texts of a source that are distractors for a subset.
 
     A text that equals a document of the subset, or that its own record names as the answer to one
@@ -184,20 +184,20 @@ def corpus_for(subset: Subset, source: CorpusSource) -> Corpus:
     )
 
 
-def _from_list(given: Any, *, skip_bad: bool) -> CorpusSource:
+def _from_list(given: Any, *, skip_bad: bool) -> CorpusFile:
     if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
         raise DataError(f"corpus: expected a path or a list of texts, found {show(given)}. Fix: {_FORM}")
     return _candidates(list(given), "corpus", has_odd=False, skip_bad=skip_bad)
 
 
-def _from_lines(opened: Opened) -> CorpusSource:
+def _from_lines(opened: Opened) -> CorpusFile:
     lines = [line.rstrip("\r") for line in opened.text.split("\n")]
     full = [line for line in lines if not is_blank(line)]
     found = _candidates(full, opened.path, has_odd=False, skip_bad=False)
     return replace(found, sha256=opened.sha256, notes=(*opened.notes, *found.notes))
 
 
-def _candidates(items: Sequence[Any], name: str, *, has_odd: bool, skip_bad: bool) -> CorpusSource:
+def _candidates(items: Sequence[Any], name: str, *, has_odd: bool, skip_bad: bool) -> CorpusFile:
     if not items:
         raise DataError(f"{name}: expected at least one text, found an empty list. Fix: add documents")
     problems = Problems(name, n_records=len(items))
@@ -206,7 +206,7 @@ def _candidates(items: Sequence[Any], name: str, *, has_odd: bool, skip_bad: boo
     if problems.total and not (skip_bad and whole):
         raise problems.error()
     skipped = sum(not part for part in found)
-    return CorpusSource(whole, name, skipped=skipped, notes=tuple(_notes(problems, skipped)))
+    return CorpusFile(whole, name, skipped=skipped, notes=tuple(_notes(problems, skipped)))
 
 
 def _of_item(item: Any, spot: Spot, *, has_odd: bool) -> list[Candidate]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
-from embviz_callback.pairs.formats.opening import open_text
-from embviz_callback.pairs.formats.parsing import parse_document
+from embviz_callback.pairs.intake.opening import open_text
+from embviz_callback.pairs.intake.parsing import parse_document
 from embviz_callback.pairs.problems import DataError, show, show_names
 from embviz_callback.pairs.texts import fold
 

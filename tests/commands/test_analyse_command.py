@@ -18,7 +18,7 @@ from embviz_callback.drawing.figures.catalogue import to_png
 from embviz_callback.drawing.figures.group_figures import draw_groups, draw_map_by
 from embviz_callback.drawing.reports.analysis_report import analysis_report, data_page
 from embviz_callback.pairs.check.checkup import check
-from embviz_callback.pairs.check.raw import Source
+from embviz_callback.pairs.check.raw import RawPairs
 from embviz_callback.pairs.weights import default_rule
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, take_snapshot
@@ -209,7 +209,7 @@ def test_hostile_text_is_inert_on_the_page() -> None:
         label="<h1>", subset=one.subset, embeddings=one.embeddings, settings=Settings(bootstrap_draws=100)
     )
     answers = analyse([snapshot], Questions(draws=100))
-    page = analysis_report(snapshot, answers, checkup=check(Source("<data>.json", tuple(items))))
+    page = analysis_report(snapshot, answers, checkup=check(RawPairs("<data>.json", tuple(items))))
     for raw in ("<b>", "<h1>", "<script>", "<i>", "<data>", "![x]", "http://e"):
         assert raw not in page, raw
     for draw in analysis_figures(snapshot, answers).values():
@@ -217,6 +217,6 @@ def test_hostile_text_is_inert_on_the_page() -> None:
 
 
 def test_the_data_page_of_clean_data_says_so() -> None:
-    lines = list(data_page(check(Source("a.json", ({"query": "tìm phòng", "pos": "phòng trọ"},)))))
+    lines = list(data_page(check(RawPairs("a.json", ({"query": "tìm phòng", "pos": "phòng trọ"},)))))
     assert lines[0] == "## The data"
     assert "Nothing wrong was found." in lines

@@ -11,7 +11,7 @@ from embviz_callback.drawing.reports.data_section import brief
 from embviz_callback.files import write_atomically
 from embviz_callback.pairs.check.checkup import check
 from embviz_callback.pairs.check.findings import Checkup
-from embviz_callback.pairs.check.raw import Source, read_source
+from embviz_callback.pairs.check.raw import RawPairs, read_raw
 from embviz_callback.snapshot import Snapshot
 
 _NAME = "data_check.json"
@@ -63,7 +63,7 @@ def data_check_once(folder: Path, snapshot: Snapshot) -> dict[str, Any]:
 
 def checkup_of(snapshot: Snapshot) -> Checkup:
     """Everything that is wrong with the pairs of an evaluation; the file they were chosen from is not asked."""
-    return without_unkept(check(Source("the evaluated pairs", tuple(snapshot.subset.as_file()))))
+    return without_unkept(check(RawPairs("the evaluated pairs", tuple(snapshot.subset.as_file()))))
 
 
 def _checkup(snapshot: Snapshot, largest: int) -> Checkup:
@@ -78,7 +78,7 @@ def without_unkept(found: Checkup) -> Checkup:
     return replace(found, findings=tuple(one for one in found.findings if one.kind not in _NOT_KEPT))
 
 
-def _file(provenance: Mapping[str, Any], largest: int) -> Source | None:
+def _file(provenance: Mapping[str, Any], largest: int) -> RawPairs | None:
     """The data file, if it is still the one that was evaluated."""
     name, expected = provenance.get("data"), provenance.get("data_sha256")
     if not isinstance(name, str) or not expected:
@@ -88,7 +88,7 @@ def _file(provenance: Mapping[str, Any], largest: int) -> Source | None:
         # A named pipe would be waited for.
         if not path.is_file() or path.stat().st_size > largest:
             return None
-        source = read_source(name)
+        source = read_raw(name)
     except (OSError, ValueError):
         return None
     return source if source.sha256 == expected else None

@@ -7,7 +7,9 @@ from typing import Any, Protocol
 from embviz_callback.pairs.check.collisions import expected_collisions
 from embviz_callback.pairs.check.disagreement import Extract, disagreements, idle_types
 from embviz_callback.pairs.check.findings import LEVELS, NOTE, SUSPECT, WRONG, Checkup, FileFacts, Finding, Place
-from embviz_callback.pairs.check.flaws import (
+from embviz_callback.pairs.check.leaks import leaks
+from embviz_callback.pairs.check.raw import RawPairs, RawRecord, answers_of, raw_records, record_key
+from embviz_callback.pairs.flaws import (
     BLANK,
     CONTROL,
     DAMAGED,
@@ -18,8 +20,6 @@ from embviz_callback.pairs.check.flaws import (
     flaws,
     words_key,
 )
-from embviz_callback.pairs.check.leaks import leaks
-from embviz_callback.pairs.check.raw import Source, View, answers_of, record_key, views
 from embviz_callback.pairs.texts import fold, is_blank
 from embviz_callback.pairs.weights import WeightRule, default_rule
 
@@ -147,7 +147,7 @@ class _Hit:
     place: Place
 
 
-def check(train: Source, validation: Source | None = None, demands: Demands | None = None) -> Checkup:
+def check(train: RawPairs, validation: RawPairs | None = None, demands: Demands | None = None) -> Checkup:
     """Every finding in one file, or in a training file and its validation file.
 
     Args:
@@ -160,7 +160,7 @@ def check(train: Source, validation: Source | None = None, demands: Demands | No
     """
     demands = demands or Demands()
     sources = [train] if validation is None else [train, validation]
-    seen = [views(source) for source in sources]
+    seen = [raw_records(source) for source in sources]
     hits: list[_Hit] = []
     for source, of_source in zip(sources, seen, strict=True):
         hits += _in_file(source.name, of_source, demands)
@@ -185,33 +185,33 @@ def _findings(hits: Iterable[_Hit]) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda one: (LEVELS.index(one.level), -len(one.places), one.kind)))
 
 
-def _facts(source: Source, seen: Sequence[View]) -> FileFacts:
+def _facts(source: RawPairs, seen: Sequence[RawRecord]) -> FileFacts:
     return FileFacts(
         name=source.name,
         sha256=source.sha256,
         records=len(seen),
-        queries=len({fold(view.query) for view in seen if view.query}),
-        documents=len({fold(text) for view in seen for _, text in view.positives}),
-        hard_negatives=len({fold(negative.text) for view in seen for negative in view.negatives}),
+        queries=len({fold(raw.query) for raw in seen if raw.query}),
+        documents=len({fold(text) for raw in seen for _, text in raw.positives}),
+        hard_negatives=len({fold(negative.text) for raw in seen for negative in raw.negatives}),
     )
 
 
-def _in_file(name: str, seen: Sequence[View], demands: Demands) -> Iterator[_Hit]:
+def _in_file(name: str, seen: Sequence[RawRecord], demands: Demands) -> Iterator[_Hit]:
     rule = demands.rule or default_rule()
     answers = answers_of(seen)
-    for view in seen:
-        at = _Pen(name, view)
-        yield from _text_hits(at, view)
-        yield from _negative_hits(at, view, answers, rule)
-        if view.query and fold(view.query) in {fold(text) for _, text in view.positives}:
-            yield at.hit("own_answer", ".query", view.query)
+    for raw in seen:
+        at = _Pen(name, raw)
+        yield from _text_hits(at, raw)
+        yield from _negative_hits(at, raw, answers, rule)
+        if raw.query and fold(raw.query) in {fold(text) for _, text in raw.positives}:
+            yield at.hit("own_answer", ".query", raw.query)
     yield from _repeats(name, seen)
     if demands.reach is not None:
         yield from _too_long(name, seen, demands.reach)
     if demands.extract is not None:
         for kind, search in (("disagreement", disagreements), ("idle_type", idle_types)):
-            for view, field, text, other in search(seen, demands.extract, demands.compare, demands.tolerance):
-                yield _Pen(name, view).hit(kind, field, text, other)
+            for raw, field, text, other in search(seen, demands.extract, demands.compare, demands.tolerance):
+                yield _Pen(name, raw).hit(kind, field, text, other)
 
 
 @dataclass(frozen=True)
@@ -219,27 +219,27 @@ class _Pen:
     """Writes down places of one record."""
 
     name: str
-    view: View
+    raw: RawRecord
 
     def hit(self, kind: str, field: str, text: str, other: str = "") -> _Hit:
-        return _Hit(kind, Place(self.name, self.view.index + 1, field, text, other))
+        return _Hit(kind, Place(self.name, self.raw.index + 1, field, text, other))
 
 
-def _text_hits(at: _Pen, view: View) -> Iterator[_Hit]:
-    found = [(place, text, flaw) for place, text in view.texts for flaw in flaws(text)]
+def _text_hits(at: _Pen, raw: RawRecord) -> Iterator[_Hit]:
+    found = [(place, text, flaw) for place, text in raw.texts for flaw in flaws(text)]
     for place, text, flaw in found:
         yield at.hit(flaw, place, text)
     # The reader refuses a blank text as well: one finding is enough.
-    if view.complaint and all(flaw != BLANK for _, _, flaw in found):
-        yield at.hit("unreadable", "", "", view.complaint)
+    if raw.complaint and all(flaw != BLANK for _, _, flaw in found):
+        yield at.hit("unreadable", "", "", raw.complaint)
 
 
-def _negative_hits(at: _Pen, view: View, answers: Mapping[str, set[str]], rule: WeightRule) -> Iterator[_Hit]:
-    here = {fold(text) for _, text in view.positives if not is_blank(text)}
-    own = answers.get(fold(view.query), set()) | here
+def _negative_hits(at: _Pen, raw: RawRecord, answers: Mapping[str, set[str]], rule: WeightRule) -> Iterator[_Hit]:
+    here = {fold(text) for _, text in raw.positives if not is_blank(text)}
+    own = answers.get(fold(raw.query), set()) | here
     near = {words_key(text) for text in own}
     first: dict[str, str] = {}
-    for negative in view.negatives:
+    for negative in raw.negatives:
         folded = fold(negative.text)
         if folded in own:
             where = "of this record" if folded in here else "of another record"
@@ -259,40 +259,40 @@ def _negative_hits(at: _Pen, view: View, answers: Mapping[str, set[str]], rule: 
             yield at.hit("no_weight", f"{negative.place}.weight", negative.text, found)
 
 
-def _repeats(name: str, seen: Sequence[View]) -> Iterator[_Hit]:
+def _repeats(name: str, seen: Sequence[RawRecord]) -> Iterator[_Hit]:
     yield from _again(name, seen, "duplicate_record", record_key)
-    yield from _again(name, seen, "same_query", lambda view: fold(view.query) if view.query else None)
+    yield from _again(name, seen, "same_query", lambda raw: fold(raw.query) if raw.query else None)
     asked: dict[str, tuple[int, str]] = {}
-    for view in seen:
-        for place, text in view.positives:
-            index, query = asked.setdefault(fold(text), (view.index, fold(view.query)))
-            if query != fold(view.query):
-                yield _Pen(name, view).hit("same_document", place, text, f"as record {index + 1:,}")
+    for raw in seen:
+        for place, text in raw.positives:
+            index, query = asked.setdefault(fold(text), (raw.index, fold(raw.query)))
+            if query != fold(raw.query):
+                yield _Pen(name, raw).hit("same_document", place, text, f"as record {index + 1:,}")
     spelling: dict[str, str] = {}
-    for view in seen:
-        for place, text in view.texts:
+    for raw in seen:
+        for place, text in raw.texts:
             known = spelling.setdefault(fold(text), text)
             if known != text and not set(flaws(text)) & {NOT_NFC, BLANK}:
-                yield _Pen(name, view).hit("other_spelling", place, text, f"elsewhere {known!r}")
+                yield _Pen(name, raw).hit("other_spelling", place, text, f"elsewhere {known!r}")
                 spelling[fold(text)] = known
 
 
-def _again(name: str, seen: Sequence[View], kind: str, key: Callable[[View], Any]) -> Iterator[_Hit]:
+def _again(name: str, seen: Sequence[RawRecord], kind: str, key: Callable[[RawRecord], Any]) -> Iterator[_Hit]:
     first: dict[Any, int] = {}
-    for view in seen:
-        value = key(view)
+    for raw in seen:
+        value = key(raw)
         if value is None:
             continue
         if value in first:
-            yield _Pen(name, view).hit(kind, ".query", view.query, f"as record {first[value] + 1:,}")
-        first.setdefault(value, view.index)
+            yield _Pen(name, raw).hit(kind, ".query", raw.query, f"as record {first[value] + 1:,}")
+        first.setdefault(value, raw.index)
 
 
-def _too_long(name: str, seen: Sequence[View], reach: Reach) -> Iterator[_Hit]:
-    rows = [(view, place, text) for view in seen for place, text in view.texts]
+def _too_long(name: str, seen: Sequence[RawRecord], reach: Reach) -> Iterator[_Hit]:
+    rows = [(raw, place, text) for raw in seen for place, text in raw.texts]
     distinct = list(dict.fromkeys(text for _, _, text in rows))
     measured = dict(zip(distinct, reach(distinct), strict=True))
-    for view, place, text in rows:
+    for raw, place, text in rows:
         n_tokens, n_read = measured[text]
         if n_read < len(text):
-            yield _Pen(name, view).hit("too_long", place, text, f"{n_tokens:,} tokens; cut off: {text[n_read:]!r}")
+            yield _Pen(name, raw).hit("too_long", place, text, f"{n_tokens:,} tokens; cut off: {text[n_read:]!r}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embviz_callback.pairs.check.raw import View, answers_of
+from embviz_callback.pairs.check.raw import RawRecord, answers_of
 from embviz_callback.pairs.texts import fold
 
 
@@ -41,7 +41,7 @@ class Collisions:
         return asdict(self)
 
 
-def expected_collisions(views: Sequence[View], *, batch_size: int) -> Collisions:
+def expected_collisions(raws: Sequence[RawRecord], *, batch_size: int) -> Collisions:
     """The expectation over batches of distinct pairs, each equally likely, in closed form.
 
     Of n pairs, let k(i) be the number of others whose positive answers the query of pair i. Two
@@ -50,7 +50,7 @@ def expected_collisions(views: Sequence[View], *, batch_size: int) -> Collisions
     hypergeometric probability C(n-1-k, B-1) / C(n-1, B-1).
 
     Args:
-        views: The records.
+        raws: The records.
         batch_size: B, at least 1; of a smaller file all pairs are one batch.
 
     Returns:
@@ -61,8 +61,8 @@ def expected_collisions(views: Sequence[View], *, batch_size: int) -> Collisions
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    answers = answers_of(views)
-    pairs = [(view, fold(view.query), fold(text)) for view in views if view.query for _, text in view.positives]
+    answers = answers_of(raws)
+    pairs = [(raw, fold(raw.query), fold(text)) for raw in raws if raw.query for _, text in raw.positives]
     n, size = len(pairs), min(batch_size, len(pairs))
     count = Counter(document for _, _, document in pairs)
     others = np.array([sum(count[text] for text in answers[query]) - 1 for _, query, _ in pairs], dtype=np.int64)
@@ -72,9 +72,9 @@ def expected_collisions(views: Sequence[View], *, batch_size: int) -> Collisions
     return Collisions(size, n, float(others.sum() * meet), hard * meet, anchors, anchors / size if size else 0.0)
 
 
-def _others_hard(pairs: Sequence[tuple[View, str, str]], answers: Mapping[str, set[str]]) -> int:
+def _others_hard(pairs: Sequence[tuple[RawRecord, str, str]], answers: Mapping[str, set[str]]) -> int:
     """Over all ordered pairs of pairs: hard negatives of the one that answer the query of the other."""
-    own = [Counter(fold(negative.text) for negative in view.negatives) for view, _, _ in pairs]
+    own = [Counter(fold(negative.text) for negative in raw.negatives) for raw, _, _ in pairs]
     everywhere: Counter[str] = Counter()
     for texts in own:
         everywhere.update(texts)

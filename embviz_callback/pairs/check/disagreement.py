@@ -2,25 +2,25 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from embviz_callback.pairs.check.raw import View
+from embviz_callback.pairs.check.raw import RawRecord
 from embviz_callback.pairs.texts import fold
 from embviz_callback.pairs.weights import is_number
 
 Value = str | float | tuple[str, ...] | list[str]
 Extract = Callable[[str], Mapping[str, Value]]
-Clash = tuple[View, str, str, str]
+Clash = tuple[RawRecord, str, str, str]
 
 # Which column a type of hard negative is about, where their names differ.
 _COLUMN_OF_TYPE = {"location": "district", "amenity": "amenities"}
 
 
 def disagreements(
-    views: Sequence[View], extract: Extract, compare: Collection[str] | None, tolerance: float
+    raws: Sequence[RawRecord], extract: Extract, compare: Collection[str] | None, tolerance: float
 ) -> Iterator[Clash]:
     """Queries that state a value which their positive contradicts.
 
     Args:
-        views: The records.
+        raws: The records.
         extract: Reads columns from a text; a column it leaves out is not stated.
         compare: Columns to look at; None for all with a single value.
         tolerance: Relative difference of two numbers that still agree.
@@ -28,23 +28,23 @@ def disagreements(
     Yields:
         (record, field, query, which column says what).
     """
-    for view in views:
-        stated = extract(view.query) if view.query else {}
-        for place, text in view.positives:
+    for raw in raws:
+        stated = extract(raw.query) if raw.query else {}
+        for place, text in raw.positives:
             offered = extract(text)
             for column in stated.keys() & offered.keys() if compare is None else sorted(set(compare) & stated.keys()):
                 if column in offered and not agree(stated[column], offered[column], tolerance):
                     other = f"{column}: {show_value(stated[column])} asked, {show_value(offered[column])} in {place}"
-                    yield view, ".query", f"{view.query} -> {text}", other
+                    yield raw, ".query", f"{raw.query} -> {text}", other
 
 
 def idle_types(
-    views: Sequence[View], extract: Extract, compare: Collection[str] | None, tolerance: float
+    raws: Sequence[RawRecord], extract: Extract, compare: Collection[str] | None, tolerance: float
 ) -> Iterator[Clash]:
     """Hard negatives of one type whose column has the same value as in the positive.
 
     Args:
-        views: The records.
+        raws: The records.
         extract: Reads columns from a text.
         compare: Not used: the type says which column.
         tolerance: Not used: any difference is one.
@@ -52,9 +52,9 @@ def idle_types(
     Yields:
         (record, field, hard negative, what is the same).
     """
-    for view in views:
-        offered = [extract(text) for _, text in view.positives]
-        for negative in view.negatives:
+    for raw in raws:
+        offered = [extract(text) for _, text in raw.positives]
+        for negative in raw.negatives:
             if len(negative.types) != 1 or not offered:
                 continue
             column = column_of_type(negative.types[0])
@@ -63,7 +63,7 @@ def idle_types(
             if value is None or isinstance(value, tuple | list):
                 continue
             if any(agree(value, one[column], 0.0) for one in offered if column in one):
-                yield view, negative.place, negative.text, f"{column}: {show_value(value)} in both"
+                yield raw, negative.place, negative.text, f"{column}: {show_value(value)} in both"
 
 
 def column_of_type(name: str) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 
 from embviz_callback.pairs.check.findings import Place
-from embviz_callback.pairs.check.flaws import words_key
-from embviz_callback.pairs.check.raw import View
+from embviz_callback.pairs.check.raw import RawRecord
+from embviz_callback.pairs.flaws import words_key
 from embviz_callback.pairs.texts import fold
 
 
 def leaks(
-    train: Sequence[View], validation: Sequence[View], train_name: str, validation_name: str
+    train: Sequence[RawRecord], validation: Sequence[RawRecord], train_name: str, validation_name: str
 ) -> Iterator[tuple[str, Place]]:
     """Validation texts that stand in the training file, by how much that gives away.
 
@@ -26,48 +26,48 @@ def leaks(
         Kind of leak and the place in the validation file.
     """
     known = _Known(train, train_name)
-    for view in validation:
-        for field, text, kind, other in _of_record(view, known):
-            yield kind, Place(validation_name, view.index + 1, field, text, other)
+    for raw in validation:
+        for field, text, kind, other in _of_record(raw, known):
+            yield kind, Place(validation_name, raw.index + 1, field, text, other)
 
 
 class _Known:
     """Where every training text stands."""
 
-    def __init__(self, train: Sequence[View], name: str) -> None:
+    def __init__(self, train: Sequence[RawRecord], name: str) -> None:
         self.name = name
         self.pairs: dict[tuple[str, str], int] = {}
         self.queries: dict[str, int] = {}
         self.documents: dict[str, int] = {}
         self.negatives: dict[str, int] = {}
         self.words: dict[tuple[str, ...], int] = {}
-        for view in train:
-            self._take(view)
+        for raw in train:
+            self._take(raw)
 
-    def _take(self, view: View) -> None:
-        query = fold(view.query)
+    def _take(self, raw: RawRecord) -> None:
+        query = fold(raw.query)
         if query:
-            self.queries.setdefault(query, view.index)
-            self.words.setdefault(words_key(view.query), view.index)
-        for _, text in view.positives:
-            self.pairs.setdefault((query, fold(text)), view.index)
-            self.documents.setdefault(fold(text), view.index)
-            self.words.setdefault(words_key(text), view.index)
-        for negative in view.negatives:
-            self.negatives.setdefault(fold(negative.text), view.index)
+            self.queries.setdefault(query, raw.index)
+            self.words.setdefault(words_key(raw.query), raw.index)
+        for _, text in raw.positives:
+            self.pairs.setdefault((query, fold(text)), raw.index)
+            self.documents.setdefault(fold(text), raw.index)
+            self.words.setdefault(words_key(text), raw.index)
+        for negative in raw.negatives:
+            self.negatives.setdefault(fold(negative.text), raw.index)
 
     def where(self, index: int) -> str:
         return f"{self.name} record {index + 1:,}"
 
 
-def _of_record(view: View, known: _Known) -> Iterator[tuple[str, str, str, str]]:
-    query = fold(view.query)
+def _of_record(raw: RawRecord, known: _Known) -> Iterator[tuple[str, str, str, str]]:
+    query = fold(raw.query)
     leaked = False
-    for place, text in view.positives:
+    for place, text in raw.positives:
         pair = known.pairs.get((query, fold(text)))
         if pair is not None:
             leaked = True
-            yield place, f"{view.query} -> {text}", "leaked_pair", known.where(pair)
+            yield place, f"{raw.query} -> {text}", "leaked_pair", known.where(pair)
         elif fold(text) in known.documents or fold(text) in known.queries:
             index = known.documents.get(fold(text), known.queries.get(fold(text), 0))
             yield place, text, "leaked_document", known.where(index)
@@ -75,9 +75,9 @@ def _of_record(view: View, known: _Known) -> Iterator[tuple[str, str, str, str]]
             yield from _near(place, text, known)
     if not leaked and query and (query in known.queries or query in known.documents):
         index = known.queries.get(query, known.documents.get(query, 0))
-        yield ".query", view.query, "leaked_query", known.where(index)
+        yield ".query", raw.query, "leaked_query", known.where(index)
     elif not leaked and query:
-        yield from _near(".query", view.query, known)
+        yield from _near(".query", raw.query, known)
 
 
 def _near(place: str, text: str, known: _Known) -> Iterator[tuple[str, str, str, str]]:

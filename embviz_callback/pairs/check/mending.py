@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from embviz_callback.pairs.check.flaws import is_placeholder, mended
-from embviz_callback.pairs.check.raw import Source, View, answers_of, record_key, views
+from embviz_callback.pairs.check.raw import RawPairs, RawRecord, answers_of, raw_records, record_key
+from embviz_callback.pairs.flaws import is_placeholder, mended
 from embviz_callback.pairs.texts import clean, fold, is_blank
 from embviz_callback.pairs.weights import WeightRule, default_rule
 
@@ -56,7 +56,7 @@ class _Bench:
         self.changes.append(Change(index + 1, field, kind, what))
 
 
-def mend(source: Source, *, rule: WeightRule | None = None, held_out: Iterable[str] = ()) -> Mended:
+def mend(source: RawPairs, *, rule: WeightRule | None = None, held_out: Iterable[str] = ()) -> Mended:
     """The records of a file without what can be mended.
 
     In this order: records that the reader refuses or whose query or every positive is blank or a
@@ -75,8 +75,8 @@ def mend(source: Source, *, rule: WeightRule | None = None, held_out: Iterable[s
         New items and the list of changes.
     """
     bench = _Bench([], [])
-    for view, item in zip(views(source), source.items, strict=True):
-        _take(bench, view, item)
+    for raw, item in zip(raw_records(source), source.items, strict=True):
+        _take(bench, raw, item)
     for index, item in bench.items:
         _mend_texts(bench, index, item)
     _drop_negatives(bench)
@@ -88,44 +88,44 @@ def mend(source: Source, *, rule: WeightRule | None = None, held_out: Iterable[s
     )
 
 
-def _take(bench: _Bench, view: View, item: Any) -> None:
+def _take(bench: _Bench, raw: RawRecord, item: Any) -> None:
     """Puts a usable record on the bench, without its blank and placeholder texts."""
-    unusable = {place for place, text in view.texts if is_blank(clean(text)) or is_placeholder(text)}
-    positives = [place for place, _ in view.positives]
+    unusable = {place for place, text in raw.texts if is_blank(clean(text)) or is_placeholder(text)}
+    positives = [place for place, _ in raw.positives]
     if not isinstance(item, Mapping) or ".query" in unusable or (positives and unusable.issuperset(positives)):
-        kind = "unreadable" if not unusable else _flaw(view, unusable)
-        bench.note(view.index, "", kind, f"record dropped: {_reason(view, unusable)}")
+        kind = "unreadable" if not unusable else _flaw(raw, unusable)
+        bench.note(raw.index, "", kind, f"record dropped: {_reason(raw, unusable)}")
         return
     kept = copy.deepcopy(dict(item))
-    for place, text in view.texts:
+    for place, text in raw.texts:
         if place in unusable:
-            bench.note(view.index, place, _flaw(view, {place}), f"text dropped: {text!r}")
+            bench.note(raw.index, place, _flaw(raw, {place}), f"text dropped: {text!r}")
     if isinstance(kept["pos"], list | tuple) if "pos" in kept else False:
         kept["pos"] = [text for at, text in enumerate(kept["pos"]) if f".pos[{at}]" not in unusable]
     if isinstance(kept.get("hard_neg"), list | tuple):
         kept["hard_neg"] = [one for at, one in enumerate(kept["hard_neg"]) if f".hard_neg[{at}]" not in unusable]
-    complaint = views(Source("record", (kept,)))[0].complaint
+    complaint = raw_records(RawPairs("record", (kept,)))[0].complaint
     if complaint:
-        bench.note(view.index, "", "unreadable", f"record dropped: {complaint}")
+        bench.note(raw.index, "", "unreadable", f"record dropped: {complaint}")
         return
-    bench.items.append((view.index, kept))
+    bench.items.append((raw.index, kept))
 
 
-def _flaw(view: View, unusable: Collection[str]) -> str:
-    text = next(text for place, text in view.texts if place in unusable)
+def _flaw(raw: RawRecord, unusable: Collection[str]) -> str:
+    text = next(text for place, text in raw.texts if place in unusable)
     return "blank" if is_blank(clean(text)) else "placeholder"
 
 
-def _reason(view: View, unusable: Collection[str]) -> str:
+def _reason(raw: RawRecord, unusable: Collection[str]) -> str:
     if not unusable:
-        return view.complaint
-    place, text = next((place, text) for place, text in view.texts if place in unusable)
+        return raw.complaint
+    place, text = next((place, text) for place, text in raw.texts if place in unusable)
     return f"{place} is {text!r}"
 
 
 def _mend_texts(bench: _Bench, index: int, item: dict[str, Any]) -> None:
-    view = views(Source("", (item,)))[0]
-    for place, text in view.texts:
+    raw = raw_records(RawPairs("", (item,)))[0]
+    for place, text in raw.texts:
         better = mended(text)
         if better != text:
             bench.note(index, place, "text", f"composed, freed of invisible characters: {text!r} became {better!r}")
@@ -144,13 +144,13 @@ def _replace_texts(item: dict[str, Any]) -> None:
 
 
 def _drop_negatives(bench: _Bench) -> None:
-    seen = views(Source("", tuple(item for _, item in bench.items)))
+    seen = raw_records(RawPairs("", tuple(item for _, item in bench.items)))
     answers = answers_of(seen)
-    for (index, item), view in zip(bench.items, seen, strict=True):
+    for (index, item), raw in zip(bench.items, seen, strict=True):
         unwanted: set[str] = set()
-        known = {fold(text) for _, text in view.positives} | answers[fold(view.query)]
+        known = {fold(text) for _, text in raw.positives} | answers[fold(raw.query)]
         first: set[str] = set()
-        for negative in view.negatives:
+        for negative in raw.negatives:
             kind = "contradiction" if fold(negative.text) in known else ""
             kind = kind or ("repeated_hard_negative" if fold(negative.text) in first else "")
             first.add(fold(negative.text))
@@ -162,11 +162,11 @@ def _drop_negatives(bench: _Bench) -> None:
 
 
 def _merge_copies(bench: _Bench) -> None:
-    seen = views(Source("", tuple(item for _, item in bench.items)))
+    seen = raw_records(RawPairs("", tuple(item for _, item in bench.items)))
     first: dict[Any, int] = {}
     kept = []
-    for (index, item), view in zip(bench.items, seen, strict=True):
-        key = record_key(view)
+    for (index, item), raw in zip(bench.items, seen, strict=True):
+        key = record_key(raw)
         if key in first:
             bench.note(index, "", "duplicate_record", f"record dropped: it repeats record {first[key] + 1:,}")
             continue
@@ -177,9 +177,9 @@ def _merge_copies(bench: _Bench) -> None:
 
 def _fill_weights(bench: _Bench, rule: WeightRule) -> None:
     for index, item in bench.items:
-        view = views(Source("", (item,)))[0]
+        raw = raw_records(RawPairs("", (item,)))[0]
         filled = list(item["hard_neg"]) if item.get("hard_neg") else []
-        for at, negative in enumerate(view.negatives):
+        for at, negative in enumerate(raw.negatives):
             if negative.weight is not None and negative.weight != 0:
                 continue
             weight = rule.weight(negative.types)
@@ -193,8 +193,8 @@ def _fill_weights(bench: _Bench, rule: WeightRule) -> None:
 def _drop_held_out(bench: _Bench, held_out: Collection[str]) -> None:
     kept = []
     for index, item in bench.items:
-        view = views(Source("", (item,)))[0]
-        leaked = [text for text in (view.query, *(text for _, text in view.positives)) if fold(text) in held_out]
+        raw = raw_records(RawPairs("", (item,)))[0]
+        leaked = [text for text in (raw.query, *(text for _, text in raw.positives)) if fold(text) in held_out]
         if leaked:
             bench.note(index, "", "leak", f"record dropped: held out for validation: {leaked[0]!r}")
         else:

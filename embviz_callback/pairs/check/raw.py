@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from embviz_callback.pairs.formats.opening import open_text
-from embviz_callback.pairs.formats.parsing import Broken, odd_values, parse_items
+from embviz_callback.pairs.intake.opening import open_text
+from embviz_callback.pairs.intake.parsing import Broken, odd_values, parse_items
 from embviz_callback.pairs.problems import DataError, Problems, Spot
 from embviz_callback.pairs.records import to_record
 from embviz_callback.pairs.texts import clean, fold, is_blank
@@ -15,7 +15,7 @@ from embviz_callback.pairs.weights import default_rule
 
 
 @dataclass(frozen=True)
-class Source:
+class RawPairs:
     """The items of one file.
 
     Attributes:
@@ -49,7 +49,7 @@ class Negative:
 
 
 @dataclass(frozen=True)
-class View:
+class RawRecord:
     """One record, as far as it can be understood; what is broken in it is left out.
 
     Attributes:
@@ -71,7 +71,7 @@ class View:
     complaint: str
 
 
-def read_source(path: str | os.PathLike[str]) -> Source:
+def read_raw(path: str | os.PathLike[str]) -> RawPairs:
     """The items of a file of pairs.
 
     Args:
@@ -87,58 +87,56 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     parsed = parse_items(opened.text, opened.path)
     if not parsed.items:
         raise DataError(f"{parsed.name}: expected at least one record, found an empty list. Fix: add pairs")
-    return Source(parsed.name, tuple(parsed.items), opened.sha256, (*opened.notes, *parsed.notes))
+    return RawPairs(parsed.name, tuple(parsed.items), opened.sha256, (*opened.notes, *parsed.notes))
 
 
-def views(source: Source) -> tuple[View, ...]:
-    """Every item as a view, in order.
+def raw_records(source: RawPairs) -> tuple[RawRecord, ...]:
+    """Every item as far as it can be understood, in order.
 
     Returns:
-        One view per item, whatever the item is.
+        One per item, whatever the item is.
     """
-    return tuple(_view(source.name, index, item) for index, item in enumerate(source.items))
+    return tuple(_raw_record(source.name, index, item) for index, item in enumerate(source.items))
 
 
-def answers_of(all_views: Sequence[View]) -> dict[str, set[str]]:
+def answers_of(records: Sequence[RawRecord]) -> dict[str, set[str]]:
     """Folded positives of each folded query, over all its records and all records of their ids."""
     by_id: dict[str, set[str]] = {}
-    for view in all_views:
-        if view.id is not None:
-            by_id.setdefault(view.id, set()).update(_own(view))
+    for raw in records:
+        if raw.id is not None:
+            by_id.setdefault(raw.id, set()).update(_own(raw))
     answers: dict[str, set[str]] = {}
-    for view in all_views:
-        if view.query:
-            own = _own(view) if view.id is None else by_id[view.id]
-            answers.setdefault(fold(view.query), set()).update(own)
+    for raw in records:
+        if raw.query:
+            own = _own(raw) if raw.id is None else by_id[raw.id]
+            answers.setdefault(fold(raw.query), set()).update(own)
     return answers
 
 
-def record_key(view: View) -> tuple[Any, ...] | None:
+def record_key(raw: RawRecord) -> tuple[Any, ...] | None:
     """What makes two records the same one: query, positives, hard negatives with type and weight.
 
     Args:
-        view: The record.
+        raw: The record.
 
     Returns:
         Something to compare; None for a record without query or positive, which is no copy of any.
     """
-    if not view.query or not view.positives:
+    if not raw.query or not raw.positives:
         return None
-    negatives = Counter(
-        (fold(one.text), tuple(sorted(map(fold, one.types))), str(one.weight)) for one in view.negatives
-    )
-    positives = frozenset(fold(text) for _, text in view.positives)
-    return (fold(view.query), positives, frozenset(negatives), view.id)
+    negatives = Counter((fold(one.text), tuple(sorted(map(fold, one.types))), str(one.weight)) for one in raw.negatives)
+    positives = frozenset(fold(text) for _, text in raw.positives)
+    return (fold(raw.query), positives, frozenset(negatives), raw.id)
 
 
-def _own(view: View) -> set[str]:
-    return {fold(text) for _, text in view.positives if not is_blank(text)}
+def _own(raw: RawRecord) -> set[str]:
+    return {fold(text) for _, text in raw.positives if not is_blank(text)}
 
 
-def _view(name: str, index: int, item: Any) -> View:
+def _raw_record(name: str, index: int, item: Any) -> RawRecord:
     complaint = _complaint(name, index, item)
     if not isinstance(item, Mapping):
-        return View(index, "", (), (), None, (), complaint)
+        return RawRecord(index, "", (), (), None, (), complaint)
     query, given, hard = item.get("query"), item.get("pos"), item.get("hard_neg")
     listed = enumerate(given) if isinstance(given, list | tuple) else ()
     positives = [(f".pos[{at}]", text) for at, text in listed] or [(".pos", given)]
@@ -146,7 +144,7 @@ def _view(name: str, index: int, item: Any) -> View:
     found = [_negative(at, one) for at, one in enumerate(hard)] if isinstance(hard, list | tuple) else []
     negatives = tuple(one for one in found if one is not None)
     asked = ((".query", query),) if isinstance(query, str) else ()
-    return View(
+    return RawRecord(
         index=index,
         query=query if isinstance(query, str) and not is_blank(query) else "",
         positives=answers,

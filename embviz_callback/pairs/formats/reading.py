@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from embviz_callback.pairs.formats.opening import open_text
-from embviz_callback.pairs.formats.parsing import Broken, parse_items, refuse_odd
 from embviz_callback.pairs.formats.remarks import quality_notes
+from embviz_callback.pairs.intake.opening import open_text
+from embviz_callback.pairs.intake.parsing import Broken, parse_items, refuse_odd
 from embviz_callback.pairs.problems import DataError, Problems, Spot, show
 from embviz_callback.pairs.records import HardNegative, Record, to_record
 from embviz_callback.pairs.weights import WeightRule, default_rule

@@ -19,7 +19,7 @@ from embviz_callback.drawing.page.page import page, page_from_views
 from embviz_callback.drawing.page.page_analysis import answers_view
 from embviz_callback.drawing.reports.data_section import brief
 from embviz_callback.pairs.check.checkup import check
-from embviz_callback.pairs.check.raw import Source
+from embviz_callback.pairs.check.raw import RawPairs
 from embviz_callback.pairs.weights import default_rule
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, take_snapshot
@@ -58,7 +58,7 @@ def answers(run: list[Snapshot]) -> Answers:
 @pytest.fixture(scope="module")
 def written(run: list[Snapshot], answers: Answers, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    data = brief(check(Source(f"{HOSTILE[0]}.json", (*_records(), _records()[0]))))
+    data = brief(check(RawPairs(f"{HOSTILE[0]}.json", (*_records(), _records()[0]))))
     made = page(run, data=data, analysis=answers_view(answers, "epoch 2", n_evaluations=3))
     path.write_text(made, encoding="utf-8")
     return path

@@ -27,7 +27,7 @@ from embviz_callback.drawing.reports.readings import (
 from embviz_callback.drawing.wording import counted, interval, number, percent, rank_word
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.check.checkup import check
-from embviz_callback.pairs.check.raw import Source
+from embviz_callback.pairs.check.raw import RawPairs
 from embviz_callback.pairs.records import Record
 from embviz_callback.pairs.subset import choose_subset
 from embviz_callback.settings import Settings
@@ -357,7 +357,7 @@ PLACEHOLDER = {"query": "q", "pos": "TODO", "hard_neg": [{"text": "n", "type": "
 
 def test_the_data_stand_first_with_a_count_and_an_example_each() -> None:
     bad = {"query": "a", "pos": "<b>|x|</b> ![p](http://e)", "hard_neg": ["<b>|x|</b> ![p](http://e)", "w w"]}
-    lines = _data_lines(brief(check(Source("v|1.json", (bad, bad)))))
+    lines = _data_lines(brief(check(RawPairs("v|1.json", (bad, bad)))))
     assert lines[0] == "In v\\|1.json (2 records), of which `embviz check` tells every place and how to mend it:"
     example = "record 1: &lt;b&gt;\\|x\\|&lt;/b&gt; \\!\\[p\\](http&#58;//e)"
     assert f"| **wrong** | 2 | hard negatives equal a positive of their query | {example} |" in lines
@@ -366,9 +366,9 @@ def test_the_data_stand_first_with_a_count_and_an_example_each() -> None:
 
 def test_clean_data_are_one_line() -> None:
     item = {"query": "a b", "pos": "c d", "hard_neg": [{"text": "e f", "type": "price", "weight": 1.0}]}
-    assert _data_lines(brief(check(Source("v.json", (item,))))) == ["Nothing is wrong in v.json (1 record)."]
+    assert _data_lines(brief(check(RawPairs("v.json", (item,))))) == ["Nothing is wrong in v.json (1 record)."]
     item["hard_neg"] = [{"text": "e f", "type": "price"}]
-    (line,) = _data_lines(brief(check(Source("v.json", (item,)))))
+    (line,) = _data_lines(brief(check(RawPairs("v.json", (item,)))))
     assert line == ("Nothing is wrong in v.json (1 record); taken care of: 1 hard negatives have no weight, or 0.")
 
 

@@ -16,9 +16,9 @@ from embviz_callback.pairs.check.checkup import KINDS, Demands, check
 from embviz_callback.pairs.check.collisions import expected_collisions
 from embviz_callback.pairs.check.disagreement import agree
 from embviz_callback.pairs.check.findings import Checkup, Finding, Place
-from embviz_callback.pairs.check.flaws import flaws, is_placeholder, mended, words_key
 from embviz_callback.pairs.check.mending import mend
-from embviz_callback.pairs.check.raw import Source, read_source, views
+from embviz_callback.pairs.check.raw import RawPairs, raw_records, read_raw
+from embviz_callback.pairs.flaws import flaws, is_placeholder, mended, words_key
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.texts import fold
 from embviz_callback.pairs.weights import WeightRule
@@ -26,8 +26,8 @@ from embviz_callback.pairs.weights import WeightRule
 REAL = Path(__file__).parents[3].parent / "shared" / "data" / "rental"
 
 
-def source(*items: Any, name: str = "train.json") -> Source:
-    return Source(name, items)
+def source(*items: Any, name: str = "train.json") -> RawPairs:
+    return RawPairs(name, items)
 
 
 def pair(query: str = "phòng Quận 1", pos: Any = "Phòng trọ Quận 1", **rest: Any) -> dict[str, Any]:
@@ -211,10 +211,10 @@ def _shared_documents(draw: np.random.Generator, n: int, n_documents: int) -> li
 
 def test_expected_false_negatives_equal_their_mean_over_simulated_batches() -> None:
     draw = np.random.default_rng(3)
-    seen = views(source(*_shared_documents(draw, 60, 12)))
+    seen = raw_records(source(*_shared_documents(draw, 60, 12)))
     found = expected_collisions(seen, batch_size=16)
-    document = np.array([fold(view.positives[0][1]) for view in seen])
-    negative = np.array([fold(view.negatives[0].text) if view.negatives else "" for view in seen])
+    document = np.array([fold(raw.positives[0][1]) for raw in seen])
+    negative = np.array([fold(raw.negatives[0].text) if raw.negatives else "" for raw in seen])
     totals, hards, anchors = [], [], []
     for _ in range(4000):
         batch = draw.choice(60, 16, replace=False)
@@ -231,10 +231,10 @@ def test_expected_false_negatives_equal_their_mean_over_simulated_batches() -> N
 def test_expected_false_negatives_by_hand() -> None:
     # Two of four pairs share a document; both are in a batch of two with probability 1/6.
     items = [pair(f"câu hỏi {at}", f"tài liệu {min(at, 2)}") for at in range(4)]
-    found = expected_collisions(views(source(*items)), batch_size=2)
+    found = expected_collisions(raw_records(source(*items)), batch_size=2)
     assert found.expected == pytest.approx(2 / 6)
     assert found.anchors == pytest.approx(2 / 6)
-    whole = expected_collisions(views(source(*items)), batch_size=100)
+    whole = expected_collisions(raw_records(source(*items)), batch_size=100)
     assert (whole.batch_size, whole.expected, whole.anchors) == (4, 2.0, 2.0)
 
 
@@ -244,7 +244,7 @@ def test_an_impossible_batch_is_refused() -> None:
     assert str(error.value) == "batch_size must be at least 1, got 0"
 
 
-def _planted(seed: int) -> tuple[Source, Source, dict[str, set[tuple[str, int]]]]:
+def _planted(seed: int) -> tuple[RawPairs, RawPairs, dict[str, set[tuple[str, int]]]]:
     """400 training and 200 validation records with 5 % of each flaw planted."""
     draw = random.Random(seed)
     train = [pair(f"tìm phòng số {at}", f"Phòng trọ số {at}", hard_neg=[hard(f"Phòng gác {at}")]) for at in range(400)]
@@ -273,7 +273,7 @@ def test_planted_contradictions_leaks_and_placeholders_are_all_found_and_nothing
         assert {(file, record) for file, record, _ in places(found, kind)} == expected, kind
 
 
-def _flawed() -> Source:
+def _flawed() -> RawPairs:
     return source(
         pair("tìm  phòng A", unicodedata.normalize("NFD", "Phòng trọ A"), id="one", mine={"kept": [1]}),
         pair(
@@ -366,7 +366,7 @@ def test_words_alone_are_no_placeholder() -> None:
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real rental files are not beside this checkout")
 def test_real_files_leak_and_have_an_unknown_type() -> None:
-    found = check(read_source(REAL / "new-data-set-1.json"), read_source(REAL / "test-data-set-1.json"))
+    found = check(read_raw(REAL / "new-data-set-1.json"), read_raw(REAL / "test-data-set-1.json"))
     assert kinds(found) == {
         "leaked_query": 32,
         "leaked_document": 13,
