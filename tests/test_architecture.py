@@ -48,7 +48,10 @@ def test_evaluating_plain_arrays_needs_numpy_alone() -> None:
     assert not _modules_after(program) & {*DRAWING_SIDE, *HEAVY, "scipy"}
 
 
-@pytest.mark.parametrize("module", ["delivery.drawing_process", "drawing.figures", "drawing.report", "snapshot"])
+@pytest.mark.parametrize(
+    "module",
+    ["delivery.process.drawing_process", "drawing.figures.catalogue", "drawing.reports.evaluation_report", "snapshot"],
+)
 def test_the_drawing_side_knows_no_torch(module: str) -> None:
     assert not _modules_after(f"import embviz_callback.{module}") & set(DRAWING_SIDE)
 
