@@ -15,7 +15,7 @@ import numpy as np
 
 from embviz_callback.analysis.metrics.intervals import bootstrap, paired_difference, per_query
 from embviz_callback.analysis.metrics.numbers import compute_metrics
-from embviz_callback.analysis.scan.similarity import scan
+from embviz_callback.analysis.scan import scan
 from embviz_callback.embeddings import Embeddings
 
 NAMES = ("margin", "separation", "rank1", "mrr")

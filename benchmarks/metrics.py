@@ -38,7 +38,7 @@ def embeddings(n: int) -> tuple[np.ndarray, np.ndarray]:
 def ours(queries: np.ndarray, documents: np.ndarray) -> Callable[[], object]:
     """Everything of docs/metrics.md with intervals."""
     from embviz_callback.analysis.metrics.numbers import compute_metrics
-    from embviz_callback.analysis.scan.similarity import scan
+    from embviz_callback.analysis.scan import scan
     from embviz_callback.embeddings import Embeddings
 
     pairs = np.stack([np.arange(len(queries))] * 2, axis=1)

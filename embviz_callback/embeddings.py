@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Vectors = NDArray[np.float32]
+Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 _NORM_TOLERANCE = 1e-3  # half precision keeps about three decimal digits of a unit norm

@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from embviz_callback.analysis.metrics.numbers import Metrics, evaluate_pairs
-from embviz_callback.analysis.scan.corpus_scan import CorpusScan, scan_with_corpus
+from embviz_callback.analysis.scan import CorpusScan, scan_with_corpus
 from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert
 from embviz_callback.delivery.moments import Budget
 from embviz_callback.delivery.places import Places

@@ -10,8 +10,7 @@ import numpy as np
 
 from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.numbers import Metrics, compute_metrics
-from embviz_callback.analysis.scan.corpus_scan import CorpusScan, pool_text
-from embviz_callback.analysis.scan.similarity import Similarity, scan
+from embviz_callback.analysis.scan import CorpusScan, Similarity, pool_text, scan
 from embviz_callback.analysis.verdict.diagnosis import Diagnosis, diagnose
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.subset import Subset

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from embviz_callback.analysis.scan.similarity import Similarity, scan
+from embviz_callback.analysis.scan import Similarity, scan
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import Subset, choose_subset

@@ -18,8 +18,7 @@ from embviz_callback.pairs.weights import WeightRule, default_rule, read_rule
 from embviz_callback.settings import Settings
 
 if TYPE_CHECKING:
-    from embviz_callback.analysis.scan.corpus_scan import CorpusScan
-    from embviz_callback.analysis.scan.pool import Product
+    from embviz_callback.analysis.scan import CorpusScan, Product
     from embviz_callback.embeddings import Embeddings, Vectors
     from embviz_callback.pairs.check.checkup import Demands
     from embviz_callback.pairs.check.findings import Checkup
@@ -185,7 +184,7 @@ def _saved(path: str, subset: "Subset | None", options: argparse.Namespace) -> "
 
 
 def _scanned(embeddings: "Embeddings", corpus: "Corpus", vectors: "Vectors", product: "Product | None") -> "CorpusScan":
-    from embviz_callback.analysis.scan.corpus_scan import scan_with_corpus
+    from embviz_callback.analysis.scan import scan_with_corpus
 
     return scan_with_corpus(embeddings, corpus, vectors, product=product)
 

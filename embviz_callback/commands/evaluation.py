@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import embviz_callback
-from embviz_callback.analysis.scan.corpus_scan import CorpusScan, scan_with_corpus
+from embviz_callback.analysis.scan import CorpusScan, scan_with_corpus
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.results import Outcome, write_results
 from embviz_callback.commands.terminal import Terminal

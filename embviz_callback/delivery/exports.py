@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.corpus_scan import CorpusScan
+from embviz_callback.analysis.scan import CorpusScan
 from embviz_callback.analysis.verdict.checklist import Check, band, is_ready
 from embviz_callback.analysis.why.answers import Answers
 from embviz_callback.embeddings import Embeddings
@@ -99,7 +99,7 @@ def errors_csv(snapshot: Snapshot) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_ERROR_COLUMNS)
     ranks = snapshot.similarity.rank
-    wrong = np.flatnonzero(ranks > 1)
+    wrong = np.flatnonzero(~snapshot.similarity.is_hit)
     for row in wrong[np.argsort(-ranks[wrong], kind="stable")]:
         writer.writerow([_inert(cell) for cell in _error(snapshot, int(row))])
     return file.getvalue()
@@ -109,21 +109,14 @@ def _error(snapshot: Snapshot, row: int) -> tuple[str, ...]:
     subset, found = snapshot.subset, snapshot.similarity
     relevant = subset.relevance[subset.relevance[:, 0] == row, 1]
     best = int(found.best_positive_row[row])
-    wrong = next(
-        (
-            place
-            for place, document in enumerate(found.top_documents[row])
-            if document >= 0 and document not in relevant
-        ),
-        None,
-    )
+    first = int(found.came_first[row])
     return (
         subset.queries[row],
         subset.documents[best if best >= 0 else int(relevant[0])],
         f"{found.rank[row]:g}",
-        "" if wrong is None else snapshot.text(int(found.top_documents[row, wrong])),
+        "" if first < 0 else snapshot.text(first),
         _score(found.best_positive[row]),
-        "" if wrong is None else _score(found.top_scores[row, wrong]),
+        _score(found.first_score[row]),
         subset.ids[row] or "",
     )
 

@@ -62,7 +62,7 @@ def with_product(
 
 
 def gpu_product(device: str | torch.device = "cuda") -> Product:
-    """A `product` for `embviz_callback.analysis.scan.similarity.scan` that multiplies on a device.
+    """A `product` for `embviz_callback.analysis.scan.scan` that multiplies on a device.
 
     Both sides travel to the device and the scores back, in full float32: TF32 would tie or swap
     documents whose cosines differ in the fourth digit. Worth it from about ten thousand

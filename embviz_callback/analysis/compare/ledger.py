@@ -16,8 +16,7 @@ from embviz_callback.analysis.compare.standings import (
     classify,
     mcnemar,
 )
-from embviz_callback.analysis.scan.corpus_scan import pool_text
-from embviz_callback.analysis.scan.similarity import Similarity
+from embviz_callback.analysis.scan import Similarity, pool_text
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import fold
 
@@ -144,7 +143,7 @@ def _evaluation(snapshot: Evaluated) -> Evaluation:
     subset, similarity = snapshot.subset, snapshot.similarity
     standings = {}
     for row, text in enumerate(subset.queries):
-        document = int(similarity.top_documents[row, 0]) if similarity.top_documents.shape[1] else _NOTHING
+        document = int(similarity.came_first[row])
         first = pool_text(subset, snapshot.corpus_texts, document) if document >= 0 else ""
         standings[fold(text)] = Standing(float(similarity.rank[row]), first)
     return Evaluation(snapshot.label, snapshot.epoch, snapshot.step, standings)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.ranks import levels, rank_metrics
-from embviz_callback.analysis.scan.similarity import Floats, Similarity
-from embviz_callback.embeddings import Embeddings, Rows
+from embviz_callback.analysis.scan import Similarity
+from embviz_callback.embeddings import Embeddings, Floats, Rows
 
 RANK_NAMES = (
     "rank1",

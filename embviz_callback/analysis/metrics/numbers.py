@@ -9,9 +9,7 @@ import numpy as np
 
 from embviz_callback.analysis.metrics import geometry
 from embviz_callback.analysis.metrics.intervals import RESOLUTION, PerQuery, bootstrap, per_query
-from embviz_callback.analysis.scan.one_thread import one_thread_each
-from embviz_callback.analysis.scan.pool import Product
-from embviz_callback.analysis.scan.similarity import Similarity, scan
+from embviz_callback.analysis.scan import Product, Similarity, one_thread_each, scan
 from embviz_callback.embeddings import Embeddings, Rows, unit_rows
 
 _NEIGHBOURS = 10

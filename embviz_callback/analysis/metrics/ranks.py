@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embviz_callback.analysis.scan.pool import EQUAL
-from embviz_callback.analysis.scan.similarity import Floats, Similarity
-from embviz_callback.embeddings import Embeddings, Rows
+from embviz_callback.analysis.scan import EQUAL, Similarity
+from embviz_callback.embeddings import Embeddings, Floats, Rows
 
 RECALL_CUTS = (1, 5, 10, 50)
 ENDS = ("", "_optimistic", "_pessimistic")

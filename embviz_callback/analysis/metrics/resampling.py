@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.similarity import Floats
-from embviz_callback.embeddings import Rows
+from embviz_callback.embeddings import Floats, Rows
 
 _MOST_PACKS = 2000
 

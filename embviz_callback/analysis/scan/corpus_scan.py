@@ -15,6 +15,8 @@ from embviz_callback.pairs.subset import Subset
 
 UNKNOWN_TEXT = "a text of the corpus"
 _PREFIX = "scan_"
+_BESIDE = "relevance"  # of the embeddings, which whoever keeps a scan keeps too
+_NAMES = tuple(one.name for one in fields(Similarity) if one.name != _BESIDE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +37,8 @@ class CorpusScan:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The similarity as arrays, for an ``.npz``; a number is an array without axes."""
-        return {f"{_PREFIX}{one.name}": np.asarray(getattr(self.similarity, one.name)) for one in fields(Similarity)}
+        """The similarity without its relevance as arrays, for an ``.npz``; a number is an array without axes."""
+        return {f"{_PREFIX}{name}": np.asarray(getattr(self.similarity, name)) for name in _NAMES}
 
     def to_json(self) -> dict[str, Any]:
         """All but the arrays, as plain JSON."""
@@ -47,15 +49,16 @@ class CorpusScan:
         """The scan that `arrays` and `to_json` wrote.
 
         Args:
-            arrays: With others among them.
+            arrays: With others among them, the embeddings' `relevance` too.
             plain: What `to_json` gave.
 
         Returns:
             An equal scan; a missing array, as in a file of another version, is a KeyError.
         """
-        found = {one.name: arrays[f"{_PREFIX}{one.name}"] for one in fields(Similarity)}
+        found = {name: arrays[f"{_PREFIX}{name}"] for name in _NAMES}
         values: dict[str, Any] = {name: value if value.ndim else value.item() for name, value in found.items()}
-        return cls(Similarity(**values), {int(row): text for row, text in plain["texts"]}, plain["facts"])
+        similarity = Similarity(relevance=arrays[_BESIDE], **values)
+        return cls(similarity, {int(row): text for row, text in plain["texts"]}, plain["facts"])
 
 
 def pool_text(subset: Subset, corpus_texts: Mapping[int, str], row: int) -> str:

@@ -1,13 +1,111 @@
-"""The best documents of every query, and what an argmax over the record list would say."""
+"""The best documents of every query, and what an argmax over the record list would say.
+
+A score and its column are kept as one integer, a key, so that sorting needs a single fast comparison: the
+smaller key is the better one, the higher score, and of equal scores the lower column.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan import keys
+from embviz_callback.analysis.scan.counting import Twins
 from embviz_callback.analysis.scan.pool import EQUAL, ROUNDING, exact_products
-from embviz_callback.analysis.scan.tiles import Tally, Task
-from embviz_callback.analysis.scan.twins import Twins
+from embviz_callback.analysis.scan.tiles import Tally, Task, Tile, where
 from embviz_callback.embeddings import Embeddings, Rows, Vectors
+
+NOTHING = np.int64(np.iinfo(np.int64).max)  # worse than any column
+_LOW = np.int64(2**32 - 1)
+_SEGMENTS = 64
+
+
+def make_keys(scores: Vectors, columns: Rows) -> Rows:
+    """Keys of float32 scores and columns below 2**32; any shape."""
+    bits = (scores + np.float32(0)).view(np.int32).astype(np.int64)  # + 0 turns -0.0 into 0.0
+    # The bits of negative floats grow with their size; flipped, all floats are in integer order.
+    rising = np.where(bits < 0, bits ^ np.int64(0x7FFFFFFF), bits)
+    keys: Rows = (~rising << np.int64(32)) | columns
+    return keys
+
+
+def score_of(keys: Rows) -> Vectors:
+    """The float32 scores in keys; minus infinity for nothing."""
+    rising = ~(keys >> np.int64(32))
+    bits = np.where(rising < 0, rising ^ np.int64(0x7FFFFFFF), rising)
+    scores: Vectors = bits.astype(np.int32).view(np.float32)
+    return np.where(keys == NOTHING, np.float32(-np.inf), scores)
+
+
+def column_of(keys: Rows) -> Rows:
+    """The columns in keys; -1 for nothing."""
+    return np.where(keys == NOTHING, -1, keys & _LOW)
+
+
+def best_of(old: Rows, row: Rows, found: NDArray[np.int64]) -> Rows:
+    """The best keys of each row among its old and its new ones.
+
+    Args:
+        old: ``(n_rows, k)``.
+        row: ``(n_found,)`` ascending rows of the new keys.
+        found: ``(n_found,)`` the new keys.
+
+    Returns:
+        ``(n_rows, k)``, best first.
+    """
+    starts = np.searchsorted(row, np.arange(len(old)))
+    place = np.arange(len(row)) - starts[row]
+    both = np.full((len(old), old.shape[1] + int(place.max(initial=-1)) + 1), NOTHING)
+    both[:, : old.shape[1]] = old
+    both[row, old.shape[1] + place] = found
+    both.sort(axis=1)
+    return both[:, : old.shape[1]]
+
+
+def keep_best(tally: Tally, tile: Tile) -> None:
+    """Adds to a tally the columns of a tile that are among the best of their query.
+
+    Args:
+        tally: Its `best` changes.
+        tile: The scores.
+    """
+    k = tally.best.shape[1]
+    bar = score_of(tally.best[tile.band.rows, -1])
+    if tile.columns.start == 0 and k <= min(_SEGMENTS, len(tile.highest)):
+        bar = _lower_bound(tile.highest, k)
+    # Later columns must be strictly better: among equals the first column stays.
+    found = tile.entries_above(bar)
+    if found is None:
+        column, row = where(tile.scores > bar)
+        found = row, column, tile.scores[column, row]
+    row, column, scores = found
+    if not len(row):
+        return
+    # Two bytes are sorted by counting, eight by comparing.
+    order = np.argsort(row.astype(np.uint16) if len(bar) <= 2**16 else row, kind="stable")
+    row = row[order]
+    is_first = np.append(True, row[1:] != row[:-1])
+    active, at = row[is_first], np.cumsum(is_first) - 1
+    new = make_keys(scores[order], tile.columns.start + column[order])
+    tally.best[tile.band.rows.start + active] = best_of(tally.best[tile.band.rows.start + active], at, new)
+
+
+def _lower_bound(highest: Vectors, k: int) -> Vectors:
+    """A bar per row that at least `k` of its scores exceed.
+
+    The k-th largest of the maxima of disjoint segments is reached by k scores, and much cheaper
+    to find than the k-th largest score.
+
+    Args:
+        highest: ``(n_groups, n_rows)`` maxima of groups, at least k.
+        k: At most the number of segments.
+
+    Returns:
+        ``(n_rows,)``.
+    """
+    n_segments = min(_SEGMENTS, len(highest))
+    whole = len(highest) // n_segments * n_segments
+    segments = highest[:whole].reshape(-1, n_segments, highest.shape[1]).max(axis=0)
+    kth = np.partition(segments, n_segments - k, axis=0)[n_segments - k]
+    bar: Vectors = np.nextafter(kth, np.float32(-np.inf))
+    return bar
 
 
 def best_documents(task: Task, tally: Tally, twins: Twins) -> tuple[Rows, Vectors]:
@@ -22,11 +120,11 @@ def best_documents(task: Task, tally: Tally, twins: Twins) -> tuple[Rows, Vector
         Document rows and scores, both ``(n_task_queries, k)``; -1 and NaN for nothing.
     """
     k, starts = min(task.top_k, len(task.pool.column)), task.pool.starts
-    merged = _filled(keys.best_of(tally.best, twins.row, keys.make(twins.score, twins.column)), k)
+    merged = _filled(best_of(tally.best, twins.row, make_keys(twins.score, twins.column)), k)
     if tally.best.shape[1] < k:
         wide = _filled(tally.best, k)
-        merged = keys.best_of(wide, twins.row, keys.make(twins.score, twins.column))
-    columns, scores = _settled(task, keys.column_of(merged), keys.score_of(merged))
+        merged = best_of(wide, twins.row, make_keys(twins.score, twins.column))
+    columns, scores = _settled(task, column_of(merged), score_of(merged))
     if task.pool.is_plain:
         documents = np.append(task.pool.members, -1)[columns]
     else:
@@ -36,7 +134,7 @@ def best_documents(task: Task, tally: Tally, twins: Twins) -> tuple[Rows, Vector
 
 
 def _filled(found: Rows, k: int) -> Rows:
-    return np.pad(found, ((0, 0), (0, k - found.shape[1])), constant_values=keys.NOTHING)
+    return np.pad(found, ((0, 0), (0, k - found.shape[1])), constant_values=NOTHING)
 
 
 def _settled(task: Task, columns: Rows, scores: Vectors) -> tuple[Rows, Vectors]:

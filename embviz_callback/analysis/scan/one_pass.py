@@ -1,22 +1,22 @@
 """One pass over all cosines: counts above, ties, the best columns, a histogram."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
-from embviz_callback.analysis.scan import histogram, keys
 from embviz_callback.analysis.scan.counting import count_pairs
-from embviz_callback.analysis.scan.one_thread import one_thread_each
-from embviz_callback.analysis.scan.tiles import Tally, Task, Tile, tiles_of, where
-from embviz_callback.embeddings import Vectors
+from embviz_callback.analysis.scan.distribution import FINE_BINS, sample, total
+from embviz_callback.analysis.scan.nearest import NOTHING, keep_best
+from embviz_callback.analysis.scan.tiles import Tally, Task, Tile, tiles_of
 
-_SEGMENTS = 64
 _LOWEST_BAND = 64  # rows, below which a product is slow
 _WORTH_THREADS = 2**19  # cosines: some milliseconds
 
@@ -37,8 +37,8 @@ def run(task: Task, *others: Callable[[], Any]) -> tuple[Tally, list[Any]]:
         above=np.zeros(len(task.pairs), dtype=np.int64),
         reaching=np.zeros(len(task.pairs), dtype=np.int64),
         own=np.full(len(task.pairs), np.nan, dtype=np.float32),
-        best=np.full((n_queries, k), keys.NOTHING),
-        fine=np.zeros(histogram.FINE_BINS, dtype=np.int64),
+        best=np.full((n_queries, k), NOTHING),
+        fine=np.zeros(FINE_BINS, dtype=np.int64),
     )
     is_alone = task.product is not None or n_queries * len(task.pool.vectors) < _WORTH_THREADS
     # Few queries: a band for every core all the same.
@@ -64,11 +64,11 @@ def _go_over(task: Task, tally: Tally, rows: slice) -> NDArray[np.int64]:
         if task.keep:
             _keep_all(task, tally, tile)
         else:
-            samples.append(histogram.sample(task, tile))
+            samples.append(sample(task, tile))
         tally.own[tile.pairs] = tile.own
         count_pairs(task, tally, tile)
-        _keep_best(tally, tile)
-    return histogram.total(samples)
+        keep_best(tally, tile)
+    return total(samples)
 
 
 def _cores() -> int:
@@ -76,49 +76,6 @@ def _cores() -> int:
     # A launcher that starts several ranks on a machine sets this.
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     return int(allowed) if allowed.isdecimal() and int(allowed) else min(os.cpu_count() or 1, 8)
-
-
-def _keep_best(tally: Tally, tile: Tile) -> None:
-    k = tally.best.shape[1]
-    bar = keys.score_of(tally.best[tile.band.rows, -1])
-    if tile.columns.start == 0 and k <= min(_SEGMENTS, len(tile.highest)):
-        bar = _lower_bound(tile.highest, k)
-    # Later columns must be strictly better: among equals the first column stays.
-    found = tile.entries_above(bar)
-    if found is None:
-        column, row = where(tile.scores > bar)
-        found = row, column, tile.scores[column, row]
-    row, column, scores = found
-    if not len(row):
-        return
-    # Two bytes are sorted by counting, eight by comparing.
-    order = np.argsort(row.astype(np.uint16) if len(bar) <= 2**16 else row, kind="stable")
-    row = row[order]
-    is_first = np.append(True, row[1:] != row[:-1])
-    active, at = row[is_first], np.cumsum(is_first) - 1
-    new = keys.make(scores[order], tile.columns.start + column[order])
-    tally.best[tile.band.rows.start + active] = keys.best_of(tally.best[tile.band.rows.start + active], at, new)
-
-
-def _lower_bound(highest: Vectors, k: int) -> Vectors:
-    """A bar per row that at least `k` of its scores exceed.
-
-    The k-th largest of the maxima of disjoint segments is reached by k scores, and much cheaper
-    to find than the k-th largest score.
-
-    Args:
-        highest: ``(n_groups, n_rows)`` maxima of groups, at least k.
-        k: At most the number of segments.
-
-    Returns:
-        ``(n_rows,)``.
-    """
-    n_segments = min(_SEGMENTS, len(highest))
-    whole = len(highest) // n_segments * n_segments
-    segments = highest[:whole].reshape(-1, n_segments, highest.shape[1]).max(axis=0)
-    kth = np.partition(segments, n_segments - k, axis=0)[n_segments - k]
-    bar: Vectors = np.nextafter(kth, np.float32(-np.inf))
-    return bar
 
 
 def _keep_all(task: Task, tally: Tally, tile: Tile) -> None:
@@ -129,3 +86,20 @@ def _keep_all(task: Task, tally: Tally, tile: Tile) -> None:
     if not task.pool.is_plain:
         scores = np.repeat(scores, task.pool.weights[tile.columns], axis=0)
     tally.kept.append(scores[scores > -np.inf])
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Lets BLAS use one thread for a product meanwhile, in the whole process.
+
+    Idle threads of OpenBLAS go on asking for work for some 20 ms, on cores that the next step of
+    a scan, or of the training, needs.
+    """
+    with _libraries().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Looking for them takes milliseconds, and numpy's is there before this module."""
+    return ThreadpoolController()

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.metrics.geometry import Moments, moments
+from embviz_callback.analysis.scan.moments import Moments, moments
 from embviz_callback.embeddings import Embeddings, Rows, Vectors, have_direction
 
 Product = Callable[[Vectors, Vectors], Vectors]

@@ -2,26 +2,24 @@
 
 import math
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.metrics import geometry
 from embviz_callback.analysis.scan import one_pass, tiles
-from embviz_callback.analysis.scan.auc import COARSE_BINS, distribution
+from embviz_callback.analysis.scan.counting import counts_with_twins, find_twins
+from embviz_callback.analysis.scan.distribution import COARSE_BINS, distribution
+from embviz_callback.analysis.scan.moments import effective_rank, mean_off_diagonal, moments, row_moments
 from embviz_callback.analysis.scan.nearest import best_documents, naive_hits
-from embviz_callback.analysis.scan.one_thread import one_thread_each
+from embviz_callback.analysis.scan.one_pass import one_thread_each
 from embviz_callback.analysis.scan.pool import EQUAL, Pool, Product, exact_products, make_pool
-from embviz_callback.analysis.scan.twins import counts_with_twins, find_twins
-from embviz_callback.embeddings import Embeddings, Rows, Vectors
+from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 
 EXACT_AUC_PAIRS = 2**22  # so many negatives are kept and sorted: 16 MiB
 SAMPLED_PAIRS = 2**22  # about so many of a larger number go into the histogram
 _ROUNDINGS = 64  # of a variance in 1,024 dimensions, generously
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +31,7 @@ class Similarity:
     (rank infinite) and are in no mean; their scores are NaN.
 
     Attributes:
+        relevance: ``(n_positive_pairs, 2)`` pairs (query row, document row), as of the embeddings.
         positive_scores: ``(n_positive_pairs,)`` exact cosines, aligned with `relevance`.
         pair_above: ``(n_positive_pairs,)`` negatives above each relevant pair.
         pair_tied: ``(n_positive_pairs,)`` negatives with its score.
@@ -63,6 +62,7 @@ class Similarity:
         n_pool: Documents and corpus.
     """
 
+    relevance: Rows
     positive_scores: Floats
     pair_above: Rows
     pair_tied: Rows
@@ -89,6 +89,37 @@ class Similarity:
     effective_rank: float
     mean_off_diagonal: float
     n_pool: int
+
+    @cached_property
+    def is_hit(self) -> NDArray[np.bool_]:
+        """``(n_queries,)`` whether a relevant document surely comes first: no other scores as high."""
+        return np.asarray(self.rank == 1)
+
+    @cached_property
+    def came_first(self) -> Rows:
+        """``(n_queries,)`` row of the pool that is named as first, -1 for none.
+
+        A hit's first document, and a miss's first that is not relevant: in a tie for the first
+        place the list may well begin with the query's own.
+        """
+        return self._taken_first(self.top_documents, -1)
+
+    @cached_property
+    def first_score(self) -> Vectors:
+        """``(n_queries,)`` the cosine of `came_first`, NaN for none."""
+        return self._taken_first(self.top_scores, np.float32(np.nan))
+
+    def _taken_first(self, listed: NDArray[Any], nothing: Any) -> NDArray[Any]:
+        """Of each query's list the entry at the place of `came_first`."""
+        answers = np.isin(
+            np.arange(len(self.rank))[:, None] * self.n_pool + self.top_documents,
+            self.relevance @ (self.n_pool, 1),
+        )
+        candidates = (self.top_documents >= 0) & (answers == self.is_hit[:, None])
+        if not candidates.shape[1]:
+            return np.full(len(candidates), nothing, dtype=listed.dtype)
+        chosen = np.take_along_axis(listed, candidates.argmax(axis=1)[:, None], axis=1)[:, 0]
+        return np.where(candidates.any(axis=1), chosen, nothing)
 
 
 @one_thread_each()
@@ -129,12 +160,13 @@ def scan(
     tally, (rows, query_moments) = one_pass.run(
         task,
         partial(_row_statistics, embeddings, task, usable, exact),
-        partial(geometry.moments, task.queries, np.ones(len(task.queries), dtype=np.int64)),
+        partial(moments, task.queries, np.ones(len(task.queries), dtype=np.int64)),
     )
     twins = find_twins(task, tally)
     spread = distribution(task, tally, twins, int(rows["row_count"].sum()))
     top_documents, top_scores = _all_rows(usable, len(embeddings.queries), *best_documents(task, tally, twins))
     return Similarity(
+        relevance=embeddings.relevance,
         **_positives(embeddings, usable, exact, *counts_with_twins(task, tally, twins)),
         **rows,
         **_negatives(rows),
@@ -144,8 +176,8 @@ def scan(
         top_scores=top_scores,
         hard_scores=exact_products(embeddings.queries, embeddings.hard_negatives, embeddings.hard_pairs),
         naive_hits=naive_hits(embeddings, top_documents),
-        effective_rank=geometry.effective_rank([query_moments, pool.moments]),
-        mean_off_diagonal=geometry.mean_off_diagonal(pool.moments),
+        effective_rank=effective_rank([query_moments, pool.moments]),
+        mean_off_diagonal=mean_off_diagonal(pool.moments),
         n_pool=len(pool.column),
     )
 
@@ -216,7 +248,7 @@ def _row_statistics(embeddings: Embeddings, task: tiles.Task, usable: Rows, exac
     n_queries, query = len(embeddings.queries), embeddings.relevance[:, 0]
     mean, variance = np.full((2, n_queries), np.nan)
     n_documents = len(task.pool.members)
-    mean[usable], variance[usable] = geometry.row_moments(task.queries, task.pool.moments)
+    mean[usable], variance[usable] = row_moments(task.queries, task.pool.moments)
     deviation = exact - mean[query]
     valid = ~np.isnan(deviation)
     powers = [np.bincount(query[valid], weights=deviation[valid] ** n, minlength=n_queries) for n in range(3)]

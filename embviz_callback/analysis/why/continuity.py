@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.resampling import Estimate, estimate, plain, spearman
-from embviz_callback.analysis.scan.similarity import Floats
 from embviz_callback.analysis.why.columns import Row, is_number
-from embviz_callback.embeddings import Rows, Vectors
+from embviz_callback.embeddings import Floats, Rows, Vectors
 from embviz_callback.pairs.texts import fold
 
 _MOST_DOCUMENTS = 600

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from embviz_callback.analysis.metrics.resampling import plain
-from embviz_callback.analysis.scan.corpus_scan import pool_text
-from embviz_callback.analysis.scan.similarity import Similarity
+from embviz_callback.analysis.scan import Similarity, pool_text
 from embviz_callback.analysis.why.columns import Columns, Row, Value, is_number
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.subset import Subset
@@ -159,12 +158,7 @@ def errors_of(
     Returns:
         The misses and their statistics.
     """
-    relevant: list[set[int]] = [set() for _ in range(len(embeddings.queries))]
-    for query, document in embeddings.relevance.tolist():
-        relevant[query].add(document)
-    misses = [
-        _miss(query, similarity, relevant[query], columns) for query in np.flatnonzero(~(similarity.rank == 1)).tolist()
-    ]
+    misses = [_miss(query, similarity, columns) for query in np.flatnonzero(~similarity.is_hit).tolist()]
     differ, both, lone = Counter[str](), Counter[str](), Counter[str]()
     for miss in misses:
         differ.update(miss.differs)
@@ -186,12 +180,9 @@ def _finite(gap: float) -> float:
     return math.inf if math.isnan(gap) else gap
 
 
-def _miss(query: int, similarity: Similarity, relevant: set[int], columns: Columns) -> Miss:
-    expected = int(similarity.best_positive_row[query])
-    listed = similarity.top_documents[query]
-    place = next((at for at, row in enumerate(listed.tolist()) if row >= 0 and row not in relevant), -1)
-    first = int(listed[place]) if place >= 0 else -1
-    score = float(similarity.top_scores[query, place]) if place >= 0 else math.nan
+def _miss(query: int, similarity: Similarity, columns: Columns) -> Miss:
+    expected, first = int(similarity.best_positive_row[query]), int(similarity.came_first[query])
+    score = float(similarity.first_score[query])
     differs: tuple[str, ...] = ()
     if expected >= 0 and 0 <= first < len(columns.documents):
         differs = differing(columns.documents[expected], columns.documents[first])

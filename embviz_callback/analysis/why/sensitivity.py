@@ -17,8 +17,8 @@ from embviz_callback.analysis.metrics.resampling import (
     plain,
     spearman,
 )
-from embviz_callback.analysis.scan.similarity import Floats, Similarity
-from embviz_callback.embeddings import Embeddings, Rows, unit_rows
+from embviz_callback.analysis.scan import Similarity
+from embviz_callback.embeddings import Embeddings, Floats, Rows, unit_rows
 from embviz_callback.pairs.weights import OTHER, WeightRule
 
 SMALL = 10

@@ -9,9 +9,9 @@ import numpy as np
 
 from embviz_callback.analysis.metrics.intervals import PerQuery, bootstrap, per_query
 from embviz_callback.analysis.metrics.resampling import plain
-from embviz_callback.analysis.scan.similarity import Floats, Similarity
+from embviz_callback.analysis.scan import Similarity
 from embviz_callback.analysis.why.columns import Columns, Membership, band_edges, is_number, memberships
-from embviz_callback.embeddings import Embeddings, Rows
+from embviz_callback.embeddings import Embeddings, Floats, Rows
 
 SMALL = 10
 SHOWN = ("rank1", "mrr", "recall_at_10", "margin", "separation", "positive_mean", "negative_mean")

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.resampling import plain
-from embviz_callback.analysis.scan.pool import exact_products
-from embviz_callback.analysis.scan.similarity import Floats, Similarity
+from embviz_callback.analysis.scan import Similarity, exact_products
 from embviz_callback.analysis.why.columns import Columns, Row
 from embviz_callback.analysis.why.errors import differing
-from embviz_callback.embeddings import Embeddings, Rows
+from embviz_callback.embeddings import Embeddings, Floats, Rows
 from embviz_callback.pairs.check.disagreement import column_of_type
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import fold

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters, estimate, plain
-from embviz_callback.analysis.scan.similarity import Floats
-from embviz_callback.embeddings import Embeddings, Rows
+from embviz_callback.embeddings import Embeddings, Floats, Rows
 
 PRECISIONS = (0.8, 0.9, 0.95)
 RECALLS = (0.8, 0.9, 0.95)

@@ -82,9 +82,9 @@ def _columns(snapshot: Snapshot) -> Sequence[str]:
 
 def _query_rows(snapshot: Snapshot, names: Sequence[str]) -> Iterator[tuple[object, ...]]:
     subset = snapshot.subset
-    ranks = snapshot.similarity.rank.tolist()
-    for text, rank, columns in zip(subset.queries, ranks, subset.metadata, strict=True):
-        yield text, "query", f"{rank:g}", "yes" if rank == 1 else "no", *(columns.get(name, "") for name in names)
+    ranks, hits = snapshot.similarity.rank.tolist(), snapshot.similarity.is_hit.tolist()
+    for text, rank, is_hit, columns in zip(subset.queries, ranks, hits, subset.metadata, strict=True):
+        yield text, "query", f"{rank:g}", "yes" if is_hit else "no", *(columns.get(name, "") for name in names)
 
 
 def _cell(value: object) -> str:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.similarity import Similarity
+from embviz_callback.analysis.scan import Similarity
 from embviz_callback.analysis.verdict.checklist import band
 from embviz_callback.analysis.verdict.diagnosis import capped
 from embviz_callback.drawing import style

@@ -22,12 +22,6 @@ _SQUARE = (75 / style.WIDTH, 130 / _HEIGHT, 700 / style.WIDTH, 700 / _HEIGHT)
 Places = NDArray[np.float64]
 
 
-def hits(snapshot: Snapshot) -> NDArray[np.bool_]:
-    """``(n_queries,)``, whose first document is relevant for sure: rank 1 without a tie."""
-    found: NDArray[np.bool_] = snapshot.similarity.rank == 1
-    return found
-
-
 @style.styled
 def draw_map(snapshot: Snapshot, method: str) -> Figure:
     """Queries and documents on a plane, each query joined to what answers it.
@@ -50,7 +44,7 @@ def draw_map(snapshot: Snapshot, method: str) -> Figure:
     style.head(figure, _TITLES[method], snapshot)
     axes = figure.add_axes(_SQUARE)
     queries, documents = _in_radii(made)
-    found = hits(snapshot)
+    found = snapshot.similarity.is_hit
     _join(axes, queries, documents, snapshot.embeddings.relevance, found)
     _scatter(axes, queries, documents, found)
     _frame(axes, np.concatenate([queries, documents]))

@@ -148,7 +148,7 @@ def draw_comparison_maps(
             axes.text(0.5, 0.5, lines, ha="center", va="center", color=style.MISS, parse_math=False)
             continue
         queries, documents = (one.queries - middle) / scale, (one.documents - middle) / scale
-        is_hit = snapshot.similarity.rank == 1
+        is_hit = snapshot.similarity.is_hit
         _points(axes, queries, documents, is_hit)
         if before is not None:
             _arrows(axes, before[0], queries, is_changed=before[1] != is_hit)

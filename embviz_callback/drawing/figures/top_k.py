@@ -75,8 +75,8 @@ def telling_queries(snapshot: Snapshot) -> tuple[Telling, ...]:
     similarity = snapshot.similarity
     lead = _leads(snapshot)
     rank = similarity.rank
-    hit = np.flatnonzero((rank == 1) & np.isfinite(lead))
-    miss = np.flatnonzero((rank > 1) & (similarity.top_documents[:, 0] >= 0))
+    hit = np.flatnonzero(similarity.is_hit & np.isfinite(lead))
+    miss = np.flatnonzero(~similarity.is_hit & (similarity.came_first >= 0))
     hit = hit[np.argsort(-lead[hit], kind="stable")]
     miss = miss[np.argsort(-rank[miss], kind="stable")]
     wanted = [
@@ -88,7 +88,7 @@ def telling_queries(snapshot: Snapshot) -> tuple[Telling, ...]:
         *((miss[i], why) for i, why in ((0, "worst miss"), (len(miss) // 2, "typical miss")) if len(miss)),
         *((row, "hit") for row in hit[1:]),
         *((row, "miss") for row in miss[1:]),
-        *((row, "hit") for row in np.flatnonzero(rank == 1)),
+        *((row, "hit") for row in np.flatnonzero(similarity.is_hit)),
     ]
     chosen: dict[int, str] = {}
     for row, why in wanted:

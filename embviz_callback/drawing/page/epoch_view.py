@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.maps.projections import Projection, Skipped, heatmap_rows
-from embviz_callback.analysis.scan.similarity import Similarity
+from embviz_callback.analysis.scan import Similarity
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.subset import Subset
@@ -109,16 +109,13 @@ def _frame(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
 def _standings(similarity: Similarity, n: int) -> dict[str, Any]:
     """Rank, first document and both scores of each query; cosines in 1/10,000."""
     ranks = [_short(rank) for rank in similarity.rank[:n].tolist()]
-    has_any = similarity.top_documents.shape[1] > 0
-    firsts = similarity.top_documents[:n, 0].tolist() if has_any else [-1] * n
     best = similarity.best_positive[:n]
-    lead = similarity.top_scores[:n, 0] - best if has_any else np.full(n, np.nan)
     return {
         "ranks": ranks,
-        "firsts": firsts,
+        "firsts": similarity.came_first[:n].tolist(),
         "answers": similarity.best_positive_row[:n].tolist(),
         "scores": _tenthousandths(best),
-        "gaps": _tenthousandths(lead),
+        "gaps": _tenthousandths(similarity.first_score[:n] - best),
     }
 
 

@@ -286,7 +286,7 @@ def _course_cells(metrics: Metrics) -> tuple[str, str, str]:
 
 def _worst(snapshot: Snapshot) -> Iterator[str]:
     similarity, subset = snapshot.similarity, snapshot.subset
-    missed = np.flatnonzero(similarity.rank > 1)
+    missed = np.flatnonzero(~similarity.is_hit)
     worst = missed[np.argsort(-similarity.rank[missed], kind="stable")][:_N_WORST]
     yield "## Worst queries"
     yield ""
@@ -320,12 +320,12 @@ def _miss(snapshot: Snapshot, row: int) -> tuple[str, ...]:
     relevance = snapshot.embeddings.relevance
     own = int(similarity.best_positive_row[row])
     own = own if own >= 0 else int(relevance[np.searchsorted(relevance[:, 0], row), 1])
-    first = int(similarity.top_documents[row, 0]) if similarity.top_documents.shape[1] else -1
+    first = int(similarity.came_first[row])
     return (
         literal(subset.queries[row]),
         literal(subset.documents[own]),
         rank_word(float(similarity.rank[row])),
         number(float(similarity.best_positive[row])),
         literal(snapshot.text(first)) if first >= 0 else "none",
-        number(float(similarity.top_scores[row, 0])) if first >= 0 else number(None),
+        number(float(similarity.first_score[row])) if first >= 0 else number(None),
     )

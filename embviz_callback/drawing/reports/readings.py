@@ -4,8 +4,8 @@ import numpy as np
 
 from embviz_callback.analysis.maps.projections import Projection, heatmap_rows
 from embviz_callback.analysis.verdict.checklist import bright_diagonal
+from embviz_callback.analysis.verdict.diagnosis import SAME_DIRECTION
 from embviz_callback.drawing.figures.distribution import overlap
-from embviz_callback.drawing.figures.map_figures import hits
 from embviz_callback.drawing.wording import counted, number, percent
 from embviz_callback.snapshot import Snapshot
 
@@ -14,7 +14,6 @@ _CLEAR = 0.5
 _BRIGHT = 0.85
 _DOUBTFUL = 0.85  # trustworthiness below which a map's neighbours are often none
 _APART, _MIXED = 0.1, 0.3  # overlap of the distributions
-_ONE_CLUSTER = 0.9  # mean cosine of two different documents
 _NO_SEPARATION = 1.0
 _ALIKE = 0.05  # standard deviation of all cosines
 
@@ -60,7 +59,7 @@ def distribution_reading(snapshot: Snapshot) -> str:
 def top_k_reading(snapshot: Snapshot) -> str:
     """How many queries find their document first, among ten, or later, in one sentence."""
     rank = snapshot.similarity.rank
-    n_hits = int(hits(snapshot).sum())
+    n_hits = int(snapshot.similarity.is_hit.sum())
     near = int(((rank > 1) & (rank <= 10)).sum())
     return (
         f"Top-10: {n_hits} of {counted(len(rank), 'query')} have a relevant document first, {near} more among the"
@@ -72,7 +71,7 @@ def oddities(snapshot: Snapshot) -> tuple[str, ...]:
     """What makes the pictures look weird, in sentences; none for a model that is as it should be."""
     metrics = snapshot.metrics
     found = []
-    if metrics.get("mean_off_diagonal", 0.0) > _ONE_CLUSTER:
+    if metrics.get("mean_off_diagonal", 0.0) > SAME_DIRECTION:
         found.append(
             "One cluster: two different documents have a mean cosine of"
             f" {number(metrics.mean_off_diagonal)}, so a map shows structure in next to nothing"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embviz_callback.analysis.compare.ledger import CLASSES, Ledger, Series, Standing, classify, mcnemar
-from embviz_callback.analysis.scan.similarity import Similarity, scan
+from embviz_callback.analysis.scan import Similarity, scan
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import Subset, choose_subset

@@ -13,7 +13,7 @@ from embviz_callback.analysis.metrics.intervals import (
     relevance_groups,
 )
 from embviz_callback.analysis.metrics.numbers import compute_metrics
-from embviz_callback.analysis.scan.similarity import scan
+from embviz_callback.analysis.scan import scan
 from embviz_callback.embeddings import Embeddings
 
 

@@ -24,7 +24,8 @@ from embviz_callback.analysis.metrics.numbers import (
     separation,
 )
 from embviz_callback.analysis.metrics.ranks import Levels, expected_reciprocal, rank_metrics
-from embviz_callback.analysis.scan.similarity import scan
+from embviz_callback.analysis.scan import scan
+from embviz_callback.analysis.scan.moments import effective_rank, mean_off_diagonal, moments
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.encoding.product import gpu_product
 
@@ -221,11 +222,9 @@ def test_uniformity_and_effective_rank_by_their_definitions() -> None:
     values = np.linalg.svd(rows, compute_uv=False)
     shares = values / values.sum()
     weights = np.ones(300, dtype=np.int64)
-    assert geometry.effective_rank([geometry.moments(rows, weights)]) == pytest.approx(
-        np.exp(-(shares * np.log(shares)).sum()), rel=1e-5
-    )
+    assert effective_rank([moments(rows, weights)]) == pytest.approx(np.exp(-(shares * np.log(shares)).sum()), rel=1e-5)
     off = (rows @ rows.T)[~np.eye(300, dtype=bool)].mean()
-    assert geometry.mean_off_diagonal(geometry.moments(rows, weights)) == pytest.approx(off, abs=1e-6)
+    assert mean_off_diagonal(moments(rows, weights)) == pytest.approx(off, abs=1e-6)
 
 
 def test_rows_without_direction_are_left_out_of_uniformity() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from embviz_callback.analysis.metrics.numbers import Metrics, compute_metrics, evaluate_pairs
-from embviz_callback.analysis.scan.similarity import scan
+from embviz_callback.analysis.scan import scan
 from embviz_callback.embeddings import Embeddings
 
 RENTAL = Path(__file__).parents[4] / "shared" / "data" / "rental"

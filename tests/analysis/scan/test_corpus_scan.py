@@ -16,7 +16,7 @@ from torch._subclasses import FakeTensorMode
 
 from embviz_callback.analysis.compare.ledger import Ledger
 from embviz_callback.analysis.metrics.numbers import compute_metrics
-from embviz_callback.analysis.scan.corpus_scan import CorpusScan, scan_with_corpus
+from embviz_callback.analysis.scan import CorpusScan, scan_with_corpus
 from embviz_callback.analysis.why.answers import analyse
 from embviz_callback.delivery.exports import embeddings_npz, errors_csv, metrics_json, read_embeddings
 from embviz_callback.drawing.figures.catalogue import draw
@@ -69,7 +69,7 @@ def test_a_corpus_that_lies_far_away_changes_no_rank(seed: int, n: int) -> None:
 
 
 def ranked_alone(embeddings: Embeddings) -> Any:
-    from embviz_callback.analysis.scan.similarity import scan
+    from embviz_callback.analysis.scan import scan
 
     return scan(embeddings)
 

@@ -9,11 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from embviz_callback.analysis.scan import keys
+from embviz_callback.analysis.scan import EQUAL, Similarity, scan
 from embviz_callback.analysis.scan import similarity as similarity_room
-from embviz_callback.analysis.scan.auc import exact_auc
-from embviz_callback.analysis.scan.pool import EQUAL
-from embviz_callback.analysis.scan.similarity import Similarity, scan
+from embviz_callback.analysis.scan.distribution import exact_auc
+from embviz_callback.analysis.scan.nearest import NOTHING, column_of, make_keys, score_of
 from embviz_callback.analysis.scan.tiles import Tile
 from embviz_callback.embeddings import Embeddings
 
@@ -249,6 +248,24 @@ def test_copies_of_a_positive_tie_with_it_wherever_they_stand() -> None:
     assert (found.top_documents[:, :10] == np.arange(7, 107, 10)).all()
 
 
+def test_what_came_first_of_a_tie_is_the_document_that_does_not_answer() -> None:
+    documents = unit([[1, 0], [1, 0], [0, 1], [1, 1]])
+    queries = unit([[1, 0], [0, 1], [-1, 1]])
+    # The first query's own document stands before its equal, the second's is alone, the third's is second.
+    found = scan(Embeddings(queries, documents, np.array([(0, 0), (1, 2), (2, 3)])))
+    assert found.top_documents[:, 0].tolist() == [0, 2, 2]
+    assert found.is_hit.tolist() == [False, True, False]
+    assert found.came_first.tolist() == [1, 2, 2]
+    assert found.first_score.tolist() == pytest.approx([1, 1, 0.5**0.5])
+
+
+def test_nothing_came_first_where_nothing_wrong_is_listed() -> None:
+    embeddings = Embeddings.from_raw([[1, 0], [0, 0]], [[1, 0], [1, 0]], [(0, 0), (1, 0), (1, 1)])
+    found = scan(embeddings, top_k=1)
+    assert found.came_first.tolist() == [-1, -1]  # of the tie the list holds the query's own only
+    assert np.isnan(found.first_score).all()
+
+
 def test_equal_scores_stand_in_record_order() -> None:
     documents = np.eye(4)[[0, 1, 1, 2]]
     records = np.array([(0, 3), (1, 2), (0, 1)])
@@ -341,12 +358,12 @@ def test_naive_hits_are_those_of_an_argmax_over_the_record_list(seed: int, top_k
 def test_keys_keep_score_and_column_and_sort_by_falling_score_then_column() -> None:
     scores = np.array([0.5, -0.5, 0.0, -0.0, 1.0, -1.0, 0.5, -np.inf], dtype=np.float32)
     columns = np.array([3, 0, 5, 1, 7, 2, 2**31, 4])
-    made = keys.make(scores, columns)
-    assert keys.score_of(made).tolist() == (scores + 0).tolist()
-    assert keys.column_of(made).tolist() == columns.tolist()
+    made = make_keys(scores, columns)
+    assert score_of(made).tolist() == (scores + 0).tolist()
+    assert column_of(made).tolist() == columns.tolist()
     assert np.argsort(made).tolist() == [4, 0, 6, 3, 2, 1, 5, 7]
-    nothing = np.array([keys.NOTHING])
-    assert (keys.score_of(nothing)[0], keys.column_of(nothing)[0]) == (-np.inf, -1)
+    nothing = np.array([NOTHING])
+    assert (score_of(nothing)[0], column_of(nothing)[0]) == (-np.inf, -1)
 
 
 def test_wrong_options_are_named() -> None:

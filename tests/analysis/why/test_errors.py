@@ -9,7 +9,7 @@ import numpy as np
 import planted
 import pytest
 
-from embviz_callback.analysis.scan.similarity import scan
+from embviz_callback.analysis.scan import scan
 from embviz_callback.analysis.why.answers import Questions, analyse, worth_grouping
 from embviz_callback.analysis.why.columns import Columns, columns_of
 from embviz_callback.analysis.why.errors import differing, errors_of, is_same

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embviz_callback.analysis.metrics.resampling import draw_clusters, estimate, spearman
-from embviz_callback.analysis.scan.similarity import scan
+from embviz_callback.analysis.scan import scan
 from embviz_callback.analysis.why.continuity import continuity, neighbourhood
 from embviz_callback.analysis.why.sensitivity import importance_of_edits, importance_of_types
 from embviz_callback.analysis.why.thresholds import thresholds

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embviz_callback.analysis.metrics.numbers import compute_metrics
-from embviz_callback.analysis.scan.similarity import scan
+from embviz_callback.analysis.scan import scan
 from embviz_callback.analysis.why.columns import Columns, columns_of, memberships
 from embviz_callback.analysis.why.slices import silhouette, slice_by
 from embviz_callback.embeddings import Embeddings

@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -9,11 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embviz_callback.analysis.compare.ledger import Ledger
 from embviz_callback.analysis.maps.projections import Projection, Skipped, heatmap_rows
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.verdict.checklist import FIGURES, Check, bright_diagonal, checklist
-from embviz_callback.delivery.exports import metrics_json
+from embviz_callback.analysis.why.columns import columns_of
+from embviz_callback.analysis.why.errors import errors_of
+from embviz_callback.delivery.exports import errors_csv, metrics_json
 from embviz_callback.delivery.run.data_check import data_check, data_check_once
+from embviz_callback.drawing.page.epoch_view import epoch_view
 from embviz_callback.drawing.reports.data_section import brief
 from embviz_callback.drawing.reports.evaluation_report import conclusion, report
 from embviz_callback.drawing.reports.markdown import literal, table
@@ -232,8 +238,24 @@ def test_the_worst_queries_come_first_and_at_most_ten() -> None:
     ranks = [float(line.split(" | ")[2]) for line in lines[start:]]
     worst = np.sort(snapshot.similarity.rank)[::-1][:10]
     assert ranks == worst.tolist()
-    n_missed = int((snapshot.similarity.rank > 1).sum())
+    n_missed = int((~snapshot.similarity.is_hit).sum())
     assert f"{n_missed} of 60 queries have a wrong document first; the farthest off are:" in lines
+
+
+def test_report_errors_page_and_analysis_name_the_same_first_document_of_a_tie() -> None:
+    snapshot = snapshot_of(["room a", "room b"], constant=True)
+    subset, own = snapshot.subset, dict(snapshot.subset.relevance.tolist())
+    firsts = {subset.queries[query]: subset.documents[1 - own[query]] for query in own}
+    table = [line.strip("| ").split(" | ") for line in lines_of(snapshot)[-2:]]
+    assert {row[0]: row[4] for row in table} == firsts
+    listed = csv.DictReader(io.StringIO(errors_csv(snapshot)))
+    assert {row["query"]: row["first"] for row in listed} == firsts
+    shown = epoch_view(snapshot)["firsts"]
+    assert {query: subset.documents[row] for query, row in zip(subset.queries, shown, strict=True)} == firsts
+    misses = errors_of(snapshot.embeddings, snapshot.similarity, columns_of(subset)).misses
+    assert {subset.queries[miss.query]: subset.documents[miss.first] for miss in misses} == firsts
+    standings = Ledger().record(snapshot).series[0].evaluations[0].standings
+    assert {query: standing.first for query, standing in standings.items()} == firsts
 
 
 def test_the_documents_that_crowd_into_every_list_are_named_in_the_report_and_in_the_metrics() -> None:
