@@ -137,7 +137,7 @@ def _first(columns: Mapping[str, Sequence[Any]], n: int) -> dict[str, Any]:
 
 
 def _assembled(title: str, data: str) -> str:
-    folder = files("embviz_callback.drawing") / "page_files"
+    folder = files("embviz_callback.drawing.page") / "page_files"
     read = {name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", *_SCRIPTS)}
     # One scope of its own: nothing of the page can be reached or replaced by name.
     script = '(() => {\n"use strict";\n' + "".join(read[name] for name in _SCRIPTS) + "})();\n"
