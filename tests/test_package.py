@@ -99,10 +99,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
     }
     assert "embviz_callback/py.typed" in names
     assert not [name for name in names if "test" in name]
-    pages = {
-        path.name for path in (ROOT / "embviz_callback" / "drawing" / "page" / "page_files").iterdir() if path.is_file()
-    }
-    assert pages == {Path(name).name for name in names if "/page_files/" in name}
+    for folder in ("drawing/page/page_files", "drawing/reports/templates"):
+        there = {path.name for path in (ROOT / "embviz_callback" / folder).iterdir() if path.is_file()}
+        assert there
+        assert there == {Path(name).name for name in names if f"/{folder}/" in name}
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "embviz_callback").rglob("*.py")}
     assert sources <= set(names)
 

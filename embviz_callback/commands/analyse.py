@@ -209,7 +209,7 @@ def _say(options: argparse.Namespace, output: Path, snapshot: "Snapshot", answer
     if options.json:
         sys.stdout.write((output / "analysis.json").read_text(encoding="utf-8"))
         return
-    from embviz_callback.drawing.figures.group_figures import group_sentence
+    from embviz_callback.drawing.wording import group_sentence
 
     errors, metrics = answers.errors, snapshot.metrics
     lines = [f"{len(errors.misses)} of {errors.n_queries} queries find a wrong document first"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from embviz_callback.analysis.compare.comparison import RULE
 from embviz_callback.commands.arguments import UsageError
-from embviz_callback.drawing.reports.markdown import literal, table
+from embviz_callback.drawing.reports.markdown import literal
 from embviz_callback.drawing.wording import interval, number, percent, pool
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def comparison_table(outcomes: Sequence["Outcome"], best: "Outcome") -> str:
         f"Subset {best.content['fingerprint']}, {best.metrics.n_queries:,} queries, "
         f"{pool(best.metrics.n_documents, best.metrics.n_corpus)}.",
         "",
-        *table(head, [_row(outcome) for outcome in outcomes]),
+        *(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *map(_row, outcomes))),
+        "",
         f"Best: {literal(best.label)}. Rule: {RULE}.",
     ]
     return "\n".join(lines) + "\n"

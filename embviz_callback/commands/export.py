@@ -5,11 +5,14 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import Parser, UsageError, add_encoder_options
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
+
+if TYPE_CHECKING:
+    from embviz_callback.encoding.checkpoints.loading import LoadedModel
 
 _MAPS = ("tsne_projection.png", "umap_projection.png")
 
@@ -45,8 +48,8 @@ def _export(options: argparse.Namespace, terminal: Terminal) -> int:
     output = Path(options.output).expanduser().absolute()
     _check_output(output, options.output)
     metrics = None if options.metrics is None else _read_metrics(options.metrics)
-    from embviz_callback.commands.model_card import model_card  # torch takes seconds
-    from embviz_callback.encoding.checkpoints.export import check_exportable, export_model
+    from embviz_callback.drawing.reports.model_card import model_card
+    from embviz_callback.encoding.checkpoints.export import check_exportable, export_model, prompts_of  # torch
     from embviz_callback.encoding.checkpoints.loading import CheckpointError, load_checkpoint
 
     chosen = {name: getattr(options, name) for name in ("encoder", "pooling", "max_length")}
@@ -61,7 +64,9 @@ def _export(options: argparse.Namespace, terminal: Terminal) -> int:
     if metrics is not None:
         _check_belongs(metrics, loaded.sha256, options, terminal)
     try:
-        card = model_card(loaded, output.name, metrics, [found.name for found in maps])
+        has_prompts = bool(prompts_of(loaded.config))
+        pictures = [found.name for found in maps]
+        card = model_card(output.name, _facts(loaded), metrics, has_prompts=has_prompts, pictures=pictures)
     except (KeyError, TypeError, AttributeError):
         raise UsageError(f"--metrics {options.metrics} is no metrics.json of an evaluation") from None
     try:
@@ -70,6 +75,24 @@ def _export(options: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError(f"--output {options.output} cannot be written ({error.strerror or error})") from None
     sys.stdout.write(f"{output}\n")
     return 0
+
+
+def _facts(loaded: "LoadedModel") -> dict[str, str]:
+    model = loaded.model
+    head = model.head
+    encoder = Path(loaded.encoder).name if Path(loaded.encoder).expanduser().exists() else loaded.encoder
+    facts = {
+        "Base encoder": encoder,
+        "Features of the encoder": str(model.backbone.dim),
+        "Dimensions": str(model.backbone.dim if head is None else head.linear.out_features),
+        "Pooling": model.pooling,
+        "Head": "none" if head is None else "linear" if head.ln is None else "linear with layer norm",
+        "Tokens per text": str(model.max_length),
+        "Unit length": "yes" if model.normalise else "no",
+    }
+    if loaded.epoch is not None:
+        facts["Epoch"] = str(loaded.epoch)
+    return facts | {"SHA-256 of the checkpoint": loaded.sha256}
 
 
 def _check_output(folder: Path, given: str) -> None:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 
 from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.analysis.why.slices import Slices
+from embviz_callback.analysis.why.thresholds import Advice
 
 UNKNOWN = "n/a"
 
@@ -110,3 +112,27 @@ def rank_word(rank: float) -> str:
     if not math.isfinite(rank):
         return "none"
     return f"{rank:,.0f}" if rank == int(rank) else f"{rank:,.1f} (tied)"
+
+
+def group_sentence(slices: Slices) -> str:
+    """The worst group and the best in one sentence; "" where no group can be judged."""
+    judged = [group for group in slices.groups if not group.is_small]
+    if len(judged) < 2:
+        return ""
+    worst, best = judged[0], judged[-1]
+    return (
+        f"worst {worst.label} (rank-1 {percent(worst.figures['rank1'])}, {counted(worst.n_queries, 'query')}), "
+        f"best {best.label} ({percent(best.figures['rank1'])})"
+    )
+
+
+def advice_sentence(advice: Advice) -> str:
+    """One threshold in words."""
+    goal = "the largest F1" if advice.wanted is None else f"{advice.kind} {percent(advice.wanted)}"
+    if advice.reason:
+        return f"{goal}: {advice.reason}"
+    ends = f"{number(advice.threshold.low)} to {number(advice.threshold.high)}"
+    return (
+        f"{goal}: show from {number(advice.threshold.value)} ({ends}); precision {percent(advice.precision)}, "
+        f"recall {percent(advice.recall)}, {number(advice.shown, 1)} documents per query"
+    )

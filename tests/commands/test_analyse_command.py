@@ -16,7 +16,7 @@ from embviz_callback.delivery.exports import embeddings_npz
 from embviz_callback.drawing.figures.analysis_figures import analysis_figures
 from embviz_callback.drawing.figures.catalogue import to_png
 from embviz_callback.drawing.figures.group_figures import draw_groups, draw_map_by
-from embviz_callback.drawing.reports.analysis_report import analysis_report, data_page
+from embviz_callback.drawing.reports.analysis_report import analysis_report
 from embviz_callback.pairs.check.checkup import check
 from embviz_callback.pairs.check.raw import RawPairs
 from embviz_callback.pairs.weights import default_rule
@@ -216,7 +216,8 @@ def test_hostile_text_is_inert_on_the_page() -> None:
         to_png(draw())
 
 
-def test_the_data_page_of_clean_data_says_so() -> None:
-    lines = list(data_page(check(RawPairs("a.json", ({"query": "tìm phòng", "pos": "phòng trọ"},)))))
-    assert lines[0] == "## The data"
+def test_the_page_says_of_clean_data_that_they_are(evaluated: tuple[Snapshot, Answers]) -> None:
+    clean = check(RawPairs("a.json", ({"query": "tìm phòng", "pos": "phòng trọ"},)))
+    lines = analysis_report(*evaluated, checkup=clean).splitlines()
+    assert lines[lines.index("## The data") + 2] == "- a.json: 1 record, 1 query, 1 document, 0 hard negatives"
     assert "Nothing wrong was found." in lines

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from embviz_callback.analysis.why.continuity import Continuity
 from embviz_callback.analysis.why.errors import Errors
 from embviz_callback.analysis.why.sensitivity import SMALL, Effect, Importance
-from embviz_callback.analysis.why.thresholds import Advice, Thresholds
+from embviz_callback.analysis.why.thresholds import Thresholds
 from embviz_callback.drawing import style
-from embviz_callback.drawing.wording import counted, number, percent
+from embviz_callback.drawing.wording import counted, number
 from embviz_callback.snapshot import Snapshot
 
 _ROW = 34  # px per bar
@@ -167,18 +167,6 @@ def draw_thresholds(snapshot: Snapshot, found: Sequence[Thresholds]) -> Figure:
         figure, snapshot, f"precision is that of a pool of {counted(found[0].n_documents, 'document')}: more want more"
     )
     return figure
-
-
-def advice_sentence(advice: Advice) -> str:
-    """One threshold in words."""
-    goal = "the largest F1" if advice.wanted is None else f"{advice.kind} {percent(advice.wanted)}"
-    if advice.reason:
-        return f"{goal}: {advice.reason}"
-    interval = f"{number(advice.threshold.low)} to {number(advice.threshold.high)}"
-    return (
-        f"{goal}: show from {number(advice.threshold.value)} ({interval}); precision {percent(advice.precision)}, "
-        f"recall {percent(advice.recall)}, {number(advice.shown, 1)} documents per query"
-    )
 
 
 @style.styled

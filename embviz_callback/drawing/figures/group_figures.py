@@ -14,7 +14,7 @@ from embviz_callback.analysis.maps.projections import Projection
 from embviz_callback.analysis.why.columns import Columns, memberships
 from embviz_callback.analysis.why.slices import SMALL, Group, Slices
 from embviz_callback.drawing import style
-from embviz_callback.drawing.wording import counted, number, percent
+from embviz_callback.drawing.wording import counted, number
 from embviz_callback.embeddings import Rows
 from embviz_callback.snapshot import Snapshot
 
@@ -115,7 +115,7 @@ def draw_affinity(snapshot: Snapshot, slices: Slices) -> Figure:
         figure,
         snapshot,
         "pairs of a query with its own document are left out: a bright diagonal is closeness by content alone",
-        f"silhouette of the documents by group: {number(slices.silhouette)} (1 clusters, 0 mixed)",
+        f"silhouette of the documents by group: {number(slices.silhouette)} (1: clusters, 0: mixed)",
     )
     return figure
 
@@ -205,15 +205,3 @@ def _dots(axes: Axes, places: Places, codes: Rows, labels: Sequence[str], n_quer
                 alpha=0.85,
                 label=name,
             )
-
-
-def group_sentence(slices: Slices) -> str:
-    """The worst group and the best in one sentence; "" where no group can be judged."""
-    judged = [group for group in slices.groups if not group.is_small]
-    if len(judged) < 2:
-        return ""
-    worst, best = judged[0], judged[-1]
-    return (
-        f"worst {worst.label} (rank-1 {percent(worst.figures['rank1'])}, {counted(worst.n_queries, 'query')}), "
-        f"best {best.label} ({percent(best.figures['rank1'])})"
-    )

@@ -8,7 +8,7 @@ from embviz_callback.analysis.why.answers import Answers
 from embviz_callback.analysis.why.columns import Value
 from embviz_callback.analysis.why.slices import Slices
 from embviz_callback.analysis.why.thresholds import Thresholds
-from embviz_callback.drawing.figures.group_figures import group_sentence
+from embviz_callback.drawing.wording import group_sentence
 
 _MOST_ROWS = 30  # of a list; analysis.json holds them all
 _MOST_VIOLATIONS = 5

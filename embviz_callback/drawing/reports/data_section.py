@@ -1,13 +1,50 @@
 """What the data check found, in a few lines at the top of a report."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from embviz_callback.drawing.reports.markdown import literal, table
-from embviz_callback.drawing.wording import counted
 from embviz_callback.pairs.check.findings import NOTE, Checkup
 
-_LONGEST = 80  # characters of an example
+_LONGEST = 320  # characters of an example that are kept
+
+
+@dataclass(frozen=True)
+class Found:
+    """One kind of thing that was found.
+
+    Attributes:
+        level: "wrong", "suspect" or "note".
+        title: What it is, in words.
+        count: Places.
+        record: The first place's.
+        example: What stands there.
+    """
+
+    level: str
+    title: str
+    count: int
+    record: int
+    example: str
+
+
+@dataclass(frozen=True)
+class DataSection:
+    """What the template ``data_section`` prints.
+
+    Attributes:
+        file: What was checked.
+        records: Its size.
+        found: What is wrong or suspect.
+        notes: What is taken care of.
+        error: Why nothing was checked; empty where it was.
+    """
+
+    file: str = ""
+    records: int = 0
+    found: tuple[Found, ...] = ()
+    notes: tuple[Found, ...] = ()
+    error: str = ""
 
 
 def brief(checkup: Checkup) -> dict[str, Any]:
@@ -28,61 +65,31 @@ def brief(checkup: Checkup) -> dict[str, Any]:
             "title": finding.title,
             "count": len(finding.places),
             "record": first.record,
-            "example": (first.text or first.other)[: 4 * _LONGEST],
+            "example": (first.text or first.other)[:_LONGEST],
         })
     return {"file": checkup.files[0].name, "records": checkup.files[0].records, "findings": findings}
 
 
-def data_section(data: Mapping[str, Any]) -> Iterator[str]:
-    """The section "Data" of a report.
+def data_section(data: Mapping[str, Any]) -> DataSection:
+    """What a report says of its data.
 
     Args:
         data: What `brief` gave, or an ``error`` in words.
 
-    Yields:
-        Lines of markdown; text from the data is inert in it.
+    Returns:
+        The values of the section; an error for what cannot be read.
     """
-    yield "## Data"
-    yield ""
-    try:
-        lines = list(_lines(data))
     # Read from a file that anybody may have changed.
+    try:
+        return DataSection(error=str(data["error"])) if "error" in data else _section(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        lines = list(_failed(f"{type(error).__name__}: {error}"))
-    yield from lines
+        return DataSection(error=f"{type(error).__name__}: {error}")
 
 
-def _lines(data: Mapping[str, Any]) -> Iterator[str]:
-    if "error" in data:
-        yield from _failed(data["error"])
-        return
-    where = f"{literal(data['file'])} ({counted(data['records'], 'record')})"
-    found = [one for one in data["findings"] if one["level"] != NOTE]
-    notes = [one for one in data["findings"] if one["level"] == NOTE]
-    handled = f"taken care of: {'; '.join(_counted(one) for one in notes)}." if notes else ""
-    if not found:
-        yield f"Nothing is wrong in {where}" + (f"; {handled}" if handled else ".")
-        yield ""
-        return
-    yield f"In {where}, of which `embviz check` tells every place and how to mend it:"
-    yield ""
-    yield from table(("level", "count", "finding", "for example"), _rows(found))
-    if handled:
-        yield handled[0].upper() + handled[1:]
-        yield ""
-
-
-def _failed(reason: str) -> Iterator[str]:
-    yield f"The data could not be checked: {literal(reason)}"
-    yield ""
-
-
-def _rows(found: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
-    for one in found:
-        example = literal(one["example"], _LONGEST) or "(no visible text)"
-        level, title = literal(one["level"]), literal(one["title"])
-        yield f"**{level}**", f"{one['count']:,}", title, f"record {one['record']:,}: {example}"
-
-
-def _counted(one: Mapping[str, Any]) -> str:
-    return f"{one['count']:,} {literal(one['title'])}"
+def _section(data: Mapping[str, Any]) -> DataSection:
+    every = [
+        Found(str(one["level"]), str(one["title"]), int(one["count"]), int(one["record"]), str(one["example"]))
+        for one in data["findings"]
+    ]
+    found = tuple(one for one in every if one.level != NOTE)
+    return DataSection(str(data["file"]), int(data["records"]), found, tuple(one for one in every if one.level == NOTE))

@@ -18,6 +18,12 @@ _NO_SEPARATION = 1.0
 _ALIKE = 0.05  # standard deviation of all cosines
 
 
+def readings(snapshot: Snapshot) -> tuple[str, ...]:
+    """Every figure in one sentence."""
+    maps = (map_reading(snapshot, method) for method in _MAPS)
+    return (*maps, heatmap_reading(snapshot), distribution_reading(snapshot), top_k_reading(snapshot))
+
+
 def map_reading(snapshot: Snapshot, method: str) -> str:
     """Whether queries and their documents form clear clusters on a map, in one sentence."""
     name, made = _MAPS[method], snapshot.maps.get(method)

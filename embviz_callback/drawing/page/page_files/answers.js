@@ -97,7 +97,7 @@ function groups() {
       return measured(`${finite(value) ? fixed(times * value, digits) : "–"}${between(low, high, digits, times)}`,
         track(scale, { point: value, ends: [low, high], mark: now[name], colour: one.small ? "quiet" : "positive" }));
     }), fixed(one.metrics.separation, 2)]);
-  const facts = [chosen.sentence && sentenceOf(chosen.sentence), finite(chosen.silhouette) && `Silhouette of the documents by group: ${fixed(chosen.silhouette)} (1 clusters, 0 mixed).`,
+  const facts = [chosen.sentence && sentenceOf(chosen.sentence), finite(chosen.silhouette) && `Silhouette of the documents by group: ${fixed(chosen.silhouette)} (1: clusters, 0: mixed).`,
     "Lines are 95 % intervals over queries, the upright mark is all queries.", chosen.groups.some((one) => one.small) && "* fewer than ten queries: says next to nothing.",
     chosen.n_without && `${counted(chosen.n_without, "query", "queries")} without a value.`, chosen.n_left_out && `${counted(chosen.n_left_out, "smaller group")} left out.`];
   return card("Groups, the worst first", make("div", { className: "tools" }, make("label", {}, "By ", select)),

@@ -1,0 +1,65 @@
+"""The README.md of an exported model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from embviz_callback.drawing.reports.markdown import rendered
+
+# What a reader compares models by comes first; whatever else was measured follows in the file's order.
+_HEADLINES = ("margin", "separation", "rank1")
+_LEFT_OUT = ("_optimistic", "_pessimistic")
+_TITLES = {"tsne_projection.png": "t-SNE", "umap_projection.png": "UMAP"}
+
+
+def model_card(
+    name: str,
+    facts: Mapping[str, str],
+    metrics: Mapping[str, Any] | None = None,
+    *,
+    has_prompts: bool = False,
+    pictures: Sequence[str] = (),
+) -> str:
+    """What the model is, how to load it, and what it was measured at.
+
+    Args:
+        name: Of the directory.
+        facts: What the model is: its encoder, its dimensions and so on.
+        metrics: Content of the runner's ``metrics.json``; None leaves the evaluation out.
+        has_prompts: Whether queries and documents are encoded each in their own way.
+        pictures: Names of the maps that stand beside the card.
+
+    Returns:
+        Markdown with a front matter for the hub.
+    """
+    return rendered(
+        "model_card",
+        name=name,
+        name_in_code=repr(name),
+        facts=facts,
+        has_prompts=has_prompts,
+        evaluation=None if metrics is None else _evaluation(metrics),
+        pictures={picture: _TITLES.get(picture, picture) for picture in pictures},
+    )
+
+
+def _evaluation(content: Mapping[str, Any]) -> dict[str, Any]:
+    values, intervals = content["metrics"], content.get("intervals", {})
+    others = [name for name in values if name not in _HEADLINES and not name.endswith(_LEFT_OUT)]
+    shown = [name for name in (*_HEADLINES, *others) if isinstance(values.get(name), int | float)]
+    counts = {name: content.get(name, "?") for name in ("n_queries", "n_documents", "fingerprint")}
+    return counts | {
+        "n_corpus": content.get("n_corpus"),
+        "metrics": [(name, _number(values[name]), _interval(intervals.get(name))) for name in shown],
+        "checks": [
+            {"name": str(item["name"]), "passed": item["passed"], "reason": str(item["reason"])}
+            for item in content.get("checklist") or []
+        ],
+    }
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, int | float) else "-"
+
+
+def _interval(ends: Any) -> str:
+    return f"{_number(ends[0])} to {_number(ends[1])}" if isinstance(ends, list) and len(ends) == 2 else "-"
