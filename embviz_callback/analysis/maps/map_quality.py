@@ -107,12 +107,14 @@ def registered(moved: Points, anchor: Points, known: NDArray[np.bool_] | None = 
     Returns:
         The rigid motion of `moved` with the least squared distance to the known points.
     """
+    from scipy.linalg import orthogonal_procrustes  # beside the maps' libraries, which are slower still
+
     chosen = slice(None) if known is None else known
     if known is not None and not known.any():
         return moved
     middle, target = moved[chosen].mean(axis=0), anchor[chosen].mean(axis=0)
-    left, _, right = np.linalg.svd((moved[chosen] - middle).T @ (anchor[chosen] - target))
-    placed: Points = (moved - middle) @ (left @ right) + target
+    turn, _ = orthogonal_procrustes(moved[chosen] - middle, anchor[chosen] - target)
+    placed: Points = (moved - middle) @ turn + target
     return placed
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.ranks import levels, rank_metrics
+from embviz_callback.analysis.metrics.resampling import Draws, draw_clusters, ends
 from embviz_callback.analysis.scan import Similarity
 from embviz_callback.embeddings import Embeddings, Floats, Rows
 
@@ -23,8 +23,6 @@ RANK_NAMES = (
     "map",
 )
 RESOLUTION = 1e-7  # a float32 cosine of two unit rows carries about this rounding
-_MOST_PACKS = 2000
-_DRAWS_AT_A_TIME = 32  # what is counted then stays in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,25 +79,24 @@ def per_query(similarity: Similarity, embeddings: Embeddings, *, groups: Rows | 
 
 def relevance_groups(relevance: Rows, n_queries: int) -> Rows:
     """Connected components of queries that share a relevant document, as the lowest query row."""
-    label = np.arange(n_queries)
-    n_documents = int(relevance[:, 1].max(initial=-1)) + 1
-    while True:
-        lowest = np.full(n_documents, n_queries, dtype=np.int64)
-        np.minimum.at(lowest, relevance[:, 1], label[relevance[:, 0]])
-        new = label.copy()
-        np.minimum.at(new, relevance[:, 0], lowest[relevance[:, 1]])
-        new = new[new]
-        if (new == label).all():
-            return label
-        label = new
+    documents, row = np.unique(relevance[:, 1], return_inverse=True)
+    if len(documents) == len(relevance):
+        return np.arange(n_queries)  # no document is shared
+    from scipy.sparse import coo_array  # slow to import, and few data need it
+    from scipy.sparse.csgraph import connected_components
+
+    edges = (np.ones(len(row)), (relevance[:, 0], n_queries + row))
+    size = n_queries + len(documents)
+    _, label = connected_components(coo_array(edges, shape=(size, size)), directed=False)
+    _, lowest, component = np.unique(label[:n_queries], return_index=True, return_inverse=True)
+    return np.asarray(lowest[component], dtype=np.int64)
 
 
 def bootstrap(statistics: PerQuery, *, draws: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
     """95 % percentile intervals over groups of queries.
 
     Each draw takes as many groups as there are, with replacement; a query brings all its
-    positives and its whole row of negatives. Above 2,000 groups they are dealt at random into
-    2,000 packs, which are drawn instead: the same spread at bounded cost.
+    positives and its whole row of negatives.
 
     For the rank metrics two imagined groups are drawn along, a full success and a full failure
     (Agresti and Coull 1998): a hundred hits out of a hundred do not prove that no query misses.
@@ -112,8 +109,8 @@ def bootstrap(statistics: PerQuery, *, draws: int = 1000, seed: int = 0) -> dict
     Returns:
         Name to (low, high); (NaN, NaN) where nothing can be said, as with fewer than two groups.
     """
-    weights = _weights(statistics.groups, draws, seed)
-    return {name: _percentiles(values) for name, values in _replicates(statistics, *weights, imagined=1).items()}
+    drawn = draw_clusters(statistics.groups, draws=draws, seed=seed, imagined=2)
+    return {name: ends(values) for name, values in _replicates(statistics, drawn, imagined=1).items()}
 
 
 def paired_difference(
@@ -142,46 +139,26 @@ def paired_difference(
             f"paired evaluations must be of one subset, got {len(before.groups)} and {len(after.groups)} queries"
             " or other groups"
         )
-    weights = _weights(before.groups, draws, seed)
-    once = np.zeros(len(before.groups), dtype=np.int64), np.array([[1.0, 0.0, 0.0]])
-    first, second = _replicates(before, *weights, imagined=0), _replicates(after, *weights, imagined=1)
-    point, other = _replicates(before, *once, imagined=0), _replicates(after, *once, imagined=1)
-    return {name: (float(other[name][0] - point[name][0]), *_percentiles(second[name] - first[name])) for name in first}
+    drawn = draw_clusters(before.groups, draws=draws, seed=seed, imagined=2)
+    once = Draws(np.zeros(len(before.groups), dtype=np.int64), np.array([[1.0, 0.0, 0.0]]))
+    first, second = _replicates(before, drawn, imagined=0), _replicates(after, drawn, imagined=1)
+    point, other = _replicates(before, once, imagined=0), _replicates(after, once, imagined=1)
+    return {name: (float(other[name][0] - point[name][0]), *ends(second[name] - first[name])) for name in first}
 
 
-def _weights(groups: Rows, draws: int, seed: int) -> tuple[Rows, Floats]:
-    """The pack of every query, and how often each draw takes each pack; the last two are imagined."""
-    rng = np.random.default_rng(seed)
-    _, pack = np.unique(groups, return_inverse=True)
-    n_packs = int(pack.max(initial=-1)) + 1
-    if n_packs > _MOST_PACKS:
-        pack = (rng.permutation(n_packs) % _MOST_PACKS)[pack]
-        n_packs = _MOST_PACKS
-    if n_packs < 2:
-        return pack, np.full((1, n_packs + 2), np.nan)
-    n_packs += 2
-    weights = np.empty((draws, n_packs))
-    for start in range(0, draws, _DRAWS_AT_A_TIME):
-        part = weights[start : start + _DRAWS_AT_A_TIME]
-        # Ten times faster than a multinomial draw of the counts, and the same distribution.
-        taken = rng.integers(n_packs, size=part.shape) + np.arange(len(part))[:, None] * n_packs
-        part[:] = np.bincount(taken.ravel(), minlength=part.size).reshape(part.shape)
-    return pack, weights
-
-
-def _replicates(statistics: PerQuery, pack: Rows, weights: Floats, *, imagined: float) -> dict[str, Floats]:
+def _replicates(statistics: PerQuery, draws: Draws, *, imagined: float) -> dict[str, Floats]:
     """The metrics of every draw; `imagined` is the rank metric of the first imagined group."""
     names = [name for name in RANK_NAMES if name in statistics.ranks]
     columns = [
         *statistics.positive.T,
         *statistics.negative.T,
-        np.ones(len(pack)),
+        np.ones(len(draws.pack)),
         *(statistics.ranks[name] for name in names),
     ]
-    sums = np.stack([np.bincount(pack, weights=column, minlength=weights.shape[1]) for column in columns], axis=1)
-    share = len(pack) / max(len(np.unique(statistics.groups)), 1)  # an imagined group is of mean size
+    sums = draws.packed(np.stack(columns, axis=1))
+    share = len(draws.pack) / max(len(np.unique(statistics.groups)), 1)  # an imagined group is of mean size
     sums[-2:, 6], sums[-2:, 7:] = share, [[imagined * share], [(1 - imagined) * share]]
-    drawn = weights @ sums
+    drawn = draws.weights @ sums
     with np.errstate(divide="ignore", invalid="ignore"):
         positive_mean, positive_variance = _moments(drawn[:, 0:3])
         negative_mean, negative_variance = _moments(drawn[:, 3:6])
@@ -206,12 +183,3 @@ def _separation(margin: Floats, spread: Floats) -> Floats:
 def _moments(sums: Floats) -> tuple[Floats, Floats]:
     mean = sums[:, 1] / sums[:, 0]
     return mean, np.maximum(sums[:, 2] / sums[:, 0] - mean**2, 0.0)
-
-
-def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
-    # A draw of nothing but unusable queries says nothing; where that is common, nothing is known.
-    told = np.sort(values[~np.isnan(values)])
-    if len(told) < 0.9 * len(values) or not len(told):
-        return math.nan, math.nan
-    # Whole draws, rounded outwards: infinite separations cannot be interpolated.
-    return float(told[math.floor(0.025 * (len(told) - 1))]), float(told[math.ceil(0.975 * (len(told) - 1))])

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from embviz_callback.analysis.metrics.intervals import PerQuery, bootstrap, per_query
+from embviz_callback.analysis.metrics.numbers import separation
 from embviz_callback.analysis.metrics.resampling import plain
 from embviz_callback.analysis.scan import Similarity
 from embviz_callback.analysis.why.columns import Columns, Membership, band_edges, is_number, memberships
-from embviz_callback.embeddings import Embeddings, Floats, Rows
+from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 
 SMALL = 10
 SHOWN = ("rank1", "mrr", "recall_at_10", "margin", "separation", "positive_mean", "negative_mean")
@@ -184,11 +185,11 @@ def _figures(own: PerQuery) -> dict[str, float]:
     """The metrics of some queries from their sums."""
     positive_mean, positive_variance = _moments(own.positive.sum(axis=0))
     negative_mean, negative_variance = _moments(own.negative.sum(axis=0))
-    margin, spread = positive_mean - negative_mean, math.sqrt(positive_variance + negative_variance)
+    margin = positive_mean - negative_mean
     found = {name: float(values.mean()) for name, values in own.ranks.items()}
     found |= {
         "margin": margin,
-        "separation": margin / spread if spread > 0 else math.nan,
+        "separation": separation(margin, math.sqrt(positive_variance), math.sqrt(negative_variance)),
         "positive_mean": positive_mean + own.centre,
         "negative_mean": negative_mean + own.centre,
     }
@@ -224,36 +225,20 @@ def _indicator(found: Membership, labels: tuple[str, ...], n: int) -> Floats:
     return table
 
 
-def silhouette(rows: np.ndarray[Any, np.dtype[np.float32]], codes: Rows) -> float:
-    """Mean silhouette by cosine distance, from the groups' vector sums.
-
-    Rousseeuw 1987. The mean distance of a unit vector x to n others is 1 - x . (their sum) / n, so
-    that no matrix of distances is needed.
+def silhouette(rows: Vectors, codes: Rows) -> float:
+    """Mean silhouette by cosine distance (Rousseeuw 1987).
 
     Args:
         rows: ``(n, dim)`` unit rows; zero rows are left out.
         codes: ``(n,)`` group of each row, -1 for none.
 
     Returns:
-        From -1 to 1; NaN below two groups. A row alone in its group counts 0.
+        From -1 to 1; NaN below two groups or where every row is alone in its own. A row alone in
+        its group counts 0.
     """
     keep = (codes >= 0) & np.any(rows != 0, axis=1)
-    vectors, (_, group) = rows[keep].astype(np.float64), np.unique(codes[keep], return_inverse=True)
-    group = group.reshape(-1)
-    sizes = np.bincount(group)
-    if len(sizes) < 2:
+    if not 2 <= len(np.unique(codes[keep])) < keep.sum():
         return math.nan
-    sums = np.zeros((len(sizes), vectors.shape[1]))
-    np.add.at(sums, group, vectors)
-    products = vectors @ sums.T
-    at = np.arange(len(vectors))
-    own = sizes[group]
-    # A vector's distance to itself is 0 and must not be averaged.
-    inner = (own - products[at, group]) / np.maximum(own - 1, 1)
-    outer = 1 - products / sizes
-    outer[at, group] = np.inf
-    nearest = outer.min(axis=1)
-    larger = np.maximum(inner, nearest)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scores = np.where((own > 1) & (larger > 0), (nearest - inner) / larger, 0.0)
-    return float(scores.mean())
+    from sklearn.metrics import silhouette_score  # slow to import, and no metric needs it
+
+    return float(silhouette_score(rows[keep].astype(np.float64), codes[keep], metric="cosine"))

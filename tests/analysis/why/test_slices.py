@@ -7,8 +7,6 @@ import random
 import numpy as np
 import planted
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from embviz_callback.analysis.metrics.numbers import compute_metrics
 from embviz_callback.analysis.scan import scan
@@ -101,19 +99,23 @@ def test_affinity_is_the_mean_cosine_of_pairs_that_are_not_relevant() -> None:
             assert found.affinity[at, beside] == pytest.approx(expected, nan_ok=True, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 10_000), st.integers(2, 5))
-def test_the_silhouette_equals_scikit_learns(seed: int, n_groups: int) -> None:
-    from sklearn.metrics import silhouette_score
+def test_the_silhouette_is_near_one_for_clusters_and_below_zero_for_swapped_ones() -> None:
+    angles = np.radians([0, 60, 180, 240, 0])
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    rows[4] = 0  # without direction: in no group
+    # Within a pair 1 - cos 60 = 0.5; to the other pair (2 + 1.5) / 2 and (1.5 + 2) / 2.
+    assert silhouette(rows, np.array([0, 0, 1, 1, 1])) == pytest.approx(1 - 0.5 / 1.75)
+    assert silhouette(rows, np.array([0, 1, 0, 1, 1])) < 0
 
-    rng = np.random.default_rng(seed)
-    rows = rng.normal(size=(25, 6))
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    codes = rng.integers(0, n_groups, 25)
-    if len(np.unique(codes)) < 2:
-        codes[0] = (codes[0] + 1) % n_groups
-    expected = silhouette_score(rows, codes, metric="cosine")
-    assert silhouette(rows.astype(np.float32), codes) == pytest.approx(expected, abs=1e-5)
+
+def test_perfect_embeddings_are_infinitely_separated_in_every_group() -> None:
+    rows = np.eye(4)[[0, 0, 0, 1, 1, 1]]
+    embeddings = Embeddings.from_raw(rows, np.eye(4)[:2], [(query, query // 3) for query in range(6)])
+    stated = tuple({"location": name} for name in "aaabbb")
+    columns = Columns(stated, stated, ({"location": "a"}, {"location": "b"}), ())
+    found = slice_by(embeddings, scan(embeddings), columns, "location", clusters=np.arange(6))
+    assert [one.figures["separation"] for one in found.groups] == [math.inf, math.inf]
+    assert [one.intervals["separation"] for one in found.groups] == [(math.inf, math.inf)] * 2
 
 
 def test_one_group_has_no_silhouette() -> None:
