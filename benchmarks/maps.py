@@ -28,7 +28,8 @@ from torch.nn.functional import cross_entropy, normalize
 from embviz_callback.analysis.maps import layouts
 from embviz_callback.analysis.maps.map_quality import mean_displacement, registered, trustworthiness
 from embviz_callback.analysis.maps.projections import Projection, project
-from embviz_callback.drawing.figures.catalogue import FIGURES, draw, to_png
+from embviz_callback.analysis.metrics.pictures import FIGURES
+from embviz_callback.drawing.figures.catalogue import draw, to_png
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.encoding.encode import encode_texts
 from embviz_callback.encoding.models.biencoder import BiEncoder, load_backbone

@@ -34,7 +34,7 @@ class Snapshot:
         metrics: The numbers with their intervals.
         diagnosis: What the numbers say together.
         settings: The options under which it was made.
-        maps: "tsne" and "umap"; a map that was not made says why.
+        maps: By key of MAPS; a map that was not made says why.
         provenance: Where it came from (checkpoint, data, device, versions), plain JSON.
         corpus_texts: Row of the pool to text, for the rows of a corpus that `similarity` names.
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embviz_callback.analysis.metrics.pictures import MAPS, wanted_maps
 from embviz_callback.commands import evaluate
 from embviz_callback.commands.analysis_subject import AnalysisSubject, extract_of, rule_of, subject_from
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
@@ -115,16 +116,16 @@ def _questions(options: argparse.Namespace, subject: AnalysisSubject) -> "Questi
 
 
 def _maps(snapshot: "Snapshot", options: argparse.Namespace, terminal: Terminal) -> "dict[str, Projection | Skipped]":
-    """Those that were drawn; else one is enough to carry the colours: t-SNE, or UMAP where that is skipped."""
+    """Those that were drawn; else one is enough to carry the colours, the first that is not skipped."""
     from embviz_callback.analysis.maps.projections import Projection, Skipped, project
 
-    left_out = {method for method in ("tsne", "umap") if getattr(options, f"skip_{method}")}
-    wanted = {method: made for method, made in snapshot.maps.items() if method not in left_out}
-    if any(isinstance(made, Projection) for made in wanted.values()):
-        return wanted
-    method = "umap" if "tsne" in left_out else "tsne"
-    if len(left_out) == 2:
-        return {name: Skipped(f"left out by --skip-{name}") for name in sorted(left_out)}
+    wanted = wanted_maps(options)
+    drawn = {method: made for method, made in snapshot.maps.items() if method in wanted}
+    if any(isinstance(made, Projection) for made in drawn.values()):
+        return drawn
+    if not wanted:
+        return {method: Skipped(f"left out by --skip-{method}") for method in MAPS}
+    method = wanted[0]
     return {method: project(snapshot.embeddings, method, seed=snapshot.settings.seed, progress=terminal.bar(method))}
 
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embviz_callback.analysis.metrics.pictures import wanted_maps
 from embviz_callback.commands import evaluate
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.comparison import (
-    MAPS,
     comparison_json,
     first_best_last,
     kept_snapshots,
@@ -80,8 +80,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
         if options.reference > len(snapshots):
             raise UsageError(f"--reference must be at most {len(snapshots)}, got {options.reference}")
         output = Path(options.output).expanduser()
-        skipped = {method for method in MAPS if getattr(options, f"skip_{method}")}
-        comparison = write_comparison(snapshots, output, reference=options.reference - 1, skipped=skipped)
+        comparison = write_comparison(snapshots, output, reference=options.reference - 1, maps=wanted_maps(options))
     from embviz_callback.drawing.reports.comparison_report import sentences
 
     if options.json:

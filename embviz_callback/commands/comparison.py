@@ -5,14 +5,15 @@ import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embviz_callback.analysis.compare.comparison import RULE
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE, COURSE, shown
+from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.drawing.reports.markdown import literal
-from embviz_callback.drawing.wording import interval, number, percent, pool
+from embviz_callback.drawing.wording import counted, interval, measured, pool
 
 if TYPE_CHECKING:
     from embviz_callback.analysis.compare.comparison import Comparison
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from embviz_callback.settings import Settings
     from embviz_callback.snapshot import Snapshot
 
-MAPS = {"tsne": "comparison_tsne", "umap": "comparison_umap"}
+
+_COLUMNS = shown(COURSE)
 
 
 def comparison_table(outcomes: Sequence["Outcome"], best: "Outcome") -> str:
@@ -33,11 +35,11 @@ def comparison_table(outcomes: Sequence["Outcome"], best: "Outcome") -> str:
     Returns:
         Markdown.
     """
-    head = ("checkpoint", "rank-1", "margin", "95 % interval", "separation", "MRR", "AUC", "ready", "reading")
+    head = ("checkpoint", *(CATALOGUE[name].title for name in _COLUMNS), "95 % of the margin", "ready", "reading")
     lines = [
-        f"# Comparison of {len(outcomes)} checkpoints",
+        f"# Comparison of {counted(len(outcomes), 'checkpoint')}",
         "",
-        f"Subset {best.content['fingerprint']}, {best.metrics.n_queries:,} queries, "
+        f"Subset {best.content['fingerprint']}, {counted(best.metrics.n_queries, 'query')}, "
         f"{pool(best.metrics.n_documents, best.metrics.n_corpus)}.",
         "",
         *(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *map(_row, outcomes))),
@@ -51,12 +53,8 @@ def _row(outcome: "Outcome") -> list[str]:
     metrics = outcome.metrics
     return [
         literal(outcome.label),
-        percent(metrics.rank1),
-        number(metrics.margin, 4),
-        interval(metrics, "margin", partial(number, digits=4)),
-        f"{number(metrics.separation, 2)}σ",
-        number(metrics.mrr),
-        number(metrics.auc),
+        *(measured(metrics.get(name), name) for name in _COLUMNS),
+        interval(metrics, "margin", decimals=None),
         "yes" if outcome.content["ready"] else "no",
         outcome.content["diagnosis"]["verdict"],
     ]
@@ -152,7 +150,7 @@ def first_best_last(snapshots: Sequence["Snapshot"]) -> list["Snapshot"]:
 
 
 def write_comparison(
-    snapshots: Sequence["Snapshot"], output: Path, *, reference: int = 0, skipped: set[str] | None = None
+    snapshots: Sequence["Snapshot"], output: Path, *, reference: int = 0, maps: Sequence[str] = tuple(MAPS)
 ) -> "Comparison":
     """Compares snapshots and writes ``comparison.md``, ``comparison.json``, its figures and a page.
 
@@ -160,7 +158,7 @@ def write_comparison(
         snapshots: Two or more of one subset.
         output: Folder; made if it is not there.
         reference: Index of the one that the others are held against.
-        skipped: Maps to leave out, "tsne" or "umap".
+        maps: Keys of those to draw.
 
     Returns:
         The comparison.
@@ -184,12 +182,11 @@ def write_comparison(
         "comparison_metrics": draw_comparison_metrics(comparison),
         "comparison_distributions": draw_comparison_distributions(snapshots, comparison.labels),
     }
-    wanted = [method for method in MAPS if method not in (skipped or ())]
-    maps = {method: common_maps(snapshots, method, seed=settings.seed) for method in wanted}
-    figures |= {MAPS[method]: _drawn(maps[method], snapshots, comparison) for method in wanted}
+    laid = {method: common_maps(snapshots, method, seed=settings.seed) for method in maps}
+    figures |= {f"comparison_{method}": _drawn(laid[method], snapshots, comparison) for method in maps}
     for name, figure in figures.items():
         write_atomically(output / f"{name}.png", to_png(figure))
-    mapped = [one.with_maps({method: maps[method][place] for method in wanted}) for place, one in enumerate(snapshots)]
+    mapped = [one.with_maps({method: laid[method][place] for method in maps}) for place, one in enumerate(snapshots)]
     write_atomically(output / "comparison.html", page(mapped, title="Comparison"))
     facts = json.dumps(comparison_json(comparison), ensure_ascii=False, allow_nan=False, indent=1)
     write_atomically(output / "comparison.json", facts)

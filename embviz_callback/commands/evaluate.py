@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import embviz_callback
+from embviz_callback.analysis.metrics.pictures import wanted_maps
 from embviz_callback.commands.arguments import Parser, add_encoder_options, finite_number, whole_number
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
@@ -137,12 +138,11 @@ def _best(outcomes: Sequence["Outcome"], request: "Request") -> "Outcome":
     """The only one, or the best of several, which are then compared in files of their own."""
     if len(outcomes) == 1:
         return outcomes[0]
-    from embviz_callback.commands.comparison import MAPS, remeasured, write_comparison
+    from embviz_callback.commands.comparison import remeasured, write_comparison
 
     settings = request.settings
     snapshots = [remeasured(outcome.label, outcome.folder, settings) for outcome in outcomes]
-    skipped = {method for method in MAPS if getattr(settings, f"skip_{method}")}
-    return outcomes[write_comparison(snapshots, request.output, skipped=skipped).best]
+    return outcomes[write_comparison(snapshots, request.output, maps=wanted_maps(settings)).best]
 
 
 def request_from(options: argparse.Namespace) -> "Request":

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import Parser, UsageError, add_encoder_options
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
 
 if TYPE_CHECKING:
     from embviz_callback.encoding.checkpoints.loading import LoadedModel
-
-_MAPS = ("tsne_projection.png", "umap_projection.png")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -103,7 +102,8 @@ def _check_output(folder: Path, given: str) -> None:
 
 
 def _maps_beside(metrics: Path) -> tuple[Path, ...]:
-    return tuple(found for found in (metrics.with_name(name) for name in _MAPS) if found.is_file())
+    maps = (metrics.with_name(f"{row.figure}.png") for row in MAPS.values())
+    return tuple(found for found in maps if found.is_file())
 
 
 def _check_belongs(metrics: Mapping[str, Any], sha256: str, options: argparse.Namespace, terminal: Terminal) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 
 from embviz_callback.analysis.maps.projections import Projection, Skipped, heatmap_rows, project
 from embviz_callback.analysis.metrics.numbers import Metrics
-from embviz_callback.analysis.verdict.checklist import FIGURES, Check, bright_diagonal, checklist
+from embviz_callback.analysis.metrics.pictures import FIGURES, MAPS, wanted_figures, wanted_maps
+from embviz_callback.analysis.verdict.checklist import Check, bright_diagonal, checklist
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.exports import embeddings_npz, errors_csv, metrics_json, to_json
 from embviz_callback.files import write_atomically
 from embviz_callback.pairs.weights import default_rule
 from embviz_callback.snapshot import Snapshot
 
-_MAPS = {"tsne": "tsne_projection", "umap": "umap_projection"}
 _FILES = (
     *(f"{name}.png" for name in FIGURES),
     "metrics.json",
@@ -82,22 +82,19 @@ def write_results(
 def _maps(snapshot: Snapshot, terminal: Terminal) -> dict[str, Projection | Skipped]:
     maps: dict[str, Projection | Skipped] = {}
     settings = snapshot.settings
-    for method, is_skipped in (("tsne", settings.skip_tsne), ("umap", settings.skip_umap)):
-        if is_skipped:
+    for method, row in MAPS.items():
+        if method not in wanted_maps(settings):
             maps[method] = Skipped(f"left out by --skip-{method}")
             continue
-        bar = terminal.bar({"tsne": "t-SNE", "umap": "UMAP"}[method])
+        bar = terminal.bar(row.title)
         maps[method] = project(snapshot.embeddings, method, seed=settings.seed, progress=bar)
     return maps
 
 
 def _draw(snapshot: Snapshot, label: str, folder: Path, terminal: Terminal) -> tuple[list[str], list[str]]:
     """Names of the figures made, and what went wrong with the others."""
-    left_out = {_MAPS[method] for method in _MAPS if getattr(snapshot.settings, f"skip_{method}")}
     made, faults = [], []
-    for name in FIGURES:
-        if name in left_out:
-            continue
+    for name in wanted_figures(snapshot.settings):
         fault = _attempt(partial(_draw_one, name, snapshot, folder / f"{name}.png"))
         if fault:
             faults.append(f"{name} could not be drawn: {fault}")

@@ -1,8 +1,8 @@
 """Numbers as readers meet them, in figures and in the report alike."""
 
 import math
-from collections.abc import Callable
 
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE, SHARE
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.why.slices import Slices
 from embviz_callback.analysis.why.thresholds import Advice
@@ -84,19 +84,66 @@ def pool(n_documents: int, n_corpus: int) -> str:
     return f"{documents} + {n_corpus:,} of the corpus" if n_corpus else documents
 
 
-def interval(metrics: Metrics, name: str, show: Callable[[float], str] = number) -> str:
+def measured(value: float | None, name: str, decimals: int | None = None) -> str:
+    """A metric's value as it is read.
+
+    Args:
+        value: None for one that is not there.
+        name: Of the metric.
+        decimals: Instead of the catalogue's; a share is always per cent with one.
+
+    Returns:
+        Per cent for a share, else the number; no share or score that falls short of 1 reads as 1.
+
+    Example:
+        >>> measured(0.9204, "rank1"), measured(0.99974, "auc"), measured(0.37131, "margin", decimals=3)
+        ('92.0 %', '0.999', '0.371')
+    """
+    row = CATALOGUE[name]
+    if value is None or row.unit == SHARE:
+        return percent(None if value is None else row.capped(value))
+    digits = row.decimals if decimals is None else decimals
+    return number(row.capped(value, digits), digits)
+
+
+def interval(metrics: Metrics, name: str, decimals: int | None = 3) -> str:
     """The 95 % interval of a metric.
 
     Args:
         metrics: What was measured.
         name: Of the metric.
-        show: How an end is written.
+        decimals: As for `measured`.
 
     Returns:
         Both ends; "n/a" where there is none.
     """
     low, high = metrics.intervals.get(name, (math.nan, math.nan))
-    return UNKNOWN if math.isnan(low) and math.isnan(high) else f"{show(low)} to {show(high)}"
+    if math.isnan(low) and math.isnan(high):
+        return UNKNOWN
+    return f"{measured(low, name, decimals)} to {measured(high, name, decimals)}"
+
+
+def change(difference: float, name: str, decimals: int | None = None) -> str:
+    """How much a metric has changed, with its sign.
+
+    Args:
+        difference: Later minus earlier.
+        name: Of the metric.
+        decimals: As for `measured`.
+
+    Returns:
+        Points for a share, else the number.
+
+    Example:
+        >>> change(0.031, "rank1"), change(-0.00001, "margin"), change(0.25, "separation")
+        ('+3.1 points', '0.0000', '+0.25')
+    """
+    row = CATALOGUE[name]
+    is_share = row.unit == SHARE and math.isfinite(difference)
+    digits = row.decimals if decimals is None or is_share else decimals
+    text = number(100 * difference if is_share else difference, digits)
+    signed = f"+{text}" if difference > 0 and text.strip("0.") else text
+    return f"{signed} points" if is_share else signed
 
 
 def rank_word(rank: float) -> str:

@@ -167,7 +167,7 @@ def common_maps(snapshots: Sequence[Measured], method: str, *, seed: int) -> tup
 
     Args:
         snapshots: With the same texts in the same order.
-        method: "tsne" or "umap".
+        method: Key of MAPS.
         seed: Of the maps.
 
     Returns:

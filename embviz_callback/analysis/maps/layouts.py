@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from embviz_callback.analysis.maps.map_quality import Points, Space, nearest
+from embviz_callback.analysis.metrics.pictures import MAPS
 
 Progress = Callable[[int, int], None]
 
@@ -48,26 +49,35 @@ class Layout:
 
 
 def open_layout(method: str) -> Layout:
-    """The way that is called "tsne" or "umap", with its library imported.
+    """The layout of a method, with its library imported.
 
     Args:
-        method: "tsne" or "umap".
+        method: Key of MAPS.
 
     Returns:
-        The layout; without openTSNE, "tsne" is scikit-learn's and cannot be resumed.
+        The layout.
 
     Raises:
         ValueError: If `method` is another word.
     """
-    if method == "umap":
-        _compile_umap_for_us()  # imports the library: a missing or broken one is to be noticed here
-        return Layout(_fit_umap, _resume_umap, lambda n: f"{_n_neighbours(n)} neighbours")
-    if method == "tsne":
-        has_open_tsne = find_spec("openTSNE") is not None
-        import_module("openTSNE" if has_open_tsne else "sklearn.manifold")
-        fit, resume = (_fit_tsne, _resume_tsne) if has_open_tsne else (_fit_sklearn_tsne, None)
-        return Layout(fit, resume, lambda n: f"perplexity {_perplexity(n):.3g}")
-    raise ValueError(f"method must be 'tsne' or 'umap', got {method!r}")
+    if method not in MAPS:
+        raise ValueError(f"method must be {' or '.join(map(repr, MAPS))}, got {method!r}")
+    layout: Layout = MAPS[method].opener()()
+    return layout
+
+
+def tsne_layout() -> Layout:
+    """openTSNE's; without it scikit-learn's, which cannot be resumed."""
+    has_open_tsne = find_spec("openTSNE") is not None
+    import_module("openTSNE" if has_open_tsne else "sklearn.manifold")
+    fit, resume = (_fit_tsne, _resume_tsne) if has_open_tsne else (_fit_sklearn_tsne, None)
+    return Layout(fit, resume, lambda n: f"perplexity {_perplexity(n):.3g}")
+
+
+def umap_layout() -> Layout:
+    """UMAP's; a missing or broken library is noticed here."""
+    _compile_umap_for_us()
+    return Layout(_fit_umap, _resume_umap, lambda n: f"{_n_neighbours(n)} neighbours")
 
 
 def _compile_umap_for_us() -> None:

@@ -16,11 +16,11 @@ from embviz_callback.analysis.maps.map_quality import (
     registered,
     trustworthiness,
 )
+from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.embeddings import Embeddings, Rows, Vectors
 
 _logger = logging.getLogger(__name__)
 
-_NAMES = {"tsne": "t-SNE", "umap": "UMAP"}
 _FEWEST_POINTS = 5
 _COLLAPSED_VARIANCE = 1e-6  # of unit vectors, whose variance is at most 1
 _SAME_POINT = 1e-3  # a distance that neither method can show
@@ -46,7 +46,7 @@ class Projection:
     """Queries and documents of one subset on a plane.
 
     Attributes:
-        method: "tsne" or "umap".
+        method: Key of MAPS.
         queries: ``(n_queries, 2)`` float32; NaN for a row without direction, which is not drawn.
         documents: ``(n_documents, 2)``, likewise.
         trustworthiness: Share of map neighbourhoods that are true in the space.
@@ -108,7 +108,7 @@ def project(
 
     Args:
         embeddings: At least 5 distinct usable rows.
-        method: "tsne" or "umap".
+        method: Key of MAPS.
         seed: Same embeddings, previous map and seed give the same bytes.
         previous: The last map of the same texts; one of other shapes is ignored.
         progress: Called with steps done and in all.
@@ -120,8 +120,8 @@ def project(
     Raises:
         ValueError: If `method` is another word.
     """
-    if method not in _NAMES:
-        raise ValueError(f"method must be 'tsne' or 'umap', got {method!r}")
+    if method not in MAPS:
+        raise ValueError(f"method must be {' or '.join(map(repr, MAPS))}, got {method!r}")
     rows = np.concatenate([embeddings.queries, embeddings.documents]).astype(np.float64)
     usable = np.any(rows != 0, axis=1)
     obstacle = _obstacle(rows[usable], method)
@@ -134,12 +134,12 @@ def project(
             making = _Making(open_layout(method), Space(rows[usable]), seed, progress or _silent)
             outcome = making.made(previous, None if before is None else before[usable])
     except ModuleNotFoundError as error:
-        _logger.warning("%s is skipped", _NAMES[method], exc_info=True)
+        _logger.warning("%s is skipped", MAPS[method].title, exc_info=True)
         return Skipped(_missing(method, error))
     except (Exception, SystemExit) as error:
         # A map is one of several outputs: whatever a foreign library does must not take the others along.
-        _logger.exception("%s is skipped", _NAMES[method])
-        return Skipped(f"{_NAMES[method]} failed ({type(error).__name__}: {error})"[:300])
+        _logger.exception("%s is skipped", MAPS[method].title)
+        return Skipped(f"{MAPS[method].title} failed ({type(error).__name__}: {error})"[:300])
     return _projection(method, seed, embeddings, usable, outcome, before)
 
 
@@ -303,7 +303,7 @@ def _obstacle(points: Points, method: str) -> str:
     """Why there is nothing to map; empty if there is something."""
     # Found before any library sees the points: scikit-learn's t-SNE ends the whole process on
     # constant rows, and both methods make convincing clusters out of rounding errors.
-    name, n = _NAMES[method], len(points)
+    name, n = MAPS[method].title, len(points)
     if n < _FEWEST_POINTS:
         return f"{name} needs at least {_FEWEST_POINTS} usable points, there are {n}; evaluate more pairs"
     variance = float(np.square(points - points.mean(axis=0)).sum(axis=1).mean())
@@ -325,10 +325,10 @@ def _distinct(points: Points) -> int:
 
 
 def _missing(method: str, error: ModuleNotFoundError) -> str:
-    package = {"tsne": ("sklearn", "scikit-learn"), "umap": ("umap", "umap-learn")}[method]
-    if error.name == package[0]:
-        return f"{_NAMES[method]} is not installed; pip install {package[1]}"
-    return f"{_NAMES[method]} cannot be imported ({error}); pip install {package[1]}"
+    row = MAPS[method]
+    if error.name == row.module:
+        return f"{row.title} is not installed; pip install {row.package}"
+    return f"{row.title} cannot be imported ({error}); pip install {row.package}"
 
 
 def _silent(_done: int, _total: int) -> None:

@@ -6,22 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE, RANKS
 from embviz_callback.analysis.metrics.ranks import levels, rank_metrics
 from embviz_callback.analysis.metrics.resampling import Draws, draw_clusters, ends
 from embviz_callback.analysis.scan import Similarity
 from embviz_callback.embeddings import Embeddings, Floats, Rows
 
-RANK_NAMES = (
-    "rank1",
-    "mrr",
-    "mrr_at_10",
-    "recall_at_1",
-    "recall_at_5",
-    "recall_at_10",
-    "recall_at_50",
-    "ndcg_at_10",
-    "map",
-)
+RANK_NAMES = tuple(name for name, row in CATALOGUE.items() if row.has_interval and row.section == RANKS)
 RESOLUTION = 1e-7  # a float32 cosine of two unit rows carries about this rounding
 
 

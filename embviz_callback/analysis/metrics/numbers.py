@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from embviz_callback.analysis.metrics import geometry
+from embviz_callback.analysis.metrics.catalogue import Named
 from embviz_callback.analysis.metrics.intervals import RESOLUTION, PerQuery, bootstrap, per_query
 from embviz_callback.analysis.scan import Product, Similarity, one_thread_each, scan
 from embviz_callback.embeddings import Embeddings, Rows, unit_rows
@@ -16,8 +17,8 @@ _NEIGHBOURS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Metrics(Mapping[str, float]):
-    """Figures under the names of docs/metrics.md, as attributes and as a mapping.
+class Metrics(Named, Mapping[str, float]):
+    """Figures under the names of the catalogue, as attributes and as a mapping.
 
     ``metrics.margin``, ``metrics["margin"]`` and ``dict(metrics)`` all work. What the data do
     not allow (`hard_margin` without hard negatives) is not among the names; what cannot be
@@ -52,12 +53,6 @@ class Metrics(Mapping[str, float]):
 
     def __len__(self) -> int:
         return len(self.figures)
-
-    def __getattr__(self, name: str) -> float:
-        figures = self.__dict__.get("figures", {})  # empty while a copy is being built
-        if name not in figures:
-            raise AttributeError(f"there is no metric {name!r}; there are {', '.join(figures)}")
-        return float(figures[name])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON; NaN becomes null, an infinity the text "Infinity" or "-Infinity"."""

@@ -7,22 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from embviz_callback.analysis.metrics.catalogue import BANDS, CATALOGUE, LOWER, Metric
 from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.analysis.metrics.pictures import BRIGHT_SHARE, CLEAR_SHARE, FIGURES, MAPS
 from embviz_callback.embeddings import Embeddings
 
-FIGURES = (
-    "tsne_projection",
-    "umap_projection",
-    "similarity_heatmap",
-    "similarity_distribution",
-    "top_k_predictions",
-)
-_GOOD = ("excellent", "good", "fair", "poor")
-_BANDS = {"margin": (0.40, 0.30, 0.20, 0.10), "separation": (3.0, 2.0, 1.5, 1.0)}
-_LEAST = {"positive_mean": 0.75, "margin": 0.25, "separation": 2.0, "rank1": 0.85}
-_MAPS = {"tsne": "t-SNE", "umap": "UMAP"}
-_CLEAR_SHARE = 0.5
-_BRIGHT_SHARE = 0.85
+_WORDS = {5: "five", 6: "six"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +22,7 @@ class Check:
     Attributes:
         name: What is checked.
         value: What was found, NaN where nothing was.
-        threshold: What must be exceeded (for `negative_mean`: stayed below).
+        threshold: What must be exceeded (or, where lower is better, stayed below).
         passed: None for not judged, which does not count as passed.
         reason: The comparison in words.
     """
@@ -64,14 +54,16 @@ def band(name: str, value: float) -> str:
         >>> band("margin", 0.3713)
         'good'
     """
-    if name not in _BANDS:
-        raise ValueError(f"there are bands for {' and '.join(_BANDS)}, not for {name!r}")
+    edges = CATALOGUE[name].bands if name in CATALOGUE else None
+    if edges is None:
+        banded = [row.name for row in CATALOGUE.values() if row.bands]
+        raise ValueError(f"there are bands for {' and '.join(banded)}, not for {name!r}")
     if math.isnan(value):
         return "not judged"
-    best, *edges = _BANDS[name]
+    best, *others = edges
     if value > best:
-        return _GOOD[0]
-    return next((word for word, edge in zip(_GOOD[1:], edges, strict=True) if value >= edge), "bad")
+        return BANDS[0]
+    return next((word for word, edge in zip(BANDS[1:], others, strict=False) if value >= edge), BANDS[-1])
 
 
 def checklist(
@@ -81,21 +73,20 @@ def checklist(
 
     Args:
         metrics: The figures.
-        maps: Under ``tsne`` and ``umap`` a map with its `clear_share`, or a value with the
+        maps: Under the key of each method a map with its `clear_share`, or a value with the
             `reason` why there is none.
         figures_made: Names of the figures that were drawn.
         heatmap_rows: Share of the heatmap's rows whose brightest cell is relevant, as
             `bright_diagonal` gives it; None where no heatmap was made.
 
     Returns:
-        Nine checks: the figures, five numbers, two maps, the diagonal.
+        The figures, a check for each metric with a threshold, the maps, the diagonal.
     """
-    numbers = [_above(name, metrics.get(name, math.nan), least) for name, least in _LEAST.items()]
-    numbers.insert(1, _below("negative_mean", metrics.get("negative_mean", math.nan), 0.55))
-    clusters = [_clear_clusters(method, maps.get(method)) for method in _MAPS]
-    diagonal = _above("bright_diagonal", math.nan if heatmap_rows is None else heatmap_rows, _BRIGHT_SHARE)
+    numbers = [_number(row, metrics.get(row.name, math.nan)) for row in CATALOGUE.values() if row.is_checked]
+    clusters = [_clear_clusters(method, maps.get(method)) for method in MAPS]
+    diagonal = _above("bright_diagonal", math.nan if heatmap_rows is None else heatmap_rows, BRIGHT_SHARE)
     # A panel that says why there is no map is a picture, but not the figure.
-    panels = {f"{method}_projection" for method in _MAPS if hasattr(maps.get(method), "reason")}
+    panels = {row.figure for method, row in MAPS.items() if hasattr(maps.get(method), "reason")}
     return _figures([name for name in figures_made if name not in panels]), *numbers, *clusters, diagonal
 
 
@@ -143,8 +134,13 @@ def bright_diagonal(embeddings: Embeddings, rows: ArrayLike, columns: ArrayLike 
 def _figures(made: Collection[str]) -> Check:
     missing = [name for name in FIGURES if name not in made]
     found = len(FIGURES) - len(missing)
-    reason = f"missing: {', '.join(missing)}" if missing else "all five figures made"
+    number = _WORDS.get(len(FIGURES), f"{len(FIGURES)}")
+    reason = f"missing: {', '.join(missing)}" if missing else f"all {number} figures made"
     return Check("figures", float(found), float(len(FIGURES)), not missing, reason)
+
+
+def _number(row: Metric, value: float) -> Check:
+    return (_below if row.better == LOWER else _above)(row.name, value, row.threshold)
 
 
 def _above(name: str, value: float, least: float) -> Check:
@@ -163,5 +159,5 @@ def _clear_clusters(method: str, found: object) -> Check:
     name, share = f"clear_clusters_{method}", getattr(found, "clear_share", None)
     if share is None:
         reason = getattr(found, "reason", "no such map was made")
-        return Check(name, math.nan, _CLEAR_SHARE, None, f"{_MAPS[method]} not judged: {reason}")
-    return _above(name, float(share), _CLEAR_SHARE)
+        return Check(name, math.nan, CLEAR_SHARE, None, f"{MAPS[method].title} not judged: {reason}")
+    return _above(name, float(share), CLEAR_SHARE)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from embviz_callback.analysis.metrics.catalogue import INTACT_AUC, INTACT_RANK1, ONE_CLUSTER
 from embviz_callback.analysis.metrics.numbers import Metrics
 
 VERDICTS = (
@@ -15,11 +16,6 @@ VERDICTS = (
     "overfitting",
     "cannot judge",
 )
-MARGIN = 0.25  # the deployment checklist's
-SEPARATION = 2.0
-INTACT_AUC = 0.95
-INTACT_RANK1 = 0.6
-SAME_DIRECTION = 0.95  # mean cosine of two documents above which they point one way
 NEAR_MISSES = 0.9  # recall@10 above which a missed positive is usually close by
 _USED = ("margin", "separation", "auc", "rank1", "recall_at_10", "negative_mean", "effective_rank", "mean_off_diagonal")
 _LEAST_FALL = {"rank1": 0.02, "separation": 0.1}
@@ -78,34 +74,25 @@ def _cannot_judge(m: Metrics) -> Diagnosis | None:
     return Diagnosis("cannot judge", reason, "look for NaN in the loss and at what encode returns; add pairs")
 
 
-def capped(share: float) -> float:
-    """A share as it is written with three decimals: it never reads as 1 while something is missing.
-
-    Example:
-        >>> capped(0.9204), capped(0.9997), capped(1.0)
-        (0.9204, 0.999, 1.0)
-
-    Returns:
-        At most 0.999 below 1, NaN for NaN.
-    """
-    return 0.999 if 0.999 < share < 1 else share
-
-
 def _collapse(m: Metrics) -> Diagnosis | None:
-    one_way = m.mean_off_diagonal > SAME_DIRECTION or m.effective_rank < 2
+    one_way = m.mean_off_diagonal > ONE_CLUSTER or m.effective_rank < 2
     if not one_way or _is_intact(m):
         return None
     return Diagnosis(
         "collapse",
         f"two different documents have a mean cosine of {m.mean_off_diagonal:.3f}, effective rank is"
-        f" {m.effective_rank:.1f} and AUC {capped(m.auc):.3f}: all texts get nearly one vector",
+        f" {m.effective_rank:.1f} and AUC {_auc(m):.3f}: all texts get nearly one vector",
         "lower the learning rate, check that the loss has negatives and that the head is not frozen at zero",
     )
 
 
+def _auc(m: Metrics) -> float:
+    return Metrics.auc.capped(m.auc, decimals=3)
+
+
 def _is_intact(m: Metrics) -> bool:
     # The separation is NaN or infinite only without any spread, where AUC decides alone.
-    wide = m.separation > SEPARATION or math.isnan(m.separation)
+    wide = m.separation > Metrics.separation.threshold or math.isnan(m.separation)
     return wide and m.auc >= INTACT_AUC and m.rank1 >= INTACT_RANK1
 
 
@@ -132,7 +119,7 @@ def _half_width(m: Metrics, name: str) -> float:
 
 
 def _suspicious_data(m: Metrics) -> Diagnosis | None:
-    if m.get("hard_accuracy", 1.0) < 0.5 and m.rank1 > 0.85:
+    if m.get("hard_accuracy", 1.0) < 0.5 and m.rank1 > Metrics.rank1.threshold:
         return Diagnosis(
             "suspicious data",
             f"rank-1 is {m.rank1:.3f}, yet only {m['hard_accuracy']:.3f} of the queries put their positive above"
@@ -142,7 +129,7 @@ def _suspicious_data(m: Metrics) -> Diagnosis | None:
     if m.auc >= INTACT_AUC and m.recall_at_10 >= NEAR_MISSES and m.rank1 < INTACT_RANK1:
         return Diagnosis(
             "suspicious data",
-            f"AUC is {capped(m.auc):.3f} and recall@10 {m.recall_at_10:.3f}, yet rank-1 only {m.rank1:.3f}:"
+            f"AUC is {_auc(m):.3f} and recall@10 {m.recall_at_10:.3f}, yet rank-1 only {m.rank1:.3f}:"
             " a few negatives stand just above the positive",
             "read the documents that come first: near copies and unlabelled right answers are false negatives",
         )
@@ -150,22 +137,22 @@ def _suspicious_data(m: Metrics) -> Diagnosis | None:
 
 
 def _compressed_scale(m: Metrics) -> Diagnosis | None:
-    if m.margin > MARGIN or not _is_intact(m):
+    if m.margin > Metrics.margin.threshold or not _is_intact(m):
         return None
     return Diagnosis(
         "compressed scale",
-        f"margin is {m.margin:.3f}, but separation {m.separation:.2f}, AUC {capped(m.auc):.3f} and rank-1 {m.rank1:.3f}"
+        f"margin is {m.margin:.3f}, but separation {m.separation:.2f}, AUC {_auc(m):.3f} and rank-1 {m.rank1:.3f}"
         f" are intact: scores are squeezed around {m.negative_mean:.2f}",
         "judge by separation and rank-1; set score thresholds on this scale, or train with a lower temperature",
     )
 
 
 def _healthy(m: Metrics) -> Diagnosis | None:
-    if m.margin <= MARGIN or not _is_intact(m):
+    if m.margin <= Metrics.margin.threshold or not _is_intact(m):
         return None
     return Diagnosis(
         "healthy",
-        f"margin is {m.margin:.3f}, separation {m.separation:.2f}, AUC {capped(m.auc):.3f} and rank-1 {m.rank1:.3f}",
+        f"margin is {m.margin:.3f}, separation {m.separation:.2f}, AUC {_auc(m):.3f} and rank-1 {m.rank1:.3f}",
         "nothing to mend; the checklist says whether to ship it",
     )
 
@@ -173,7 +160,7 @@ def _healthy(m: Metrics) -> Diagnosis | None:
 def _undertrained(m: Metrics) -> Diagnosis:
     return Diagnosis(
         "undertrained",
-        f"margin is {m.margin:.3f}, separation {m.separation:.2f}, AUC {capped(m.auc):.3f} and rank-1 {m.rank1:.3f}:"
+        f"margin is {m.margin:.3f}, separation {m.separation:.2f}, AUC {_auc(m):.3f} and rank-1 {m.rank1:.3f}:"
         f" positives do not stand clear of negatives (effective rank {m.effective_rank:.1f})",
         "train longer, or raise the learning rate or the head's size",
     )

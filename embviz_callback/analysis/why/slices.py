@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from embviz_callback.analysis.metrics.catalogue import GROUPS, RANKS, SPREAD, shown
 from embviz_callback.analysis.metrics.intervals import PerQuery, bootstrap, per_query
 from embviz_callback.analysis.metrics.numbers import separation
 from embviz_callback.analysis.metrics.resampling import plain
@@ -15,7 +16,7 @@ from embviz_callback.analysis.why.columns import Columns, Membership, band_edges
 from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 
 SMALL = 10
-SHOWN = ("rank1", "mrr", "recall_at_10", "margin", "separation", "positive_mean", "negative_mean")
+SHOWN = (*shown(GROUPS, RANKS), *shown(GROUPS, SPREAD))
 _MOST_GROUPS = 30
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from embviz_callback.analysis.maps.layouts import open_layout
 from embviz_callback.analysis.maps.projections import Projection, Skipped, heatmap_rows, project
 from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.analysis.metrics.pictures import MAPS, wanted_figures, wanted_maps
 from embviz_callback.analysis.verdict.checklist import Check, bright_diagonal, checklist
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.process.jobs import CONCLUSION, Jobs
@@ -23,13 +24,11 @@ from embviz_callback.delivery.sinks import FolderSink, Sink, TensorBoardSink
 from embviz_callback.delivery.tensorboard.dashboards import layout_value, threshold_value
 from embviz_callback.delivery.tensorboard.hparams import session_values
 from embviz_callback.delivery.tensorboard.projector import write_projection
-from embviz_callback.drawing.figures.catalogue import FIGURES, draw, to_png
+from embviz_callback.drawing.figures.catalogue import draw, to_png
 from embviz_callback.drawing.figures.filmstrip import draw_filmstrip
 from embviz_callback.drawing.reports.evaluation_report import report
 from embviz_callback.files import write_atomically
 from embviz_callback.snapshot import Snapshot, load_snapshot
-
-_MAPS = {"tsne": "tsne_projection", "umap": "umap_projection"}
 
 Maps = Mapping[str, Projection | Skipped]
 
@@ -59,7 +58,7 @@ class Publisher:
         self._kept: tuple[str, Snapshot] | None = None
         self._event_files: dict[tuple[str, str], TensorBoardSink] = {}
         # Kept: what a thread waited for a processor, which its time limit leaves out, goes with it.
-        self._threads = ThreadPoolExecutor(len(_MAPS))
+        self._threads = ThreadPoolExecutor(len(MAPS))
 
     def publish(self, job: Path) -> Published:
         """Draws one job: a folder with a saved snapshot and ``job.json``, or with ``conclusion.json`` alone."""
@@ -141,13 +140,12 @@ class Publisher:
         # A strip shows the whole run: while others wait, the last of them will draw it.
         if Jobs(self.folder / "jobs").has_evaluations():
             return
-        for method in _MAPS:
-            if not getattr(snapshot.settings, f"skip_{method}"):
-                png = to_png(draw_filmstrip(views, method))
-                write_atomically(self.folder / f"{method}_filmstrip.png", png)
-                for sink in sinks:
-                    if isinstance(sink, TensorBoardSink):
-                        sink.figure(f"{method}_filmstrip", png, snapshot.step or 0)
+        for method in wanted_maps(snapshot.settings):
+            png = to_png(draw_filmstrip(views, method))
+            write_atomically(self.folder / f"{method}_filmstrip.png", png)
+            for sink in sinks:
+                if isinstance(sink, TensorBoardSink):
+                    sink.figure(f"{method}_filmstrip", png, snapshot.step or 0)
 
     def _sinks(self, facts: Mapping[str, Any], step: int) -> list[Sink]:
         sinks: list[Sink] = [FolderSink(self.folder / facts["place"])]
@@ -192,10 +190,10 @@ def make_maps(snapshot: Snapshot, previous: Snapshot | None, guard: Guard, threa
         threads: One for each map.
 
     Returns:
-        For "tsne" and "umap" a map, or why there is none.
+        Under the key of each method a map, or why there is none.
     """
-    maps: dict[str, Projection | Skipped] = {method: Skipped(f"left out by skip_{method}") for method in _MAPS}
-    wanted = [method for method in _MAPS if not getattr(snapshot.settings, f"skip_{method}")]
+    maps: dict[str, Projection | Skipped] = {method: Skipped(f"left out by skip_{method}") for method in MAPS}
+    wanted = wanted_maps(snapshot.settings)
     for method in wanted:
         # Here, where nothing else is imported meanwhile; what cannot be imported is said by the map itself.
         with suppress(Exception, SystemExit):
@@ -229,11 +227,8 @@ def show(snapshot: Snapshot, facts: Mapping[str, Any], sinks: Sequence[Sink], gu
         The checklist.
     """
     step = snapshot.step or 0
-    left_out = {_MAPS[method] for method in _MAPS if getattr(snapshot.settings, f"skip_{method}")}
     made: list[str] = []
-    for name in FIGURES:
-        if name in left_out:
-            continue
+    for name in wanted_figures(snapshot.settings):
         png = guard.attempt(name, partial(_png, name, snapshot), where=snapshot.label, skipped="this figure")
         if png is None:
             continue

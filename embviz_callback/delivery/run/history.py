@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from embviz_callback.analysis.metrics.catalogue import COURSE, shown
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.files import free_name, read_rows, write_rows
 
-_COLUMNS = ("margin", "separation", "rank1", "mrr", "auc")
+_COLUMNS = shown(COURSE)
 _MOST_ROWS = 500  # in memory and in every checkpoint, 3 kB each; the file keeps them all
 
 Row = Mapping[str, Any]

@@ -5,10 +5,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from embviz_callback.analysis.metrics.catalogue import FINAL, shown
 from embviz_callback.analysis.metrics.numbers import Metrics
 
 # With the margin's threshold, which lies in the same folder, these are the five columns shown at first.
-FINAL = ("margin", "separation", "rank1", "mrr")
+_COLUMNS = shown(FINAL)
 
 
 def session_values(hparams: Mapping[str, Any], metrics: Metrics, prefix: str = "embviz") -> Iterator[Any]:
@@ -32,7 +33,7 @@ def session_values(hparams: Mapping[str, Any], metrics: Metrics, prefix: str = "
     for name, value in hparams.items():
         _set(start.hparams[name], value)
     yield _value(metadata.SESSION_START_INFO_TAG, session_start_info=start)
-    for name in FINAL:
+    for name in _COLUMNS:
         value = metrics.get(name, math.nan)
         if math.isfinite(value):
             yield Summary.Value(tag=f"{prefix}_final/{name}", simple_value=value)

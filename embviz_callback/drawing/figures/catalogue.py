@@ -1,4 +1,4 @@
-"""The five figures by name, and as PNG."""
+"""How each figure is drawn, and as PNG."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from embviz_callback.analysis.verdict.checklist import FIGURES
+from embviz_callback.analysis.metrics.pictures import FIGURES, MAPS
 from embviz_callback.drawing import style
 from embviz_callback.drawing.figures.distribution import draw_distribution
 from embviz_callback.drawing.figures.heatmap import draw_heatmap
@@ -18,11 +18,8 @@ from embviz_callback.drawing.figures.map_figures import draw_map
 from embviz_callback.drawing.figures.top_k import draw_top_k
 from embviz_callback.snapshot import Snapshot
 
-__all__ = ["FIGURES", "draw", "to_png"]
-
 _DRAWERS: dict[str, Callable[[Snapshot], Figure]] = {
-    "tsne_projection": partial(draw_map, method="tsne"),
-    "umap_projection": partial(draw_map, method="umap"),
+    **{row.figure: partial(draw_map, method=method) for method, row in MAPS.items()},
     "similarity_heatmap": draw_heatmap,
     "similarity_distribution": draw_distribution,
     "top_k_predictions": draw_top_k,
@@ -30,7 +27,7 @@ _DRAWERS: dict[str, Callable[[Snapshot], Figure]] = {
 
 
 def draw(name: str, snapshot: Snapshot) -> Figure:
-    """One of the five figures.
+    """One of the figures.
 
     Args:
         name: One of FIGURES.

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.scan import Similarity
 from embviz_callback.analysis.verdict.checklist import band
-from embviz_callback.analysis.verdict.diagnosis import capped
 from embviz_callback.drawing import style
-from embviz_callback.drawing.wording import interval, number, percent, sigmas
+from embviz_callback.drawing.wording import interval, measured, number, percent, sigmas
 from embviz_callback.snapshot import Snapshot
 
 _TITLE = "Similarity distribution"
@@ -97,7 +96,8 @@ def draw_distribution(snapshot: Snapshot) -> Figure:
         snapshot,
         f"margin {number(metrics.margin)} ({band('margin', metrics.margin)}, 95 %: {interval(metrics, 'margin')})"
         f" · separation {sigmas(metrics.separation)} ({band('separation', metrics.separation)})",
-        f"AUC {number(capped(metrics.auc))} · overlap of positive and negative {percent(overlap(snapshot.similarity))}",
+        f"AUC {measured(metrics.auc, 'auc')}"
+        f" · overlap of positive and negative {percent(overlap(snapshot.similarity))}",
         "box: quartiles and median, whiskers: 5 and 95 %, diamond: mean",
     )
     return figure

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.drawing import style
 from embviz_callback.drawing.page.epoch_view import View
 from embviz_callback.drawing.wording import counted, number, percent
 
 MOST_FRAMES = 40
-_TITLES = {"tsne": "t-SNE maps of the run", "umap": "UMAP maps of the run"}
 _WIDTH = 1200  # px
 _NARROW = 170  # px
 _CAPTION = 46  # px above a frame
@@ -32,7 +32,7 @@ def draw_filmstrip(views: Sequence[View], method: str) -> Figure:
 
     Args:
         views: What `embviz_callback.drawing.page.page.epoch_view` gave, in the order of training.
-        method: "tsne" or "umap".
+        method: Key of MAPS.
 
     Returns:
         The figure; without any map one that says why.
@@ -125,7 +125,8 @@ def _foot(frames: Sequence[View], n_maps: int) -> str:
 
 
 def _write(figure: Figure, method: str, foot: str) -> None:
-    figure.suptitle(_TITLES[method], x=0.012, y=1 - 10 / figure.bbox.height, ha="left", fontsize=style.TITLE_SIZE)
+    title = f"{MAPS[method].title} maps of the run"
+    figure.suptitle(title, x=0.012, y=1 - 10 / figure.bbox.height, ha="left", fontsize=style.TITLE_SIZE)
     room = figure.bbox.width - 30
     text = style.fitted(foot, room, style.NOTE_SIZE)
     figure.text(0.012, 14 / figure.bbox.height, text, fontsize=style.NOTE_SIZE, color=style.FAINT, parse_math=False)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.maps.map_quality import radius
 from embviz_callback.analysis.maps.projections import Projection
+from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.analysis.why.columns import Columns, memberships
 from embviz_callback.analysis.why.slices import SMALL, Group, Slices
 from embviz_callback.drawing import style
@@ -19,7 +21,7 @@ from embviz_callback.embeddings import Rows
 from embviz_callback.snapshot import Snapshot
 
 _ROW = 30  # px per group
-_SHOWN = (("rank1", "rank-1", (-0.02, 1.02)), ("margin", "margin (cosine)", (-0.2, 1.0)))
+_SHOWN = ((Metrics.rank1, (-0.02, 1.02)), (Metrics.margin, (-0.2, 1.0)))
 _SCALE = (-0.5, 1.0)  # cosines, as in the heatmap
 _MAP_HEIGHT = 660
 _ROOM = 150  # px for a label
@@ -45,9 +47,9 @@ def draw_groups(snapshot: Snapshot, slices: Slices) -> Figure:
     figure = style.new_figure(height)
     style.head(figure, f"By {slices.column}, worst group first", snapshot)
     left, right = figure.subplots(1, 2, sharey=True)
-    for axes, (name, label, limits) in zip((left, right), _SHOWN, strict=True):
-        _intervals(axes, slices.groups, name, snapshot.metrics[name])
-        axes.set_xlabel(label)
+    for axes, (row, limits) in zip((left, right), _SHOWN, strict=True):
+        _intervals(axes, slices.groups, row.name, snapshot.metrics[row.name])
+        axes.set_xlabel(row.label)
         axes.set_xlim(*limits)
     left.set_yticks(range(len(slices.groups)), [_name(group) for group in slices.groups], parse_math=False)
     left.invert_yaxis()
@@ -134,14 +136,14 @@ def draw_map_by(snapshot: Snapshot, method: str, columns: Columns, column: str) 
 
     Args:
         snapshot: With its maps.
-        method: "tsne" or "umap".
+        method: Key of MAPS.
         columns: What is known of the texts.
         column: Which of them; a text in several groups has the colour of the first.
 
     Returns:
         The map, or a panel with the reason.
     """
-    title = f"{'t-SNE' if method == 'tsne' else 'UMAP'} map by {column}"
+    title = f"{MAPS[method].title} map by {column}"
     made = snapshot.maps.get(method)
     if not isinstance(made, Projection):
         reason = "it was not asked for" if made is None else made.reason

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.maps.map_quality import radius
 from embviz_callback.analysis.maps.projections import Projection
+from embviz_callback.analysis.metrics.pictures import FIGURES, MAPS
 from embviz_callback.drawing import style
 from embviz_callback.drawing.wording import counted, number, percent
 from embviz_callback.snapshot import Snapshot
 
-_TITLES = {"tsne": "t-SNE map", "umap": "UMAP map"}
 _HALF_WIDTHS = (2.2, 3.0, 5.0, 10.0)  # in map radii; the first that holds all points
 
 _HEIGHT = 905  # px
@@ -31,17 +31,17 @@ def draw_map(snapshot: Snapshot, method: str) -> Figure:
 
     Args:
         snapshot: With a map, or the reason why there is none.
-        method: "tsne" or "umap".
+        method: Key of MAPS.
 
     Returns:
         The map, or a panel with the reason.
     """
-    made = snapshot.maps.get(method)
+    made, title = snapshot.maps.get(method), FIGURES[MAPS[method].figure].title
     if not isinstance(made, Projection):
         reason = "it was not asked for" if made is None else made.reason
-        return style.text_panel(_TITLES[method], snapshot, reason)
+        return style.text_panel(title, snapshot, reason)
     figure = style.new_figure(_HEIGHT, is_fixed=True)
-    style.head(figure, _TITLES[method], snapshot)
+    style.head(figure, title, snapshot)
     axes = figure.add_axes(_SQUARE)
     queries, documents = _in_radii(made)
     found = snapshot.similarity.is_hit

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from embviz_callback.analysis.compare.comparison import Comparison
 from embviz_callback.analysis.maps.map_quality import radius
 from embviz_callback.analysis.maps.projections import Projection, Skipped
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE, FINAL, RANKS, SPREAD, shown
+from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.drawing import style
 from embviz_callback.drawing.wording import counted, number, pool
 from embviz_callback.snapshot import Snapshot
 
-_SHOWN = {"rank1": "rank-1", "mrr": "MRR", "margin": "margin", "separation": "separation (σ)"}
+_SHOWN = (*shown(FINAL, RANKS), *shown(FINAL, SPREAD))
 _WIDTH = 1100  # px
-_TITLES = {"tsne": "t-SNE", "umap": "UMAP"}
 _LONG_MOVE = 0.1  # radii; shorter arrows would be specks
 _MOST_ARROWS = 120  # more are a haystack
 _LABEL_ROOM = 190  # px
@@ -39,11 +40,11 @@ def draw_comparison_metrics(comparison: Comparison) -> Figure:
     figure = style.new_figure(190 + 34 * n, _WIDTH)
     first = comparison.metrics[0]
     _title(figure, "Metrics with 95 % intervals")
-    for place, (name, title) in enumerate(_SHOWN.items()):
+    for place, name in enumerate(_SHOWN):
         axes = figure.add_subplot(1, len(_SHOWN), place + 1)
         for row, metrics in enumerate(comparison.metrics):
             _dot(axes, metrics.get(name, np.nan), metrics.intervals.get(name), row, is_best=row == comparison.best)
-        axes.set(title=title, ylim=(n - 0.5, -0.5), yticks=range(n))
+        axes.set(title=CATALOGUE[name].label, ylim=(n - 0.5, -0.5), yticks=range(n))
         axes.set_yticklabels([style.fitted(label, _LABEL_ROOM, 12) for label in comparison.labels], parse_math=False)
         axes.tick_params(axis="y", labelleft=place == 0, length=0)
         axes.grid(visible=True, axis="x")
@@ -136,7 +137,7 @@ def draw_comparison_maps(
     rows = -(-len(maps) // columns)
     figure = style.new_figure(120 + rows * (_WIDTH // columns + 30), _WIDTH)
     made = [one for one in maps if isinstance(one, Projection)]
-    _title(figure, f"{_TITLES[made[0].method] if made else 'No'} maps on common axes")
+    _title(figure, f"{MAPS[made[0].method].title if made else 'No'} maps on common axes")
     middle, scale = _common_frame(made)
     before: tuple[Places, NDArray[np.bool_]] | None = None
     for place, (one, snapshot, label) in enumerate(zip(maps, snapshots, labels, strict=True)):

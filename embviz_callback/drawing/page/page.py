@@ -11,23 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from embviz_callback.analysis.metrics.catalogue import BANDS, CATALOGUE, RANKS, SPREAD, by_tier
 from embviz_callback.analysis.verdict.checklist import Check
-from embviz_callback.analysis.verdict.diagnosis import MARGIN, SEPARATION
 from embviz_callback.drawing.page.epoch_view import View, epoch_view, shown_documents
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot
 
 MOST_BYTES = 1_900_000
-# The edges of docs/metrics.md, best first; `verdict.band` has the last word, and a test compares.
-BANDS = {"margin": (0.40, 0.30, 0.20, 0.10), "separation": (3.0, 2.0, 1.5, 1.0)}
-BAND_NAMES = ("excellent", "good", "fair", "poor", "bad")
-THRESHOLDS = {
-    "margin": MARGIN,
-    "separation": SEPARATION,
-    "positive_mean": 0.75,
-    "negative_mean": 0.55,
-    "rank1": 0.85,
-}
+_SECTIONS = (SPREAD, RANKS)
 _SCRIPTS = ("data.js", "state.js", "map.js", "charts.js", "lists.js", "answers.js", "main.js")
 _DETAILS = ("top", "top_scores", "depth", "is_wide", "scores", "gaps", "answers", "heatmap", "histogram")
 
@@ -121,15 +112,23 @@ def page_from_views(
     content = {
         "title": title,
         "subset": _facts(subset),
-        "thresholds": THRESHOLDS,
-        "bands": BANDS,
-        "band_names": BAND_NAMES,
+        **_marks(),
         "alerts": list(alerts),
         "notes": [*remarks, *notes],
         **around,
         "views": [_lean(view, is_last=place == len(kept) - 1) for place, view in enumerate(kept)],
     }
     return _assembled(title, _json(content))
+
+
+def _marks() -> dict[str, Any]:
+    """What a value is held against."""
+    order = [row for part in _SECTIONS for name in by_tier(CATALOGUE) if (row := CATALOGUE[name]).section == part]
+    return {
+        "thresholds": {row.name: row.threshold for row in order if row.is_checked},
+        "bands": {row.name: row.bands for row in order if row.bands},
+        "band_names": BANDS,
+    }
 
 
 def _first(columns: Mapping[str, Sequence[Any]], n: int) -> dict[str, Any]:

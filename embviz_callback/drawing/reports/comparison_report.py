@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 from embviz_callback.analysis.compare.comparison import RULE, Comparison, Difference, Fall
+from embviz_callback.analysis.metrics.catalogue import HEADLINE, shown
+from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.drawing.reports.markdown import rendered
-from embviz_callback.drawing.wording import UNKNOWN, number
+from embviz_callback.drawing.wording import UNKNOWN, change, interval, measured
 
-_TABLE = ("rank1", "mrr", "recall_at_10", "ndcg_at_10", "margin", "separation", "positive_mean", "negative_mean")
-_ALSO = ("auc", "hard_accuracy", "hard_margin")
 _MOST_LISTED = 20
 
 
@@ -52,36 +52,33 @@ def _falls(comparison: Comparison) -> list[str]:
 
 
 def _fall(fall: Fall) -> str:
-    return f"{fall.metric} of {fall.after} is {_difference(fall.difference)} against {fall.before}"
+    return f"{fall.metric} of {fall.after} is {_difference(fall.difference, fall.metric)} against {fall.before}"
 
 
 def _metrics(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
-    first = comparison.metrics[0]
-    for name in (*_TABLE, *(name for name in _ALSO if name in first)):
-        yield name, [_value(metrics.get(name), metrics.intervals.get(name)) for metrics in comparison.metrics]
+    for name in shown(HEADLINE):
+        if any(name in metrics for metrics in comparison.metrics):
+            yield name, [_value(name, metrics) for metrics in comparison.metrics]
 
 
-def _value(value: float | None, ends: tuple[float, float] | None) -> str:
-    if ends is None or not all(map(math.isfinite, ends)):
-        return number(value)
-    return f"{number(value)} ({number(ends[0])} to {number(ends[1])})"
+def _value(name: str, metrics: Metrics) -> str:
+    text, ends = measured(metrics.get(name), name), interval(metrics, name, decimals=None)
+    return text if ends == UNKNOWN else f"{text} ({ends})"
 
 
 def _differences(comparison: Comparison, others: Sequence[int]) -> Iterator[tuple[str, list[tuple[str, bool]]]]:
     """Each metric with its difference in every other evaluation, and whether that is beyond chance."""
-    for name in _TABLE:
+    for name in shown(HEADLINE):
         found = [comparison.differences[place].get(name) for place in others]
         if any(found):
-            yield name, [(_difference(one), one is not None and one.is_beyond_chance) for one in found]
+            yield name, [(_difference(one, name), one is not None and one.is_beyond_chance) for one in found]
 
 
-def _difference(difference: Difference | None) -> str:
+def _difference(difference: Difference | None, name: str) -> str:
     if difference is None:
         return UNKNOWN
-    ends = f"{_signed(difference.low)} to {_signed(difference.high)}"
-    return f"{_signed(difference.value)} ({ends})" if math.isfinite(difference.low) else _signed(difference.value)
-
-
-def _signed(value: float) -> str:
-    text = number(value)
-    return f"+{text}" if value > 0 and text != "0.000" else text
+    value = change(difference.value, name)
+    if not math.isfinite(difference.low):
+        return value
+    ends = f"{change(difference.low, name)} to {change(difference.high, name)}"
+    return f"{value} ({ends.replace(' points', '')})"

@@ -7,30 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE, LOWER, VERDICT, by_tier, shown
 from embviz_callback.analysis.metrics.numbers import Metrics
-from embviz_callback.analysis.verdict.checklist import FIGURES, Check, band, is_ready
+from embviz_callback.analysis.metrics.pictures import FIGURES
+from embviz_callback.analysis.verdict.checklist import Check, band, is_ready
 from embviz_callback.drawing.reports.data_section import data_section
 from embviz_callback.drawing.reports.markdown import rendered
 from embviz_callback.drawing.reports.readings import oddities, readings
-from embviz_callback.drawing.wording import interval, number, percent
+from embviz_callback.drawing.wording import change, interval, measured, number
 from embviz_callback.snapshot import Snapshot
 
-_BANDED = ("margin", "separation")
-_SHARES = ("rank1", "naive_rank1", "naive_rank1_ceiling", "hard_accuracy")
-_FIRST = (
-    "margin",
-    "separation",
-    "rank1",
-    "naive_rank1",
-    "naive_rank1_ceiling",
-    "positive_mean",
-    "positive_std",
-    "negative_mean",
-    "negative_std",
-    "auc",
-    "hard_margin",
-    "hard_accuracy",
-)
+_DECIMALS = 4
 _N_WORST = 10
 _N_PAST = 20
 
@@ -44,7 +31,7 @@ def report(
     baseline: Metrics | None = None,
     history: Sequence[tuple[str, Metrics]] = (),
     alerts: Sequence[str] = (),
-    figures: Collection[str] = FIGURES,
+    figures: Collection[str] = tuple(FIGURES),
     data: Mapping[str, Any] | None = None,
 ) -> str:
     """Everything that one evaluation found, as a page of markdown.
@@ -83,6 +70,8 @@ def report(
         pictures=_pictures(figures),
         checks=[_check(check) for check in checks],
         course=[*history[-_N_PAST:], (snapshot.label, metrics)] if history else [],
+        in_course=[CATALOGUE[name] for name in shown(VERDICT)],
+        hubness=measured(metrics.get("hubness"), "hubness", _DECIMALS),
         hubs=[(snapshot.text(row), count) for row, count in metrics.hubs],
         n_missed=len(missed),
         worst=[_miss(snapshot, row) for row in missed[:_N_WORST]],
@@ -103,37 +92,29 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 def _names(metrics: Metrics) -> list[str]:
     """The headline metrics first; bounds for ties only where there are ties."""
-    names = [name for name in _FIRST if name in metrics] + [name for name in metrics if name not in _FIRST]
-    return [name for name in names if not _says_nothing(name, metrics)]
+    return [name for name in by_tier(metrics) if not _says_nothing(name, metrics)]
 
 
 def _says_nothing(name: str, metrics: Metrics) -> bool:
     if name == "auc_error":
         return metrics[name] == 0
-    of, _, bound = name.rpartition("_")
-    return bound in ("optimistic", "pessimistic") and math.isclose(metrics[of], metrics[name], abs_tol=1e-9)
+    of = name.rpartition("_")[0]
+    return CATALOGUE[name].is_bound and math.isclose(metrics[of], metrics[name], abs_tol=1e-9)
 
 
 def _key_metric(name: str, metrics: Metrics, baseline: Metrics | None) -> Values:
     row = {
         "name": name,
-        "value": _value(name, metrics),
-        "band": band(name, metrics[name]) if name in _BANDED else "",
-        "interval": interval(metrics, name, percent if name in _SHARES else number),
+        "value": measured(metrics[name], name, _DECIMALS),
+        "band": band(name, metrics[name]) if CATALOGUE[name].bands else "",
+        "interval": interval(metrics, name),
     }
     return row if baseline is None else row | _against(name, metrics, baseline)
 
 
-def _value(name: str, metrics: Metrics) -> str:
-    value = metrics.get(name)
-    return percent(value) if name in _SHARES else number(value, 4)
-
-
 def _against(name: str, metrics: Metrics, baseline: Metrics) -> Values:
-    change = metrics[name] - baseline.get(name, float("nan"))
-    sign = "+" if change > 0 else ""
-    shown = f"{number(100 * change, 1)} points" if name in _SHARES and np.isfinite(change) else number(change, 4)
-    return {"untrained": _value(name, baseline), "change": f"{sign}{shown}"}
+    was = baseline.get(name, math.nan)
+    return {"untrained": measured(was, name, _DECIMALS), "change": change(metrics[name] - was, name, _DECIMALS)}
 
 
 def _pictures(figures: Collection[str]) -> list[tuple[str, str]]:
@@ -146,11 +127,15 @@ def _check(check: Check) -> Values:
     return {
         "name": check.name,
         "value": number(check.value, 0 if is_count else 4),
-        "wants": "" if is_count else "less" if check.name == "negative_mean" else "more",
+        "wants": "" if is_count else "less" if _is_lower_better(check.name) else "more",
         "threshold": f"{check.threshold:g}",
         "passed": check.passed,
         "why": _why(check),
     }
+
+
+def _is_lower_better(name: str) -> bool:
+    return name in CATALOGUE and CATALOGUE[name].better == LOWER
 
 
 def _why(check: Check) -> str:

@@ -7,7 +7,7 @@ import unicodedata
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from embviz_callback.drawing.wording import counted, number, percent, pool, rank_word
+from embviz_callback.drawing.wording import counted, measured, number, percent, pool, rank_word
 from embviz_callback.pairs.texts import clean
 
 _LONGEST = 200  # characters of a cell
@@ -66,7 +66,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    words = (counted, number, percent, pool, rank_word)
+    words = (counted, measured, number, percent, pool, rank_word)
     made.filters |= {word.__name__: word for word in words} | {"upto": _inert, "thousands": "{:,}".format}
     return made
 

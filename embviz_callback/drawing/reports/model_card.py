@@ -3,12 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE, by_tier
+from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.drawing.reports.markdown import rendered
-
-# What a reader compares models by comes first; whatever else was measured follows in the file's order.
-_HEADLINES = ("margin", "separation", "rank1")
-_LEFT_OUT = ("_optimistic", "_pessimistic")
-_TITLES = {"tsne_projection.png": "t-SNE", "umap_projection.png": "UMAP"}
 
 
 def model_card(
@@ -31,6 +28,7 @@ def model_card(
     Returns:
         Markdown with a front matter for the hub.
     """
+    titles = {f"{row.figure}.png": row.title for row in MAPS.values()}
     return rendered(
         "model_card",
         name=name,
@@ -38,14 +36,14 @@ def model_card(
         facts=facts,
         has_prompts=has_prompts,
         evaluation=None if metrics is None else _evaluation(metrics),
-        pictures={picture: _TITLES.get(picture, picture) for picture in pictures},
+        pictures={picture: titles.get(picture, picture) for picture in pictures},
     )
 
 
 def _evaluation(content: Mapping[str, Any]) -> dict[str, Any]:
     values, intervals = content["metrics"], content.get("intervals", {})
-    others = [name for name in values if name not in _HEADLINES and not name.endswith(_LEFT_OUT)]
-    shown = [name for name in (*_HEADLINES, *others) if isinstance(values.get(name), int | float)]
+    told = [name for name in by_tier(values) if not CATALOGUE[name].is_bound]
+    shown = [name for name in told if isinstance(values[name], int | float)]
     counts = {name: content.get(name, "?") for name in ("n_queries", "n_documents", "fingerprint")}
     return counts | {
         "n_corpus": content.get("n_corpus"),

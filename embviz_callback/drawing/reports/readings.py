@@ -3,16 +3,13 @@
 import numpy as np
 
 from embviz_callback.analysis.maps.projections import Projection, heatmap_rows
+from embviz_callback.analysis.metrics.catalogue import ONE_CLUSTER
+from embviz_callback.analysis.metrics.pictures import BRIGHT_SHARE, CLEAR_SHARE, MAPS, TRUSTED
 from embviz_callback.analysis.verdict.checklist import bright_diagonal
-from embviz_callback.analysis.verdict.diagnosis import SAME_DIRECTION
 from embviz_callback.drawing.figures.distribution import overlap
 from embviz_callback.drawing.wording import counted, number, percent
 from embviz_callback.snapshot import Snapshot
 
-_MAPS = {"tsne": "t-SNE", "umap": "UMAP"}
-_CLEAR = 0.5
-_BRIGHT = 0.85
-_DOUBTFUL = 0.85  # trustworthiness below which a map's neighbours are often none
 _APART, _MIXED = 0.1, 0.3  # overlap of the distributions
 _NO_SEPARATION = 1.0
 _ALIKE = 0.05  # standard deviation of all cosines
@@ -20,20 +17,20 @@ _ALIKE = 0.05  # standard deviation of all cosines
 
 def readings(snapshot: Snapshot) -> tuple[str, ...]:
     """Every figure in one sentence."""
-    maps = (map_reading(snapshot, method) for method in _MAPS)
+    maps = (map_reading(snapshot, method) for method in MAPS)
     return (*maps, heatmap_reading(snapshot), distribution_reading(snapshot), top_k_reading(snapshot))
 
 
 def map_reading(snapshot: Snapshot, method: str) -> str:
     """Whether queries and their documents form clear clusters on a map, in one sentence."""
-    name, made = _MAPS[method], snapshot.maps.get(method)
+    name, made = MAPS[method].title, snapshot.maps.get(method)
     if not isinstance(made, Projection):
         return f"{name}: no map, {'it was not asked for' if made is None else made.reason}"
-    word = "clear" if made.clear_share > _CLEAR else "not clear"
-    doubt = "; with so little trust its distances say little" if made.trustworthiness < _DOUBTFUL else ""
+    word = "clear" if made.clear_share > CLEAR_SHARE else "not clear"
+    doubt = "; with so little trust its distances say little" if made.trustworthiness < TRUSTED else ""
     return (
         f"{name}: clusters are {word}, {percent(made.clear_share)} of the queries have a relevant document among"
-        f" their 10 nearest points (needed: more than {percent(_CLEAR)}); trustworthiness"
+        f" their 10 nearest points (needed: more than {percent(CLEAR_SHARE)}); trustworthiness"
         f" {number(made.trustworthiness)}, continuity {number(made.continuity)}{doubt}"
     )
 
@@ -43,10 +40,10 @@ def heatmap_reading(snapshot: Snapshot) -> str:
     settings = snapshot.settings
     pairs = heatmap_rows(snapshot.embeddings, settings.heatmap_pairs, settings.seed)
     share = bright_diagonal(snapshot.embeddings, pairs[:, 0], pairs[:, 1])
-    word = "bright" if share > _BRIGHT else "not bright"
+    word = "bright" if share > BRIGHT_SHARE else "not bright"
     return (
         f"Heatmap: the diagonal is {word}, in {percent(share)} of {counted(len(pairs), 'row')} the brightest cell is a"
-        f" relevant one (needed: more than {percent(_BRIGHT)})"
+        f" relevant one (needed: more than {percent(BRIGHT_SHARE)})"
     )
 
 
@@ -77,7 +74,7 @@ def oddities(snapshot: Snapshot) -> tuple[str, ...]:
     """What makes the pictures look weird, in sentences; none for a model that is as it should be."""
     metrics = snapshot.metrics
     found = []
-    if metrics.get("mean_off_diagonal", 0.0) > SAME_DIRECTION:
+    if metrics.get("mean_off_diagonal", 0.0) > ONE_CLUSTER:
         found.append(
             "One cluster: two different documents have a mean cosine of"
             f" {number(metrics.mean_off_diagonal)}, so a map shows structure in next to nothing"

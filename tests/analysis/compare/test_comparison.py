@@ -87,7 +87,7 @@ def test_the_best_has_the_highest_rank1_and_a_later_fall_is_a_sign_of_overfittin
     }
     best, *falls = sentences(comparison)
     assert best == "best: epoch 2"
-    assert falls[0].startswith("a sign of overfitting: rank1 of epoch 3 is -0.")
+    assert falls[0].startswith("a sign of overfitting: rank1 of epoch 3 is -47.5 points (-")
 
 
 def test_of_two_that_cannot_be_told_apart_by_rank1_the_more_separated_is_the_best() -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from embviz_callback.analysis.metrics.numbers import Metrics
-from embviz_callback.analysis.verdict.checklist import FIGURES, band, bright_diagonal, checklist, is_ready
+from embviz_callback.analysis.metrics.pictures import FIGURES
+from embviz_callback.analysis.verdict.checklist import band, bright_diagonal, checklist, is_ready
 from embviz_callback.embeddings import Embeddings
 
 GOOD = {"positive_mean": 0.80, "negative_mean": 0.30, "margin": 0.50, "separation": 3.0, "rank1": 0.9}
@@ -97,7 +98,7 @@ def test_a_skipped_map_is_not_judged_and_says_why() -> None:
 
 
 def test_a_missing_figure_is_named() -> None:
-    first = checklist(Metrics(GOOD), CLEAR, FIGURES[1:], 0.9)[0]
+    first = checklist(Metrics(GOOD), CLEAR, [name for name in FIGURES if name != "tsne_projection"], 0.9)[0]
     assert (first.passed, first.value, first.threshold) == (False, 4.0, 5.0)
     assert first.reason == "missing: tsne_projection"
 

@@ -16,8 +16,9 @@ from matplotlib.text import Text
 from PIL import Image
 
 from embviz_callback.analysis.maps.projections import Projection, Skipped
+from embviz_callback.analysis.metrics.pictures import FIGURES
 from embviz_callback.drawing import style
-from embviz_callback.drawing.figures.catalogue import FIGURES, draw, to_png
+from embviz_callback.drawing.figures.catalogue import draw, to_png
 from embviz_callback.drawing.figures.top_k import bars, shared_features, telling_queries
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.records import Record

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from browser import Tab, browser
 from small_runs import HOSTILE, a_map, a_run, a_subset
 
 from embviz_callback.analysis.compare.ledger import Ledger, mcnemar
-from embviz_callback.analysis.verdict.checklist import Check, band
+from embviz_callback.analysis.verdict.checklist import Check, band, checklist
 from embviz_callback.drawing.page.epoch_view import epoch_view
-from embviz_callback.drawing.page.page import BANDS, page, page_from_views
+from embviz_callback.drawing.page.page import page, page_from_views
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
@@ -191,11 +192,19 @@ def test_evaluations_of_another_subset_and_empty_runs_are_refused(run: list[Snap
 
 
 @pytest.mark.parametrize("name", ["margin", "separation"])
-def test_the_bands_of_the_page_are_those_of_the_verdict(name: str) -> None:
-    best, *edges = BANDS[name]
+def test_the_bands_of_the_page_are_those_of_the_verdict(run: list[Snapshot], name: str) -> None:
+    data: Any = data_of(page(run))
+    best, *edges = data["bands"][name]
     assert (band(name, best), band(name, best + 1e-9)) == ("good", "excellent")
-    assert [band(name, edge) for edge in edges] == ["good", "fair", "poor"]
+    assert [band(name, edge) for edge in edges] == ["good", "fair", "poor"] == data["band_names"][1:4]
     assert [band(name, edge - 1e-9) for edge in edges] == ["fair", "poor", "bad"]
+
+
+def test_the_thresholds_of_the_page_are_those_of_the_checklist(run: list[Snapshot]) -> None:
+    data: Any = data_of(page(run))
+    asked = {check.name: check.threshold for check in checklist(run[0].metrics, {}, (), None)}
+    assert data["thresholds"] == {name: asked[name] for name in data["thresholds"]}
+    assert len(data["thresholds"]) == 5
 
 
 @pytest.mark.slow

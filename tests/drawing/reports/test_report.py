@@ -19,7 +19,8 @@ from markdown_it import MarkdownIt
 from embviz_callback.analysis.compare.ledger import Ledger
 from embviz_callback.analysis.maps.projections import Projection, Skipped, heatmap_rows
 from embviz_callback.analysis.metrics.numbers import Metrics
-from embviz_callback.analysis.verdict.checklist import FIGURES, Check, bright_diagonal, checklist
+from embviz_callback.analysis.metrics.pictures import FIGURES
+from embviz_callback.analysis.verdict.checklist import Check, bright_diagonal, checklist
 from embviz_callback.analysis.why.columns import columns_of
 from embviz_callback.analysis.why.errors import errors_of
 from embviz_callback.delivery.exports import errors_csv, metrics_json

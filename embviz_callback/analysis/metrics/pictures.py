@@ -1,0 +1,102 @@
+"""Every map method and every figure once.
+
+To add a map is to add a row here and a module with its layout; to add another figure, a row here and a module that
+draws it, which `embviz_callback.drawing.figures.catalogue` names.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+CLEAR_SHARE = 0.5  # of the queries, whose document is among the nearest points of a map
+BRIGHT_SHARE = 0.85  # of a heatmap's rows, whose brightest cell is a right one
+TRUSTED = 0.85  # trustworthiness below which a map's neighbours are often none
+
+
+@dataclass(frozen=True)
+class MapMethod:
+    """A way of laying the embeddings out on a plane.
+
+    Attributes:
+        key: In options, files and tags: ``--skip-<key>``, ``<key>_projection``.
+        title: As people call it.
+        layout: ``module:function`` that gives its `Layout`.
+        module: That must be importable.
+        package: That brings it.
+    """
+
+    key: str
+    title: str
+    layout: str
+    module: str
+    package: str
+
+    @property
+    def figure(self) -> str:
+        """Name of the figure that shows it."""
+        return f"{self.key}_projection"
+
+    def opener(self) -> Callable[[], Any]:
+        """The function that `layout` names; its module is imported only now."""
+        module, _, function = self.layout.partition(":")
+        found: Callable[[], Any] = getattr(import_module(module), function)
+        return found
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """A figure of every evaluation.
+
+    Attributes:
+        name: Of its file, ``<name>.png``, and tag.
+        title: In words.
+        needs: Key of the map that it shows; empty for none.
+    """
+
+    name: str
+    title: str
+    needs: str = ""
+
+
+_LAYOUTS = "embviz_callback.analysis.maps.layouts"
+_METHODS = (
+    MapMethod("tsne", "t-SNE", f"{_LAYOUTS}:tsne_layout", "sklearn", "scikit-learn"),
+    MapMethod("umap", "UMAP", f"{_LAYOUTS}:umap_layout", "umap", "umap-learn"),
+)
+MAPS: Mapping[str, MapMethod] = {row.key: row for row in _METHODS}
+
+FIGURES: Mapping[str, FigureRow] = {
+    row.name: row
+    for row in (
+        *(FigureRow(method.figure, f"{method.title} map", needs=method.key) for method in _METHODS),
+        FigureRow("similarity_heatmap", "heatmap"),
+        FigureRow("similarity_distribution", "distribution of the similarities"),
+        FigureRow("top_k_predictions", "first ten of the worst queries"),
+    )
+}
+
+
+def wanted_maps(settings: object) -> tuple[str, ...]:
+    """Keys of the maps that an evaluation's settings do not leave out.
+
+    Args:
+        settings: With ``skip_<key>`` for each that can be left out.
+
+    Returns:
+        Keys, in the order of MAPS.
+    """
+    return tuple(key for key in MAPS if not getattr(settings, f"skip_{key}", False))
+
+
+def wanted_figures(settings: object) -> tuple[str, ...]:
+    """Names of the figures whose maps are wanted.
+
+    Args:
+        settings: As for `wanted_maps`.
+
+    Returns:
+        Names, in the order of FIGURES.
+    """
+    maps = wanted_maps(settings)
+    return tuple(name for name, row in FIGURES.items() if not row.needs or row.needs in maps)
