@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.drawing import style
+from embviz_callback.drawing.figures.painting import Frame, Places, Sizes, common_frame, outcomes, paint_map
 from embviz_callback.drawing.page.epoch_view import View
 from embviz_callback.drawing.wording import counted, number, percent
 
@@ -19,8 +19,7 @@ _WIDTH = 1200  # px
 _NARROW = 170  # px
 _CAPTION = 46  # px above a frame
 _HEAD, _FOOT = 40, 44  # px
-
-Places = NDArray[np.float64]
+_SIZES = Sizes(document=5, hit=8, miss=13, outline=0.5)
 
 
 @style.styled
@@ -47,16 +46,17 @@ def draw_filmstrip(views: Sequence[View], method: str) -> Figure:
     height = round(_HEAD + _FOOT + rows * (side + _CAPTION))
     figure = style.new_figure(height, _WIDTH, is_fixed=True)
     places = [_places(view, method) for view in frames]
-    middle, half = _reach(places)
+    frame = common_frame(places)
     for place, view in enumerate(frames):
         left = 10 + (place % columns) * side
         top = _HEAD + (place // columns) * (side + _CAPTION) + _CAPTION
         box = (left + 4) / _WIDTH, 1 - (top + side - 4) / height, (side - 8) / _WIDTH, (side - 8) / height
         axes = figure.add_axes(box)
-        _frame(axes, view, places[place])
-        axes.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
-        _caption(axes, view, method, side)
-    _write(figure, method, _foot(frames, len(mapped)))
+        is_hit = np.array([rank == 1 for rank in view["ranks"]])
+        paint_map(axes, places[place], outcomes(places[place], is_hit, _SIZES))
+        _bare(axes, frame)
+        _caption(axes, _facts(view, method, frame.count_outside(places[place])), side)
+    _write(figure, method, _foot(frames, len(mapped), is_cut=any(map(frame.count_outside, places))))
     return figure
 
 
@@ -74,33 +74,25 @@ def _places(view: View, method: str) -> Places:
     return np.asarray(packed / np.iinfo(np.int16).max * made["half"] + np.asarray(made["centre"]))
 
 
-def _reach(places: Sequence[Places]) -> tuple[Places, float]:
-    every = np.concatenate(list(places))
-    low, high = np.nanmin(every, axis=0), np.nanmax(every, axis=0)
-    return (low + high) / 2, float((high - low).max()) * 0.52 or 1.0
-
-
-def _frame(axes: Axes, view: View, places: Places) -> None:
-    n = len(view["ranks"])
-    is_hit = np.array([rank == 1 for rank in view["ranks"]])
-    queries, documents = places[:n], places[n:]
-    hits, misses = queries[is_hit], queries[~is_hit]
-    x, y = documents.T
-    axes.scatter(x, y, s=5, marker="D", facecolors="none", edgecolors=style.DOCUMENT, linewidths=0.5, zorder=1)
-    axes.scatter(hits[:, 0], hits[:, 1], s=8, color=style.POSITIVE, linewidths=0, zorder=2)
-    axes.scatter(misses[:, 0], misses[:, 1], s=13, color=style.MISS, marker="X", linewidths=0, zorder=3)
+def _bare(axes: Axes, frame: Frame) -> None:
+    frame.put(axes)
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set(color=style.PALE)
 
 
-def _caption(axes: Axes, view: View, method: str, side: float) -> None:
+def _facts(view: View, method: str, n_outside: int) -> tuple[str, str]:
     made = view["maps"][method]
     moved = "" if made["displacement"] is None else f", moved {number(made['displacement'], 2)}"
+    cut = f", {n_outside} cut off" if n_outside else ""
+    return view["label"], f"trust {number(made['trustworthiness'], 2)}{moved}{cut}"
+
+
+def _caption(axes: Axes, facts: tuple[str, str], side: float) -> None:
     small = 9.5 if side > _NARROW else 8
     lines = (
-        (style.fitted(view["label"], side - 12, 12), 12, style.INK, 19),
-        (style.fitted(f"trust {number(made['trustworthiness'], 2)}{moved}", side - 10, small), small, style.FAINT, 4),
+        (style.fitted(facts[0], side - 12, 12), 12, style.INK, 19),
+        (style.fitted(facts[1], side - 10, small), small, style.FAINT, 4),
     )
     for text, size, colour, above in lines:
         axes.annotate(
@@ -115,12 +107,13 @@ def _caption(axes: Axes, view: View, method: str, side: float) -> None:
         )
 
 
-def _foot(frames: Sequence[View], n_maps: int) -> str:
+def _foot(frames: Sequence[View], n_maps: int, *, is_cut: bool) -> str:
     first, last = (sum(rank == 1 for rank in view["ranks"]) / len(view["ranks"]) for view in (frames[0], frames[-1]))
     missing = f"{counted(n_maps - len(frames), 'evaluation')} between them not shown · " if n_maps > len(frames) else ""
+    axes = "same axes, far points cut off" if is_cut else "same axes everywhere"
     return (
         f"{missing}blue: query whose first document is right (first map {percent(first)}, last {percent(last)})"
-        " · red cross: wrong · green diamond: document · same axes everywhere"
+        f" · red cross: wrong · green diamond: document · {axes}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -9,27 +10,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.maps.map_quality import radius
 from embviz_callback.analysis.maps.projections import Projection
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.analysis.why.columns import Columns, memberships
 from embviz_callback.analysis.why.slices import SMALL, Group, Slices
 from embviz_callback.drawing import style
+from embviz_callback.drawing.figures.painting import Layer, in_radii, paint_map, placed
 from embviz_callback.drawing.wording import counted, number
 from embviz_callback.embeddings import Rows
 from embviz_callback.snapshot import Snapshot
 
 _ROW = 30  # px per group
 _SHOWN = ((Metrics.rank1, (-0.02, 1.02)), (Metrics.margin, (-0.2, 1.0)))
-_SCALE = (-0.5, 1.0)  # cosines, as in the heatmap
+# px: what all cells share, and of one cell; from there on a name may lie at 45 degrees, a number stands in it.
+_SIDE, _LEAST_CELL, _MOST_CELL, _SLANTED, _WRITTEN = 540, 19, 72, 32, 40
 _MAP_HEIGHT = 660
 _ROOM = 150  # px for a label
 # Okabe and Ito's colours once more, then the same again with another mark.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 _MARKS = ("o", "s", "^")
-
-Places = NDArray[np.float64]
 
 
 @style.styled
@@ -100,34 +100,51 @@ def draw_affinity(snapshot: Snapshot, slices: Slices) -> Figure:
     title = f"Similarity between groups of {slices.column}"
     if len(slices.labels) < 2 or not np.isfinite(slices.affinity).any():
         return style.text_panel(title, snapshot, "fewer than two groups have documents of their own")
-    figure = style.new_figure(300 + min(24 * len(slices.labels) + 100, 600))
+    cell = float(np.clip(_SIDE / len(slices.labels), _LEAST_CELL, _MOST_CELL))
+    side = round(cell * len(slices.labels))
+    figure = style.new_figure(side + 290, max(style.WIDTH, side + 330))
     style.head(figure, title, snapshot)
     axes = figure.add_subplot()
+    low, high = _tenths(slices.affinity)
     colours = colormaps["cividis"].with_extremes(bad=style.PALE)
-    image = axes.imshow(slices.affinity, cmap=colours, interpolation="nearest", vmin=_SCALE[0], vmax=_SCALE[1])
-    names = [style.fitted(label, _ROOM, 12) for label in slices.labels]
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
-    axes.set_yticks(range(len(names)), names, parse_math=False)
-    axes.set_xlabel("documents of")
-    axes.set_ylabel("queries of")
-    if len(names) <= 12:
-        _write_cells(axes, slices)
+    image = axes.imshow(slices.affinity, cmap=colours, interpolation="nearest", vmin=low, vmax=high)
+    _name_cells(axes, slices.labels, is_narrow=cell < _SLANTED)
+    if cell >= _WRITTEN:
+        _write_cells(axes, slices.affinity, middle=(low + high) / 2)
     figure.colorbar(image, ax=axes, label="mean cosine similarity", shrink=0.8)
     style.foot(
         figure,
         snapshot,
         "pairs of a query with its own document are left out: a bright diagonal is closeness by content alone",
+        f"colours span {number(low, 1)} to {number(high, 1)}, what the values need: other epochs may have others",
         f"silhouette of the documents by group: {number(slices.silhouette)} (1: clusters, 0: mixed)",
     )
     return figure
 
 
-def _write_cells(axes: Axes, slices: Slices) -> None:
-    for (row, column), value in np.ndenumerate(slices.affinity):
+def _tenths(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The tenths between which all values lie."""
+    low, high = math.floor(10 * float(np.nanmin(values))) / 10, math.ceil(10 * float(np.nanmax(values))) / 10
+    return low, max(high, low + 0.1)
+
+
+def _name_cells(axes: Axes, labels: Sequence[str], *, is_narrow: bool) -> None:
+    size = 10.5 if is_narrow else 12
+    names = [style.fitted(label, _ROOM, size) for label in labels]
+    turned: dict[str, Any] = {"rotation": 90} if is_narrow else {"rotation": 45, "ha": "right"}
+    turned["rotation_mode"] = "default" if is_narrow else "anchor"
+    axes.set_xticks(range(len(names)), names, fontsize=size, parse_math=False, **turned)
+    axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
+    axes.set_xlabel("documents of")
+    axes.set_ylabel("queries of")
+
+
+def _write_cells(axes: Axes, values: NDArray[np.float64], *, middle: float) -> None:
+    for (row, column), value in np.ndenumerate(values):
         if math.isfinite(value):
             # Dark letters on the bright half of the scale.
-            colour = style.INK if value > sum(_SCALE) / 2 else "white"
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=10, color=colour)
+            colour = style.INK if value > middle else "white"
+            axes.text(column, row, number(value, 2), ha="center", va="center", fontsize=10, color=colour)
 
 
 @style.styled
@@ -152,8 +169,7 @@ def draw_map_by(snapshot: Snapshot, method: str, columns: Columns, column: str) 
     style.head(figure, title, snapshot)
     axes = figure.add_subplot()
     codes, labels = _coded(columns, column, len(made.queries), len(made.documents))
-    places = _in_radii(np.concatenate([made.queries, made.documents]).astype(np.float64))
-    _dots(axes, places, codes, labels, len(made.queries))
+    paint_map(axes, in_radii(placed(made)), _looks(codes, labels, len(made.queries)))
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel("map radii")
     axes.set_ylabel("map radii")
@@ -175,35 +191,21 @@ def _coded(columns: Columns, column: str, n_queries: int, n_documents: int) -> t
     return codes, [both.labels[at] for at in order]
 
 
-def _in_radii(places: Places) -> Places:
-    known = places[np.isfinite(places).all(axis=1)]
-    moved: Places = (places - known.mean(axis=0)) / max(radius(known), 1e-12)
-    return moved
-
-
-def _dots(axes: Axes, places: Places, codes: Rows, labels: Sequence[str], n_queries: int) -> None:
-    sizes = np.where(np.arange(len(places)) < n_queries, 16.0, 52.0)
-    looks = [(-1, f"other or none ({int((codes < 0).sum())})", style.PALE, "o")]
-    looks += [
-        (
-            code,
-            f"{style.fitted(label, _ROOM, 10.5)} ({int((codes == code).sum())})",
-            _COLOURS[code % len(_COLOURS)],
-            _MARKS[code // len(_COLOURS)],
+def _looks(codes: Rows, labels: Sequence[str], n_queries: int) -> list[Layer]:
+    """A layer for each group that has any text; what is in none lies below."""
+    sizes = np.where(np.arange(len(codes)) < n_queries, 16.0, 52.0)
+    names = {-1: "other or none"} | {code: style.fitted(label, _ROOM, 10.5) for code, label in enumerate(labels)}
+    return [
+        Layer(
+            codes == code,
+            style.PALE if code < 0 else _COLOURS[code % len(_COLOURS)],
+            _MARKS[max(code, 0) // len(_COLOURS)],
+            sizes[codes == code],
+            edge=style.INK,
+            width=0.4,
+            opacity=0.85,
+            label=f"{name} ({int((codes == code).sum())})",
         )
-        for code, label in enumerate(labels)
+        for code, name in names.items()
+        if (codes == code).any()
     ]
-    for code, name, colour, mark in looks:
-        inside = codes == code
-        if inside.any():
-            axes.scatter(
-                places[inside, 0],
-                places[inside, 1],
-                s=sizes[inside],
-                color=colour,
-                marker=mark,
-                edgecolors=style.INK,
-                linewidths=0.4,
-                alpha=0.85,
-                label=name,
-            )

@@ -6,10 +6,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.maps.map_quality import radius
 from embviz_callback.analysis.maps.projections import Projection
 from embviz_callback.analysis.metrics.pictures import FIGURES, MAPS
 from embviz_callback.drawing import style
+from embviz_callback.drawing.figures.painting import Places, Sizes, in_radii, outcomes, paint_map, placed
 from embviz_callback.drawing.wording import counted, number, percent
 from embviz_callback.snapshot import Snapshot
 
@@ -19,7 +19,7 @@ _HEIGHT = 905  # px
 # A fixed square of 700 px: points of two epochs can be compared at the same place of the picture.
 _SQUARE = (75 / style.WIDTH, 130 / _HEIGHT, 700 / style.WIDTH, 700 / _HEIGHT)
 
-Places = NDArray[np.float64]
+_SIZES = Sizes(document=55, hit=34, miss=80, outline=1.3, rim=0.6)
 
 
 @style.styled
@@ -43,21 +43,14 @@ def draw_map(snapshot: Snapshot, method: str) -> Figure:
     figure = style.new_figure(_HEIGHT, is_fixed=True)
     style.head(figure, title, snapshot)
     axes = figure.add_axes(_SQUARE)
-    queries, documents = _in_radii(made)
-    found = snapshot.similarity.is_hit
-    _join(axes, queries, documents, snapshot.embeddings.relevance, found)
-    _scatter(axes, queries, documents, found)
-    _frame(axes, np.concatenate([queries, documents]))
-    n_missing = len(queries) + len(documents) - _count(queries) - _count(documents)
+    places, is_hit = in_radii(placed(made)), snapshot.similarity.is_hit
+    _join(axes, places[: len(is_hit)], places[len(is_hit) :], snapshot.embeddings.relevance, is_hit)
+    paint_map(axes, places, outcomes(places, is_hit, _SIZES, names=True), above=3)
+    _explain(axes)
+    _frame(axes, places)
+    n_missing = int((~np.isfinite(places[:, 0])).sum())
     style.foot(figure, snapshot, *_facts(made, n_missing=n_missing), has_corpus=False)
     return figure
-
-
-def _in_radii(made: Projection) -> tuple[Places, Places]:
-    places = np.concatenate([made.queries, made.documents]).astype(np.float64)
-    known = places[np.isfinite(places).all(axis=1)]
-    places = (places - known.mean(axis=0)) / max(radius(known), 1e-12)
-    return places[: len(made.queries)], places[len(made.queries) :]
 
 
 def _join(
@@ -69,32 +62,7 @@ def _join(
     axes.add_collection(LineCollection(list(lines[~is_hit]), colors=style.MISS, linewidths=1.0, alpha=0.5, zorder=2))
 
 
-def _scatter(axes: Axes, queries: Places, documents: Places, found: NDArray[np.bool_]) -> None:
-    # Hollow, so that a query that lies on its document hides nothing.
-    axes.scatter(
-        documents[:, 0],
-        documents[:, 1],
-        s=55,
-        marker="D",
-        facecolors="none",
-        edgecolors=style.DOCUMENT,
-        linewidths=1.3,
-        zorder=3,
-        label=f"document ({_count(documents):,})",
-    )
-    layers = (("query, hit", found, style.POSITIVE, "o", 34), ("query, miss", ~found, style.MISS, "X", 80))
-    for order, (name, chosen, colour, marker, size) in enumerate(layers, start=4):
-        axes.scatter(
-            queries[chosen, 0],
-            queries[chosen, 1],
-            s=size,
-            c=colour,
-            marker=marker,
-            edgecolors="white",
-            linewidths=0.6,
-            zorder=order,
-            label=f"{name} ({_count(queries[chosen]):,})",
-        )
+def _explain(axes: Axes) -> None:
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1.0),
@@ -104,10 +72,6 @@ def _scatter(axes: Axes, queries: Places, documents: Places, found: NDArray[np.b
         handletextpad=0.2,
         borderaxespad=0.2,
     )
-
-
-def _count(places: Places) -> int:
-    return int(np.isfinite(places[:, 0]).sum())
 
 
 def _frame(axes: Axes, places: Places) -> None:

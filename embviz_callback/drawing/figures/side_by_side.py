@@ -1,6 +1,7 @@
 """Figures of a comparison: numbers with intervals, distributions one below the other, maps with arrows."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,21 +10,29 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.compare.comparison import Comparison
-from embviz_callback.analysis.maps.map_quality import radius
 from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, FINAL, RANKS, SPREAD, shown
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.drawing import style
+from embviz_callback.drawing.figures.painting import (
+    Frame,
+    Places,
+    Sizes,
+    common_frame,
+    in_radii,
+    outcomes,
+    paint_map,
+    placed,
+)
 from embviz_callback.drawing.wording import counted, number, pool
 from embviz_callback.snapshot import Snapshot
 
 _SHOWN = (*shown(FINAL, RANKS), *shown(FINAL, SPREAD))
 _WIDTH = 1100  # px
 _LONG_MOVE = 0.1  # radii; shorter arrows would be specks
-_MOST_ARROWS = 120  # more are a haystack
+_MOST_ARROWS = 40  # what an eye can follow
 _LABEL_ROOM = 190  # px
-
-Places = NDArray[np.float64]
+_SIZES = Sizes(document=12, hit=14, miss=26, outline=0.7)
 
 
 @style.styled
@@ -138,78 +147,78 @@ def draw_comparison_maps(
     figure = style.new_figure(120 + rows * (_WIDTH // columns + 30), _WIDTH)
     made = [one for one in maps if isinstance(one, Projection)]
     _title(figure, f"{MAPS[made[0].method].title if made else 'No'} maps on common axes")
-    middle, scale = _common_frame(made)
-    before: tuple[Places, NDArray[np.bool_]] | None = None
-    for place, (one, snapshot, label) in enumerate(zip(maps, snapshots, labels, strict=True)):
-        axes = figure.add_subplot(rows, columns, place + 1)
+    # Of the first map: the unit in which moves are given.
+    places = [in_radii(placed(one), placed(made[0])) for one in made]
+    frame = common_frame(places) if places else Frame(np.zeros(2), 1.0)
+    panels = iter(zip(made, places, strict=True))
+    before: _Panel | None = None
+    for at, (one, snapshot, label) in enumerate(zip(maps, snapshots, labels, strict=True)):
+        axes = figure.add_subplot(rows, columns, at + 1)
         axes.set_title(style.fitted(label, _WIDTH / columns - 40, style.LABEL_SIZE), loc="left", parse_math=False)
         axes.set(xticks=[], yticks=[])
         if isinstance(one, Skipped):
             lines = "\n".join(style.wrapped(one.reason, _WIDTH / columns - 60, 12))
             axes.text(0.5, 0.5, lines, ha="center", va="center", color=style.MISS, parse_math=False)
             continue
-        queries, documents = (one.queries - middle) / scale, (one.documents - middle) / scale
-        is_hit = snapshot.similarity.is_hit
-        _points(axes, queries, documents, is_hit)
-        if before is not None:
-            _arrows(axes, before[0], queries, is_changed=before[1] != is_hit)
-        before = queries, is_hit
-        half = _half(made, middle, scale)
-        axes.set(xlim=(-half, half), ylim=(-half, half), aspect="equal")
-        moved = "" if one.displacement is None else f" · moved {number(one.displacement, 2)} radii"
-        axes.set_xlabel(f"trust {number(one.trustworthiness)}{moved}", fontsize=style.NOTE_SIZE)
+        panel = _Panel(*next(panels), snapshot.similarity.is_hit, frame)
+        panel.draw(axes, before)
+        before = panel
+    cut = " · far points cut off" if any(map(frame.count_outside, places)) else ""
     _foot(
         figure,
-        "blue: query whose first document is right · red cross: wrong · green diamond: document",
-        f"arrow: from where the query was before (where over {_MOST_ARROWS} moved, only of queries gained or lost)",
+        f"blue: query whose first document is right · red cross: wrong · green diamond: document{cut}",
+        f"arrow: from where the query was before; the {_MOST_ARROWS} longest moves over {_LONG_MOVE} radii, those of"
+        " queries gained or lost before others",
         f"{counted(len(snapshots[0].subset.queries), 'query')} · subset {snapshots[0].subset.fingerprint}",
     )
     return figure
 
 
-def _common_frame(made: Sequence[Projection]) -> tuple[Places, float]:
-    """Middle and radius of the first map: the unit in which moves are given."""
-    if not made:
-        return np.zeros(2), 1.0
-    places = np.concatenate([made[0].queries, made[0].documents]).astype(np.float64)
-    places = places[np.isfinite(places).all(axis=1)]
-    return places.mean(axis=0), max(radius(places), 1e-12)
+@dataclass(frozen=True, eq=False)
+class _Panel:
+    """One map of a comparison."""
 
+    made: Projection
+    places: Places
+    is_hit: NDArray[np.bool_]
+    frame: Frame
 
-def _half(made: Sequence[Projection], middle: Places, scale: float) -> float:
-    every = np.concatenate([np.concatenate([one.queries, one.documents]) for one in made])
-    return float(np.nanmax(np.abs((every - middle) / scale))) * 1.04
+    @property
+    def queries(self) -> Places:
+        return self.places[: len(self.is_hit)]
 
+    def draw(self, axes: Axes, before: "_Panel | None") -> None:
+        paint_map(axes, self.places, outcomes(self.places, self.is_hit, _SIZES), above=2)
+        self.frame.put(axes)
+        axes.set_aspect("equal")
+        moved = "" if self.made.displacement is None else f" · moved {number(self.made.displacement, 2)} radii"
+        n_outside = self.frame.count_outside(self.places)
+        shown = [] if before is None else [f"arrows: {self._arrows(axes, before)}"]
+        shown += [f"{counted(n_outside, 'point')} cut off"] if n_outside else []
+        facts = f"trust {number(self.made.trustworthiness)}{moved}\n{' · '.join(shown)}"
+        axes.set_xlabel(facts.rstrip(), fontsize=style.NOTE_SIZE)
 
-def _points(axes: Axes, queries: Places, documents: Places, is_hit: NDArray[np.bool_]) -> None:
-    x, y = documents.T
-    axes.scatter(x, y, s=12, marker="D", facecolors="none", edgecolors=style.DOCUMENT, linewidths=0.7, zorder=1)
-    hits, misses = queries[is_hit], queries[~is_hit]
-    axes.scatter(hits[:, 0], hits[:, 1], s=14, color=style.POSITIVE, linewidths=0, zorder=3)
-    axes.scatter(misses[:, 0], misses[:, 1], s=26, color=style.MISS, marker="X", linewidths=0, zorder=4)
-
-
-def _arrows(axes: Axes, before: Places, after: Places, *, is_changed: NDArray[np.bool_]) -> None:
-    moves = after - before
-    is_drawn = np.hypot(moves[:, 0], moves[:, 1]) > _LONG_MOVE  # false for NaN
-    if is_drawn.sum() > _MOST_ARROWS:
-        is_drawn &= is_changed
-    start, move = before[is_drawn], moves[is_drawn]
-    axes.quiver(
-        start[:, 0],
-        start[:, 1],
-        move[:, 0],
-        move[:, 1],
-        angles="xy",
-        scale_units="xy",
-        scale=1,
-        width=0.0025,
-        headwidth=6,
-        headlength=8,
-        color=style.FAINT,
-        alpha=0.45,
-        zorder=2,
-    )
+    def _arrows(self, axes: Axes, before: "_Panel") -> str:
+        """Draws what an eye can follow; gives how many of how many."""
+        moves = self.queries - before.queries
+        length = np.hypot(*moves.T)
+        long = np.flatnonzero(length > _LONG_MOVE)  # false for NaN
+        is_changed = self.is_hit != before.is_hit
+        chosen = long[np.lexsort((-length[long], ~is_changed[long]))][:_MOST_ARROWS]
+        axes.quiver(
+            *before.queries[chosen].T,
+            *moves[chosen].T,
+            angles="xy",
+            scale_units="xy",
+            scale=1,
+            width=0.0035,
+            headwidth=6,
+            headlength=7,
+            color=style.INK,
+            alpha=0.55,
+            zorder=6,
+        )
+        return f"{len(chosen)} of {len(long):,}"
 
 
 def _title(figure: Figure, text: str) -> None:
