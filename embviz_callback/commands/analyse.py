@@ -138,8 +138,8 @@ def _write(
         Names of the figures, and of those that could not be drawn.
     """
     from embviz_callback.delivery.exports import analysis_json, to_json
-    from embviz_callback.drawing.figures.analysis_figures import analysis_figures
     from embviz_callback.drawing.figures.catalogue import to_png
+    from embviz_callback.drawing.figures.why.analysis_figures import analysis_figures
     from embviz_callback.drawing.reports.analysis_report import analysis_report
 
     checkup = subject.checkup

@@ -8,7 +8,7 @@ from embviz_callback.analysis.metrics.resampling import Estimate
 from embviz_callback.analysis.why.answers import Answers
 from embviz_callback.analysis.why.sensitivity import Importance
 from embviz_callback.analysis.why.slices import Group, Slices
-from embviz_callback.drawing.figures.analysis_figures import curve_figure_name, group_figure_name
+from embviz_callback.drawing.figures.why.analysis_figures import curve_figure_name, group_figure_name
 from embviz_callback.drawing.reports.markdown import rendered
 from embviz_callback.drawing.wording import advice_sentence, group_sentence
 from embviz_callback.pairs.check.findings import Checkup

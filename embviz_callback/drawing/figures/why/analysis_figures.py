@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 
 from embviz_callback.analysis.maps.projections import Projection
 from embviz_callback.analysis.why.answers import Answers
-from embviz_callback.drawing.figures.feature_figures import (
+from embviz_callback.drawing.figures.why.feature_figures import (
     draw_confusions,
     draw_continuity,
     draw_importance,
     draw_thresholds,
 )
-from embviz_callback.drawing.figures.group_figures import draw_affinity, draw_groups, draw_map_by
+from embviz_callback.drawing.figures.why.group_figures import draw_affinity, draw_groups, draw_map_by
 from embviz_callback.snapshot import Snapshot
 
 
