@@ -18,7 +18,7 @@ from embviz_callback.cli import greeting, main
 from embviz_callback.commands import evaluation
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.evaluation import tell_apart
-from embviz_callback.drawing.figures import catalogue as figures
+from embviz_callback.drawing.figures import heatmap
 from embviz_callback.encoding.checkpoints.loading import load_checkpoint
 from embviz_callback.encoding.encode import encode_subset
 from embviz_callback.pairs.formats.reading import read_pairs
@@ -441,7 +441,7 @@ def test_what_is_computed_survives_the_death_of_a_map(place: Path) -> None:
 def test_a_figure_that_fails_costs_neither_the_others_nor_the_report(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(figures._DRAWERS, "similarity_heatmap", lambda snapshot: 1 / 0)
+    monkeypatch.setattr(heatmap, "draw_heatmap", lambda snapshot: 1 / 0)
     assert _here(place, monkeypatch, *BASIC, "--output", "broken", "--skip-umap", "--skip-tsne") == 1
     captured = capsys.readouterr()
     assert captured.err.splitlines()[-1] == (

@@ -1,11 +1,12 @@
 """Every map method and every figure once.
 
 To add a map is to add a row here and a module with its layout; to add another figure, a row here and a module that
-draws it, which `embviz_callback.drawing.figures.catalogue` names.
+draws it.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -39,9 +40,7 @@ class MapMethod:
 
     def opener(self) -> Callable[[], Any]:
         """The function that `layout` names; its module is imported only now."""
-        module, _, function = self.layout.partition(":")
-        found: Callable[[], Any] = getattr(import_module(module), function)
-        return found
+        return _named(self.layout)
 
 
 @dataclass(frozen=True)
@@ -51,15 +50,29 @@ class FigureRow:
     Attributes:
         name: Of its file, ``<name>.png``, and tag.
         title: In words.
+        draws: ``module:function`` that takes a snapshot, and the key of the map if it needs one.
         needs: Key of the map that it shows; empty for none.
     """
 
     name: str
     title: str
+    draws: str
     needs: str = ""
+
+    def drawer(self) -> Callable[..., Any]:
+        """What draws it of a snapshot; its module is imported only now."""
+        draw = _named(self.draws)
+        return partial(draw, method=self.needs) if self.needs else draw
+
+
+def _named(path: str) -> Callable[..., Any]:
+    module, _, function = path.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
 
 
 _LAYOUTS = "embviz_callback.analysis.maps.layouts"
+_DRAWING = "embviz_callback.drawing.figures"
 _METHODS = (
     MapMethod("tsne", "t-SNE", f"{_LAYOUTS}:tsne_layout", "sklearn", "scikit-learn"),
     MapMethod("umap", "UMAP", f"{_LAYOUTS}:umap_layout", "umap", "umap-learn"),
@@ -69,10 +82,12 @@ MAPS: Mapping[str, MapMethod] = {row.key: row for row in _METHODS}
 FIGURES: Mapping[str, FigureRow] = {
     row.name: row
     for row in (
-        *(FigureRow(method.figure, f"{method.title} map", needs=method.key) for method in _METHODS),
-        FigureRow("similarity_heatmap", "heatmap"),
-        FigureRow("similarity_distribution", "distribution of the similarities"),
-        FigureRow("top_k_predictions", "first ten of the worst queries"),
+        *(FigureRow(one.figure, f"{one.title} map", f"{_DRAWING}.map_figures:draw_map", one.key) for one in _METHODS),
+        FigureRow("similarity_heatmap", "heatmap", f"{_DRAWING}.heatmap:draw_heatmap"),
+        FigureRow(
+            "similarity_distribution", "distribution of similarities", f"{_DRAWING}.distribution:draw_distribution"
+        ),
+        FigureRow("top_k_predictions", "first ten of the worst queries", f"{_DRAWING}.top_k:draw_top_k"),
     )
 }
 

@@ -19,6 +19,7 @@ from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 
 EXACT_AUC_PAIRS = 2**22  # so many negatives are kept and sorted: 16 MiB
 SAMPLED_PAIRS = 2**22  # about so many of a larger number go into the histogram
+_OVERLAP_BINS = 64  # as the figure shows them; finer ones would count the gaps between few positives
 _ROUNDINGS = 64  # of a variance in 1,024 dimensions, generously
 
 
@@ -108,6 +109,13 @@ class Similarity:
     def first_score(self) -> Vectors:
         """``(n_queries,)`` the cosine of `came_first`, NaN for none."""
         return self._taken_first(self.top_scores, np.float32(np.nan))
+
+    @cached_property
+    def overlap(self) -> float:
+        """Share that the distributions of positive and negative cosines have in common; NaN where one is empty."""
+        counts = np.stack([self.positive_counts, self.negative_counts]).reshape(2, _OVERLAP_BINS, -1).sum(axis=2)
+        totals = counts.sum(axis=1, keepdims=True)
+        return float((counts / totals).min(axis=0).sum()) if totals.all() else math.nan
 
     def _taken_first(self, listed: NDArray[Any], nothing: Any) -> NDArray[Any]:
         """Of each query's list the entry at the place of `came_first`."""

@@ -1,7 +1,5 @@
-"""How each figure is drawn, and as PNG."""
+"""A figure by its name, and as PNG."""
 
-from collections.abc import Callable
-from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -10,20 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from embviz_callback.analysis.metrics.pictures import FIGURES, MAPS
+from embviz_callback.analysis.metrics.pictures import FIGURES
 from embviz_callback.drawing import style
-from embviz_callback.drawing.figures.distribution import draw_distribution
-from embviz_callback.drawing.figures.heatmap import draw_heatmap
-from embviz_callback.drawing.figures.map_figures import draw_map
-from embviz_callback.drawing.figures.top_k import draw_top_k
 from embviz_callback.snapshot import Snapshot
-
-_DRAWERS: dict[str, Callable[[Snapshot], Figure]] = {
-    **{row.figure: partial(draw_map, method=method) for method, row in MAPS.items()},
-    "similarity_heatmap": draw_heatmap,
-    "similarity_distribution": draw_distribution,
-    "top_k_predictions": draw_top_k,
-}
 
 
 def draw(name: str, snapshot: Snapshot) -> Figure:
@@ -39,9 +26,10 @@ def draw(name: str, snapshot: Snapshot) -> Figure:
     Raises:
         ValueError: If there is no figure of that name.
     """
-    if name not in _DRAWERS:
+    if name not in FIGURES:
         raise ValueError(f"there is no figure {name!r}; there are {', '.join(FIGURES)}")
-    return _DRAWERS[name](snapshot)
+    figure: Figure = FIGURES[name].drawer()(snapshot)
+    return figure
 
 
 @style.styled

@@ -64,15 +64,6 @@ def groups(similarity: Similarity) -> tuple[Group, ...]:
     return tuple(found)
 
 
-def overlap(similarity: Similarity) -> float:
-    """Share that the distributions of positive and negative cosines have in common, 0 to 1."""
-    shares = [counts / max(counts.sum(), 1) for counts in (similarity.positive_counts, similarity.negative_counts)]
-    if not (similarity.positive_counts.any() and similarity.negative_counts.any()):
-        return float("nan")
-    coarse = [share.reshape(_N_BINS, -1).sum(axis=1) for share in shares]
-    return float(np.minimum(*coarse).sum())
-
-
 @style.styled
 def draw_distribution(snapshot: Snapshot) -> Figure:
     """Densities over the whole range of the cosine, and a box for each kind of pair.
@@ -96,8 +87,7 @@ def draw_distribution(snapshot: Snapshot) -> Figure:
         snapshot,
         f"margin {number(metrics.margin)} ({band('margin', metrics.margin)}, 95 %: {interval(metrics, 'margin')})"
         f" · separation {sigmas(metrics.separation)} ({band('separation', metrics.separation)})",
-        f"AUC {measured(metrics.auc, 'auc')}"
-        f" · overlap of positive and negative {percent(overlap(snapshot.similarity))}",
+        f"AUC {measured(metrics.auc, 'auc')} · overlap of positive and negative {percent(snapshot.similarity.overlap)}",
         "box: quartiles and median, whiskers: 5 and 95 %, diamond: mean",
     )
     return figure

@@ -6,7 +6,6 @@ from embviz_callback.analysis.maps.projections import Projection, heatmap_rows
 from embviz_callback.analysis.metrics.catalogue import ONE_CLUSTER
 from embviz_callback.analysis.metrics.pictures import BRIGHT_SHARE, CLEAR_SHARE, MAPS, TRUSTED
 from embviz_callback.analysis.verdict.checklist import bright_diagonal
-from embviz_callback.drawing.figures.distribution import overlap
 from embviz_callback.drawing.wording import counted, number, percent
 from embviz_callback.snapshot import Snapshot
 
@@ -49,7 +48,7 @@ def heatmap_reading(snapshot: Snapshot) -> str:
 
 def distribution_reading(snapshot: Snapshot) -> str:
     """How far positive and negative cosines overlap, in one sentence."""
-    share, metrics = overlap(snapshot.similarity), snapshot.metrics
+    share, metrics = snapshot.similarity.overlap, snapshot.metrics
     if np.isnan(share):
         return "Distribution: there are not both positive and negative pairs to compare"
     word = "stand apart" if share < _APART else "overlap in part" if share < _MIXED else "overlap largely"

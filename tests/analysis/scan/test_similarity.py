@@ -184,6 +184,19 @@ def test_auc_of_few_pairs_tells_apart_what_float32_cannot() -> None:
     assert exact_auc(np.array([0.5 + 1e-15]), np.array([0.5])) == 0.5
 
 
+def test_what_positive_and_negative_cosines_have_in_common_is_a_share() -> None:
+    apart = Embeddings(unit(np.eye(4)), unit(np.eye(4)), own_rows(4))
+    assert scan(apart).overlap == 0
+    same = unit([[1, 1]] * 4)
+    assert scan(Embeddings(same, same, own_rows(4))).overlap == 1
+    # Two of four positives lie where all twelve negatives lie.
+    queries = unit([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]])
+    documents = unit([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 0]])
+    assert scan(Embeddings(queries, documents, own_rows(4))).overlap == 0.5
+    nowhere = Embeddings.from_raw(np.full((1, 2), np.nan), np.ones((1, 2)), own_rows(1))
+    assert math.isnan(scan(nowhere).overlap)
+
+
 def test_auc_counts_ties_as_half() -> None:
     rng = np.random.default_rng(0)
     positives, negatives = rng.integers(0, 5, 20).astype(np.float32), rng.integers(0, 5, 30).astype(np.float32)

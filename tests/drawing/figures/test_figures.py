@@ -5,6 +5,7 @@ import threading
 import unicodedata
 from dataclasses import replace
 from io import BytesIO
+from types import ModuleType
 from typing import Any
 
 import matplotlib as mpl
@@ -16,7 +17,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from embviz_callback.analysis.maps.projections import Projection, Skipped
-from embviz_callback.analysis.metrics.pictures import FIGURES
+from embviz_callback.analysis.metrics.pictures import FIGURES, FigureRow
 from embviz_callback.drawing import style
 from embviz_callback.drawing.figures.catalogue import draw, to_png
 from embviz_callback.drawing.figures.top_k import bars, shared_features, telling_queries
@@ -193,6 +194,14 @@ def test_an_unknown_figure_is_refused() -> None:
     with pytest.raises(ValueError) as error:
         draw("pca", rooms())
     assert str(error.value) == f"there is no figure 'pca'; there are {', '.join(FIGURES)}"
+
+
+def test_a_sixth_figure_is_a_row_and_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("bars_module")
+    module.draw_bars = lambda snapshot: style.text_panel("Bars", snapshot, "an example")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bars_module", module)
+    monkeypatch.setitem(FIGURES, "bars", FigureRow("bars", "bars of something", "bars_module:draw_bars"))
+    assert "Bars · epoch 3" in texts(draw("bars", rooms()))
 
 
 # --- text --------------------------------------------------------------------------------------
