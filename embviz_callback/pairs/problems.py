@@ -1,7 +1,7 @@
 """What is wrong with a dataset, in words that say where it is and how to mend it."""
 
 from collections.abc import Mapping, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from embviz_callback.pairs.texts import clean
 
@@ -58,20 +58,36 @@ class Spot:
         problems: Where a problem is taken down.
         index: The record, counted from 0.
         place: The way from the record to the value, such as ``.hard_neg[2].weight``.
+        called: What the source calls a place, by what we call it, such as ``.hard_neg[1]``: ``.negative_2``.
     """
 
     problems: Problems
     index: int
     place: str = ""
+    called: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, step: str | int) -> "Spot":
         """The field or element one step further in."""
         suffix = f"[{step}]" if isinstance(step, int) else f".{show_name(step)}"
-        return Spot(self.problems, self.index, self.place + suffix)
+        return replace(self, place=self.place + suffix)
+
+    @property
+    def their_place(self) -> str:
+        """The place as the source calls it."""
+        for at in range(len(self.place), 0, -1):
+            # Only whole steps have names: .hard_neg, .hard_neg[1], never .hard_n.
+            if self.place[:at] in self.called and self.place[at : at + 1] in ("", ".", "["):
+                return self.called[self.place[:at]] + self.place[at:]
+        return self.place
+
+    @property
+    def name(self) -> str:
+        """The last field on the way, as the source calls it."""
+        return self.their_place.rpartition(".")[2].partition("[")[0]
 
     def refuse(self, *, expected: str, found: str, fix: str) -> None:
         """Takes down that this place holds something else than it should."""
-        self.problems.add(self.index, self.place, expected, found, fix)
+        self.problems.add(self.index, self.their_place, expected, found, fix)
 
 
 def show(value: object) -> str:

@@ -1,13 +1,13 @@
 """One record of a dataset, and how a JSON object becomes one."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
 from embviz_callback.pairs.problems import Spot, show, show_name
-from embviz_callback.pairs.texts import REPLACEMENT, clean, fold, is_blank
+from embviz_callback.pairs.texts import REPLACEMENT, clean, fold, is_blank, without_unprintable
 from embviz_callback.pairs.weights import MAX_WEIGHT, MIN_WEIGHT, OTHER, WeightRule, is_number, is_weight
 
 # What other formats call our fields.
@@ -17,9 +17,12 @@ _ALIASES = {
     "hard_neg": ("neg", "negs", "negative", "negatives", "hard_negative", "hard_negatives"),
 }
 # Which fields there are, and whether a record cannot do without.
-_RECORD_FIELDS = {"query": True, "pos": True, "hard_neg": False, "id": False, "metadata": False}
+_CHECKED_FIELDS = {"query": True, "pos": True, "hard_neg": False, "id": False, "metadata": False}
+# Too many columns of people's own are called nearly so to take one for a misspelling.
+RECORD_FIELDS = (*_CHECKED_FIELDS, "prompt", "judged")
 _SHORT = 4  # "id" and "pos" lie near to too many columns of people's own
 _HARD_FIELDS = {"text": True, "type": False, "weight": False}
+_LARGEST_GRADE = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,33 @@ class HardNegative:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What an assessor said of a document for a query.
+
+    Attributes:
+        text: Of the document, not blank.
+        grade: 0 or less says that it does not answer; a higher grade answers better.
+        id: Of the document in the user's data, if any.
+
+    Raises:
+        ValueError: If the text is blank or the grade no whole number.
+    """
+
+    text: str
+    grade: int = 1
+    id: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_text("text", self.text)
+        if isinstance(self.grade, bool) or not isinstance(self.grade, int) or abs(self.grade) > _LARGEST_GRADE:
+            raise ValueError(f"grade must be a whole number, got {self.grade!r}")
+
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in a file."""
+        return {"text": self.text, "grade": self.grade} | ({} if self.id is None else {"id": self.id})
+
+
+@dataclass(frozen=True)
 class Record:
     """A query, the documents that answer it, and some that nearly do.
 
@@ -55,6 +85,8 @@ class Record:
         hard_negatives: Documents that nearly match.
         id: Name of the record in the user's data, if any; records of one id share their positives.
         metadata: The record's columns for colouring and for groups.
+        prompt: What this query is to be encoded behind, in place of the query prompt of the settings; empty for that.
+        judged: Grades of documents: of the positives, and of further documents that are ranked and answer nothing.
 
     Raises:
         ValueError: If a text is blank or there is no positive.
@@ -65,6 +97,8 @@ class Record:
     hard_negatives: tuple[HardNegative, ...] = ()
     id: str | None = None
     metadata: Mapping[str, str | float] = field(default_factory=dict, hash=False)
+    prompt: str = ""
+    judged: tuple[Judged, ...] = ()
 
     def __post_init__(self) -> None:
         _check_text("query", self.query)
@@ -87,7 +121,9 @@ class Record:
                 {"text": negative.text, "type": list(negative.types), "weight": negative.weight}
                 for negative in self.hard_negatives
             ]
-        return plain | ({"metadata": dict(self.metadata)} if self.metadata else {})
+        plain |= {"metadata": dict(self.metadata)} if self.metadata else {}
+        plain |= {"prompt": self.prompt} if self.prompt else {}
+        return plain | ({"judged": [one.as_json() for one in self.judged]} if self.judged else {})
 
 
 def _check_text(name: str, text: object) -> None:
@@ -112,15 +148,17 @@ def to_record(item: object, spot: Spot, rule: WeightRule) -> Record | None:
         spot.refuse(expected="an object", found=show(item), fix='write {"query": "...", "pos": "..."}')
         return None
     n_before = spot.problems.total
-    _check_names(item, spot, _RECORD_FIELDS)
+    _check_names(item, spot, _CHECKED_FIELDS)
     query = to_text(item["query"], spot.at("query")) if "query" in item else ""
     positives = to_positives(item["pos"], spot.at("pos")) if "pos" in item else ()
     hard_negatives = _hard_negatives(item.get("hard_neg"), spot.at("hard_neg"), rule)
     name = None if item.get("id") is None else to_text(item["id"], spot.at("id"))
     metadata = _metadata(item.get("metadata"), spot.at("metadata"))
+    prompt = _prompt(item.get("prompt"), spot.at("prompt"))
+    judged = _judged(item.get("judged"), spot.at("judged"))
     if spot.problems.total > n_before:
         return None
-    return Record(query, positives, hard_negatives, name, metadata)
+    return Record(query, positives, hard_negatives, name, metadata, prompt, judged)
 
 
 def _check_names(item: Mapping[Any, Any], spot: Spot, fields: Mapping[str, bool]) -> None:
@@ -128,13 +166,28 @@ def _check_names(item: Mapping[Any, Any], spot: Spot, fields: Mapping[str, bool]
     for name, is_needed in fields.items():
         if name in item:
             continue
-        meant = _nearest(name, [key for key in item if key not in fields])
+        meant = _nearest(name, [key for key in item if key not in fields and key not in RECORD_FIELDS])
         if meant is not None:
             fix = f"rename {show_name(meant)} to {name}"
             spot.at(name).refuse(expected=f"the field {name}", found=f"{show_name(meant)} instead", fix=fix)
         elif is_needed:
-            fix = f"add {name}, or drop the record"
+            fix = f"add {spot.at(name).name or name}, or drop the record"
             spot.at(name).refuse(expected="non-empty text", found="no such field", fix=fix)
+
+
+def meant_fields(names: Collection[str]) -> dict[str, str]:
+    """Which of our fields were probably meant by names that are none of ours.
+
+    Returns:
+        Their names by ours.
+
+    Example:
+        >>> meant_fields(["querry", "pos", "price"])
+        {'query': 'querry'}
+    """
+    others = [name for name in names if name not in RECORD_FIELDS]
+    found = {name: _nearest(name, others) for name in _CHECKED_FIELDS if name not in names}
+    return {name: meant for name, meant in found.items() if meant is not None}
 
 
 def _nearest(name: str, others: list[Any]) -> Any:
@@ -219,6 +272,43 @@ def _weight(value: object, spot: Spot) -> float:
         spot.refuse(expected=expected, found=show(value), fix="correct it, or leave weight out")
         return 0.0
     return float(value)  # type: ignore[arg-type]  # is_weight lets numbers pass only
+
+
+def _prompt(value: object, spot: Spot) -> str:
+    if value is None or isinstance(value, str):
+        # A prompt ends as its model wants it: line breaks and spaces stay.
+        return "" if value is None or is_blank(value) else without_unprintable(value)
+    spot.refuse(expected="text", found=show(value), fix="write what stands before the query, or leave it out")
+    return ""
+
+
+def _judged(value: object, spot: Spot) -> tuple[Judged, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple):
+        spot.refuse(expected="a list", found=show(value), fix='write [{"text": "...", "grade": 1}]')
+        return ()
+    found = (_judgement(one, spot.at(at)) for at, one in enumerate(value))
+    return tuple(one for one in found if one is not None)
+
+
+def _judgement(value: object, spot: Spot) -> Judged | None:
+    n_before = spot.problems.total
+    if not isinstance(value, Mapping):
+        spot.refuse(expected="an object", found=show(value), fix='write {"text": "...", "grade": 1}')
+        return None
+    text = to_text(value.get("text"), spot.at("text"))
+    grade = to_grade(value.get("grade", 1), spot.at("grade"))
+    name = None if value.get("id") is None else to_text(value["id"], spot.at("id"))
+    return Judged(text, grade, name) if spot.problems.total == n_before else None
+
+
+def to_grade(value: object, spot: Spot) -> int:
+    """A value as a grade; what is no whole number is taken down, and the grade is then of no use."""
+    if not is_number(value) or value != round(value) or abs(value) > _LARGEST_GRADE:  # type: ignore[call-overload,arg-type]
+        spot.refuse(expected="a whole number", found=show(value), fix="correct the grade, or drop the judgement")
+        return 0
+    return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 def _metadata(value: object, spot: Spot) -> Mapping[str, str | float]:

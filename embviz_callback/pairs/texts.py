@@ -49,7 +49,12 @@ def clean(text: str) -> str:
         >>> clean("5tr\n25m\x00")
         '5tr 25m�'
     """
-    return _UNPRINTABLE.sub(REPLACEMENT, _LINE_BREAKS.sub(" ", text))
+    return without_unprintable(_LINE_BREAKS.sub(" ", text))
+
+
+def without_unprintable(text: str) -> str:
+    """The text with U+FFFD for lone surrogates and control characters; tabs and line breaks stay."""
+    return _UNPRINTABLE.sub(REPLACEMENT, text)
 
 
 def is_blank(text: str) -> bool:

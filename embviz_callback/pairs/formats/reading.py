@@ -1,30 +1,40 @@
-"""Pairs from a file or from a list in Python: the one reader of the format."""
+"""Pairs from a file, a folder or an object in Python: the one reader of them."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from embviz_callback.pairs.formats.collections.folders import translate_folder
+from embviz_callback.pairs.formats.collections.objects import is_collection, translate_rows
+from embviz_callback.pairs.formats.detection import KNOWN_NAMES, is_whole
+from embviz_callback.pairs.formats.form import Item, Reading
 from embviz_callback.pairs.formats.remarks import quality_notes
-from embviz_callback.pairs.intake.opening import open_text
-from embviz_callback.pairs.intake.parsing import Broken, parse_items, refuse_odd
+from embviz_callback.pairs.formats.translation import Translation
+from embviz_callback.pairs.intake.material import is_folder, read_file, take_object
+from embviz_callback.pairs.intake.parsing import Broken, refuse_odd
 from embviz_callback.pairs.problems import DataError, Problems, Spot, show
 from embviz_callback.pairs.records import HardNegative, Record, to_record
 from embviz_callback.pairs.weights import WeightRule, default_rule
 
-__all__ = ["DataError", "HardNegative", "PairFile", "Record", "read_pairs", "records_from"]
+__all__ = ["DataError", "HardNegative", "PairFile", "Reading", "Record", "read_pairs", "records_from"]
 
 
 @dataclass(frozen=True)
 class PairFile:
-    """The pairs of one file and what there is to say about it.
+    """The pairs of one source and what there is to say about it.
 
     Attributes:
-        records: At least one, in file order.
-        path: As the user gave it.
-        sha256: Of the file as it is on disk.
+        records: At least one, in their order.
+        path: As the user gave it, "pairs" for an object in Python.
+        sha256: Of the file as it is on disk; of the names and hashes of several; empty for an object.
         skipped: Records left out because something was wrong with them.
-        notes: What was assumed, replaced or looks odd, one sentence each.
+        notes: What was recognised, assumed, replaced, not read or looks odd, one sentence each.
+        form: Name of the form that was recognised, such as ``beir``.
+        unread: Names of columns that were not read.
+        split: Which part of the source this is, empty where it has no parts.
+        corpus: Where all documents of the source lie, for ``--corpus auto``; empty where it has no others.
 
     Raises:
         ValueError: If there is no record.
@@ -35,46 +45,79 @@ class PairFile:
     sha256: str
     skipped: int = 0
     notes: tuple[str, ...] = ()
+    form: str = "native"
+    unread: tuple[str, ...] = ()
+    split: str = ""
+    corpus: str = ""
 
     def __post_init__(self) -> None:
         if not self.records:
             raise ValueError("records must not be empty")
 
 
-def read_pairs(path: str | os.PathLike[str], *, rule: WeightRule | None = None, skip_bad: bool = False) -> PairFile:
-    """The pairs of a JSON array or of JSON Lines, UTF-8, plain or compressed by gzip.
+def read_pairs(
+    given: Any, reading: Reading | None = None, *, rule: WeightRule | None = None, skip_bad: bool = False
+) -> PairFile:
+    """The pairs of a file or folder of any known form, or of an object in Python.
 
-    JSON Lines are known by suffix (``.jsonl``, ``.ndjson``) or by content. An object that holds the
-    list under ``data``, ``records``, ``pairs``, ``examples``, ``train``, ``validation`` or ``test`` is
-    unwrapped. Columns of the user's own are let through and ignored.
+    The form is recognised by the names of fields and files (docs/data.md lists the forms). An object that
+    holds the list under ``data``, ``records``, ``pairs``, ``examples``, ``train``, ``validation`` or ``test``
+    is unwrapped. What is not read is named in the notes.
 
     Args:
-        path: The file.
-        rule: Weighs hard negatives that bring no weight; the default is `default_rule`.
-        skip_bad: Leave records out that have a problem, and count them, instead of refusing the file.
+        given: A path; or a list or another iterable of records, a pandas DataFrame, a `Dataset` or `DatasetDict`.
+        reading: Overrules what is recognised, and says what cannot be.
+        rule: Weighs hard negatives that bring no weight, where `reading` has no rule.
+        skip_bad: As in `reading`, for whoever needs nothing else of it.
 
     Returns:
         Records, skipped count and notes.
 
     Raises:
-        DataError: If the file cannot be read, no record is usable, or (unless `skip_bad`) any has a problem.
+        DataError: If the source cannot be read, no record is usable, or (unless `skip_bad`) any has a problem.
     """
-    opened = open_text(path)
-    parsed = parse_items(opened.text, opened.path)
-    if not parsed.items:
-        raise DataError(f"{parsed.name}: expected at least one record, found an empty list. Fix: add pairs")
-    records, problems = _check(parsed.items, parsed.name, rule, has_odd=parsed.has_odd)
-    if problems.total and not (skip_bad and records):
+    reading = reading or Reading()
+    reading = replace(reading, rule=reading.rule or rule, skip_bad=reading.skip_bad or skip_bad)
+    found = find_records(given, reading)
+    made, problems = _check(found, reading.rule)
+    records = tuple(record for record in made if record is not None)
+    if problems.total and not (reading.skip_bad and records):
         raise problems.error()
-    skipped = len(parsed.items) - len(records)
-    notes = [*opened.notes, *parsed.notes, *_notes(problems, skipped), *quality_notes(records)]
-    return PairFile(records, opened.path, opened.sha256, skipped, tuple(notes))
+    if not records:
+        raise DataError(f"{found.name}: no record has a relevant document ({'; '.join(found.notes)}). {_NO_RELEVANT}")
+    skipped = len(made) - len(records)
+    notes = (*found.notes, *_notes(problems, skipped, len(made)), *quality_notes(records))
+    return PairFile(
+        records, found.path, found.sha256, skipped, notes, found.form, found.unread, found.split, found.corpus
+    )
+
+
+_NO_RELEVANT = "Fix: check the labels, or lower --relevant-from"
+
+
+def find_records(given: Any, reading: Reading) -> Translation:
+    """What `read_pairs` will check: records of a source in our own terms.
+
+    Args:
+        given: As for `read_pairs`.
+        reading: How it is to be read.
+
+    Returns:
+        At least one row; a `DataError` says what cannot be read.
+    """
+    if isinstance(given, str | os.PathLike):
+        if is_folder(given):
+            return translate_folder(Path(given), reading)
+        material = read_file(given, is_whole=lambda value: is_collection(value) or is_whole(value), known=KNOWN_NAMES)
+    else:
+        material = take_object(given, split=reading.split)
+    return translate_rows(material, reading)
 
 
 def records_from(
     items: Iterable[Mapping[str, Any] | Record], *, rule: WeightRule | None = None, skip_bad: bool = False
 ) -> tuple[Record, ...]:
-    """Records from objects of the same form as in a file, handed over in Python.
+    """Records from rows of any known form, handed over in Python.
 
     Args:
         items: Mappings, or records that pass as they are.
@@ -87,41 +130,42 @@ def records_from(
     Raises:
         DataError: If `items` is no list of records, none is usable, or (unless `skip_bad`) any has a problem.
     """
-    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+    if isinstance(items, str | os.PathLike):
         raise DataError(f"pairs: expected a list of records, found {show(items)}. Fix: use read_pairs for a file")
-    given = list(items)
-    if not given:
-        raise DataError("pairs: expected at least one record, found an empty list. Fix: add pairs")
-    records, problems = _check(given, "pairs", rule, has_odd=False)
-    if problems.total and not (skip_bad and records):
-        raise problems.error()
-    return records
+    return read_pairs(items, rule=rule, skip_bad=skip_bad).records
 
 
-def _check(
-    items: Sequence[Any], name: str, rule: WeightRule | None, *, has_odd: bool
-) -> tuple[tuple[Record, ...], Problems]:
-    problems = Problems(name, n_records=len(items))
+def _check(found: Translation, rule: WeightRule | None) -> tuple[list[Record | None], Problems]:
+    """A record per entry, None where there was a problem."""
+    problems = Problems(found.name, n_records=len(found.rows))
     chosen = rule or default_rule()
-    found = (_one(item, Spot(problems, index), chosen, has_odd=has_odd) for index, item in enumerate(items))
-    return tuple(record for record in found if record is not None), problems
+    odd: dict[int, bool] = {}
+    made = []
+    for row, item in found.entries:
+        # A row of several records is looked through once.
+        if found.has_odd and row not in odd and not isinstance(item, Broken):
+            odd[row] = refuse_odd(found.rows[row], Spot(problems, row))
+        made.append(None if odd.get(row) else _one(item, Spot(problems, row), chosen))
+    return made, problems
 
 
-def _one(item: Any, spot: Spot, rule: WeightRule, *, has_odd: bool) -> Record | None:
+def _one(item: Any, spot: Spot, rule: WeightRule) -> Record | None:
     if isinstance(item, Broken):
         spot.refuse(expected="a JSON object", found=item.found, fix=item.fix)
         return None
-    if has_odd and refuse_odd(item, spot):
+    if isinstance(item, Item) and item.fault is not None:
+        expected, found, fix = item.fault
+        spot.refuse(expected=expected, found=found, fix=fix)
         return None
+    if isinstance(item, Item):
+        return to_record(item.fields, replace(spot, called=item.called), rule)
     return to_record(item, spot, rule)
 
 
-def _notes(problems: Problems, skipped: int) -> list[str]:
+def _notes(problems: Problems, skipped: int, n_entries: int) -> list[str]:
     notes = []
     if skipped:
-        notes.append(
-            f"{skipped:,} of {problems.n_records:,} records left out, the first because of {problems.lines[0]}"
-        )
+        notes.append(f"{skipped:,} of {n_entries:,} records left out, the first because of {problems.lines[0]}")
     if problems.replaced:
         notes.append(f"{problems.replaced:,} characters that cannot be shown were replaced by U+FFFD")
     return notes

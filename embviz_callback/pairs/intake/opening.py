@@ -22,7 +22,7 @@ _FOREIGN = (
     (b"BZh", "compressed by bzip2", "unpack it with bunzip2, or compress it by gzip"),
     (b"\xfd7zXZ", "compressed by xz", "unpack it with unxz, or compress it by gzip"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it with unzstd, or compress it by gzip"),
-    (b"PAR1", "a parquet file", "export it as JSON Lines"),
+    (b"PAR1", "a parquet file", "name it as the data or as the corpus, or export it as JSON Lines"),
     (b"SQLite format 3", "an SQLite database", "export the table as JSON Lines"),
     (b"%PDF", "a PDF document", "give the JSON file"),
     (b"\x89PNG", "a PNG picture", "give the JSON file"),
@@ -133,7 +133,7 @@ def _where() -> str:
 
 
 def _files_in(folder: Path) -> str:
-    names = [name for name in _names_in(folder) if re.search(r"\.(jsonl?|ndjson)(\.gz)?$", name)]
+    names = [name for name in _names_in(folder) if re.search(r"\.(jsonl?|ndjson|csv|tsv|parquet|arrow)(\.gz)?$", name)]
     if not names:
         return " without a JSON file in it. Fix: give a JSON file"
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,9 @@ _SHOWN_PLACE = 120  # a hundred brackets say no more than these
 _MAX_DIGITS = 300  # such an integer still fits a float; Python itself refuses beyond 4,300 digits
 
 
+IsWhole = Callable[[Mapping[str, Any]], bool]
+
+
 @dataclass(frozen=True)
 class Parsed:
     """What a text holds, before anything is known about a record.
@@ -30,12 +33,14 @@ class Parsed:
         name: The source with the way to the list, such as ``data.json.train``.
         has_odd: Whether some value was one that JSON allows and a dataset must not hold.
         notes: What was unwrapped or assumed, in words.
+        around: What stands beside the list in its object.
     """
 
     items: list[Any]
     name: str
     has_odd: bool
     notes: tuple[str, ...] = ()
+    around: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,13 +108,14 @@ class _Decoder:
         return OddNumber(found)
 
 
-def parse_items(text: str, name: str, *, form: str = _FORMAT) -> Parsed:
+def parse_items(text: str, name: str, *, form: str = _FORMAT, is_whole: IsWhole = lambda value: False) -> Parsed:
     """The items of a dataset; JSON Lines are recognised by suffix or by content.
 
     Args:
         text: The whole file.
         name: Its path, for suffix and errors.
         form: How a list is to look, for errors.
+        is_whole: Whether an object is a data set by itself, without a list of records in it.
 
     Returns:
         The items, unchecked but for their syntax.
@@ -120,13 +126,37 @@ def parse_items(text: str, name: str, *, form: str = _FORMAT) -> Parsed:
     decoder = _Decoder()
     start = _skip(text, 0)
     try:
-        if text[start] != "[" and (_JSON_LINES.search(name) or _is_lines(text)):
+        is_array = text[start] == "[" and not _is_lines(text)
+        if not is_array and (_JSON_LINES.search(name) or _is_lines(text)):
             return _lines(decoder, text, name, form)
-        return _document(decoder, text, name, form)
+        return _document(decoder, text, name, form, is_whole)
     except RecursionError:
         raise DataError(
             f"{name}: is nested too deeply to be a dataset. Fix: give a list of records as the format describes"
         ) from None
+
+
+def rows_of_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The rows of an object of columns of one length, as ``DataFrame.to_json()`` and ``Dataset.to_dict()`` write it.
+
+    Returns:
+        A row per key or place of its columns, a null left out; None for any other object.
+
+    Example:
+        >>> rows_of_columns({"query": {"0": "a", "1": "b"}, "pos": {"0": "c", "1": "d"}})
+        [{'query': 'a', 'pos': 'c'}, {'query': 'b', 'pos': 'd'}]
+    """
+    columns = list(value.values())
+    if len(columns) < 2 or not columns[0]:
+        return None
+    if all(isinstance(column, Mapping) and column.keys() == columns[0].keys() for column in columns):
+        places = list(columns[0])
+    elif all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+        places = list(range(len(columns[0])))
+    else:
+        return None
+    rows = ({name: column[place] for name, column in value.items()} for place in places)
+    return [{name: cell for name, cell in row.items() if cell is not None} for row in rows]
 
 
 def parse_document(text: str, name: str) -> Any:
@@ -155,7 +185,7 @@ def parse_document(text: str, name: str) -> Any:
     return value
 
 
-def _document(decoder: _Decoder, text: str, name: str, form: str) -> Parsed:
+def _document(decoder: _Decoder, text: str, name: str, form: str, is_whole: IsWhole) -> Parsed:
     try:
         value, end = decoder.one(text)
     except json.JSONDecodeError as error:
@@ -164,10 +194,12 @@ def _document(decoder: _Decoder, text: str, name: str, form: str) -> Parsed:
         raise DataError(f"{name}: goes on behind its end at {_position(text, end)}. Fix: keep one list per file")
     if isinstance(value, list):
         return Parsed(value, name, decoder.n_odd > 0)
-    return _unwrap(value, name, decoder.n_odd, form)
+    return _unwrap(value, name, decoder.n_odd, form, is_whole)
 
 
-def _unwrap(value: Any, name: str, n_odd: int, form: str) -> Parsed:
+def _unwrap(value: Any, name: str, n_odd: int, form: str, is_whole: IsWhole) -> Parsed:
+    if isinstance(value, Mapping) and is_whole(value):
+        return Parsed([value], name, n_odd > 0)
     lists = [key for key in WRAPPERS if isinstance(value, Mapping) and isinstance(value.get(key), list)]
     if len(lists) > 1:
         raise DataError(
@@ -178,7 +210,10 @@ def _unwrap(value: Any, name: str, n_odd: int, form: str) -> Parsed:
         around[lists[0]] = None
         _check_whole(around, name, n_odd)
         note = f"read from the field {lists[0]!r} of the object in the file"
-        return Parsed(value[lists[0]], f"{name}.{lists[0]}", n_odd > 0, (note,))
+        return Parsed(value[lists[0]], f"{name}.{lists[0]}", n_odd > 0, (note,), around)
+    rows = rows_of_columns(value) if isinstance(value, Mapping) else None
+    if rows is not None:
+        return Parsed(rows, name, n_odd > 0, ("the file holds columns; read row by row",))
     if isinstance(value, Mapping) and "query" in value:
         return Parsed([value], name, n_odd > 0, ("the file holds one record and no list",))
     raise DataError(f"{name}: expected a list of records, found {show(value)}. Fix: {form}")
@@ -193,15 +228,16 @@ def _check_whole(value: Any, name: str, n_odd: int) -> None:
 
 
 def _is_lines(text: str) -> bool:
-    """Whether the first line is an object of its own and others follow it."""
+    """Whether the first line is an object or a list of its own and others follow it."""
     first, _, rest = text.lstrip(_BLANK).partition("\n")
-    if not rest.strip(_BLANK):
+    # What follows a pretty-printed list is its end.
+    if not rest.strip(_BLANK) or (first.startswith("[") and not rest.lstrip(_BLANK).startswith("[")):
         return False
     try:
         value, end = _Decoder().one(first)
     except json.JSONDecodeError:
         return False
-    return end == len(first) and isinstance(value, Mapping)
+    return end == len(first) and isinstance(value, Mapping | list)
 
 
 def _lines(decoder: _Decoder, text: str, name: str, form: str) -> Parsed:

@@ -231,13 +231,8 @@ def test_a_weight_that_is_none_is_refused(weight: Any) -> None:
     ("wrong", "right"),
     [
         ("querry", "query"),
-        ("Query", "query"),
-        ("question", "query"),
-        ("positive", "pos"),
         ("pos_text", "pos"),
-        ("neg", "hard_neg"),
         ("hard-neg", "hard_neg"),
-        ("hard_negatives", "hard_neg"),
         ("meta_data", "metadata"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Forms that keep queries, documents and judgements apart, joined by identifiers."""

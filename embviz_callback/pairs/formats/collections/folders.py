@@ -1,0 +1,214 @@
+"""Folders of data: collections, data sets saved to disk, and files of several splits."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.pairs.formats.collections.assembly import Judgements, assemble, assembled_notes
+from embviz_callback.pairs.formats.collections.layouts import LAYOUTS, Parts, find_parts
+from embviz_callback.pairs.formats.collections.objects import translate_rows
+from embviz_callback.pairs.formats.collections.parts import Part, documents_of, judgements_of, queries_of
+from embviz_callback.pairs.formats.detection import KNOWN_NAMES, is_whole
+from embviz_callback.pairs.formats.form import Reading
+from embviz_callback.pairs.formats.translation import Translation
+from embviz_callback.pairs.intake.arrow import arrow_rows
+from embviz_callback.pairs.intake.material import Material, file_sha256, read_file
+from embviz_callback.pairs.intake.opening import open_text, show_path
+from embviz_callback.pairs.intake.splits import choose_split
+from embviz_callback.pairs.problems import DataError, Problems, show_name
+
+_MOST_FILES, _DEEPEST = 10_000, 3
+_SPLIT_FILE = re.compile(
+    r"(?:[^/]+/)?(?P<split>train|training|validation|valid|val|dev|eval|test)(?:-\d+-of-\d+)?"
+    r"\.(?:jsonl?|ndjson|csv|tsv|parquet|arrow)(?:\.gz)?",
+    re.IGNORECASE,
+)
+_COPY = "Fix: copy the whole folder, or save the data set again"
+LAYOUT_NAMES = tuple(layout.name for layout in LAYOUTS)
+
+
+def translate_folder(folder: Path, reading: Reading) -> Translation:
+    """The records of a folder, by what lies in it.
+
+    Args:
+        folder: A collection, a data set saved to disk, or files of several splits.
+        reading: Which split, and how it is read.
+
+    Returns:
+        Its records.
+
+    Raises:
+        DataError: If it is no folder of data, or a part of it is missing or cannot be read.
+    """
+    paths = files_of(folder)
+    name = show_path(folder)
+    if reading.format in ("", *LAYOUT_NAMES):
+        parts = find_parts(paths, reading.format)
+        if parts is not None:
+            return _of_collection(folder, parts, reading)
+        if reading.format:
+            raise DataError(f"{name}: expected {_title(reading.format)}, found {_shown(paths)}. Fix: check the folder")
+    saved = _saved_splits(folder)
+    splits = saved or _split_files(paths)
+    if not splits:
+        _refuse(folder, name)
+    # A data set without splits is all there is.
+    split = choose_split(splits, reading.split, name) if list(splits) != [""] else ""
+    material = _of_files(folder, splits[split], reading, is_saved=bool(saved))
+    read = f"read the split {split!r} of {', '.join(sorted(splits))}" if split else "read a data set saved to disk"
+    found = translate_rows(material, reading)
+    return replace(found, path=name, notes=(read, *found.notes), split=split)
+
+
+def _refuse(folder: Path, name: str) -> None:
+    for one in ("dataset_dict.json", "state.json"):
+        if (folder / one).is_file():
+            raise DataError(f"{name}/{one}: expected what datasets writes into it, found none of it. {_COPY}")
+    open_text(folder)  # says what may be given instead
+
+
+def files_of(folder: Path) -> list[str]:
+    """Paths of the files below a folder, relative to it, three levels deep."""
+    found: list[str] = []
+    waiting = [(folder, 1)]
+    while waiting and len(found) < _MOST_FILES:
+        inner, depth = waiting.pop()
+        try:
+            entries = sorted(inner.iterdir())
+        except OSError:  # what may not be listed is as good as not there
+            continue
+        found += [one.relative_to(folder).as_posix() for one in entries if one.is_file()]
+        waiting += [(one, depth + 1) for one in entries if one.is_dir() and depth < _DEEPEST]
+    return sorted(found)
+
+
+def _of_collection(folder: Path, parts: Parts, reading: Reading) -> Translation:
+    name = show_path(folder)
+    splits = list(parts.judgements)
+    split = choose_split(splits, reading.split, name) if splits != [""] else ""
+    part = {
+        "queries": Part([folder / path for path in parts.queries_of(split)]),
+        "documents": Part([folder / path for path in parts.corpus_of(split)]),
+        "judgements": Part([folder / path for path in parts.judgements[split]]),
+    }
+    for what, one in part.items():
+        if not one.paths:
+            raise DataError(f"{name}: expected {what} for split {show_name(split)}, found none. Fix: add the file")
+    problems = Problems(part["judgements"].name)
+    judged = judgements_of(part["judgements"], problems)
+    if problems.total and not (reading.skip_bad and judged):
+        raise problems.error()
+    corpus = part["documents"].name
+    found = assemble(queries_of(part["queries"]), Judgements(judged), documents_of(part["documents"]), reading)
+    if not found.entries:
+        raise DataError(_nothing_usable(name, part["judgements"].name, found.unasked, found.missing, reading))
+    unread = sorted(set().union(*(one.unread for one in part.values())))
+    where = f" split {split!r} of {', '.join(sorted(splits))}" if split else ""
+    return Translation(
+        entries=found.entries,
+        rows=range(part["queries"].n_rows),
+        name=part["queries"].name,
+        path=name,
+        form=parts.layout.name,
+        sha256=_sha256(folder, [path for one in part.values() for path in one.paths]),
+        notes=(
+            f"read as {parts.layout.title}{',' * bool(where)}{where}",
+            *assembled_notes(found, reading, corpus),
+            *([f"columns that are not read: {', '.join(map(show_name, unread))}"] if unread else []),
+        ),
+        unread=tuple(unread),
+        split=split,
+        corpus=corpus if len(part["documents"].paths) == 1 else name,
+    )
+
+
+def _nothing_usable(name: str, judgements: str, unasked: int, missing: int, reading: Reading) -> str:
+    return (
+        f"{name}: expected a query with a document of grade {reading.least_grade:g} or more, found none "
+        f"({unasked:,} judged queries and {missing:,} judged documents are not there). "
+        f"Fix: check that {judgements} uses the identifiers of queries and documents"
+    )
+
+
+def _title(name: str) -> str:
+    return next(layout.title for layout in LAYOUTS if layout.name == name)
+
+
+def _shown(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+    return f"{', '.join(map(show_name, paths[:5]))}{more}" if paths else "no files"
+
+
+def _sha256(folder: Path, paths: Sequence[Path]) -> str:
+    """One hash for several files: of their names and hashes."""
+    facts = sorted((path.relative_to(folder).as_posix(), file_sha256(path)) for path in paths)
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _saved_splits(folder: Path) -> dict[str, list[str]]:
+    """Files of a data set that `datasets` saved, by split; one split without a name for a `Dataset`."""
+    names = _json(folder / "dataset_dict.json").get("splits")
+    if isinstance(names, list):
+        return {one: _data_files(folder / one, f"{one}/") for one in names if isinstance(one, str)}
+    files = _data_files(folder, "")
+    return {"": files} if files and (folder / "state.json").is_file() else {}
+
+
+def _data_files(folder: Path, prefix: str) -> list[str]:
+    listed = _json(folder / "state.json").get("_data_files")
+    names = [one.get("filename") for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+    # A name that leaves the folder is no file of this data set.
+    return [f"{prefix}{one}" for one in names if isinstance(one, str) and one and Path(one).name == one]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _split_files(paths: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        match = _SPLIT_FILE.fullmatch(path)
+        if match:
+            found.setdefault(match["split"].lower(), []).append(path)
+    return found
+
+
+def _of_files(folder: Path, paths: Sequence[str], reading: Reading, *, is_saved: bool) -> Material:
+    name = show_path(folder)
+    if not paths:
+        raise DataError(f"{name}: expected files of data, found none. Fix: save the data set again")
+    if is_saved:
+        missing = [path for path in paths if not (folder / path).is_file()]
+        if missing:
+            raise DataError(f"{name}: expected {show_name(missing[0])}, found no such file. Fix: copy the whole folder")
+        rows = [row for path in paths for row in arrow_rows(folder / path, show_path(folder / path), "arrow")]
+        return Material(rows, name, name, _sha256(folder, [folder / path for path in paths]))
+    read = [read_file(folder / path, is_whole=is_whole, known=KNOWN_NAMES) for path in paths]
+    if len(read) == 1:
+        return read[0]
+    return Material(
+        rows=[row for one in read for row in one.rows],
+        name=name,
+        path=name,
+        sha256=_sha256(folder, [folder / path for path in paths]),
+        has_odd=any(one.has_odd for one in read),
+        notes=tuple(dict.fromkeys(note for one in read for note in one.notes)),
+    )
+
+
+def corpus_files(folder: Path, split: str) -> Iterator[Path]:
+    """The files of documents of a collection in a folder, none if it is no collection."""
+    parts = find_parts(files_of(folder))
+    if parts is None:
+        return
+    chosen = choose_split(list(parts.judgements), split, show_path(folder)) if list(parts.judgements) != [""] else ""
+    yield from (folder / path for path in parts.corpus_of(chosen))

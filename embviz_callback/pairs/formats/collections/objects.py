@@ -1,0 +1,175 @@
+"""Collections in one object or file: LlamaIndex, NeMo retriever, tevatron's newer form."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.pairs.formats.collections.assembly import Judgements, assemble, assembled_notes
+from embviz_callback.pairs.formats.collections.parts import Part, Query, documents_of
+from embviz_callback.pairs.formats.detection import names_of
+from embviz_callback.pairs.formats.form import Reading, text_id
+from embviz_callback.pairs.formats.translation import Translation, translate
+from embviz_callback.pairs.intake.material import Material
+from embviz_callback.pairs.intake.opening import show_path
+from embviz_callback.pairs.intake.parsing import refuse_odd
+from embviz_callback.pairs.problems import DataError, Problems, Spot, show, show_name
+
+_CORPUS_NAMES = ("corpus.jsonl", "corpus.jsonl.gz", "corpus.parquet", "corpus.tsv", "corpus.arrow", "corpus")
+OBJECT_NAMES = ("llamaindex", "nemo", "tevatron-ids")
+
+
+@dataclass(frozen=True)
+class _Collected:
+    """Parts of a collection before they are joined."""
+
+    form: str
+    title: str
+    reads: frozenset[str]
+    queries: list[Query]
+    judgements: Judgements
+    documents: Iterator[tuple[str, Any]]
+    corpus: str
+
+
+def is_collection(value: Mapping[str, Any]) -> bool:
+    """Whether an object is a LlamaIndex data set."""
+    parts = [value.get(name) for name in ("queries", "corpus", "relevant_docs")]
+    return all(isinstance(one, Mapping) for one in parts)
+
+
+def translate_rows(material: Material, reading: Reading) -> Translation:
+    """The records of rows of any form, those that name documents of a corpus among them.
+
+    Args:
+        material: The rows.
+        reading: How they are to be read.
+
+    Returns:
+        The records.
+
+    Raises:
+        DataError: If a row cannot be read, or the corpus that identifiers name is not there.
+    """
+    collected = None if reading.fields else _collected(material, reading)
+    if collected is None:
+        return translate(material, reading)
+    problems = Problems(material.name, n_records=len(material.rows))
+    for at, row in enumerate(material.rows if material.has_odd else ()):
+        refuse_odd(row, Spot(problems, at))
+    if problems.total and not reading.skip_bad:
+        raise problems.error()
+    found = assemble(collected.queries, collected.judgements, collected.documents, reading)
+    if not found.entries:
+        raise DataError(
+            f"{material.name}: expected a query with a document of {collected.corpus}, found none "
+            f"({found.missing:,} documents are not there). Fix: check that both use the same identifiers"
+        )
+    unread = tuple(sorted(names_of(material.rows) - collected.reads))
+    return Translation(
+        # Lines that are no JSON are for the reader of records to refuse.
+        entries=(*found.entries, *((at, row) for at, row in enumerate(material.rows) if not isinstance(row, Mapping))),
+        rows=range(max(len(material.rows), len(collected.queries))),
+        name=material.name,
+        path=material.path,
+        form=collected.form,
+        sha256=material.sha256,
+        notes=(
+            *material.notes,
+            f"read as {collected.title}",
+            *assembled_notes(found, reading, collected.corpus),
+            *([f"columns that are not read: {', '.join(map(show_name, unread))}"] if unread else []),
+        ),
+        unread=unread,
+        corpus=collected.corpus,
+    )
+
+
+def _collected(material: Material, reading: Reading) -> _Collected | None:
+    names = names_of(material.rows)
+    if reading.format not in ("", *OBJECT_NAMES):
+        return None
+    first = material.rows[0] if material.rows else None
+    if isinstance(first, Mapping) and is_collection(first):
+        return _llamaindex(first, material)
+    if {"question", "pos_doc"} <= names or reading.format == "nemo":
+        return _nemo(material)
+    if "positive_document_ids" in names or reading.format == "tevatron-ids":
+        return _tevatron(material)
+    if reading.format:
+        raise DataError(f"{material.name}: expected the form {reading.format}, found {show(first)}. Fix: leave it out")
+    return None
+
+
+def _llamaindex(value: Mapping[str, Any], material: Material) -> _Collected:
+    queries = [Query(at, str(name), text) for at, (name, text) in enumerate(value["queries"].items())]
+    relevant = {str(name): _ids(given) for name, given in value["relevant_docs"].items()}
+    return _Collected(
+        form="llamaindex",
+        title="a LlamaIndex data set (queries, corpus, relevant_docs)",
+        reads=frozenset({"queries", "corpus", "relevant_docs"}),
+        queries=queries,
+        judgements=Judgements({name: dict.fromkeys(ids, 1) for name, ids in relevant.items()}),
+        documents=((str(name), text) for name, text in value["corpus"].items()),
+        corpus=material.path,
+    )
+
+
+def _nemo(material: Material) -> _Collected:
+    rows = [(at, row) for at, row in enumerate(material.rows) if isinstance(row, Mapping)]
+    names = {at: str(text_id(row.get("question_id")) or at) for at, row in rows}
+    given = material.around.get("corpus")
+    where = given.get("path") if isinstance(given, Mapping) else None
+    corpus = _corpus(material, where)
+    return _Collected(
+        form="nemo",
+        title="NeMo retriever data (question, pos_doc, neg_doc)",
+        reads=frozenset({"question", "question_id", "pos_doc", "neg_doc", "corpus_id"}),
+        queries=[Query(at, names[at], row.get("question")) for at, row in rows],
+        judgements=Judgements(
+            {names[at]: dict.fromkeys(_ids(row.get("pos_doc")), 1) for at, row in rows},
+            {names[at]: _ids(row.get("neg_doc")) for at, row in rows},
+        ),
+        documents=documents_of(corpus),
+        corpus=corpus.name,
+    )
+
+
+def _tevatron(material: Material) -> _Collected:
+    rows = [(at, row) for at, row in enumerate(material.rows) if isinstance(row, Mapping)]
+    names = {at: str(text_id(row.get("query_id")) or at) for at, row in rows}
+    corpus = _corpus(material, None)
+    return _Collected(
+        form="tevatron-ids",
+        title="tevatron data (query_text, positive_document_ids, negative_document_ids)",
+        reads=frozenset({"query_id", "query_text", "positive_document_ids", "negative_document_ids"}),
+        queries=[Query(at, names[at], row.get("query_text", row.get("query"))) for at, row in rows],
+        judgements=Judgements(
+            {names[at]: dict.fromkeys(_ids(row.get("positive_document_ids")), 1) for at, row in rows},
+            {names[at]: _ids(row.get("negative_document_ids")) for at, row in rows},
+        ),
+        documents=documents_of(corpus),
+        corpus=corpus.name,
+    )
+
+
+def _ids(given: Any) -> list[str]:
+    """Identifiers that stand as texts, numbers or objects with an id."""
+    found = given if isinstance(given, list) else [given]
+    plain = [text_id(one.get("id") if isinstance(one, Mapping) else one) for one in found]
+    return [one for one in plain if isinstance(one, str)]
+
+
+def _corpus(material: Material, where: Any) -> Part:
+    """The documents: at a path that the file gives, or beside it."""
+    folder = Path(material.path) if Path(material.path).is_dir() else Path(material.path).parent
+    names: Sequence[str] = [where] if isinstance(where, str) and where else _CORPUS_NAMES
+    for name in names:
+        found = folder / name
+        files = [found] if found.is_file() else sorted(found.glob("*.parquet")) if found.is_dir() else []
+        if files:
+            return Part(files)
+    raise DataError(
+        f"{material.name}: expected the documents that its identifiers name, found no {show_name(names[0])} "
+        f"in {show_path(folder)}. Fix: put the corpus beside the file"
+    )

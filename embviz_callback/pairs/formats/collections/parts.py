@@ -1,0 +1,166 @@
+"""The parts of a collection, row by row: documents, queries, judgements, under all the names they have."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.pairs.formats.form import text_id, titled
+from embviz_callback.pairs.intake.opening import show_path
+from embviz_callback.pairs.intake.streaming import stream_rows
+from embviz_callback.pairs.problems import Problems, Spot, show
+from embviz_callback.pairs.records import to_grade
+
+_DOCUMENT_IDS = ("_id", "docid", "doc_id", "corpus-id", "corpus_id", "document_id", "pid", "id")
+_QUERY_IDS = ("_id", "qid", "query-id", "query_id", "id")
+_GRADES = ("score", "grade", "relevance", "rel", "label")
+_DOCUMENT_TEXTS = ("text", "document_text", "contents", "passage", "body", "document")
+_QUERY_TEXTS = ("text", "query", "query_text", "question", "title")
+# What the cells of a line without names are, by how many there are.
+_DOCUMENT_CELLS = {2: ("id", "text"), 3: ("id", "title", "text"), 4: ("id", "url", "title", "text")}
+_QUERY_CELLS = {2: ("id", "text")}
+_JUDGEMENT_CELLS = {3: ("qid", "docid", "score"), 4: ("qid", "iteration", "docid", "score")}
+_HEADERS = frozenset({*_DOCUMENT_IDS, *_QUERY_IDS, *_GRADES, *_DOCUMENT_TEXTS, *_QUERY_TEXTS})
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query of a collection.
+
+    Attributes:
+        row: Its place in the file, from 0.
+        id: By which it is judged.
+        text: As it was found.
+        prompt: As it was found, None without.
+        metadata: As it was found, None without.
+    """
+
+    row: int
+    id: str
+    text: Any
+    prompt: Any = None
+    metadata: Any = None
+
+
+@dataclass
+class Part:
+    """One part of a collection, spread over one or more files.
+
+    Attributes:
+        paths: Its files, in order.
+        n_rows: Rows read so far.
+        unread: Names of columns that are not read, as they turned up.
+    """
+
+    paths: Sequence[Path]
+    n_rows: int = 0
+    unread: set[str] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """As an error calls it."""
+        return show_path(self.paths[0])
+
+    def rows(self, cells: Mapping[int, Sequence[str]], read: Sequence[str]) -> Iterator[tuple[int, Any]]:
+        """Rows as objects, with their places; `cells` names the cells of a file without names."""
+        for path in self.paths:
+            for row in named_rows(stream_rows(path), cells):
+                if isinstance(row, Mapping):
+                    self.unread.update(name for name in row if name not in read)
+                yield self.n_rows, row
+                self.n_rows += 1
+
+
+def named_rows(rows: Iterator[Any], cells: Mapping[int, Sequence[str]]) -> Iterator[Any]:
+    """Rows as objects: lists of cells under the names of the first line, or else under those that `cells` gives."""
+    first = next(rows, None)
+    if not isinstance(first, list):
+        yield from () if first is None else chain([first], rows)
+        return
+    names = [cell.strip() for cell in first]
+    if any(cell.casefold() in _HEADERS for cell in names):
+        yield from (dict(zip(names, row, strict=False)) for row in rows)
+        return
+    for row in chain([first], rows):
+        parts = row[0].split(None, 0 if 3 in cells and 2 not in cells else 1) if len(row) == 1 else row
+        known = cells.get(len(parts))
+        yield dict(zip(known, parts, strict=True)) if known else parts
+
+
+def documents_of(part: Part) -> Iterator[tuple[str, Any]]:
+    """Identifier and text of every document, the title before the text."""
+    read = (*_DOCUMENT_IDS, *_DOCUMENT_TEXTS, "title")
+    for _, row in part.rows(_DOCUMENT_CELLS, read):
+        found = document_of(row)
+        if found is not None:
+            yield found
+
+
+def document_of(row: Any) -> tuple[str, Any] | None:
+    """Identifier and text of a document, None for what is none."""
+    if not isinstance(row, Mapping):
+        return None
+    name, text = text_id(_first(row, _DOCUMENT_IDS)), _first(row, _DOCUMENT_TEXTS)
+    whole = titled(row.get("title"), "" if text is None else text)
+    return (name, whole) if isinstance(name, str) else None
+
+
+def queries_of(part: Part) -> Iterator[Query]:
+    """Every query that has an identifier."""
+    read = (*_QUERY_IDS, *_QUERY_TEXTS, "instruction", "prompt", "metadata")
+    for at, row in part.rows(_QUERY_CELLS, read):
+        if not isinstance(row, Mapping):
+            continue
+        name, text = text_id(_first(row, _QUERY_IDS)), _first(row, _QUERY_TEXTS)
+        instruction = row.get("instruction")
+        if isinstance(instruction, str) and instruction.strip() and isinstance(text, str):
+            text = f"{text} {instruction}"  # as MTEB joins them
+        metadata = row.get("metadata") or None
+        if isinstance(name, str):
+            yield Query(at, name, text, row.get("prompt"), metadata if _is_flat(metadata) else None)
+
+
+def judgements_of(part: Part, problems: Problems) -> dict[str, dict[str, int]]:
+    """Per query the grade of every judged document, the highest of several.
+
+    Args:
+        part: The file.
+        problems: Takes down what is no judgement.
+
+    Returns:
+        Grades by query and document.
+    """
+    judged: dict[str, dict[str, int]] = {}
+    query_ids, document_ids = _QUERY_IDS[1:-1], (*_DOCUMENT_IDS[1:-1], "doc", "document")
+    for at, row in part.rows(_JUDGEMENT_CELLS, (*query_ids, *document_ids, *_GRADES, "iteration", "iter")):
+        spot = Spot(problems, at)
+        query = text_id(_first(row, query_ids)) if isinstance(row, Mapping) else None
+        document = text_id(_first(row, document_ids)) if isinstance(row, Mapping) else None
+        if not isinstance(query, str) or not isinstance(document, str):
+            fix = "write query, document and grade in each line"
+            spot.refuse(expected="identifiers of a query and a document", found=show(row), fix=fix)
+            continue
+        grade = to_grade(_number(_first(row, _GRADES)), spot.at("score"))
+        known = judged.setdefault(query, {})
+        known[document] = max(grade, known.get(document, grade))
+    return judged
+
+
+def _first(row: Mapping[str, Any], names: Iterable[str]) -> Any:
+    return next((row[name] for name in names if row.get(name) is not None), None)
+
+
+def _number(value: Any) -> Any:
+    if value is None:
+        return 1  # a list of pairs without grades says of each that it is right
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _is_flat(metadata: Any) -> bool:
+    return isinstance(metadata, Mapping) and all(
+        isinstance(one, str | int | float) and not isinstance(one, bool) for one in metadata.values()
+    )

@@ -1,0 +1,136 @@
+"""The forms whose rows are records, in the order in which they are tried, and which of them some rows have."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, listed, text_id
+from embviz_callback.pairs.formats.labels import ALL_LABELS
+from embviz_callback.pairs.formats.rows.columns import COLUMNS
+from embviz_callback.pairs.formats.rows.flagembedding import FLAGEMBEDDING
+from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS
+from embviz_callback.pairs.formats.rows.lists import LISTS, SETS
+from embviz_callback.pairs.formats.rows.native import NATIVE
+from embviz_callback.pairs.formats.rows.passages import DPR, TEVATRON
+from embviz_callback.pairs.formats.rows.squad import SQUAD, SQUAD_ROWS
+from embviz_callback.pairs.formats.rows.swift import MESSAGES, RESPONSES
+from embviz_callback.pairs.problems import DataError, show_names
+from embviz_callback.pairs.records import Record, meant_fields
+from embviz_callback.pairs.texts import fold
+
+# The more particular first: nearly all of them have a query.
+ROW_FORMS: tuple[Form, ...] = (
+    *(TEVATRON, DPR, SQUAD, SQUAD_ROWS, MESSAGES, LABELLED_LISTS, FLAGEMBEDDING, NATIVE, RESPONSES, COLUMNS, SETS),
+    LISTS,
+)
+# Names by which the first line of a table is known for one of names.
+KNOWN_NAMES = frozenset(
+    {"query", "pos", "hard_neg", "id", "_id", "text", "title", "docid", "qid", "query-id", "corpus-id", "score"}
+    | {"anchor", "positive", "negative", "neg", "question", "answer", "sentence1", "sentence2", "premise", "hypothesis"}
+    | {"response", "document", "passage", "query_id", "doc_id", "pid", *ALL_LABELS}
+)
+
+
+def names_of(rows: Sequence[Any]) -> frozenset[str]:
+    """All field names of some rows."""
+    names: set[str] = set()
+    for row in rows:
+        if isinstance(row, Mapping):
+            names.update(name for name in row if isinstance(name, str))
+    return frozenset(names)
+
+
+def form_named(name: str, others: Sequence[str] = ()) -> Form:
+    """A form by its name.
+
+    Args:
+        name: As in ``--format``.
+        others: Names of forms that are no list of records, for the error.
+
+    Returns:
+        The form.
+
+    Raises:
+        DataError: If there is none of that name.
+    """
+    for form in ROW_FORMS:
+        if form.name == name:
+            return form
+    known = ", ".join(sorted([*(form.name for form in ROW_FORMS), *others]))
+    raise DataError(f"--format: there is no form {name!r}. Fix: give one of {known}")
+
+
+def form_of(rows: Sequence[Any], reading: Reading, name: str) -> Form:
+    """Which form some rows have.
+
+    Args:
+        rows: JSON values.
+        reading: May name the form, or the columns.
+        name: Of the source, for errors.
+
+    Returns:
+        The form; our own where a record looks like a misspelt one of ours. A `DataError` says if no field can be
+        taken for a query or a document.
+    """
+    names = names_of(rows)
+    if reading.fields:
+        return _by_fields(reading.fields, names, name)
+    if reading.format:
+        return _in_order(form_named(reading.format), names)
+    if sum(isinstance(row, list | tuple) for row in rows) * 2 > len(rows):
+        return LISTS
+    found = next((form for form in ROW_FORMS if form.is_known_by(names)), None)
+    if found is None:
+        _check_hope(rows, names, name)
+    return found or NATIVE
+
+
+def _check_hope(rows: Sequence[Any], names: frozenset[str], name: str) -> None:
+    """Whether a correction of single names would make records of the rows."""
+    if any(isinstance(row, Record) for row in rows) or not names:
+        return
+    if "text" in names and names & {"_id", "id", "docid"} and not names & {"query", "pos"}:
+        fix = "give the folder in which queries, corpus and qrels lie"
+        raise DataError(f"{name}: expected pairs, found texts with identifiers (a corpus, or queries). Fix: {fix}")
+    missing = [field for field in ("query", "pos") if field not in names and field not in meant_fields(names)]
+    # One that is there needs the other; two unknown columns may be anything.
+    if len(missing) == 2 or (missing and len(names) > 1 and not names & {"query", "pos"}):
+        listed_names = show_names(dict.fromkeys(sorted(names)))
+        raise DataError(
+            f"{name}: expected fields of a known form, found {listed_names}. Fix: say which is which: "
+            "--fields query=COLUMN,pos=COLUMN"
+        )
+
+
+def _in_order(form: Form, names: frozenset[str]) -> Form:
+    """The columns of sentence-transformers by their order, where no name says what they are."""
+    if form is not COLUMNS or form.is_known_by(names):
+        return form
+    title = "columns in their order (query, positive, negatives)"
+    return replace(form, title=title, reads=lambda name: True)
+
+
+def _by_fields(fields: Mapping[str, str], names: frozenset[str], name: str) -> Form:
+    missing = [f"{ours}={theirs}" for ours, theirs in fields.items() if theirs not in names]
+    if missing:
+        there = show_names(dict.fromkeys(sorted(names)))
+        raise DataError(f"--fields: there is no column for {', '.join(missing)} in {name}. Fix: choose of {there}")
+
+    def translate(row: Row, reading: Reading) -> Iterator[Item]:
+        found = {ours: row[theirs] for ours, theirs in fields.items() if ours != "label" and theirs in row}
+        found |= {"hard_neg": listed(found["hard_neg"])} if "hard_neg" in found else {}
+        found |= {"id": text_id(found["id"])} if "id" in found else {}
+        yield Item(found, {f".{ours}": f".{theirs}" for ours, theirs in fields.items()})
+
+    read = frozenset(fields.values())
+    shown = ", ".join(f"{ours}={theirs}" for ours, theirs in fields.items())
+    return Form("fields", f"the columns named by --fields ({shown})", lambda names: True, read.__contains__, translate)
+
+
+def is_whole(value: Mapping[str, Any]) -> bool:
+    """Whether an object is a record of a known form by itself, which our own reader would take for none."""
+    if "query" in value or any(isinstance(one, Mapping) for one in value.values()):
+        return False
+    names = frozenset(map(str, value))
+    has_text = any(isinstance(one, str) for one in value.values())
+    return has_text and any(form.is_known_by(names) for form in ROW_FORMS) and fold("data") not in names

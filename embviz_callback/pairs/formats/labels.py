@@ -1,0 +1,121 @@
+"""Labels and scores of pairs: which of them say that a document answers a query."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from embviz_callback.pairs.formats.form import Item, Reading
+from embviz_callback.pairs.problems import DataError, show, show_name
+from embviz_callback.pairs.texts import fold
+from embviz_callback.pairs.weights import is_number
+
+LABELS = ("label", "labels", "score", "scores", "similarity_score", "gold_label", "relevance", "rating", "click")
+# Columns and words that say by themselves what they mean.
+_TELLING = ("is_relevant", "relevant", "is_duplicate", "duplicate", "is_answer", "clicked")
+_YES = frozenset({"entailment", "relevant", "duplicate", "paraphrase", "positive", "match", "yes", "true"})
+_NO = frozenset(
+    {"neutral", "contradiction", "irrelevant", "not_relevant", "not_duplicate", "non_duplicate", "not_entailment"}
+    | {"not relevant", "not duplicate", "not_paraphrase", "negative", "no match", "no_match", "mismatch", "no", "false"}
+)
+ALL_LABELS = (*LABELS, *_TELLING)
+
+
+def label_column(names: frozenset[str]) -> str | None:
+    """The column of a pair that says whether it is one, None without."""
+    return next((name for name in ALL_LABELS if name in names), None)
+
+
+def is_label(column: str, values: Sequence[Any], reading: Reading) -> bool:
+    """Whether the values of such a column are labels; a word that nobody knows makes it a column of the user's own."""
+    if reading.relevant_label or column in _TELLING:
+        return True
+    return all(
+        not isinstance(value, str) or fold(value) in _YES | _NO or _number(value) is not None for value in values
+    )
+
+
+def says_relevant(value: Any, column: str, reading: Reading) -> bool:
+    """Whether a label or score says that the document answers the query.
+
+    Args:
+        value: The label.
+        column: Where it stands.
+        reading: May say which label, or from which score on.
+
+    Returns:
+        What the option, or the label by its own name, says.
+
+    Raises:
+        DataError: If neither says it: 1 is a duplicate in one data set and neutral in the next.
+    """
+    if reading.relevant_label:
+        return _is_same(value, reading.relevant_label)
+    number = _number(value)
+    if reading.relevant_from is not None and number is not None:
+        return number >= reading.relevant_from
+    if isinstance(value, str) and fold(value) in _YES | _NO:
+        return fold(value) in _YES
+    if column in _TELLING and number in (0, 1):
+        return number == 1
+    raise DataError(
+        f"expected to know which {show_name(column)} makes a pair relevant, found {show(value)}. "
+        f"Fix: say it: --relevant-from 0.8, or --relevant-label {_example(value)}"
+    )
+
+
+def _is_same(value: Any, label: str) -> bool:
+    number = _number(value)
+    return fold(str(value)) == fold(label) or (number is not None and number == _number(label))
+
+
+def _example(value: Any) -> str:
+    return show_name(value) if isinstance(value, str | int) else "1"
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            return None
+        return number if is_number(number) else None
+    return float(value) if is_number(value) else None
+
+
+def settled(entries: Sequence[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    """Entries of which those that a label says are not relevant have become hard negatives of their query.
+
+    Args:
+        entries: In order, with their rows; what is no `Item` passes as it is.
+
+    Yields:
+        The relevant ones, each query's first with the hard negatives; one that has no relevant document at all is
+        left out.
+    """
+    first: dict[str, int] = {}
+    items = [(at, item) for at, (_, item) in enumerate(entries) if isinstance(item, Item)]
+    for at, item in items:
+        if item.is_relevant and not item.left_out:
+            first.setdefault(_query(item), at)
+    extra: dict[int, list[Any]] = {}
+    for _, item in items:
+        if not item.is_relevant and _query(item) in first:
+            pos = item.fields.get("pos")
+            extra.setdefault(first[_query(item)], []).extend(pos if isinstance(pos, list) else [pos])
+    for at, (row, item) in enumerate(entries):
+        if not isinstance(item, Item) or item.is_relevant:
+            yield row, _with_negatives(item, extra[at]) if at in extra else item
+        elif _query(item) not in first:
+            yield row, Item({}, left_out="of a query without a relevant document")
+
+
+def _query(item: Item) -> str:
+    query = item.fields.get("query")
+    return fold(query) if isinstance(query, str) else ""
+
+
+def _with_negatives(item: Item, negatives: Sequence[Any]) -> Item:
+    own = item.fields.get("hard_neg") or []
+    fields: Mapping[str, Any] = {**item.fields, "hard_neg": [*own, *negatives] if isinstance(own, list) else own}
+    return Item(fields, item.called, item.left_out)

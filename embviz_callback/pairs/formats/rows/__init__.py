@@ -1,0 +1,1 @@
+"""Forms of which every row is a record, one file for each."""

@@ -1,0 +1,60 @@
+"""Lists of documents with a label or a grade each: query, docs, labels."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, filled, text_id
+from embviz_callback.pairs.formats.labels import says_relevant
+from embviz_callback.pairs.problems import show
+from embviz_callback.pairs.weights import is_number
+
+_QUERIES = ("query", "question", "anchor")
+_DOCUMENTS = ("docs", "documents", "passages", "candidates", "texts")
+_LABELS = ("labels", "scores", "label", "score", "relevance")
+
+
+def _first(names: frozenset[str] | Row, wanted: Sequence[str]) -> str | None:
+    return next((name for name in wanted if name in names), None)
+
+
+def _is_known(names: frozenset[str]) -> bool:
+    return all(_first(names, wanted) for wanted in (_QUERIES, _DOCUMENTS, _LABELS)) and "pos" not in names
+
+
+def _translate(row: Row, reading: Reading) -> Iterator[Item]:
+    query, documents, labels = (_first(row, wanted) or wanted[0] for wanted in (_QUERIES, _DOCUMENTS, _LABELS))
+    texts, given = row.get(documents), row.get(labels)
+    called = {".query": f".{query}", ".pos": f".{documents}"}
+    fields = filled(query=row.get(query), id=text_id(row.get("id")), prompt=row.get("prompt"))
+    if not (isinstance(texts, list) and isinstance(given, list) and len(texts) == len(given)):
+        expected, found = f"as many {labels} as {documents}", f"{show(given)} for {show(texts)}"
+        yield Item({}, fault=(expected, found, "give one label for each document"))
+        return
+    yield _judged(fields, texts, given, labels, reading, called)
+
+
+def _judged(
+    fields: dict[str, Any], texts: list[Any], given: list[Any], labels: str, reading: Reading, called: dict[str, str]
+) -> Item:
+    are_grades = not reading.relevant_label and all(is_number(one) and float(one) == int(one) for one in given)
+    if are_grades:
+        relevant = [one >= reading.least_grade for one in given]
+    else:
+        relevant = [says_relevant(one, labels, reading) for one in given]
+    if not any(relevant):
+        return Item({}, left_out="without a relevant document")
+    fields |= {"pos": [text for text, is_in in zip(texts, relevant, strict=True) if is_in]}
+    others = [text for text, is_in in zip(texts, relevant, strict=True) if not is_in]
+    if are_grades and len(set(given)) > 2:
+        graded = zip(texts, given, strict=True)
+        return Item(fields | {"judged": [{"text": text, "grade": int(grade)} for text, grade in graded]}, called)
+    return Item(fields | ({"hard_neg": others} if others else {}), called)
+
+
+def _reads(name: str) -> bool:
+    return name in (*_QUERIES, *_DOCUMENTS, *_LABELS, "id", "prompt")
+
+
+LABELLED_LISTS = Form(
+    "labelled-lists", "lists of documents with labels (query, docs, labels)", _is_known, _reads, _translate
+)

@@ -1,0 +1,140 @@
+"""From rows of any form to records in our own terms, and what was recognised, left out and left unread."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from embviz_callback.pairs.formats.detection import form_of, names_of
+from embviz_callback.pairs.formats.form import Form, Item, Reading
+from embviz_callback.pairs.formats.labels import is_label, label_column, says_relevant, settled
+from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS
+from embviz_callback.pairs.formats.rows.native import NATIVE
+from embviz_callback.pairs.intake.material import Material
+from embviz_callback.pairs.intake.parsing import Broken
+from embviz_callback.pairs.problems import DataError, show_name
+from embviz_callback.pairs.records import Record
+
+_SHOWN_NAMES = 8
+
+Entry = tuple[int, Any]
+
+
+@dataclass(frozen=True)
+class Translation:
+    """Records of a source before they are checked.
+
+    Attributes:
+        entries: Row and `Item`; or a `Record` that passes as it is, or whatever else stands there and is no record.
+        rows: As they were found.
+        name: Of the source with the way to the rows, for errors.
+        path: As the user gave it.
+        form: Name of the form that was recognised.
+        sha256: Of the file or files.
+        has_odd: Whether a value of the rows is one that a data set must not hold.
+        notes: What was recognised, assumed, left out and left unread, one sentence each.
+        unread: Names of columns that were not read.
+        split: Which part of the source this is, empty where it has no parts.
+        corpus: Where all documents of the source lie, empty where it has none.
+    """
+
+    entries: tuple[Entry, ...]
+    rows: Sequence[Any]
+    name: str
+    path: str
+    form: str
+    sha256: str = ""
+    has_odd: bool = False
+    notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    split: str = ""
+    corpus: str = ""
+
+
+def translate(material: Material, reading: Reading) -> Translation:
+    """The records that some rows hold, as far as they can be told without checking them.
+
+    Args:
+        material: The rows.
+        reading: How they are to be read.
+
+    Returns:
+        The records.
+
+    Raises:
+        DataError: If there is no row, no form fits, or a label does not say what it means.
+    """
+    rows = material.rows
+    if not rows:
+        raise DataError(f"{material.name}: expected at least one record, found an empty list. Fix: add pairs")
+    form, rows = _lone_list(material, form_of(rows, reading, material.name))
+    names = names_of(rows)
+    column = None if form is LABELLED_LISTS else _label(rows, names, reading)
+    try:
+        entries = list(_entries(rows, form, column, reading))
+    except DataError as error:
+        raise DataError(f"{material.name}: {error}") from None
+    if column is not None:
+        entries = list(settled(entries))
+    left_out = Counter(item.left_out for _, item in entries if isinstance(item, Item) and item.left_out)
+    unread = tuple(sorted(name for name in names if not form.reads(name) and name != column))
+    return Translation(
+        entries=tuple((row, item) for row, item in entries if not (isinstance(item, Item) and item.left_out)),
+        rows=rows,
+        name=material.name,
+        path=material.path,
+        form=form.name,
+        sha256=material.sha256,
+        has_odd=material.has_odd,
+        notes=(*material.notes, *_notes(form, column, left_out, unread)),
+        unread=unread,
+    )
+
+
+def _lone_list(material: Material, form: Form) -> tuple[Form, Sequence[Any]]:
+    """A file of one line that is a list of texts is one record, not a list of texts."""
+    rows = material.rows
+    is_lone = len(rows) in (2, 3) and all(isinstance(row, str) for row in rows)
+    if is_lone and material.path.removesuffix(".gz").endswith((".jsonl", ".ndjson")):
+        listed = [list(rows)]
+        return form_of(listed, Reading(), material.name), listed
+    return form, rows
+
+
+def _label(rows: Sequence[Any], names: frozenset[str], reading: Reading) -> str | None:
+    column = reading.fields.get("label") or label_column(names)
+    if column is None:
+        return None
+    values = [row[column] for row in rows if isinstance(row, Mapping) and row.get(column) is not None]
+    return column if values and is_label(column, values, reading) else None
+
+
+def _entries(rows: Sequence[Any], form: Form, column: str | None, reading: Reading) -> Iterator[Entry]:
+    for at, row in enumerate(rows):
+        if isinstance(row, Record | Broken) or not isinstance(row, form.takes):
+            yield at, row
+            continue
+        for item in form.translate(row, reading):
+            if column is not None and isinstance(row, Mapping) and not item.left_out:
+                yield at, _labelled(item, row, column, reading)
+            else:
+                yield at, item
+
+
+def _labelled(item: Item, row: Mapping[str, Any], column: str, reading: Reading) -> Item:
+    value = row.get(column)
+    if value is None:
+        return Item({}, left_out=f"without a {column}")
+    return replace(item, is_relevant=says_relevant(value, column, reading))
+
+
+def _notes(form: Form, column: str | None, left_out: Mapping[str, int], unread: Sequence[str]) -> Iterator[str]:
+    if form is not NATIVE:
+        yield f"read as {form.title}"
+    if column is not None:
+        yield f"{show_name(column)} says which pairs are relevant; the others are hard negatives of their query"
+    for why, count in left_out.items():
+        yield f"{count:,} {'record' if count == 1 else 'records'} {why} left out"
+    if unread:
+        more = f" and {len(unread) - _SHOWN_NAMES} more" if len(unread) > _SHOWN_NAMES else ""
+        yield f"columns that are not read: {', '.join(map(show_name, unread[:_SHOWN_NAMES]))}{more}"

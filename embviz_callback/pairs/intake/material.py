@@ -1,0 +1,105 @@
+"""What lies in one file or one object, before its form is known: rows."""
+
+import hashlib
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.pairs.intake.arrow import arrow_rows, kind_of
+from embviz_callback.pairs.intake.objects import rows_of
+from embviz_callback.pairs.intake.opening import open_text, show_path
+from embviz_callback.pairs.intake.parsing import IsWhole, parse_items
+from embviz_callback.pairs.intake.tables import TABLE, table_rows
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Material:
+    """Rows as they were found.
+
+    Attributes:
+        rows: JSON values, or what they are in Python.
+        name: The source with the way to the rows in it, for errors.
+        path: As the user gave it, "pairs" for an object in Python.
+        sha256: Of the file as it is on disk, empty for an object.
+        has_odd: Whether a value is one that JSON allows and a data set must not hold.
+        notes: What was unwrapped or assumed, in words.
+        around: What stands beside the rows in the file.
+    """
+
+    rows: Sequence[Any]
+    name: str
+    path: str
+    sha256: str = ""
+    has_odd: bool = False
+    notes: tuple[str, ...] = ()
+    around: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_file(path: str | os.PathLike[str], *, is_whole: IsWhole, known: Collection[str]) -> Material:
+    """The rows of a JSON, JSON Lines, CSV, TSV, Parquet or Arrow file.
+
+    Args:
+        path: The file.
+        is_whole: Whether a JSON object is a data set by itself.
+        known: Names by which the first line of a TSV file is known for one of names.
+
+    Returns:
+        The rows; a `DataError` says what cannot be read.
+    """
+    name = show_path(path)
+    kind = kind_of(_head(path))
+    if kind:
+        return Material(list(arrow_rows(Path(path), name, kind)), name, name, file_sha256(Path(path)))
+    opened = open_text(path)
+    if TABLE.search(name):
+        rows = table_rows(opened.text, name, known)
+        return Material(rows, name, name, opened.sha256, notes=opened.notes)
+    parsed = parse_items(opened.text, name, is_whole=is_whole)
+    notes = (*opened.notes, *parsed.notes)
+    return Material(parsed.items, parsed.name, name, opened.sha256, parsed.has_odd, notes, parsed.around)
+
+
+def take_object(given: Any, *, split: str) -> Material:
+    """The rows of an object in Python.
+
+    Args:
+        given: See `rows_of`.
+        split: Which part of it.
+
+    Returns:
+        The rows; a `DataError` says if it holds none.
+    """
+    rows, name = rows_of(given, split=split)
+    return Material(rows, name, name)
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is that of a folder; False for what can be no path."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def file_sha256(path: Path) -> str:
+    """Of the file's bytes, as ``sha256sum`` prints it."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _head(path: str | os.PathLike[str]) -> bytes:
+    """The first bytes, none of what is no plain file: `open_text` says why it cannot be read."""
+    try:
+        if not Path(path).is_file():
+            return b""
+        with Path(path).open("rb") as file:
+            return file.read(8)
+    except (OSError, ValueError):
+        return b""

@@ -1,0 +1,91 @@
+"""Rows of files that may be larger than memory, one after the other."""
+
+import csv
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from embviz_callback.pairs.intake.arrow import arrow_rows, kind_of
+from embviz_callback.pairs.intake.opening import show_path
+from embviz_callback.pairs.problems import DataError
+
+STREAMED = re.compile(r"\.(jsonl|ndjson|tsv|csv|txt|parquet|arrow)(\.gz)?$", re.IGNORECASE)
+_GZIP = b"\x1f\x8b"
+_LONGEST_LINE = 1 << 27
+
+
+def stream_rows(path: Path) -> Iterator[Any]:
+    """The rows of a JSON Lines, TSV, CSV, Parquet or Arrow file, in bounded memory.
+
+    Args:
+        path: The file, plain or compressed by gzip; JSON Lines are known by their suffix or their first byte.
+
+    Yields:
+        JSON values of lines; lists of cells of a table, its line of names among them; objects of a Parquet file.
+
+    Raises:
+        DataError: If the file cannot be read, is no UTF-8 or holds a line that is no JSON.
+    """
+    name = show_path(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+        if kind_of(head):
+            yield from arrow_rows(path, name, kind_of(head))
+            return
+        with cast(BinaryIO, gzip.open(path) if head.startswith(_GZIP) else path.open("rb")) as lines:
+            yield from _text_rows(lines, name)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{name}: the gzip data are damaged ({error}). Fix: copy or download it again") from None
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read ({error.strerror or error}). Fix: check the path") from None
+
+
+def _text_rows(lines: BinaryIO, name: str) -> Iterator[Any]:
+    plain = re.sub(r"\.gz$", "", name.lower())
+    numbered = _decoded(lines, name)
+    if plain.endswith(".csv"):
+        yield from _csv_rows((line for _, line in numbered), name)
+        return
+    for at, line in numbered:
+        if plain.endswith((".tsv", ".txt")):
+            yield line.split("\t") if "\t" in line else line.split()
+        else:
+            yield _value(line, at, name)
+
+
+def _decoded(lines: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, with their numbers."""
+    at = 0
+    while raw := lines.readline(_LONGEST_LINE):
+        at += 1
+        try:
+            line = raw.decode("utf-8-sig" if at == 1 else "utf-8").strip("\r\n")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{name}: byte {error.start + 1:,} of line {at:,} (0x{raw[error.start]:02x}) is not UTF-8. "
+                "Fix: convert it with iconv, or correct that byte"
+            ) from None
+        if line.strip():
+            yield at, line
+
+
+def _csv_rows(lines: Iterator[str], name: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(line.replace("\0", "\ufffd") + "\n" for line in lines)
+    except csv.Error as error:
+        raise DataError(f"{name}: no valid CSV ({error}). Fix: write it with a CSV writer") from None
+
+
+def _value(line: str, at: int, name: str) -> Any:
+    try:
+        return json.loads(line, strict=False)
+    except (ValueError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else "a value that is too large"
+        raise DataError(
+            f"{name}: no valid JSON ({reason}) at line {at:,}. Fix: put every record on one line of its own"
+        ) from None

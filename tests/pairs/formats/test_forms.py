@@ -1,0 +1,259 @@
+"""Every form is read as it lies, without an option, and means what its hand-converted twin means."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from embviz_callback.pairs.formats.reading import DataError, Reading, read_pairs, records_from
+from embviz_callback.pairs.subset import choose_subset
+from tests.forms import CASES, Case
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_every_form_gives_the_subset_of_its_hand_converted_twin(tmp_path: Path, case: Case) -> None:
+    found = read_pairs(case.write(tmp_path))
+    twin = choose_subset(records_from(case.twin), max_samples=100, seed=7)
+    subset = choose_subset(found.records, max_samples=100, seed=7)
+    assert (subset.fingerprint, subset.ids) == (twin.fingerprint, twin.ids)
+    assert found.form == case.name
+    assert all(note.isprintable() for note in found.notes)
+
+
+# --- a damaged one of each: where it is cut off, what is said
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+def _refusal(given: object, reading: Reading | None = None) -> str:
+    with pytest.raises(DataError) as error:
+        read_pairs(given, reading)
+    return str(error.value)
+
+
+LINE = "expected a JSON object, found the text ends in the middle of a value at line 4, column {} (record 4 of 4)"
+AGAIN = "Fix: copy or download it again"
+APART = "Fix: put every record on one line of its own"
+FOOTER = "Parquet magic bytes not found in footer. Either the file is corrupted or this is not a parquet file."
+ARROW = "Expected to be able to read 360 bytes for message body, got 58"
+DAMAGED = {
+    "native": ("pairs.json", "{}: the text ends in the middle of a value at line 28, column 10. " + AGAIN),
+    "flagembedding": ("train.jsonl", "{}[3]: " + LINE.format(42) + ". " + AGAIN),
+    "flagembedding-evaluation": (
+        "corpus.jsonl",
+        "{}: no valid JSON (Unterminated string starting at) at line 7. " + APART,
+    ),
+    "columns": ("train.jsonl", "{}[3]: " + LINE.format(35) + ". " + AGAIN),
+    "numbered negatives": ("train.jsonl", "{}[3]: " + LINE.format(168) + ". " + AGAIN),
+    "labelled lists": ("train.jsonl", "{}[3]: " + LINE.format(34) + ". " + AGAIN),
+    "reranking": ("test.jsonl", "{}[3]: " + LINE.format(34) + ". " + AGAIN),
+    "lists of two": ("pairs.jsonl.gz", "{}: the compressed file ends in the middle. " + AGAIN),
+    "lists of three": ("triplets.jsonl", "{}[3]: " + LINE.format(25) + ". " + AGAIN),
+    "sets": ("sets.jsonl", "{}: byte 260 (0xc4) is not UTF-8: the file ends inside a character. " + AGAIN),
+    "beir": (
+        "qrels/test.tsv",
+        "{}[2]: expected identifiers of a query and a document, found an object with query-id (record 3). "
+        "Fix: write query, document and grade in each line",
+    ),
+    "mteb": ("vi-queries/test-00000-of-00001.parquet", "{}: the parquet data are damaged (" + FOOTER + "). " + AGAIN),
+    "mteb lines": ("queries.jsonl", "{}: no valid JSON (Unterminated string starting at) at line 4. " + APART),
+    "msmarco": (
+        "qrels.dev.tsv",
+        "{}[3]: expected identifiers of a query and a document, found a list of 2 (record 4). "
+        "Fix: write query, document and grade in each line",
+    ),
+    "trec": (
+        "qrels.txt",
+        "{}[3]: expected identifiers of a query and a document, found a list of 1 (record 4). "
+        "Fix: write query, document and grade in each line",
+    ),
+    "tevatron": ("train.jsonl", "{}[3]: " + LINE.format(75) + ". " + AGAIN),
+    "tevatron ids": ("corpus.jsonl", "{}: no valid JSON (Unterminated string starting at) at line 7. " + APART),
+    "dpr": ("train.json", "{}: the text ends in the middle of a value at line 81, column 5. " + AGAIN),
+    "swift messages": ("train.jsonl", "{}[3]: " + LINE.format(68) + ". " + AGAIN),
+    "swift responses": ("train.jsonl", "{}[3]: " + LINE.format(34) + ". " + AGAIN),
+    "llamaindex": ("val.json", "{}: the text ends in the middle of a value at line 17, column 3. " + AGAIN),
+    "nemo": ("corpus/part.parquet", "{}: the parquet data are damaged (" + FOOTER + "). " + AGAIN),
+    "squad": ("xquad.vi.json", "{}: the text ends in the middle of a value at line 59, column 2. " + AGAIN),
+    "saved dataset": ("saved/data-00000-of-00001.arrow", "{}: the arrow data are damaged (" + ARROW + "). " + AGAIN),
+    "saved splits": (
+        "saved/dataset_dict.json",
+        "{}: expected what datasets writes into it, found none of it. "
+        "Fix: copy the whole folder, or save the data set again",
+    ),
+    "parquet": ("pairs.parquet", "{}: the parquet data are damaged (" + FOOTER + "). " + AGAIN),
+    "split files": ("dev.jsonl", "{}[3]: " + LINE.format(11) + ". " + AGAIN),
+    "pandas columns": ("frame.json", "{}: byte 258 (0xe1) is not UTF-8: the file ends inside a character. " + AGAIN),
+    "csv": (
+        "pairs.csv",
+        "{}[3].pos: expected non-empty text, found no such field (record 4 of 4). Fix: add pos, or drop the record",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_one_is_refused_by_file_place_and_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = CASES[name].write(Path())
+    victim, message = DAMAGED[name]
+    _cut(Path(victim))
+    assert _refusal(given) == message.format(victim)
+
+
+@pytest.mark.parametrize(
+    ("row", "place"),
+    [
+        ({"anchor": "a", "positive": "b", "negative_1": "c", "negative_2": 5}, ".negative_2"),
+        ({"query": "a", "pos": ["b"], "neg": ["c", 5]}, ".neg[1]"),
+        ({"query": "a", "positive_passages": [{"text": "b"}, {"text": 5}]}, ".positive_passages[1]"),
+        ({"question": "a", "positive_ctxs": [{"text": "b"}], "negative_ctxs": [{"text": 5}]}, ".negative_ctxs[0]"),
+        ({"paragraphs": [{"context": "b", "qas": [{"question": 5}]}]}, ".paragraphs[0].qas[0].question"),
+        (["a", "b", 5], "[2]"),
+        ({"set": ["a", "b", 5]}, ".set[2]"),
+        ({"query": "a", "response": 5}, ".response"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_place_in_the_form_it_stands_in(row: object, place: str) -> None:
+    assert _refusal([row]) == (
+        f"pairs[0]{place}: expected non-empty text, found the number 5 (record 1 of 1). "
+        "Fix: write a text, or drop the record"
+    )
+
+
+# --- nothing is dropped in silence
+
+
+def test_columns_that_are_not_read_are_named(tmp_path: Path) -> None:
+    found = read_pairs(CASES["flagembedding"].write(tmp_path))
+    assert found.unread == ("pos_scores", "type")
+    assert found.notes == (
+        "read as FlagEmbedding training data (query, pos, neg)",
+        "columns that are not read: pos_scores, type",
+    )
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"query": "a", "pos": "b", "label": 0}],
+        [{"premise": "a", "hypothesis": "b", "label": 0}],
+        [{"sentence1": "a", "sentence2": "b", "score": 4.2}],
+        [{"query": "a", "pos": "b", "neg": ["c"], "click": 1}],
+    ],
+)
+def test_a_label_that_does_not_say_what_it_means_is_refused(rows: list[dict[str, object]]) -> None:
+    (column,) = rows[0].keys() - {"query", "pos", "neg", "premise", "hypothesis", "sentence1", "sentence2"}
+    example = rows[0][column] if isinstance(rows[0][column], int) else 1
+    assert _refusal(rows) == (
+        f"pairs: expected to know which {column} makes a pair relevant, found the number {rows[0][column]}. "
+        f"Fix: say it: --relevant-from 0.8, or --relevant-label {example}"
+    )
+
+
+def test_a_cut_or_a_label_decides_and_the_other_pairs_are_hard_negatives_of_their_query() -> None:
+    rows = [{"sentence1": "a", "sentence2": text, "score": score} for text, score in (("b", 5), ("c", 2), ("d", 4.0))]
+    rows.append({"sentence1": "e", "sentence2": "f", "score": 1})
+    twin = records_from([{"query": "a", "pos": "b", "hard_neg": ["c"]}, {"query": "a", "pos": "d"}])
+    cut = read_pairs(rows, Reading(relevant_from=4))
+    assert cut.records == twin
+    assert cut.notes[1:3] == (
+        "score says which pairs are relevant; the others are hard negatives of their query",
+        "1 record of a query without a relevant document left out",
+    )
+    assert read_pairs(rows[:2], Reading(relevant_label="5")).records == twin[:1]
+
+
+def test_a_label_that_is_a_word_of_its_own_is_a_column_of_the_users() -> None:
+    found = read_pairs([{"query": "a", "pos": "b", "label": "Hà Nội"}] * 5)
+    assert found.unread == ("label",)
+
+
+def test_questions_without_an_answer_are_left_out_and_counted(tmp_path: Path) -> None:
+    notes = read_pairs(CASES["dpr"].write(tmp_path)).notes
+    assert "1 record without a positive passage left out" in notes
+
+
+def test_an_instruction_of_mteb_stands_behind_its_query(tmp_path: Path) -> None:
+    folder = CASES["mteb lines"].write(tmp_path)
+    lines = (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) | {"instruction": "gần hồ"} for line in lines]
+    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert read_pairs(folder).records[0].query == "tìm phòng ở Ba Đình gần hồ"
+
+
+def test_a_prompt_per_record_is_kept_to_its_last_space() -> None:
+    (record,) = read_pairs([{"query": "a", "pos": ["b"], "neg": ["c"], "prompt": "Instruct: tìm\nQuery: "}]).records
+    assert record.prompt == "Instruct: tìm\nQuery: "
+
+
+# --- what is overruled
+
+
+def test_columns_of_any_name_are_read_by_their_order_or_by_the_names_that_are_given() -> None:
+    rows = [{"x": "a", "y": "b", "z": "c"}] * 5
+    twin = records_from([{"query": "a", "pos": "b", "hard_neg": ["c"]}] * 5)
+    by_order = read_pairs(rows, Reading(format="sentence-transformers"))
+    by_name = read_pairs(rows, Reading(fields={"query": "x", "pos": "y", "hard_neg": "z"}))
+    assert by_order.records == by_name.records == twin
+    assert by_order.unread == by_name.unread == ()
+
+
+@pytest.mark.parametrize(
+    ("rows", "reading", "message"),
+    [
+        (
+            [{"x": "a", "y": "b"}],
+            Reading(),
+            "pairs: expected fields of a known form, found x, y. Fix: say which is which: "
+            "--fields query=COLUMN,pos=COLUMN",
+        ),
+        (
+            [{"x": "a", "y": "b"}],
+            Reading(fields={"query": "x", "pos": "z"}),
+            "--fields: there is no column for pos=z in pairs. Fix: choose of x, y",
+        ),
+        (
+            [{"_id": "1", "text": "b"}],
+            Reading(),
+            "pairs: expected pairs, found texts with identifiers (a corpus, or queries). "
+            "Fix: give the folder in which queries, corpus and qrels lie",
+        ),
+        (
+            [{"query": "a", "docs": ["b", "c"], "labels": [1]}],
+            Reading(),
+            "pairs[0]: expected as many labels as docs, found a list of 1 for a list of 2 (record 1 of 1). "
+            "Fix: give one label for each document",
+        ),
+    ],
+)
+def test_what_no_form_fits_is_answered_with_a_way_out(rows: list[object], reading: Reading, message: str) -> None:
+    assert _refusal(rows, reading) == message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"fields": {"qury": "a"}},
+            "--fields: expected some of query, pos, hard_neg, id, metadata, prompt, label, found qury. "
+            "Fix: query=...,pos=...",
+        ),
+        (
+            {"fields": {"query": "a"}},
+            "--fields: expected at least query and pos. Fix: --fields query=COLUMN,pos=COLUMN",
+        ),
+        (
+            {"relevant_from": 1, "relevant_label": "1"},
+            "--relevant-label: cannot go with --relevant-from. Fix: give one of them",
+        ),
+        ({"relevant_from": 0}, "--relevant-from: expected a number above 0, found 0. Fix: 1 or more"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError) as error:
+        Reading(**options)  # type: ignore[arg-type]
+    assert str(error.value) == message
