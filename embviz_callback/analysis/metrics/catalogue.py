@@ -145,7 +145,8 @@ class Metric:
 
 
 def _recall(cut: int, **others: Any) -> Metric:
-    says = f"share of a query's relevant documents among the first {cut}, mean over queries"
+    place = "in the first place" if cut == 1 else f"among the first {cut}"
+    says = f"share of a query's relevant documents {place}, mean over queries"
     return Metric(f"recall@{cut}", says, has_interval=True, **others)
 
 
@@ -169,7 +170,9 @@ class Named:
         shown=(HEADLINE, GROUPS, PAGE),
         chart=_MEAN_CHART,
     )
-    positive_std = Metric("positive spread", "standard deviation of these cosines", COSINE, SPREAD, LOWER, tier=3)
+    positive_std = Metric(
+        "positive spread", "standard deviation of the positive cosines", COSINE, SPREAD, LOWER, tier=3
+    )
     negative_mean = Metric(
         "negative mean",
         "mean cosine of a query and a document that does not answer it",
@@ -182,7 +185,9 @@ class Named:
         shown=(HEADLINE, GROUPS, PAGE),
         chart=_MEAN_CHART,
     )
-    negative_std = Metric("negative spread", "standard deviation of these cosines", COSINE, SPREAD, LOWER, tier=3)
+    negative_std = Metric(
+        "negative spread", "standard deviation of the negative cosines", COSINE, SPREAD, LOWER, tier=3
+    )
     margin = Metric(
         "margin",
         "positive mean minus negative mean; shrinks with the scale of the scores, so never read it alone",
@@ -230,7 +235,7 @@ class Named:
         chart=_RANK_CHART,
     )
     mrr_optimistic, mrr_pessimistic = mrr.bounds()
-    mrr_at_10 = Metric("MRR@10", "the same, 0 beyond rank 10", has_interval=True)
+    mrr_at_10 = Metric("MRR@10", "the same with 0 beyond rank 10", has_interval=True)
     mrr_at_10_optimistic, mrr_at_10_pessimistic = mrr_at_10.bounds()
     recall_at_1 = _recall(1)
     recall_at_1_optimistic, recall_at_1_pessimistic = recall_at_1.bounds()
@@ -272,7 +277,7 @@ class Named:
     auc_error = Metric("error of AUC", "how far it may be off where it is estimated", section=SPREAD, better=LOWER)
     hard_margin = Metric(
         "hard margin",
-        "best positive minus hardest negative, mean over queries that have hard negatives",
+        "best positive minus hardest negative, mean over the queries with hard negatives",
         COSINE,
         HARD,
         tier=3,
@@ -282,7 +287,7 @@ class Named:
     )
     hard_accuracy = Metric(
         "hard accuracy",
-        "share of these queries whose best positive stands above all their hard negatives",
+        "share of the queries with hard negatives whose best positive stands above all of them",
         SHARE,
         HARD,
         decimals=1,
@@ -342,10 +347,10 @@ def charts(place: str | None = None) -> Mapping[Chart, tuple[Metric, ...]]:
         place: With those metrics only that are shown there.
 
     Returns:
-        Chart to rows, in the order of the catalogue.
+        Chart to rows, both as `by_tier` orders them.
     """
     found: dict[Chart, tuple[Metric, ...]] = {}
-    for row in CATALOGUE.values():
+    for row in map(CATALOGUE.__getitem__, by_tier(CATALOGUE)):
         if row.chart is not None and (place is None or place in row.shown):
             found[row.chart] = (*found.get(row.chart, ()), row)
     return found

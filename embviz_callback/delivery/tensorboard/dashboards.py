@@ -1,37 +1,23 @@
 """What TensorBoard's custom-scalars dashboard shows together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from re import escape
 from typing import Any
 
-# Title of a chart, and the metrics in it.
-_CHARTS: Mapping[str, Mapping[str, Sequence[str]]] = {
-    "Does it find the right document?": {
-        "rank metrics": ("rank1", "mrr", "recall_at_10", "ndcg_at_10"),
-        "hard negatives": ("hard_accuracy", "hard_margin"),
-    },
-    "Do positives stand clear of negatives?": {
-        "margin and its threshold": ("margin", "margin_threshold"),
-        "positive and negative mean": ("positive_mean", "negative_mean"),
-        "separation (sigma)": ("separation",),
-        "AUC": ("auc",),
-    },
-    "Is the space used?": {
-        "alignment and uniformity": ("alignment", "uniformity"),
-        "effective rank": ("effective_rank",),
-        "alert (1 while firing)": ("alert",),
-    },
-}
+from embviz_callback.analysis.metrics.catalogue import Chart, charts
+from embviz_callback.delivery.tags import PREFIX, scalar_tag
+
+_BESIDE = {"margin": "margin_threshold"}  # drawn as a line into the chart of its metric
 
 
-def layout_value(prefix: str = "embviz") -> Any:
+def layout_value(prefix: str = PREFIX) -> Any:
     """The layout as a summary value, to be written once into any event file of the run.
 
     Needs no TensorFlow, unlike TensorBoard's own helper. A chart draws the tags it names in every
-    run that has them; ``<prefix>/margin_threshold`` comes from `threshold_value`.
+    run that has them; the margin's threshold comes from `threshold_value`.
 
     Args:
-        prefix: What stands before the slash in every tag.
+        prefix: Of the run's tags, as `scalar_tag` takes it.
 
     Returns:
         A ``Summary.Value`` for the custom-scalars plugin.
@@ -47,7 +33,7 @@ def layout_value(prefix: str = "embviz") -> Any:
     return Summary.Value(tag=metadata.CONFIG_SUMMARY_TAG, tensor=tensor, metadata=plugin)
 
 
-def threshold_value(threshold: float, prefix: str = "embviz") -> Any:
+def threshold_value(threshold: float, prefix: str = PREFIX) -> Any:
     """The margin's threshold as a scalar of its own, so that the chart can draw it as a line.
 
     Args:
@@ -59,19 +45,24 @@ def threshold_value(threshold: float, prefix: str = "embviz") -> Any:
     """
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-    return Summary.Value(tag=f"{prefix}/margin_threshold", simple_value=threshold)
+    return Summary.Value(tag=scalar_tag(prefix, "margin_threshold"), simple_value=threshold)
 
 
 def _layout(prefix: str) -> Any:
     from tensorboard.plugins.custom_scalar import layout_pb2
 
     def chart(title: str, names: Sequence[str]) -> Any:
-        tags = [f"^{escape(prefix)}/{escape(name)}$" for name in names]
+        tags = [f"^{escape(scalar_tag(prefix, name))}$" for name in names]
         return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=tags))
 
-    return layout_pb2.Layout(
-        category=[
-            layout_pb2.Category(title=title, chart=[chart(name, tags) for name, tags in charts.items()])
-            for title, charts in _CHARTS.items()
-        ]
-    )
+    questions = dict.fromkeys(drawn.question for drawn in charts())
+    found = {question: [chart(drawn.title, names) for drawn, names in _charts(question)] for question in questions}
+    found["Is something wrong?"] = [chart("Alert (1 while firing)", ["alert"])]
+    return layout_pb2.Layout(category=[layout_pb2.Category(title=title, chart=made) for title, made in found.items()])
+
+
+def _charts(question: str) -> Iterator[tuple[Chart, list[str]]]:
+    for drawn, rows in charts().items():
+        if drawn.question == question:
+            names = [row.name for row in rows]
+            yield drawn, [*names, *(_BESIDE[name] for name in names if name in _BESIDE)]

@@ -7,12 +7,13 @@ from typing import Any
 
 from embviz_callback.analysis.metrics.catalogue import FINAL, shown
 from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.delivery.tags import PREFIX
 
 # With the margin's threshold, which lies in the same folder, these are the five columns shown at first.
 _COLUMNS = shown(FINAL)
 
 
-def session_values(hparams: Mapping[str, Any], metrics: Metrics, prefix: str = "embviz") -> Iterator[Any]:
+def session_values(hparams: Mapping[str, Any], metrics: Metrics, prefix: str = PREFIX) -> Iterator[Any]:
     """What makes a row: a session's start with its settings, its final metrics, and its end.
 
     Written again by a resumed run it stays one row, since the session is the folder that holds the

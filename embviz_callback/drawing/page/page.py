@@ -11,7 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from embviz_callback.analysis.metrics.catalogue import BANDS, CATALOGUE, RANKS, SPREAD, by_tier
+from embviz_callback.analysis.metrics.catalogue import (
+    BANDS,
+    CATALOGUE,
+    GROUPS,
+    PAGE,
+    RANKS,
+    SPREAD,
+    by_tier,
+    charts,
+    shown,
+)
+from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.drawing.page.epoch_view import View, epoch_view, shown_documents
 from embviz_callback.pairs.subset import Subset
@@ -131,6 +142,20 @@ def _marks() -> dict[str, Any]:
     }
 
 
+def _catalogue() -> dict[str, Any]:
+    """What the scripts need to know of metrics and maps; the data hold what belongs to one run."""
+    return {
+        "metrics": {name: {"title": row.title, "better": row.better} for name, row in CATALOGUE.items()},
+        "charts": [
+            {"title": chart.title, "line": chart.line, "low": chart.low, "high": chart.high}
+            | {"metrics": [row.name for row in rows]}
+            for chart, rows in charts(PAGE).items()
+        ],
+        "compared": shown(GROUPS),
+        "maps": {method: row.title for method, row in MAPS.items()},
+    }
+
+
 def _first(columns: Mapping[str, Sequence[Any]], n: int) -> dict[str, Any]:
     return {name: values[:n] for name, values in columns.items()}
 
@@ -139,7 +164,8 @@ def _assembled(title: str, data: str) -> str:
     folder = files("embviz_callback.drawing.page") / "page_files"
     read = {name: (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", *_SCRIPTS)}
     # One scope of its own: nothing of the page can be reached or replaced by name.
-    script = '(() => {\n"use strict";\n' + "".join(read[name] for name in _SCRIPTS) + "})();\n"
+    known = f"const CATALOGUE = {_json(_catalogue())}, METHODS = CATALOGUE.maps;\n"
+    script = '(() => {\n"use strict";\n' + known + "".join(read[name] for name in _SCRIPTS) + "})();\n"
     parts = {
         "POLICY": _policy(script, read["page.css"]),
         "TITLE": html.escape(title),

@@ -12,6 +12,7 @@ from small_runs import HOSTILE, a_run, a_subset
 
 from embviz_callback.analysis.compare.comparison import best_checkpoint, common_maps, compare
 from embviz_callback.analysis.maps.projections import Projection, Skipped
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.analysis.metrics.intervals import paired_difference, per_query
 from embviz_callback.commands.compare import comparison_json, main, parser
 from embviz_callback.delivery.run.run_page import forget_after, publish_page, read_ledger, read_views
@@ -213,10 +214,15 @@ def test_the_layout_is_one_that_tensorboard_reads() -> None:
     assert value.metadata.plugin_data.plugin_name == metadata.PLUGIN_NAME
     layout = layout_pb2.Layout.FromString(value.tensor.string_val[0])
     charts = {chart.title: list(chart.multiline.tag) for category in layout.category for chart in category.chart}
-    assert charts["margin and its threshold"] == ["^my\\.run/margin$", "^my\\.run/margin_threshold$"]
-    assert charts["positive and negative mean"] == ["^my\\.run/positive_mean$", "^my\\.run/negative_mean$"]
+    assert charts["Margin"] == ["^my\\.run/margin$", "^my\\.run_detail/margin_threshold$"]
+    assert charts["Mean cosine"] == ["^my\\.run/positive_mean$", "^my\\.run/negative_mean$"]
+    assert charts["Effective rank"] == ["^my\\.run_detail/effective_rank$"]
+    assert charts["Alert (1 while firing)"] == ["^my\\.run/alert$"]
+    drawn = {name for name, row in CATALOGUE.items() if row.chart is not None}
+    found = {tag.rpartition("/")[2].rstrip("$") for tags in charts.values() for tag in tags}
+    assert found == {*drawn, "margin_threshold", "alert"}
     threshold = threshold_value(0.25, "my.run")
-    assert (threshold.tag, threshold.simple_value) == ("my.run/margin_threshold", 0.25)
+    assert (threshold.tag, threshold.simple_value) == ("my.run_detail/margin_threshold", 0.25)
 
 
 def test_page_and_ledger_of_a_run_grow_with_it_and_survive_a_resume(run: list[Snapshot], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from docs import make_metrics
 from embviz_callback.analysis.metrics.catalogue import (
     CATALOGUE,
     HARD,
@@ -111,3 +112,14 @@ def test_a_metric_is_written_the_same_everywhere() -> None:
 def test_a_change_has_a_sign_and_a_share_changes_by_points() -> None:
     assert [change(0.031, "rank1"), change(-0.5, "rank1")] == ["+3.1 points", "-50.0 points"]
     assert [change(0.00001, "margin"), change(math.nan, "auc")] == ["0.0000", "n/a"]
+
+
+def test_the_page_of_the_metrics_is_what_the_catalogue_says() -> None:
+    page = make_metrics.PAGE.read_text(encoding="utf-8")
+    assert make_metrics.renewed(page) == page, "python docs/make_metrics.py"
+    for name in (name for name, row in CATALOGUE.items() if not row.is_bound):
+        formulas = page.partition("## Spread of the cosines")[2].replace("`recall_at_1`, `_5`, `_10`, `_50`", RECALLS)
+        assert f"`{name}`" in formulas, name
+
+
+RECALLS = "`recall_at_1` `recall_at_5` `recall_at_10` `recall_at_50`"

@@ -6,7 +6,6 @@ import math
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -478,12 +477,3 @@ def test_a_corpus_makes_the_task_harder() -> None:
     assert among.rank1 < alone.rank1
     assert among.positive_mean == alone.positive_mean
     assert among.n_documents == 50
-
-
-def test_every_figure_has_its_place_in_the_docs() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
-    queries, documents = noisy(10, 1.0)
-    metrics = evaluate_pairs(queries, documents, np.arange(10), hard_negatives=documents, hard_pairs=[(0, 1)])
-    for name in metrics:
-        plain = name.removesuffix("_optimistic").removesuffix("_pessimistic").replace("recall_at_5", "recall_at_1")
-        assert f"`{plain.replace('recall_at_10', 'recall_at_1')}`" in text, name

@@ -12,15 +12,19 @@ function colourKey(colour, text) {
   mark.style.background = colours[colour];
   return make("span", { className: "key" }, mark, text);
 }
-const metric = (name) => (view) => view.metrics[name];
-const CHARTS = [
-  { title: "Margin", series: [["margin", metric("margin"), "positive", "margin"]], marks: [[data.thresholds.margin, "threshold"]], bands: data.bands.margin, from: 0 },
-  { title: "Separation (σ)", series: [["separation", metric("separation"), "positive", "separation"]], marks: [[data.thresholds.separation, "threshold"]], bands: data.bands.separation, from: 0 },
-  { title: "Mean cosine", series: [["positive", metric("positive_mean"), "positive", "positive_mean"], ["negative", metric("negative_mean"), "negative", "negative_mean"]], marks: [[data.thresholds.positive_mean, "positive above"], [data.thresholds.negative_mean, "negative below"]] },
-  { title: "Rank metrics", series: [["rank-1", metric("rank1"), "positive", "rank1"], ["MRR", metric("mrr"), "third"], ["recall@10", metric("recall_at_10"), "negative"]], marks: [[data.thresholds.rank1, "rank-1 threshold"]], to: 1 },
-  { title: "Hard negatives", series: [["accuracy", metric("hard_accuracy"), "positive"], ["margin", metric("hard_margin"), "negative"]], marks: [[0, ""]] },
-  { title: "Truth of the maps", series: [["t-SNE", (view) => view.maps.tsne?.trustworthiness, "positive"], ["UMAP", (view) => view.maps.umap?.trustworthiness, "negative"]], marks: [], to: 1 },
-].filter((chart) => chart.series.some(([, read]) => views.some((view) => finite(read(view)))));
+// A threshold of the checklist brings a mark, and the interval of its metric.
+const CHART_COLOURS = [["positive"], ["positive", "negative"], ["positive", "third", "negative"]];
+const chartColour = (place, n) => CHART_COLOURS[Math.min(n, 3) - 1][place % 3];
+function metricChart(chart) {
+  const rows = chart.metrics.map((name) => ({ name, ...CATALOGUE.metrics[name] })), asked = rows.filter(({ name }) => name in data.thresholds);
+  return { ...chart, bands: data.bands[rows[0].name],
+    series: rows.map(({ name, title }, place) => [title, (view) => view.metrics[name], chartColour(place, rows.length), name in data.thresholds ? name : ""]),
+    marks: [...asked.map(({ name, title, better }) => [data.thresholds[name], `${rows.length > 1 ? `${title} ` : ""}${better === "lower" ? "below" : "above"}`]), [chart.line, ""]] };
+}
+const TRUST = { title: "Truth of the maps", marks: [], low: null, high: 1,
+  series: Object.entries(METHODS).map(([key, name], place, all) => [name, (view) => view.maps[key]?.trustworthiness, chartColour(place, all.length)]) };
+const CHARTS = [...CATALOGUE.charts.map(metricChart), TRUST]
+  .filter((chart) => chart.series.some(([, read]) => views.some((view) => finite(read(view)))));
 
 // About four round numbers between two ends.
 function ticks(least, most) {
@@ -34,9 +38,9 @@ function ticks(least, most) {
 function lineChart(chart) {
   const [width, height, left, right, top, low] = [360, 170, 38, 10, 8, 24];
   const values = chart.series.flatMap(([, read, , name]) => views.flatMap((view) => [read(view), ...(view.intervals[name] ?? [])])).concat(chart.marks.map(([value]) => value)).filter(finite);
-  let [least, most] = [Math.min(chart.from ?? Infinity, ...values), Math.max(...values)];
+  let [least, most] = [Math.min(chart.low ?? Infinity, ...values), Math.max(...values)];
   const room = (most - least || 1) * .06;
-  [least, most] = [least === chart.from ? least : least - room, Math.min(most + room, chart.to ?? Infinity)];
+  [least, most] = [least === chart.low ? least : least - room, Math.min(most + room, chart.high ?? Infinity)];
   const x = (at) => left + (width - left - right) * (views.length > 1 ? at / (views.length - 1) : .5);
   const y = (value) => top + (height - top - low) * (1 - (Math.max(least, Math.min(most, value)) - least) / (most - least));
   const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${chart.title} over the run` });

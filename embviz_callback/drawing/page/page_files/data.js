@@ -7,7 +7,6 @@ const BANDS = [
   { name: "11 to 50", most: 50 }, { name: "beyond 50 or none", most: Infinity },
 ];
 const FATES = ["always", "learned", "wavering", "forgotten", "never"];
-const METHODS = { tsne: "t-SNE", umap: "UMAP" };
 
 const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 const integers = (text) => new Int16Array(bytes(text).buffer);

@@ -117,7 +117,7 @@ function drawDifference() {
   const { improved, fell } = changes(state.from, state.to), [before, after] = [views[state.from], views[state.to]];
   const p = mcnemar(improved.length, fell.length);
   element("diffline").textContent = `From ${before.label}${state.from === bestAt ? " (the best by rank-1)" : ""} to ${after.label}: ${improved.length} improved, ${fell.length} fell; McNemar's exact p = ${p < .001 ? p.toExponential(1) : p.toFixed(3)}.`;
-  const names = ["margin", "separation", "rank1", "mrr", "recall_at_10", "positive_mean", "negative_mean"].filter((name) => name in after.metrics);
+  const names = CATALOGUE.compared.filter((name) => name in after.metrics);
   element("difftable").replaceChildren(table([["metric"], [before.label, "number"], [after.label, "number"], ["change", "number"]],
     names.map((name) => [name, fixed(before.metrics[name]), fixed(after.metrics[name]), fixed(after.metrics[name] - before.metrics[name])])));
   changeList("improved", "Improved", improved);

@@ -1,6 +1,6 @@
 // What is chosen on the page; all of it stands in the address, so that a view can be shared or bookmarked.
 const state = {
-  at: views.length - 1, map: Object.keys(METHODS).find((method) => frames[method]) ?? "tsne", search: "", hidden: new Set(),
+  at: views.length - 1, map: Object.keys(METHODS).find((method) => frames[method]) ?? Object.keys(METHODS)[0], search: "", hidden: new Set(),
   colour: "rank", column: "", value: "", fate: "", lines: true, trails: false, query: -1, from: bestAt === views.length - 1 ? 0 : bestAt, to: views.length - 1,
 };
 const defaults = { ...state };
