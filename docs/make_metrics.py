@@ -60,7 +60,9 @@ def _checklist() -> str:
     return (
         f"Passed only if exceeded: all {len(FIGURES)} figures made; {numbers};\n"
         f"clear clusters in {maps} (share of queries with a right document among their ten nearest points) "
-        f"> {CLEAR_SHARE:g};\nbright diagonal (share of heatmap rows whose brightest cell is relevant, ties by chance) > {BRIGHT_SHARE:g}.\n"
+        f"> {CLEAR_SHARE:g};\n"
+        "bright diagonal (share of heatmap rows whose brightest cell is relevant, ties by chance) "
+        f"> {BRIGHT_SHARE:g}.\n"
     )
 
 

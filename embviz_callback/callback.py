@@ -18,9 +18,9 @@ from embviz_callback.delivery.moments import is_due, is_last, is_whole_epoch, st
 from embviz_callback.delivery.places import Places, find_places
 from embviz_callback.delivery.process.worker import Limits
 from embviz_callback.delivery.provenance import circumstances
+from embviz_callback.delivery.tags import prefix_of, scalar_tag
 from embviz_callback.encoding.ranks.shared_corpus import Ranks
 from embviz_callback.encoding.ranks.spread_weights import is_sharding
-from embviz_callback.files import safe_name
 from embviz_callback.session import Moment, Subject, Watch
 from embviz_callback.settings import Settings, nearest
 
@@ -42,8 +42,7 @@ class EmbeddingVisualizer(Callback):
     alone, sanity checking and ``Trainer(barebones=True)`` are left in peace; ``fast_dev_run``
     gets one pass over 5 queries (and 50 texts of a corpus) that writes no file.
 
-    Logs, all under the step of the epoch's last training batch, and puts the same names into
-    `trainer.callback_metrics` on every rank, before ModelCheckpoint and EarlyStopping look:
+    Puts into `trainer.callback_metrics` on every rank, before ModelCheckpoint and EarlyStopping look:
 
     - ``embviz/positive_mean``, ``positive_std``, ``negative_mean``, ``negative_std``, ``margin``: cosines;
     - ``embviz/separation``: in sigma;
@@ -59,9 +58,14 @@ class EmbeddingVisualizer(Callback):
       ``embviz`` of the logger's folder, and in W&B, MLflow and Comet at the next hook after they were
       drawn (docs/loggers.md); absent for an epoch that was put off.
 
+    Logs the same under the step of the epoch's last training batch: what is looked at first (margin, separation, rank1,
+    mrr, recall_at_10, ndcg_at_10, auc, the means, hard_margin, hard_accuracy, alert) under the same names, all else
+    under ``embviz_detail/<name>``.
+
     A metric that cannot be computed is NaN. After an evaluation that failed the names keep their
     last good value in `callback_metrics`, or NaN if there was none; ``EarlyStopping(check_finite=True)``
-    stops at a NaN. With `name`, ``embviz`` becomes ``embviz_<name>`` everywhere.
+    stops at a NaN. With `name`, ``embviz`` becomes ``embviz_<name>`` everywhere, ``embviz_detail`` becomes
+    ``embviz_<name>_detail``.
 
     Args:
         data: Path of a JSON or JSON Lines file, a list of pairs, or None for what the data
@@ -77,7 +81,7 @@ class EmbeddingVisualizer(Callback):
             (never the last, and with one warning); 0 for no limit.
         figures: False logs numbers and alerts only, and starts no process.
         on_error: "warn" lets no fault of ours end the training, "raise" lets every fault through.
-        name: Tells several of these callbacks apart.
+        name: Tells several of these callbacks apart; "detail" is reserved.
         drawing_time_limit_s: Seconds for one evaluation's figures, above 0.
         memory_limit_gb: Address space of the drawing process in GB, 0 for no limit.
         queue_limit: Evaluations that may wait to be drawn, at least 1; the oldest is put off.
@@ -168,7 +172,7 @@ class EmbeddingVisualizer(Callback):
     @property
     def prefix(self) -> str:
         """What stands before the slash in every tag, and the name of the folder."""
-        return f"embviz_{safe_name(self.name)}" if self.name else "embviz"
+        return prefix_of(self.name)
 
     @property
     def folder(self) -> Path | None:
@@ -324,10 +328,11 @@ class EmbeddingVisualizer(Callback):
         if epoch is None and not self.log_baseline:
             return
         trainer.logged_metrics.update(tensors)
+        tags = {scalar_tag(self.prefix, name): value for name, value in values.items()}
         # Not through the module's log: it would leave the step to the trainer, warn once per name
         # under several ranks, and let a failing logger's exception end the training.
         for logger in trainer.loggers if trainer.is_global_zero else ():
-            write, kind = partial(_log_to, logger, named, step), f"logging to {type(logger).__name__}"
+            write, kind = partial(_log_to, logger, tags, step), f"logging to {type(logger).__name__}"
             self._watch.run.guard.attempt(kind, write, where=f"step {step}", skipped="the scalars")
 
     def _stop_if_asked(self, trainer: pl.Trainer, event: AlertEvent | None) -> None:
@@ -342,6 +347,7 @@ class EmbeddingVisualizer(Callback):
 
 
 def _check_options(given: Mapping[str, Any]) -> None:
+    prefix_of(given["name"])
     if given["when"] not in _WEIGHTS:
         raise ValueError(f"when must be {' or '.join(map(repr, _WEIGHTS))}, got {given['when']!r}")
     data, output_dir = given["data"], given["output_dir"]

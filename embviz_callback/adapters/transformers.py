@@ -19,7 +19,7 @@ from embviz_callback.adapters.trackers import TRACKERS, loggers_of, report
 from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.process.worker import Limits
-from embviz_callback.files import safe_name
+from embviz_callback.delivery.tags import prefix_of, scalar_tag
 from embviz_callback.session import Moment, Watch
 from embviz_callback.settings import Settings
 
@@ -69,11 +69,11 @@ class EmbvizTrainerCallback(TrainerCallback):
     as they were, and has the figures drawn by another process. Call `attach` with the trainer: a callback in
     ``Trainer(callbacks=[...])`` works too, but cannot reach the trainer's trackers.
 
-    Logs, under the trainer's global step, into TensorBoard and every other tracker of ``report_to`` and into
-    ``trainer.state.log_history``, the names of `EmbeddingVisualizer`: ``embviz/margin`` and so on. The same
-    values stand among the metrics of each evaluation in training, as ``eval_embviz/margin``, so that
-    ``metric_for_best_model="embviz/margin"`` and `EarlyStoppingCallback` find them; before the first, and where
-    one failed, they keep the last good value, or NaN.
+    Logs, under the trainer's global step, into TensorBoard and every other tracker of ``report_to`` the tags of
+    `EmbeddingVisualizer`: ``embviz/margin`` and so on, ``embviz_detail/map`` and so on for what is looked at second.
+    ``trainer.state.log_history`` has all of them under ``embviz/``, and so they stand among the metrics of each
+    evaluation in training, as ``eval_embviz/margin``, so that ``metric_for_best_model="embviz/margin"`` and
+    `EarlyStoppingCallback` find them; before the first, and where one failed, they keep the last good value, or NaN.
 
     Epochs are counted as the trainer counts them: "epoch 1" is the model after one epoch.
 
@@ -89,7 +89,7 @@ class EmbvizTrainerCallback(TrainerCallback):
             (never the last, and with one warning); 0 for no limit.
         figures: False logs numbers and alerts only, and starts no process.
         on_error: "warn" lets no fault of ours end the training, "raise" lets every fault through.
-        name: Tells several of these callbacks apart.
+        name: Tells several of these callbacks apart; "detail" is reserved.
         options: The fields of `Settings`, and those of `Limits` for the drawing process.
 
     Raises:
@@ -120,7 +120,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.when = when
         self.log_baseline = log_baseline
-        self.prefix = f"embviz_{safe_name(name)}" if name else "embviz"
+        self.prefix = prefix_of(name)
         self._watch = Watch(
             Settings.from_options(options),
             alert=alert,
@@ -252,8 +252,9 @@ class EmbvizTrainerCallback(TrainerCallback):
         named = {f"{self.prefix}/{name}": value for name, value in values.items()}
         told.state.log_history.append({**named, "epoch": told.state.epoch, "step": moment.step})
         assert self._watch.run is not None
+        tags = {scalar_tag(self.prefix, name): value for name, value in values.items()}
         for tracker in self._trackers() if told.state.is_world_process_zero else ():
-            act, kind = partial(report, tracker, named, moment.step, told), type(tracker).__name__
+            act, kind = partial(report, tracker, tags, moment.step, told), type(tracker).__name__
             attempt = partial(self._watch.run.guard.attempt, f"logging to {kind}", where=f"step {moment.step}")
             attempt(act, skipped="the scalars")
 

@@ -21,8 +21,8 @@ def prefix_of(name: str) -> str:
         ValueError: If another's details stand under that name.
 
     Example:
-        >>> prefix_of(""), prefix_of("short queries")
-        ('embviz', 'embviz_short_queries')
+        >>> prefix_of(""), prefix_of("short")
+        ('embviz', 'embviz_short')
     """
     if not name:
         return PREFIX

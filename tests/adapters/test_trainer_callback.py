@@ -16,6 +16,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from embviz_callback import MarginAlert, evaluate_pairs
+from embviz_callback.delivery.tags import scalar_tag
 from tests.test_training_unchanged import digest
 
 needs_trainer = pytest.mark.skipif(
@@ -101,7 +102,7 @@ def test_scalars_stand_in_tensorboard_under_the_callbacks_names_and_the_step_of_
     events = read_back(logged(run.folder))
     assert [scalar.step for scalar in events.Scalars("train/loss")] == [3, 6, 9]
     for name in NAMES:
-        assert [scalar.step for scalar in events.Scalars(f"embviz/{name}")] == [3, 6, 9], name
+        assert [scalar.step for scalar in events.Scalars(scalar_tag("embviz", name))] == [3, 6, 9], name
     assert not [tag for tag in events.Tags()["scalars"] if "train/embviz" in tag]
 
 
