@@ -7,6 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from embviz_callback.pairs.subset import check_grades
+
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -38,6 +40,8 @@ class Embeddings:
             texts were merged, in record order; what ``argmax == own row`` would have seen.
         non_finite: Rows of all three arrays that held a NaN or an infinity.
         zero: Rows of all three arrays without length.
+        grades: ``(n_grades, 3)``, (query row, document row, grade) of every judged pair; empty where grades tell
+            no more than `relevance`.
 
     Raises:
         ValueError: If shapes disagree, an index is out of range, a query has no relevant
@@ -52,6 +56,7 @@ class Embeddings:
     records: Rows = field(default_factory=_no_pairs)
     non_finite: int = 0
     zero: int = 0
+    grades: Rows = field(default_factory=lambda: np.empty((0, 3), dtype=np.int64))
 
     def __post_init__(self) -> None:
         if self.hard_negatives.size == 0:
@@ -63,6 +68,7 @@ class Embeddings:
         self._check_rows("relevance", len(self.documents))
         self._check_rows("records", len(self.documents))
         self._check_rows("hard_pairs", len(self.hard_negatives))
+        check_grades("grades", self.grades, len(self.queries), len(self.documents))
         lonely = np.setdiff1d(np.arange(len(self.queries)), self.relevance[:, 0])
         if lonely.size:
             raise ValueError(f"every query needs a relevant document, query row {lonely[0]} has none")
@@ -87,6 +93,7 @@ class Embeddings:
         hard_negatives: ArrayLike | None = None,
         hard_pairs: ArrayLike | None = None,
         records: ArrayLike | None = None,
+        grades: ArrayLike | None = None,
     ) -> Self:
         """Normalises rows of any length and sets aside those that have no direction.
 
@@ -97,6 +104,7 @@ class Embeddings:
             hard_negatives: ``(n_hard_negatives, dim)``.
             hard_pairs: ``(n, 2)`` pairs (query row, hard negative row).
             records: ``(n, 2)``, see the class.
+            grades: ``(n, 3)``, see the class.
 
         Returns:
             Embeddings with counted `non_finite` and `zero` rows.
@@ -114,8 +122,17 @@ class Embeddings:
             extra["hard_pairs"] = np.unique(np.asarray(hard_pairs, dtype=np.int64), axis=0)
         if records is not None and np.size(records):
             extra["records"] = np.asarray(records, dtype=np.int64)
+        if grades is not None and np.size(grades):
+            extra["grades"] = np.asarray(grades, dtype=np.int64)
         pairs = np.unique(np.asarray(relevance, dtype=np.int64).reshape(-1, 2), axis=0)
         return cls(relevance=pairs, non_finite=non_finite, zero=zero, **units, **extra)
+
+    @cached_property
+    def gains(self) -> Rows:
+        """``(n_gains, 3)``, (query row, document row, gain) of all that nDCG rewards; a grade below 1 gains nothing."""
+        if not len(self.grades):
+            return np.column_stack([self.relevance, np.ones(len(self.relevance), dtype=np.int64)])
+        return self.grades[self.grades[:, 2] > 0]
 
     @cached_property
     def usable_queries(self) -> NDArray[np.bool_]:

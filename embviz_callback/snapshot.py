@@ -134,7 +134,7 @@ def save_snapshot(snapshot: Snapshot, folder: Path) -> None:
             does without a corpus.
         folder: Not read by anybody else until this returns.
     """
-    arrays = {name: getattr(snapshot.embeddings, name) for name in _EMBEDDING_ARRAYS}
+    arrays = {name: getattr(snapshot.embeddings, name) for name in (*_EMBEDDING_ARRAYS, "grades")}
     arrays |= {} if snapshot.corpus_scan is None else snapshot.corpus_scan.arrays()
     for method, made in snapshot.maps.items():
         if isinstance(made, Projection):
@@ -156,7 +156,9 @@ def load_snapshot(folder: Path) -> Snapshot:
     facts = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
     with np.load(folder / "arrays.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    embeddings = Embeddings(**{name: arrays[name] for name in _EMBEDDING_ARRAYS}, **facts["set_aside"])
+    # Evaluations that were kept before there were grades lack them.
+    graded = {"grades": arrays["grades"]} if "grades" in arrays else {}
+    embeddings = Embeddings(**{name: arrays[name] for name in _EMBEDDING_ARRAYS}, **graded, **facts["set_aside"])
     corpus = facts.get("corpus")  # evaluations that were kept before there were corpora lack it
     kept = None if corpus is None else CorpusScan.from_arrays(arrays, corpus)
     return Snapshot(

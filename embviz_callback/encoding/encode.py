@@ -172,7 +172,8 @@ def encode_subset(encode: Encode, subset: Subset, settings: Settings, **options:
     Returns:
         The embeddings, row for row as in `subset`.
     """
-    queries = [settings.query_prompt + text for text in subset.queries]
+    own = subset.prompts or ("",) * len(subset.queries)
+    queries = [(prompt or settings.query_prompt) + text for prompt, text in zip(own, subset.queries, strict=True)]
     documents = [settings.document_prompt + text for text in subset.documents]
     hard_negatives = [settings.document_prompt + text for text in subset.hard_negatives]
     rows = encode_texts(encode, [*queries, *documents, *hard_negatives], batch_size=settings.batch_size, **options)
@@ -185,6 +186,7 @@ def encode_subset(encode: Encode, subset: Subset, settings: Settings, **options:
         hard_negatives=hard_rows,
         hard_pairs=subset.hard_pairs,
         records=subset.records,
+        grades=subset.grades,
     )
 
 

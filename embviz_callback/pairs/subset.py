@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -30,7 +31,8 @@ class Subset:
 
     Attributes:
         queries: N distinct query texts.
-        documents: M distinct positives, all that are ranked; hard negatives are not among them.
+        documents: M distinct positives and other judged documents, all that are ranked; hard negatives are not
+            among them.
         relevance: ``(P, 2)``, sorted distinct pairs (query row, document row).
         hard_negatives: H distinct texts.
         hard_pairs: ``(K, 2)``, sorted distinct pairs (query row, hard negative row), never a text
@@ -45,6 +47,10 @@ class Subset:
         n_available: Distinct queries in the source.
         n_corpus: Further texts that the documents are ranked among.
         corpus_fingerprint: Of these, empty without.
+        document_ids: Per document, its identifier in the source, the least if there are several; empty without any.
+        grades: ``(G, 3)``, sorted distinct (query row, document row, grade) of everything that was judged; empty where
+            grades tell no more than `relevance`.
+        prompts: Per query, what stands before it in place of the query prompt of the settings; empty without any.
 
     Raises:
         ValueError: If lengths disagree, an index is out of range or a query has no document.
@@ -64,6 +70,9 @@ class Subset:
     n_available: int
     n_corpus: int = 0
     corpus_fingerprint: str = ""
+    document_ids: tuple[str | None, ...] = ()
+    grades: Rows = field(default_factory=lambda: _rows([], width=3))
+    prompts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n_queries, n_documents = len(self.queries), len(self.documents)
@@ -76,6 +85,9 @@ class Subset:
             "document_metadata": n_documents,
             "hard_types": len(self.hard_pairs),
         }
+        expected |= {"document_ids": n_documents} if self.document_ids else {}
+        expected |= {"prompts": n_queries} if self.prompts else {}
+        check_grades("grades", self.grades, n_queries, n_documents)
         for name, length in expected.items():
             if len(getattr(self, name)) != length:
                 raise ValueError(f"{name} must have {length} entries, got {len(getattr(self, name))}")
@@ -96,8 +108,13 @@ class Subset:
         queries = [fold(text) for text in self.queries]
         documents = [fold(text) for text in self.documents]
         negatives = [fold(text) for text in self.hard_negatives]
-        facts = [["relevant", queries[row], documents[column]] for row, column in self.relevance.tolist()]
+        facts: list[list[Any]] = [
+            ["relevant", queries[row], documents[column]] for row, column in self.relevance.tolist()
+        ]
         facts += [["hard", queries[row], negatives[column]] for row, column in self.hard_pairs.tolist()]
+        # What not every data set has: without it, fingerprints are what they were before it could be told.
+        facts += [["judged", queries[row], documents[column], grade] for row, column, grade in self.grades.tolist()]
+        facts += [["prompt", query, prompt] for query, prompt in zip(queries, self.prompts, strict=False) if prompt]
         facts += [["corpus", self.corpus_fingerprint]] if self.n_corpus else []
         return hashlib.sha256(json.dumps(sorted(facts)).encode()).hexdigest()[:12]
 
@@ -129,13 +146,27 @@ class Subset:
         plain: dict[str, Any] = {"query": self.queries[query], "pos": documents, "hard_neg": hard}
         if self.ids[query] is not None:
             plain["id"] = self.ids[query]
-        return plain | {"metadata": dict(self.metadata[query])}
+        plain |= {"metadata": dict(self.metadata[query])}
+        plain |= {"prompt": self.prompts[query]} if self.prompts and self.prompts[query] else {}
+        judged = self._judged_of(query, relevant)
+        return plain | ({"judged": judged} if judged else {})
+
+    def _judged_of(self, query: int, relevant: list[int]) -> list[dict[str, Any]]:
+        """What was judged for a query as it stands in a file, and the identifiers of what answers it."""
+        grades = {row: grade for _, row, grade in self.grades[self.grades[:, 0] == query].tolist()}
+        named = {row: 1 for row in relevant if self.document_ids and self.document_ids[row] is not None}
+        return [
+            {"text": self.documents[row], "grade": grade}
+            | ({"id": self.document_ids[row]} if self.document_ids and self.document_ids[row] is not None else {})
+            for row, grade in (named | grades).items()
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, from which `from_json` makes an equal subset in another process."""
         plain: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        plain |= {name: plain[name].tolist() for name in _PAIRS}
-        plain |= {name: list(plain[name]) for name in ("queries", "documents", "hard_negatives", "ids")}
+        plain |= {name: plain[name].tolist() for name in (*_PAIRS, "grades")}
+        texts = ("queries", "documents", "hard_negatives", "ids", "document_ids", "prompts")
+        plain |= {name: list(plain[name]) for name in texts}
         plain |= {name: [dict(row) for row in plain[name]] for name in ("metadata", "document_metadata")}
         plain["hard_types"] = [list(types) for types in self.hard_types]
         return plain | {"fingerprint": self.fingerprint}
@@ -150,13 +181,13 @@ class Subset:
         Raises:
             ValueError: If a field is missing or the fingerprint does not fit the content.
         """
-        # Subsets that were written down before there were corpora lack these two.
-        plain = {"n_corpus": 0, "corpus_fingerprint": "", **plain}
+        # Subsets that were written down before there were corpora, or grades, lack these.
+        plain = {"n_corpus": 0, "corpus_fingerprint": "", "document_ids": [], "grades": [], "prompts": [], **plain}
         missing = [name for name in (*cls.__dataclass_fields__, "fingerprint") if name not in plain]
         if missing:
             raise ValueError(f"a subset needs {', '.join(missing)}")
         values: dict[str, Any] = {name: plain[name] for name in cls.__dataclass_fields__}
-        values |= {name: _rows(values[name]) for name in _PAIRS}
+        values |= {name: _rows(values[name]) for name in _PAIRS} | {"grades": _rows(values["grades"], width=3)}
         values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         subset = cls(**values | {"hard_types": tuple(tuple(types) for types in plain["hard_types"])})
         if subset.fingerprint != plain["fingerprint"]:
@@ -169,6 +200,24 @@ def _check_rows(name: str, rows: Rows, n_left: int, n_right: int) -> None:
         raise ValueError(f"{name} must be int64 pairs of shape (n, 2), got {rows.dtype} {rows.shape}")
     if ((rows < 0) | (rows >= (n_left, n_right))).any():
         raise ValueError(f"{name} must lie within {n_left} x {n_right} rows")
+
+
+def check_grades(name: str, grades: Rows, n_queries: int, n_documents: int) -> None:
+    """Refuses grades that are no triples of a query row, a document row and a grade.
+
+    Args:
+        name: For the error.
+        grades: To check.
+        n_queries: Rows of queries.
+        n_documents: Rows of documents.
+
+    Raises:
+        ValueError: If shape or type are others, or a row does not exist.
+    """
+    if grades.ndim != 2 or grades.shape[1] != 3 or grades.dtype != np.int64:
+        raise ValueError(f"{name} must be int64 triples of shape (n, 3), got {grades.dtype} {grades.shape}")
+    if ((grades[:, :2] < 0) | (grades[:, :2] >= (n_queries, n_documents))).any():
+        raise ValueError(f"{name} must lie within {n_queries} x {n_documents} rows")
 
 
 def choose_subset(records: Sequence[Record], *, max_samples: int, seed: int) -> Subset:
@@ -218,7 +267,9 @@ def _build(
     """The subset of the queries in `rows`: their records with row, and other queries' records of their ids."""
     related = [*(record for _, record in chosen), *twins]
     positives = positives_by_query(related, only=rows)
-    documents = _Table(text for texts in positives.values() for text in texts)
+    judged = [(row, one) for row, record in chosen for one in record.judged]
+    answering = (text for texts in positives.values() for text in texts)
+    documents = _Table(chain(answering, (one.text for _, one in judged)))
     relevant = {(rows[query], documents.row(text)) for query, texts in positives.items() for text in texts}
     answers = {(rows[query], fold(text)) for query, texts in positives.items() for text in texts}
     hard = [(row, negative) for row, record in chosen for negative in record.hard_negatives]
@@ -227,7 +278,10 @@ def _build(
     types: dict[tuple[int, int], set[str]] = {}
     for row, negative in hard:
         types.setdefault((row, negatives.row(negative.text)), set()).update(negative.types)
-    answered = ((documents.row(text), record) for record in related for text in record.positives)
+    answered = [(documents.row(text), record.metadata) for record in related for text in record.positives]
+    answered += [(documents.row(one.text), {}) for _, one in judged]
+    named = [(documents.row(one.text), one.id) for record in related for one in record.judged if one.id is not None]
+    prompts = _least([(row, record.prompt) for row, record in chosen], len(rows), key=_last_if_blank)
     return Subset(
         queries=_least([(row, record.query) for row, record in chosen], len(rows), key=str),
         documents=documents.texts,
@@ -238,12 +292,32 @@ def _build(
         records=_rows([(row, documents.row(record.positives[0])) for row, record in chosen]),
         ids=_least([(row, record.id) for row, record in chosen], len(rows), key=_last_if_none),
         metadata=_least([(row, record.metadata) for row, record in chosen], len(rows), key=_last_if_empty),
-        document_metadata=_least(
-            [(row, record.metadata) for row, record in answered], len(documents.texts), key=_last_if_empty
-        ),
+        document_metadata=_least(answered, len(documents.texts), key=_last_if_empty),
         seed=seed,
         n_available=n_available,
+        document_ids=_identifiers(named, len(documents.texts)),
+        grades=_grades(relevant, [(row, documents.row(one.text), one.grade) for row, one in judged]),
+        prompts=prompts if any(prompts) else (),
     )
+
+
+def _identifiers(named: Sequence[tuple[int, str]], n_documents: int) -> tuple[str | None, ...]:
+    """Per document the least of its identifiers, nothing at all if no document has one."""
+    nothing = [(row, None) for row in range(n_documents)]
+    return _least([*named, *nothing], n_documents, key=_last_if_none) if named else ()
+
+
+def _grades(relevant: Collection[tuple[int, int]], judged: Sequence[tuple[int, int, int]]) -> Rows:
+    """The highest grade of every judged pair, nothing where it says no more than who is relevant."""
+    if not judged:
+        return _rows([], width=3)
+    # What another record gives as a positive is relevant whatever was judged.
+    highest = dict.fromkeys(relevant, 1)
+    for row, document, grade in judged:
+        highest[row, document] = max(grade, highest.get((row, document), grade))
+    if len(set(highest.values())) == 1 and highest.keys() == set(relevant):
+        return _rows([], width=3)
+    return _rows(sorted((*pair, grade) for pair, grade in highest.items()), width=3)
 
 
 class _Table:
@@ -270,6 +344,10 @@ def _least(found: Iterable[tuple[int, _T]], n_rows: int, *, key: Callable[[_T], 
     return tuple(best[row] for row in range(n_rows))
 
 
+def _last_if_blank(text: str) -> tuple[bool, str]:
+    return (not text, text)
+
+
 def _last_if_none(name: str | None) -> tuple[bool, str]:
     return (name is None, name or "")
 
@@ -278,5 +356,5 @@ def _last_if_empty(columns: Columns) -> tuple[bool, str]:
     return (not columns, json.dumps(dict(columns), sort_keys=True))
 
 
-def _rows(pairs: Sequence[Sequence[int]]) -> Rows:
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+def _rows(pairs: Sequence[Sequence[int]], *, width: int = 2) -> Rows:
+    return np.array(pairs, dtype=np.int64).reshape(-1, width)

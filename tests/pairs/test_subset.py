@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embviz_callback.pairs.formats.reading import HardNegative, Record, read_pairs
+from embviz_callback.pairs.formats.reading import HardNegative, Record, read_pairs, records_from
+from embviz_callback.pairs.records import Judged
 from embviz_callback.pairs.relevance import components
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.pairs.texts import fold
@@ -244,3 +245,73 @@ def test_the_real_file_gives_five_hundred_queries_of_its_940() -> None:
     assert (len(subset.queries), subset.n_available) == (500, 940)  # 942 spellings, two of which fold together
     assert len(subset.records) >= 500
     assert len(subset.hard_pairs) > 1500
+
+
+# --- grades, identifiers of documents and prompts
+
+
+def _graded() -> list[Record]:
+    judged = (Judged("Phòng A", 3, "d1"), Judged("Phòng B", 1, "d2"), Judged("Chung cư C", 0, "d3"))
+    return [
+        Record("tìm phòng", ("Phòng A", "Phòng B"), judged=judged, prompt="query: "),
+        Record("tìm nhà", ("Nhà D",), judged=(Judged("phòng  a", -1, "d1"),)),
+    ]
+
+
+def test_judged_documents_are_ranked_and_their_grades_kept() -> None:
+    subset = choose_subset(_graded(), max_samples=10, seed=7)
+    rows = {text: row for row, text in enumerate(subset.documents)}
+    assert rows.keys() == {"Phòng A", "Phòng B", "Chung cư C", "Nhà D"}
+    found = {(subset.queries[row], subset.documents[column]): grade for row, column, grade in subset.grades.tolist()}
+    assert found == {
+        ("tìm phòng", "Phòng A"): 3,
+        ("tìm phòng", "Phòng B"): 1,
+        ("tìm phòng", "Chung cư C"): 0,
+        ("tìm nhà", "Phòng A"): -1,
+        ("tìm nhà", "Nhà D"): 1,
+    }
+    assert {subset.documents[column] for _, column in subset.relevance.tolist()} == {"Phòng A", "Phòng B", "Nhà D"}
+    assert dict(zip(subset.documents, subset.document_ids, strict=True)) == {
+        "Phòng A": "d1",
+        "Phòng B": "d2",
+        "Chung cư C": "d3",
+        "Nhà D": None,
+    }
+    assert dict(zip(subset.queries, subset.prompts, strict=True)) == {"tìm phòng": "query: ", "tìm nhà": ""}
+
+
+def test_grades_and_prompts_survive_a_file_and_plain_json() -> None:
+    subset = choose_subset(_graded(), max_samples=10, seed=7)
+    for again in (
+        Subset.from_json(json.loads(json.dumps(subset.to_json()))),
+        choose_subset(records_from(json.loads(json.dumps(subset.as_file()))), max_samples=10, seed=7),
+    ):
+        assert again.fingerprint == subset.fingerprint
+        assert again.grades.tolist() == subset.grades.tolist()
+        assert (again.document_ids, again.prompts) == (subset.document_ids, subset.prompts)
+
+
+@pytest.mark.parametrize("grade", [1, 2])
+def test_grades_that_tell_no_more_than_relevance_change_no_fingerprint(grade: int) -> None:
+    plain = choose_subset([Record("a", ("b", "c"))], max_samples=10, seed=7)
+    judged = (Judged("b", grade, "x"), Judged("c", grade, "y"))
+    found = choose_subset([Record("a", ("b", "c"), judged=judged)], max_samples=10, seed=7)
+    assert (found.fingerprint, len(found.grades)) == (plain.fingerprint, 0)
+
+
+def test_another_grade_or_prompt_is_another_fingerprint() -> None:
+    made = [
+        Record("a", ("b", "c")),
+        Record("a", ("b", "c"), judged=(Judged("b", 2), Judged("c", 1))),
+        Record("a", ("b", "c"), judged=(Judged("b", 1), Judged("c", 2))),
+        Record("a", ("b", "c"), judged=(Judged("d", 0),)),
+        Record("a", ("b", "c"), prompt="query: "),
+    ]
+    assert len({choose_subset([one], max_samples=10, seed=7).fingerprint for one in made}) == len(made)
+
+
+def test_a_subset_that_was_written_before_there_were_grades_is_read() -> None:
+    plain = choose_subset([Record("a", ("b",))], max_samples=10, seed=7).to_json()
+    for name in ("document_ids", "grades", "prompts"):
+        del plain[name]
+    assert len(Subset.from_json(plain).grades) == 0

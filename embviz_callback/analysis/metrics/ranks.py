@@ -79,6 +79,53 @@ def rank_metrics(groups: Levels) -> dict[str, Floats]:
     }
 
 
+def graded_ndcg(similarity: Similarity, embeddings: Embeddings, *, cut: int = 10) -> dict[str, Floats]:
+    """NDCG of graded documents as trec_eval has it: the grade is the gain, log2(rank + 1) the discount.
+
+    Args:
+        similarity: The scan of the embeddings.
+        embeddings: With grades.
+        cut: Ranks beyond it gain nothing.
+
+    Returns:
+        ``(n_queries,)`` expected over the order of ties, with gains best first and worst last among their ties,
+        under the names of `rank_metrics`.
+    """
+    query, _, gain = embeddings.gains.T
+    best_first = np.lexsort((-gain, query))
+    place, _ = _runs(query[best_first])
+    most = _per_query(embeddings, query[best_first], gain[best_first] * _worth(place, cut))
+    scored = np.flatnonzero(similarity.gain_above >= 0)
+    query, gain, above = query[scored], gain[scored], similarity.gain_above[scored]
+    size = similarity.gain_tied[scored] + 1
+    sums = _discount(cut)
+    expected = gain * (sums[np.minimum(above + size, cut)] - sums[np.minimum(above, cut)]) / size
+    ends = [_per_query(embeddings, query, expected)]
+    for is_last in (False, True):
+        order = np.lexsort((gain if is_last else -gain, above, query))
+        # Tied are those of a query with equally many above them; what gains nothing stands behind or before them.
+        place, length = _runs(query[order] * (int(above.max(initial=0)) + 1) + above[order])
+        slot = above[order] + place + (size[order] - length if is_last else 0)
+        ends.append(_per_query(embeddings, query[order], gain[order] * _worth(slot, cut)))
+    return {f"ndcg_at_{cut}{name}": found / np.maximum(most, 1) for name, found in zip(ENDS, ends, strict=True)}
+
+
+def _per_query(embeddings: Embeddings, query: Rows, values: Floats) -> Floats:
+    return np.bincount(query, weights=values, minlength=len(embeddings.queries)).astype(np.float64)
+
+
+def _runs(keys: Rows) -> tuple[Rows, Rows]:
+    """Place of each within its run of equal keys, from 0, and the length of that run."""
+    heads = np.flatnonzero(np.diff(keys, prepend=-1))
+    lengths = np.diff(np.append(heads, len(keys)))
+    return np.arange(len(keys)) - np.repeat(heads, lengths), np.repeat(lengths, lengths)
+
+
+def _worth(slot: Rows, cut: int) -> Floats:
+    """1 / log2(rank + 1) of a slot counted from 0, nothing beyond the cut."""
+    return np.where(slot < cut, 1 / np.log2(slot + 2.0), 0.0)
+
+
 def _discount(cut: int) -> Floats:
     """Sums of 1 / log2(rank + 1) over the first 0, 1, ... `cut` ranks."""
     return np.append(0.0, np.cumsum(1 / np.log2(np.arange(2, cut + 2))))

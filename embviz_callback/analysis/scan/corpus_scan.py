@@ -55,7 +55,9 @@ class CorpusScan:
         Returns:
             An equal scan; a missing array, as in a file of another version, is a KeyError.
         """
-        found = {name: arrays[f"{_PREFIX}{name}"] for name in _NAMES}
+        # Scans that were kept before there were grades lack these.
+        names = [name for name in _NAMES if not name.startswith("gain_") or f"{_PREFIX}{name}" in arrays]
+        found = {name: arrays[f"{_PREFIX}{name}"] for name in names}
         values: dict[str, Any] = {name: value if value.ndim else value.item() for name, value in found.items()}
         similarity = Similarity(relevance=arrays[_BESIDE], **values)
         return cls(similarity, {int(row): text for row, text in plain["texts"]}, plain["facts"])

@@ -1,7 +1,8 @@
 """Every cosine between queries and documents, seen once, in bounded memory."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -61,6 +62,9 @@ class Similarity:
         effective_rank: Directions used by queries and documents together.
         mean_off_diagonal: Mean cosine of two different documents of the pool.
         n_pool: Documents and corpus.
+        gain_above: ``(n_gains,)`` documents of the pool above each pair of the embeddings' `gains`, -1 where it has
+            no score; empty where grades tell no more than `relevance`.
+        gain_tied: ``(n_gains,)`` other documents with its score.
     """
 
     relevance: Rows
@@ -90,6 +94,8 @@ class Similarity:
     effective_rank: float
     mean_off_diagonal: float
     n_pool: int
+    gain_above: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    gain_tied: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @cached_property
     def is_hit(self) -> NDArray[np.bool_]:
@@ -173,9 +179,12 @@ def scan(
     twins = find_twins(task, tally)
     spread = distribution(task, tally, twins, int(rows["row_count"].sum()))
     top_documents, top_scores = _all_rows(usable, len(embeddings.queries), *best_documents(task, tally, twins))
+    counts = counts_with_twins(task, tally, twins)
+    graded = partial(scan, top_k=top_k, tile=tile, corpus=corpus, product=product)
     return Similarity(
         relevance=embeddings.relevance,
-        **_positives(embeddings, usable, exact, *counts_with_twins(task, tally, twins)),
+        **_positives(embeddings, usable, exact, *counts),
+        **(_gains(embeddings, graded) if len(embeddings.grades) else {}),
         **rows,
         **_negatives(rows),
         **vars(spread),
@@ -249,6 +258,32 @@ def _positives(embeddings: Embeddings, usable: Rows, exact: Floats, above: Rows,
         "tied": pair_tied[best],
         "rank": np.where(has, 1 + pair_above[best] + pair_tied[best] / (equals + 1), np.inf),
     }
+
+
+def _gains(embeddings: Embeddings, scan_again: Callable[[Embeddings], Similarity]) -> dict[str, Any]:
+    """How many documents of any kind lie above each pair that gains, or tie with it."""
+    # What gains need not be relevant (a stated grade may ask for more): a pass of its own, in which these pairs
+    # take the place of the relevant ones.
+    query, document, _ = embeddings.gains.T
+    no_grades = np.empty((0, 3), dtype=np.int64)
+    found = scan_again(replace(embeddings, relevance=np.column_stack([query, document]), grades=no_grades))
+    scores = found.positive_scores
+    order = np.lexsort((-np.nan_to_num(scores, nan=-np.inf), query))
+    above, tied = found.pair_above.copy(), found.pair_tied.copy()
+    for start, end in _runs(query[order]):
+        own = order[start:end]
+        gaps = scores[own][:, None] - scores[own]
+        above[own] += (gaps < -EQUAL).sum(axis=1)
+        tied[own] += (np.abs(gaps) <= EQUAL).sum(axis=1) - 1
+    unusable = np.isnan(scores)
+    above[unusable], tied[unusable] = -1, 0
+    return {"gain_above": above, "gain_tied": tied}
+
+
+def _runs(sorted_rows: Rows) -> Iterator[tuple[int, int]]:
+    """Start and end of every run of equal rows."""
+    edges = np.flatnonzero(np.diff(sorted_rows, prepend=-1, append=-1))
+    return iter(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
 
 
 def _row_statistics(embeddings: Embeddings, task: tiles.Task, usable: Rows, exact: Floats) -> dict[str, Any]:

@@ -257,3 +257,41 @@ def test_options_that_mean_nothing_are_refused(options: dict[str, object], messa
     with pytest.raises(DataError) as error:
         Reading(**options)  # type: ignore[arg-type]
     assert str(error.value) == message
+
+
+# --- grades
+
+
+def _graded_folder(folder: Path) -> Path:
+    CASES["beir"].write(folder)
+    rows = ["query-id\tcorpus-id\tscore"]
+    rows += [f"q{at}\td{at}\t2\nq{at}\td{(at + 1) % 5}\t1\nq{at}\tn{at}\t{-at}" for at in range(5)]
+    (folder / "qrels" / "test.tsv").write_text("\n".join([*rows, "q9\td0\t1", "q0\td99\t2"]), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(("least", "n_relevant"), [(None, 2), (2, 1)])
+def test_grades_of_a_folder_are_kept_and_the_cut_says_who_is_relevant(
+    tmp_path: Path, least: float | None, n_relevant: int
+) -> None:
+    found = read_pairs(_graded_folder(tmp_path), Reading(relevant_from=least))
+    subset = choose_subset(found.records, max_samples=100, seed=7)
+    assert len(subset.relevance) == 5 * n_relevant
+    assert sorted(subset.grades[:, 2].tolist()) == sorted([2] * 5 + [1] * 5 + [0, -1, -2, -3, -4])
+    assert len(subset.documents) == 10  # what was judged and does not answer is ranked too
+    assert set(subset.document_ids) == {*(f"d{at}" for at in range(5)), *(f"n{at}" for at in range(5))}
+    assert found.notes[1:] == (
+        f"documents are graded: relevant from {least or 1:g} on; nDCG uses the grades",
+        "the pool is the 10 judged documents",
+        "judged documents that are not there or blank: 1",
+        "judged queries that are not there: 1",
+        "columns that are not read: metadata",
+    )
+
+
+def test_a_cut_that_no_grade_reaches_is_refused(tmp_path: Path) -> None:
+    folder = _graded_folder(tmp_path)
+    assert _refusal(folder, Reading(relevant_from=5)) == (
+        f"{folder}: expected a query with a document of grade 5 or more, found none; not there are 1 of the judged "
+        f"queries and 1 of the documents. Fix: check that {folder}/qrels/test.tsv uses their identifiers"
+    )

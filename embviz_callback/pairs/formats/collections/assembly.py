@@ -132,9 +132,9 @@ def assembled_notes(found: Assembled, reading: Reading, corpus: str) -> Iterator
     beside = f"; {rest:,} more of {corpus} left out (--corpus auto ranks them too)" if rest > 0 else ""
     yield f"the pool is the {found.n_pool:,} judged documents{beside}"
     counts = (
-        (found.missing, "judged documents are not there or blank"),
-        (found.unasked, "judged queries are not there"),
-        (found.unanswered, "queries have no relevant document and are left out"),
-        (found.unjudged, "queries are not judged here and are left out"),
+        (found.missing, "judged documents that are not there or blank"),
+        (found.unasked, "judged queries that are not there"),
+        (found.unanswered, "queries without a relevant document, left out"),
+        (found.unjudged, "queries that are not judged here, left out"),
     )
-    yield from (f"{count:,} {what}" for count, what in counts if count)
+    yield from (f"{what}: {count:,}" for count, what in counts if count)

@@ -127,10 +127,12 @@ def _of_collection(folder: Path, parts: Parts, reading: Reading) -> Translation:
 
 
 def _nothing_usable(name: str, judgements: str, unasked: int, missing: int, reading: Reading) -> str:
+    expected = f"{name}: expected a query with a document of grade {reading.least_grade:g} or more"
+    if not unasked and not missing:
+        return f"{expected}, found none in {judgements}. Fix: lower --relevant-from"
     return (
-        f"{name}: expected a query with a document of grade {reading.least_grade:g} or more, found none "
-        f"({unasked:,} judged queries and {missing:,} judged documents are not there). "
-        f"Fix: check that {judgements} uses the identifiers of queries and documents"
+        f"{expected}, found none; not there are {unasked:,} of the judged queries and {missing:,} of the documents. "
+        f"Fix: check that {judgements} uses their identifiers"
     )
 
 
