@@ -6,22 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from embviz_callback.encoding.cache.fingerprints import state_sha256
 from embviz_callback.encoding.checkpoints.hub import HubError, hub_directory, is_hub_name
 from embviz_callback.encoding.checkpoints.missing import explain_missing
 from embviz_callback.encoding.checkpoints.model_directory import read_directory
 from embviz_callback.encoding.checkpoints.rebuilding import build_head, fill, outline, pretrained
-from embviz_callback.encoding.checkpoints.state_dicts import Parts, split
-from embviz_callback.encoding.checkpoints.weights_file import (
-    CheckpointError,
-    check_tensors,
-    file_facts,
-    read_weights_file,
-    short,
-)
 from embviz_callback.encoding.models.biencoder import POOLINGS, Backbone, BiEncoder, ProjectionHead
+from embviz_callback.encoding.weights.complaints import CheckpointError, asks_for_code, short
+from embviz_callback.encoding.weights.pickles import Inert, StoredTensor, settings_in
+from embviz_callback.encoding.weights.state_dicts import Parts, split
+from embviz_callback.encoding.weights.stored import SafeTensor, Weight, as_weight, fetch, numbers_of
+from embviz_callback.encoding.weights.weights_file import Contents, file_facts, read_weights_file
 
 __all__ = ["CheckpointError", "LoadedModel", "load_checkpoint"]
 
@@ -92,10 +88,11 @@ class _Saved:
     """What a training program put into a file."""
 
     kind: str
-    state: dict[str, Tensor]
+    state: dict[str, Weight]
     config: Mapping[str, Any]
     epoch: int | None
     loss: float | None
+    notes: tuple[str, ...]
 
 
 def load_checkpoint(
@@ -178,8 +175,8 @@ def _from_file(path: Path, encoder: str | None, device: str | torch.device, chos
     saved = _saved(read_weights_file(path), path)
     parts = split(saved.state, path)
     config = {**saved.config, **chosen}
-    notes = [f"not used: {short(', '.join(parts.ignored))}"] if parts.ignored else []
-    head = build_head(parts.head, config, path) if parts.head else None
+    notes = [*saved.notes, *([f"not used: {short(', '.join(parts.ignored))}"] if parts.ignored else [])]
+    head = build_head(fetch(parts.head), config, path) if parts.head else None
     backbone = _backbone(path, parts, head, encoder, config, notes)
     sha256, size_bytes = file_facts(path)
     return LoadedModel(
@@ -196,12 +193,17 @@ def _from_file(path: Path, encoder: str | None, device: str | torch.device, chos
     )
 
 
-def _saved(content: Any, path: Path) -> _Saved:
+def _saved(contents: Contents, path: Path) -> _Saved:
+    content = contents.value
+    _refuse_objects(content, contents, path)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds {type(content).__name__}, not a dictionary of weights; save a state_dict")
-    field = next((name for name in _WEIGHT_FIELDS if isinstance(content.get(name), Mapping)), None)
+    field = next((name for name in _WEIGHT_FIELDS if isinstance(content.get(name), Mapping | Inert)), None)
     state = content if field is None else content[field]
-    if not state or (field is None and not any(isinstance(value, Tensor) for value in state.values())):
+    _refuse_objects(state, contents, path)
+    if not state or (
+        field is None and not any(isinstance(value, StoredTensor | SafeTensor) for value in state.values())
+    ):
         raise CheckpointError(
             f"{path} holds no weights; it has {short(', '.join(map(str, content)) or 'nothing')} "
             f"and should have {', '.join(_WEIGHT_FIELDS[:2])} or the weights themselves"
@@ -211,11 +213,23 @@ def _saved(content: Any, path: Path) -> _Saved:
     noted = {} if field is None else content
     return _Saved(
         kind=kind,
-        state=check_tensors(state, path),
+        state={name: as_weight(name, value, contents.source) for name, value in state.items()},
         config=_config(noted.get("hyper_parameters"), noted.get("config"), noted),
-        epoch=_number(noted.get("epoch"), int),
-        loss=_number(noted.get("loss"), float),
+        epoch=_number(noted.get("epoch"), int, contents),
+        loss=_number(noted.get("loss"), float, contents),
+        notes=_left_aside(contents),
     )
+
+
+def _refuse_objects(value: Any, contents: Contents, path: Path) -> None:
+    if isinstance(value, Inert):
+        raise CheckpointError(asks_for_code(path, sorted({value.name, *contents.left_aside})))
+
+
+def _left_aside(contents: Contents) -> tuple[str, ...]:
+    if not contents.left_aside:
+        return ()
+    return (f"it also holds objects, which were left aside and not made: {short(', '.join(contents.left_aside))}",)
 
 
 def _config(*sources: Any) -> dict[str, Any]:
@@ -230,19 +244,21 @@ def _config(*sources: Any) -> dict[str, Any]:
 
 
 def _with_inner(config: Any) -> Iterator[Mapping[Any, Any]]:
-    if isinstance(config, Mapping):
-        yield config
-        yield from (config[name] for name in _INNER_CONFIGS if isinstance(config.get(name), Mapping))
+    settings = settings_in(config)
+    if settings is not None:
+        yield settings
+        inner = (settings_in(settings.get(name)) for name in _INNER_CONFIGS)
+        yield from (found for found in inner if found is not None)
 
 
 def _is_plain(value: object) -> bool:
     return isinstance(value, str | int | float | bool)
 
 
-def _number(value: Any, kind: Any) -> Any:
+def _number(value: Any, kind: Any, contents: Contents) -> Any:
     """A number that was saved as such or as a tensor of one element; None for anything else."""
-    if isinstance(value, Tensor) and value.numel() == 1:
-        value = value.item()
+    if isinstance(value, StoredTensor) and value.n_bytes == value.dtype.itemsize:
+        value = numbers_of(Weight("", value, contents.source)).item()
     return kind(value) if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None
 
 

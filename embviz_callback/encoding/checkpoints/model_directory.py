@@ -10,16 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from embviz_callback.encoding.checkpoints.rebuilding import build_head, fill, outline
-from embviz_callback.encoding.checkpoints.weights_file import (
-    CheckpointError,
-    check_tensors,
-    file_facts,
-    read_json_file,
-    read_weights_file,
-    short,
-)
+from embviz_callback.encoding.checkpoints.settings_files import check_sizes, read_settings, settings_in_folder
 from embviz_callback.encoding.models.biencoder import POOLINGS, Backbone, ProjectionHead
 from embviz_callback.encoding.models.static import StaticTable, StaticTokenizer
+from embviz_callback.encoding.weights.complaints import CheckpointError, short
+from embviz_callback.encoding.weights.stored import Weight, fetch
+from embviz_callback.encoding.weights.weights_file import file_facts, weights_in
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 POOLING_FLAGS = {
@@ -97,17 +93,14 @@ class _Files:
 
     def json(self, path: Path) -> dict[str, Any]:
         self.used.add(path)
-        content = read_json_file(path)
+        content = read_settings(path)
         if not isinstance(content, dict):
             raise CheckpointError(f"{path} holds {type(content).__name__}, not an object of settings")
         return content
 
-    def weights(self, path: Path) -> dict[str, Tensor]:
+    def weights(self, path: Path) -> dict[str, Weight]:
         self.used.add(path)
-        state = read_weights_file(path)
-        if not isinstance(state, Mapping):
-            raise CheckpointError(f"{path} holds {type(state).__name__}, not a dictionary of weights")
-        return check_tensors(state, path)
+        return weights_in(path)
 
     def facts(self) -> tuple[str, int]:
         digest, total = hashlib.sha256(), 0
@@ -131,14 +124,15 @@ def _what_instead(path: Path) -> str:
 
 
 def _backbone(path: Path, files: _Files) -> tuple[Backbone, tuple[str, ...]]:
-    files.used |= {found for pattern in ("*.json", "*.txt", "*.model") for found in path.glob(pattern)}
-    backbone = outline(str(path), revision=None, where=f"{path} is an")
-    backbone, unused = fill(backbone, _encoder_weights(path, files), path)
+    files.used |= settings_in_folder(path)
+    weights = _encoder_weights(path, files)
+    check_sizes(files.json(path / "config.json"), weights.values(), path)
+    backbone, unused = fill(outline(str(path), revision=None, where=f"{path} is an"), weights, path)
     notes = (f"not used: {short(', '.join(unused))}",) if unused else ()
     return backbone, notes
 
 
-def _encoder_weights(path: Path, files: _Files) -> dict[str, Tensor]:
+def _encoder_weights(path: Path, files: _Files) -> dict[str, Weight]:
     for name in _WEIGHTS:
         if (path / name).is_file():
             return files.weights(path / name)
@@ -148,12 +142,12 @@ def _encoder_weights(path: Path, files: _Files) -> dict[str, Tensor]:
     raise CheckpointError(f"{path} has a config.json but no weights; it needs {' or '.join(_WEIGHTS)}")
 
 
-def _sharded(index: Path, files: _Files) -> dict[str, Tensor]:
+def _sharded(index: Path, files: _Files) -> dict[str, Weight]:
     table = files.json(index)
     places = table.get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise CheckpointError(f"{index} has no weight_map from weights to files; copy or download the model again")
-    state: dict[str, Tensor] = {}
+    state: dict[str, Weight] = {}
     for name in sorted(set(places.values())):
         # A name from a file must not lead out of its directory.
         if Path(name).name != name:
@@ -171,7 +165,7 @@ def _sharded(index: Path, files: _Files) -> dict[str, Tensor]:
 def _sentence_transformers(path: Path) -> ModelDirectory:
     files = _Files(path)
     files.used.add(path / "modules.json")
-    modules = [_module(entry, path) for entry in _listed(read_json_file(path / "modules.json"), path)]
+    modules = [_module(entry, path) for entry in _listed(read_settings(path / "modules.json"), path)]
     kinds = [kind for kind, _ in modules]
     if kinds[:1] == ["StaticEmbedding"]:
         return _static(modules, files, path)
@@ -334,5 +328,5 @@ def _layers(kind: str, folder: Path, files: _Files) -> list[nn.Module]:
 def _module_weights(folder: Path, files: _Files) -> dict[str, Tensor]:
     for name in _WEIGHTS:
         if (folder / name).is_file():
-            return files.weights(folder / name)
+            return fetch(files.weights(folder / name))
     raise CheckpointError(f"{folder} has no weights; it needs {' or '.join(_WEIGHTS)}")

@@ -1,6 +1,7 @@
 """A model from weights: the encoder's architecture by name, the head's by its weights."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from embviz_callback.encoding.checkpoints.weights_file import CheckpointError, short
 from embviz_callback.encoding.models.biencoder import Backbone, ProjectionHead, load_backbone
 from embviz_callback.encoding.models.ngrams import CharNgrams
+from embviz_callback.encoding.weights.complaints import CheckpointError, short
+from embviz_callback.encoding.weights.stored import Weight, fetch
 
 _BUILT_IN = "char-ngrams-"
 _HEAD_NAMES = ("linear.weight", "linear.bias", "ln.weight", "ln.bias")
 # Rebuilt from the configuration, or not used for pooled features; older versions saved them or did not.
+_FREE_ELEMENTS = 50_000_000  # 200 MB
 _TOLERATED = ("position_ids", "token_type_ids", "pooler.")
 
 
@@ -88,7 +91,7 @@ def pretrained(name: str, *, revision: str | None, where: str) -> Backbone:
         return load_backbone(name, revision=revision)
 
 
-def fill(backbone: Backbone, weights: Mapping[str, Tensor], path: Path) -> tuple[Backbone, tuple[str, ...]]:
+def fill(backbone: Backbone, weights: Mapping[str, Weight], path: Path) -> tuple[Backbone, tuple[str, ...]]:
     """An outline with weights in it.
 
     Args:
@@ -105,12 +108,13 @@ def fill(backbone: Backbone, weights: Mapping[str, Tensor], path: Path) -> tuple
     """
     encoder: Any = backbone.encoder
     if isinstance(encoder, CharNgrams):
-        return _fill_ngrams(backbone, encoder, weights, path), ()
-    with _quiet():
+        return _fill_ngrams(backbone, encoder, fetch(weights), path), ()
+    _check_shapes(backbone, weights, path)
+    with _explained(backbone.name, f"{path} is to fill"), _quiet():
         filled, report = type(encoder).from_pretrained(
             None,
             config=encoder.config,
-            state_dict=dict(weights),
+            state_dict=fetch(weights),
             output_loading_info=True,
             ignore_mismatched_sizes=True,
             dtype=torch.float32,
@@ -135,6 +139,22 @@ def _fill_ngrams(backbone: Backbone, encoder: CharNgrams, weights: Mapping[str, 
             f"this file has {_some(weights)}; name the encoder it belongs to with --encoder"
         )
     return backbone
+
+
+def _check_shapes(backbone: Backbone, weights: Mapping[str, Weight], path: Path) -> None:
+    """Before anything gets memory: what differs or lacks would first be made at random, whatever its size."""
+    expected = {name: tuple(tensor.shape) for name, tensor in backbone.encoder.state_dict().items()}
+    for name, shape in sorted(expected.items()):
+        if name in weights and weights[name].shape != shape and not _is_tolerated(name):
+            raise CheckpointError(f"{path}: {_mismatch((name, weights[name].shape, shape), backbone.name)}")
+    n_lacking = sum(math.prod(shape) for name, shape in expected.items() if name not in weights)
+    n_buffers = sum(tensor.numel() for tensor in backbone.encoder.buffers())
+    n_there = sum(math.prod(weight.shape) for weight in weights.values())
+    if n_lacking + n_buffers > max(_FREE_ELEMENTS, 2 * n_there):
+        raise CheckpointError(
+            f"{path}: encoder {backbone.name!r} would have {n_lacking + n_buffers:,} numbers that are not among its "
+            f"{n_there:,}; name the encoder they belong to with --encoder"
+        )
 
 
 def _mismatch(entry: Any, name: str) -> str:

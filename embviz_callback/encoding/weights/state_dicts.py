@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from embviz_callback.encoding.checkpoints.weights_file import CheckpointError, short
+from embviz_callback.encoding.weights.complaints import CheckpointError, short
+from embviz_callback.encoding.weights.stored import Weight, fetch
 
 # What data parallelism, a Lightning module around the model, or a bare transformer puts in front.
 _WRAPPERS = ("model.", "module.", "bi_encoder.", "_forward_module.", "bert.", "roberta.")
@@ -31,13 +31,13 @@ class Parts:
         ignored: First part of the names of weights that do not make embeddings.
     """
 
-    encoder: dict[str, Tensor]
-    head: dict[str, Tensor]
+    encoder: dict[str, Weight]
+    head: dict[str, Weight]
     prefix: str
     ignored: tuple[str, ...]
 
 
-def split(state: Mapping[str, Tensor], path: Path) -> Parts:
+def split(state: Mapping[str, Weight], path: Path) -> Parts:
     """Sorts weights by their names.
 
     Args:
@@ -74,18 +74,23 @@ def split(state: Mapping[str, Tensor], path: Path) -> Parts:
     )
 
 
-def _prefix(names: Mapping[str, Tensor], marks: tuple[str, ...], path: Path) -> str | None:
+def _prefix(names: Mapping[str, Weight], marks: tuple[str, ...], path: Path) -> str | None:
     """The shortest run of wrappers before one of the marks, None if no name has a mark."""
     found = sorted({prefix for name in names if (prefix := _peel(name, marks)) is not None}, key=len)
     for other in found[1:]:
         # A module that is registered twice is saved twice, which does no harm as long as both agree.
         marked = tuple(other + mark for mark in marks)
         copies = [(found[0] + name.removeprefix(other), name) for name in names if name.startswith(marked)]
-        if any(own in names and not torch.equal(names[own], names[name]) for own, name in copies):
+        if any(own in names and not _are_equal(names[own], names[name]) for own, name in copies):
             raise CheckpointError(
                 f"{path} holds two different models, {found[0] + marks[0]}* and {other + marks[0]}*; save one of them"
             )
     return found[0] if found else None
+
+
+def _are_equal(one: Weight, other: Weight) -> bool:
+    found = fetch({"one": one, "other": other})
+    return torch.equal(found["one"], found["other"])
 
 
 def _peel(name: str, marks: tuple[str, ...]) -> str | None:
