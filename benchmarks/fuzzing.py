@@ -1,10 +1,11 @@
-"""Ten thousand hostile files: each must be read, or refused with one clear error, without running code or hanging.
+"""Ten thousand hostile files of each kind: read, or refused with one clear error, without running code or hanging.
 
     python -m benchmarks.fuzzing
 
-Half of them are files of pairs, half are checkpoints; tests/hostile_pairs.py and tests/hostile_checkpoints.py make
-them. Every 25th that is refused also goes to the command that would read it, which must end with status 2 and
-no traceback. Any other ending, more than 6 GB of address space or a minute for one file ends the run with status 1.
+The kinds are files of pairs, checkpoints (pickles by instruction and archives with two directories among them) and
+model directories; tests/hostile_pairs.py and tests/hostile_checkpoints.py make them. Every 25th that is refused also
+goes to the command that would read it, which must end with status 2 and no traceback. Any other ending, more than
+1 GiB of memory or twenty seconds for one file ends the run with status 1.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -30,11 +32,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 from embviz_callback.cli import main as embviz
-from tests.hostile_checkpoints import checkpoint_files, read_or_refuse_checkpoint
+from tests.hostile_checkpoints import checkpoint_files, model_folders, read_or_refuse_checkpoint
 from tests.hostile_pairs import check_error, pair_files, read_or_refuse_pairs
 
-_LIMIT_S = 60.0
-_LIMIT_BYTES = 6_000_000_000
+_LIMIT_S = 20.0
+_LIMIT_BYTES = 2**30
+_LIMIT_ADDRESSES = 6_000_000_000
 _COMMAND_EVERY = 25
 
 
@@ -68,9 +71,9 @@ def fuzz(files: Any, read: Callable[[Path], str], command: Callable[[Path], list
 
     @settings(max_examples=n, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(files)
-    def one(file: tuple[str, bytes]) -> None:
+    def one(file: tuple[str, bytes | dict[str, bytes | str]]) -> None:
         path = folder / file[0]
-        path.write_bytes(file[1])
+        _write(path, file[1])
         faulthandler.dump_traceback_later(_LIMIT_S, exit=True)
         started = time.perf_counter()
         error = read(path)
@@ -80,10 +83,22 @@ def fuzz(files: Any, read: Callable[[Path], str], command: Callable[[Path], list
             _refused_by(command(path), path)
             tally.counts["by the command"] += 1
         faulthandler.cancel_dump_traceback_later()
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     one()
     return tally
+
+
+def _write(path: Path, content: bytes | dict[str, bytes | str]) -> None:
+    """A file, or a directory of files and links."""
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+        return
+    shutil.rmtree(path, ignore_errors=True)  # what the last one left, if it was found to be wrong
+    path.mkdir()
+    for name, part in content.items():
+        place = path / name
+        place.write_bytes(part) if isinstance(part, bytes) else place.symlink_to(part)
 
 
 def _refused_by(arguments: list[str], path: Path) -> None:
@@ -98,12 +113,12 @@ def main() -> int:
     """Fuzzes both readers and prints a line for each.
 
     Returns:
-        0; what goes wrong raises.
+        0, or 1 if memory went beyond 1 GiB; whatever else goes wrong raises.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=10_000, help="files in all")
+    parser.add_argument("--n", type=int, default=10_000, help="files of each kind")
     options = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_AS, (_LIMIT_BYTES, _LIMIT_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (_LIMIT_ADDRESSES, _LIMIT_ADDRESSES))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.chdir(folder)  # where the canary would appear
@@ -118,14 +133,20 @@ def main() -> int:
         kinds: dict[str, tuple[Any, ...]] = {
             "pairs": (pair_files(), read_or_refuse_pairs, lambda path: evaluate(good_head, path)),
             "checkpoints": (checkpoint_files(), read_or_refuse_checkpoint, lambda path: evaluate(path, good_pairs)),
+            "model directories": (
+                model_folders(),
+                read_or_refuse_checkpoint,
+                lambda path: evaluate(path, good_pairs),
+            ),
         }
         for kind, parts in kinds.items():
             started = time.perf_counter()
-            tally = fuzz(*parts, options.n // 2, folder)
+            tally = fuzz(*parts, options.n, folder)
             counts = ", ".join(f"{count} {what}" for what, count in sorted(tally.counts.items()))
             print(f"{kind}: {counts}; slowest {tally.slowest_s:.2f} s, all {time.perf_counter() - started:.0f} s")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
-    return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"peak memory {peak / 2**20:.0f} MiB")
+    return 0 if peak <= _LIMIT_BYTES else 1
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import tempfile
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -135,12 +136,17 @@ def _torch_files(draw: Any) -> bytes:
         beside = {"head.linear.weight": torch.ones(8, _WIDTH), place: hidden}
         content = draw(st.sampled_from((hidden, [hidden], beside)))
     whole = _saved(content, modern=modern, protocol=draw(st.sampled_from((2, 2, 4))))
-    kind = draw(st.sampled_from(("whole", "whole", "damaged", "instructions", "bomb")))
+    kind = draw(st.sampled_from(("whole", "whole", "damaged", "instructions", "opcodes", "bomb", "two")))
     if kind == "damaged":
         return draw(damage(whole))
     if kind == "instructions" and modern:
         wanted = draw(st.sampled_from(("data.pkl", "data.pkl", "version", "byteorder", "data/0")))
         return _repacked(whole, lambda name, old: draw(damage(old)) if name.endswith(wanted) else old)
+    if kind == "opcodes" and modern:
+        made = draw(pickles())
+        return _repacked(whole, lambda name, old: made if name.endswith("data.pkl") else old)
+    if kind == "two":
+        return draw(_two_archives(whole))
     if kind == "bomb" and modern:
         more = draw(st.sampled_from((0, 30_000_000)))
         return _repacked(
@@ -149,6 +155,109 @@ def _torch_files(draw: Any) -> bytes:
             compression=zipfile.ZIP_DEFLATED,
         )
     return whole
+
+
+_PIECES = (
+    *(b"}", b"]", b")", b"(", b"0", b"N", b"\x88", b"t", b"\x85", b"\x86", b"\x87", b"R", b"b", b"s", b"e", b"a", b"u"),
+    *(b"l", b"d", b"o", b"Q", b"2", b"1", b"\x8f", b"\x90", b"\x91", b"\x81", b"\x92", b"\x93", b"\x94", b"."),
+    *(b"q\x00", b"h\x00", b"r\xff\xff\xff\xff", b"K\x05", b"J\xff\xff\xff\x7f", b"\x8a\x08" + b"\xff" * 7 + b"\x7f"),
+    *(b"X\x04\x00\x00\x00head", b"X\x07\x00\x00\x00storage", b"X\x01\x00\x00\x000", b"B\x02\x00\x00\x00xy"),
+    *(b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch\nFloatStorage\n", b"ccollections\nOrderedDict\n"),
+    *(b"ccollections\nCounter\n", b"cbuiltins\nset\n", b"cbuiltins\nbytearray\n", b"c_codecs\nencode\n"),
+    *(
+        b"cbuiltins\neval\n",
+        b"cos\nsystem\n",
+        b"ibuiltins\nexec\n",
+        b"X\x05\x00\x00\x00posixX\x05\x00\x00\x00mkdir\x93",
+    ),
+    *(b"J\x00\x28\x6b\xee", b"F1e999\n", b"I99999999999999999999\n", b"Vabc\n", b"S'abc'\n", b"P1\n", b"\x82\x01"),
+)
+
+
+@st.composite
+def pickles(draw: Any) -> bytes:
+    """Instructions one after the other, honest beginnings and repeated runs among them."""
+    pieces = draw(st.lists(st.sampled_from(_PIECES), max_size=30))
+    run = draw(st.sampled_from((b"", b"", b"2\x86", b"}", b"]a", b"(", b"N0")))
+    state = pickle.dumps({"state_dict": {"head.linear.weight": 1}, "x": 1}, 2)
+    begin = draw(st.sampled_from((b"\x80\x02", b"\x80\x04", b"", state[:-1], b"\x80\x02" + b"X\x01\x00\x00\x00a")))
+    return begin + b"".join(pieces) + run * draw(st.sampled_from((1, 100, 30_000))) + b"."
+
+
+@st.composite
+def _two_archives(draw: Any, whole: bytes) -> bytes:
+    """Two archives in one file, or two directories of one."""
+    other = _saved({"head.linear.weight": torch.zeros(8, _WIDTH), "x": _Runs(eval, _MAKE)})
+    end = whole[-22:]
+    return draw(
+        st.sampled_from((
+            whole + other,
+            other + whole,
+            whole + end,
+            whole[:-22] + other[-22:],
+            whole[:-2] + len(other).to_bytes(4, "little")[:2] + other,
+            b"PK\x03\x04" + other + whole,
+            whole.replace(b"data.pkl", b"data.pkX", 1),
+        ))
+    )
+
+
+@cache
+def _honest_folder() -> dict[str, bytes]:
+    from tests.tiny_models import tiny_bert
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = tiny_bert(Path(name) / "bert")
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+_CONFIG_NAMES = (
+    *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"),
+    *("max_position_embeddings", "type_vocab_size", "pad_token_id", "hidden_act"),
+    *("architectures", "is_decoder", "pruned_heads", "dtype", "num_labels", "id2label", "quantization_config"),
+    *("model_type", "rope_scaling", "layer_types", "attn_implementation"),
+)
+_CONFIG_VALUES = (
+    0,
+    -1,
+    1,
+    3,
+    10**4,
+    10**7,
+    10**12,
+    1e308,
+    "9",
+    None,
+    [],
+    {},
+    True,
+    "gpt2",
+    "t5",
+    "mine",
+    "dpr",
+    "llama",
+)
+_CONFIG_CHANGES = st.dictionaries(st.sampled_from(_CONFIG_NAMES), st.sampled_from(_CONFIG_VALUES), max_size=2)
+
+
+@st.composite
+def model_folders(draw: Any) -> tuple[str, dict[str, bytes | str]]:
+    """A name and the files of a directory under it; a text is where a link leads."""
+    files: dict[str, bytes | str] = dict(_honest_folder())
+    config = json.loads(files["config.json"]) | draw(_CONFIG_CHANGES)
+    if draw(st.integers(0, 9)) == 0:
+        config["auto_map"] = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}
+    files["config.json"] = json.dumps(config).encode()
+    files["evil.py"] = _MAKE.encode()
+    if draw(st.booleans()):
+        name = draw(st.sampled_from([*files, "modules.json", "pytorch_model.bin", "adapter_config.json", "notes.txt"]))
+        old = files.get(name, b"[]")
+        links = st.sampled_from(("/dev/zero", "/dev/stdin", "..", "nowhere", "config.json"))
+        made = draw(damage(old if isinstance(old, bytes) else b"") | links | st.just(b"") | _torch_files())
+        files[name] = made
+    if draw(st.integers(0, 3)) == 0:
+        files.pop(draw(st.sampled_from([*files])))
+    return "folder", files
 
 
 @cache
@@ -195,7 +304,8 @@ def read_or_refuse_checkpoint(path: Path) -> str:
     """
     try:
         # The others may name theirs.
-        loaded = load_checkpoint(path, encoder=_ENCODER if path.suffix in (".pt", ".safetensors") else None)
+        named = path.suffix in (".pt", ".safetensors")
+        loaded = load_checkpoint(path, encoder=_ENCODER if named else None)
         with torch.no_grad():
             rows = loaded.model.encode(["trọ quận 10", ""])
         assert bool(torch.isfinite(rows).all())

@@ -1,14 +1,15 @@
 """Hostile files by the hundred: each is read or refused with one clear error, and none runs code or hangs.
 
-``python -m benchmarks.fuzzing`` does the same with 10,000.
+``python -m benchmarks.fuzzing`` does the same with 10,000 of each kind.
 """
 
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.hostile_checkpoints import checkpoint_files, read_or_refuse_checkpoint
+from tests.hostile_checkpoints import checkpoint_files, model_folders, read_or_refuse_checkpoint
 from tests.hostile_pairs import pair_files, read_or_refuse_pairs
 
 pytestmark = pytest.mark.slow
@@ -40,3 +41,18 @@ def test_hostile_checkpoints_are_read_or_refused_with_one_clear_error_and_run_no
     name, content = file
     (tmp_path / name).write_bytes(content)
     read_or_refuse_checkpoint(tmp_path / name)
+
+
+@QUICKLY
+@given(file=model_folders())
+def test_hostile_model_directories_are_read_or_refused_with_one_clear_error_and_run_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: tuple[str, dict[str, bytes | str]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / file[0]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, content in file[1].items():
+        place = folder / name
+        place.write_bytes(content) if isinstance(content, bytes) else place.symlink_to(content)
+    read_or_refuse_checkpoint(folder)

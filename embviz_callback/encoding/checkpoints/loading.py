@@ -12,6 +12,7 @@ from embviz_callback.encoding.checkpoints.hub import HubError, hub_directory, is
 from embviz_callback.encoding.checkpoints.missing import explain_missing
 from embviz_callback.encoding.checkpoints.model_directory import read_directory
 from embviz_callback.encoding.checkpoints.rebuilding import build_head, fill, outline, pretrained
+from embviz_callback.encoding.memory import is_out_of_memory
 from embviz_callback.encoding.models.biencoder import POOLINGS, Backbone, BiEncoder, ProjectionHead
 from embviz_callback.encoding.weights.complaints import CheckpointError, asks_for_code, short
 from embviz_callback.encoding.weights.pickles import Inert, StoredTensor, settings_in
@@ -158,7 +159,7 @@ def _from_directory(
         notes.append(f"the encoder {encoder!r} is not used: a model directory has its own")
     model = _assemble(found.backbone, found.head, config, path, notes)
     return LoadedModel(
-        model=_ready(model, device),
+        model=_ready(model, device, path),
         kind=found.kind,
         sha256=found.sha256,
         size_bytes=found.size_bytes,
@@ -180,7 +181,7 @@ def _from_file(path: Path, encoder: str | None, device: str | torch.device, chos
     backbone = _backbone(path, parts, head, encoder, config, notes)
     sha256, size_bytes = file_facts(path)
     return LoadedModel(
-        model=_ready(_assemble(backbone, head, config, path, notes), device),
+        model=_ready(_assemble(backbone, head, config, path, notes), device, path),
         kind=saved.kind if parts.encoder or saved.kind != "state dict" else "head",
         sha256=sha256,
         size_bytes=size_bytes,
@@ -339,5 +340,15 @@ def _max_length(backbone: Backbone, config: Mapping[str, Any], path: Path, notes
     return wanted
 
 
-def _ready(model: BiEncoder, device: str | torch.device) -> BiEncoder:
-    return model.to(device).eval().requires_grad_(False)
+def _ready(model: BiEncoder, device: str | torch.device, path: Path) -> BiEncoder:
+    """On its device, in eval mode, and tried on a text: settings may fit the weights and still make no sense."""
+    ready = model.to(device).eval().requires_grad_(False)
+    try:
+        with torch.no_grad():
+            ready.encode(["a"])
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError) as error:
+        if is_out_of_memory(error):
+            raise
+        reason = short(str(error).partition("\n")[0] or type(error).__name__)
+        raise CheckpointError(f"{path} can be built, but not encode a text ({reason}); is it damaged?") from None
+    return ready

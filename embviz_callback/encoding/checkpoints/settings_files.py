@@ -12,9 +12,9 @@ from embviz_callback.encoding.weights.stored import Weight
 # The vocabularies of the largest tokenizers take 35 MB; settings are kilobytes.
 _MOST_BYTES = {".json": 200_000_000, ".txt": 100_000_000, ".model": 100_000_000, ".jinja": 1_000_000}
 _MOST_SETTINGS_BYTES = 10_000_000
-# What building a model takes time and memory for: counts of layers, and sizes of matrices.
+# Layers are counted in weights; every other number is a size of some matrix, or one of a few that cost nothing.
 _COUNTS = re.compile(r"layers?$|n_layer|depth|blocks?$")
-_SIZES = re.compile(r"size$|dim$|d_model|d_ff|d_kv|n_embd|n_inner|heads$|experts$|buckets$|hidden|channels")
+_FREE = re.compile(r"window|length|ctx|context|theta|token|_ids?$|freq|seed|base|scal|factor|rate|period|interval")
 _MOST_POSITIONS = 20_000_000  # rotary models name ten million without storing any of them
 # Sizes up to this cost nothing, whatever the weights are.
 _FREE_COUNT, _FREE_SIZE = 64, 4096
@@ -30,7 +30,7 @@ def settings_in_folder(folder: Path) -> set[Path]:
         Its files of settings; a `CheckpointError` names one that is no regular file (a link to a device, a pipe) or
         far larger than any honest one.
     """
-    found = {path for path in folder.iterdir() if path.suffix in _MOST_BYTES and not path.is_dir()}
+    found = {path for path in folder.iterdir() if path.suffix in _MOST_BYTES and path.exists() and not path.is_dir()}
     for path in sorted(found):
         _check_file(path, _MOST_BYTES[path.suffix])
     return found
@@ -78,9 +78,8 @@ def check_sizes(config: Any, weights: Collection[Weight], path: Path) -> None:
     most_layers = max(_FREE_COUNT, len(weights))
     most_size = max(_FREE_SIZE, max((size for weight in weights for size in weight.shape), default=0))
     for name, value in _numbers(config):
-        is_position = "position" in name
-        most = _MOST_POSITIONS if is_position else most_layers if _COUNTS.search(name) else most_size
-        if value > most and (is_position or _COUNTS.search(name) or _SIZES.search(name)):
+        most = _MOST_POSITIONS if "position" in name else most_layers if _COUNTS.search(name) else most_size
+        if value > most and not _FREE.search(name):
             raise CheckpointError(
                 f"{path}: config.json says {short(name)} {value:,}, which its {len(weights)} weights cannot fill "
                 f"(at most {most:,}); it is not theirs, or made to fill the memory"

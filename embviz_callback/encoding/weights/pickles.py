@@ -194,7 +194,7 @@ class _Machine:
     def find(self, name: str) -> None:
         name = name.replace("__builtin__.", "builtins.", 1) if name.startswith("__builtin__.") else name
         if any(f"{name}.".startswith(f"{bad}.") for bad in _ATTACKS):
-            raise AttackError(name)
+            raise AttackError(name.removeprefix("builtins."))
         self.stack.append(_Global(name))
 
     def find_on_stack(self) -> None:
