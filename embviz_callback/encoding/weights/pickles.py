@@ -1,8 +1,8 @@
 """What a pickle says, read instruction by instruction; nothing that it asks for is imported or called."""
 
-import pickletools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pickletools import genops
 from typing import IO, Any
 
 import torch
@@ -140,7 +140,7 @@ def read_pickle(file: IO[bytes]) -> Reading:
     """
     machine = _Machine()
     try:
-        for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        for number, (opcode, argument, _) in enumerate(genops(file)):
             if number > MOST_INSTRUCTIONS:
                 raise PickleError(f"more than {MOST_INSTRUCTIONS:,} pickled values")
             machine.step(opcode.name, argument)
