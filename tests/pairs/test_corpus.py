@@ -1,7 +1,9 @@
 import gzip
 import hashlib
 import json
+import tracemalloc
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embviz_callback.pairs.corpus import Candidate, Corpus, corpus_for, read_corpus
-from embviz_callback.pairs.formats.reading import Record, records_from
+from embviz_callback.pairs.corpus import Candidate, Corpus, corpus_for, own_corpus, read_corpus
+from embviz_callback.pairs.formats.corpora import stream_corpus
+from embviz_callback.pairs.formats.reading import Record, read_pairs, records_from
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.pairs.texts import fold
+from tests.forms import CASES, NEGATIVES, POSITIVES
 
 
 def subset_of(*records: Record) -> Subset:
@@ -192,3 +196,77 @@ def test_a_subset_with_a_corpus_travels_as_json_and_an_old_one_still_reads() -> 
     with pytest.raises(ValueError) as error:
         Subset.from_json(marked.to_json() | {"corpus_fingerprint": ""})
     assert str(error.value) == "2 texts of a corpus do not go with fingerprint ''"
+
+
+# --- the forms in which people keep documents
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["beir", "mteb", "msmarco", "trec", "flagembedding-evaluation", "llamaindex", "nemo", "tevatron ids"],
+)
+def test_a_collection_brings_its_corpus_in_which_no_judged_document_is_left(tmp_path: Path, name: str) -> None:
+    pairs = read_pairs(CASES[name].write(tmp_path))
+    if name in ("nemo", "tevatron ids"):  # their hard negatives are judged and not ranked
+        pairs = replace(pairs, records=tuple(replace(one, hard_negatives=()) for one in pairs.records))
+    corpus = corpus_for(choose_subset(pairs.records, max_samples=100, seed=7), read_corpus(own_corpus(pairs)))
+    assert set(corpus.texts) == set(NEGATIVES.values())
+    assert (corpus.n_equal, corpus.n_merged) == (5, 0)
+
+
+@pytest.mark.parametrize("path", ["corpus.jsonl", "corpus.tsv", "corpus.parquet", "corpus.csv"])
+def test_titles_stand_before_texts_and_identifiers_are_kept(tmp_path: Path, path: str) -> None:
+    rows = [{"_id": "1", "title": "Hà Nội", "text": "Thủ đô."}, {"_id": "2", "title": "", "text": "Phòng B"}]
+    whole = tmp_path / path
+    if path.endswith("jsonl"):
+        whole.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    elif path.endswith("parquet"):
+        pytest.importorskip("pandas").DataFrame(rows).to_parquet(whole)
+    else:
+        separator = "," if path.endswith("csv") else "\t"
+        lines = [separator.join(rows[0]), *(separator.join(row.values()) for row in rows)]
+        whole.write_text("\n".join(lines), encoding="utf-8")
+    found = [Candidate("Hà Nội Thủ đô.", document_id="1"), Candidate("Phòng B", document_id="2")]
+    assert list(read_corpus(whole).candidates) == found
+    assert list(stream_corpus(whole)) == found
+
+
+def test_an_answer_under_its_identifier_never_comes_back_as_a_distractor() -> None:
+    records = records_from([{"query": "a", "pos": "Thủ đô.", "judged": [{"text": "Thủ đô.", "grade": 1, "id": "7"}]}])
+    subset = choose_subset(records, max_samples=10, seed=7)
+    given = [{"_id": "7", "title": "Hà Nội", "text": "Thủ đô."}, {"_id": "8", "text": "Phòng B"}]
+    assert corpus_for(subset, read_corpus(given)).texts == ("Phòng B",)
+
+
+def test_what_a_corpus_does_not_read_is_named() -> None:
+    found = read_corpus([{"text": "Phòng A", "title": "", "url": "u"}, {"text": "Phòng B"}])
+    assert found.notes == ("titles stand before the texts", "columns that are not read: url")
+
+
+def test_positives_of_records_of_any_form_are_a_corpus(tmp_path: Path) -> None:
+    for name in ("columns", "lists of three", "swift messages", "reranking"):
+        path = CASES[name].write(tmp_path)
+        assert [one.text for one in read_corpus(path).candidates] == list(POSITIVES.values())
+
+
+def test_data_without_a_corpus_have_none_to_take_by_themselves(tmp_path: Path) -> None:
+    pairs = read_pairs(CASES["flagembedding"].write(tmp_path))
+    with pytest.raises(DataError) as error:
+        own_corpus(pairs)
+    assert str(error.value) == (
+        f"--corpus auto: expected data that bring their corpus, such as a BEIR folder, found {pairs.path} "
+        "(flagembedding). Fix: name the file of the corpus"
+    )
+
+
+@pytest.mark.slow
+def test_a_stream_of_documents_needs_no_more_memory_for_more_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for at in range(200_000):
+            file.write(json.dumps({"_id": f"d{at}", "title": "", "text": f"Phòng {at} " + "rất đẹp " * 20}) + "\n")
+    tracemalloc.start()
+    assert sum(1 for _ in stream_corpus(path)) == 200_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2e6 < path.stat().st_size / 10

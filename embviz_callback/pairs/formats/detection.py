@@ -16,7 +16,6 @@ from embviz_callback.pairs.formats.rows.squad import SQUAD, SQUAD_ROWS
 from embviz_callback.pairs.formats.rows.swift import MESSAGES, RESPONSES
 from embviz_callback.pairs.problems import DataError, show_names
 from embviz_callback.pairs.records import Record, meant_fields
-from embviz_callback.pairs.texts import fold
 
 # The more particular first: nearly all of them have a query.
 ROW_FORMS: tuple[Form, ...] = (
@@ -79,10 +78,15 @@ def form_of(rows: Sequence[Any], reading: Reading, name: str) -> Form:
         return _in_order(form_named(reading.format), names)
     if sum(isinstance(row, list | tuple) for row in rows) * 2 > len(rows):
         return LISTS
-    found = next((form for form in ROW_FORMS if form.is_known_by(names)), None)
+    found = known_form(names)
     if found is None:
         _check_hope(rows, names, name)
     return found or NATIVE
+
+
+def known_form(names: frozenset[str]) -> Form | None:
+    """The first form that has such names, None for none."""
+    return next((form for form in ROW_FORMS if form.is_known_by(names)), None)
 
 
 def _check_hope(rows: Sequence[Any], names: frozenset[str], name: str) -> None:
@@ -133,4 +137,4 @@ def is_whole(value: Mapping[str, Any]) -> bool:
         return False
     names = frozenset(map(str, value))
     has_text = any(isinstance(one, str) for one in value.values())
-    return has_text and any(form.is_known_by(names) for form in ROW_FORMS) and fold("data") not in names
+    return has_text and known_form(names) is not None

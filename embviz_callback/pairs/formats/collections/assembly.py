@@ -56,7 +56,7 @@ class Assembled:
 
 
 def assemble(
-    queries: Iterable[Query], judgements: Judgements, documents: Iterable[tuple[str, Any]], reading: Reading
+    queries: Iterable[Query], judgements: Judgements, documents: Iterable[tuple[str | None, Any]], reading: Reading
 ) -> Assembled:
     """One record per judged query; documents that nobody judged are only counted.
 
@@ -75,7 +75,7 @@ def assemble(
     for name, text in documents:
         n_documents += 1
         # A document that no reader could see is as good as none.
-        if name in wanted and isinstance(text, str) and not is_blank(clean(text)):
+        if name is not None and name in wanted and isinstance(text, str) and not is_blank(clean(text)):
             texts.setdefault(name, text)
     asked, unjudged = [], 0
     for query in queries:

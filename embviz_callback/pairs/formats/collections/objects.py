@@ -28,7 +28,7 @@ class _Collected:
     reads: frozenset[str]
     queries: list[Query]
     judgements: Judgements
-    documents: Iterator[tuple[str, Any]]
+    documents: Iterator[tuple[str | None, Any]]
     corpus: str
 
 

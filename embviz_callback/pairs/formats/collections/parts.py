@@ -15,13 +15,14 @@ from embviz_callback.pairs.records import to_grade
 _DOCUMENT_IDS = ("_id", "docid", "doc_id", "corpus-id", "corpus_id", "document_id", "pid", "id")
 _QUERY_IDS = ("_id", "qid", "query-id", "query_id", "id")
 _GRADES = ("score", "grade", "relevance", "rel", "label")
-_DOCUMENT_TEXTS = ("text", "document_text", "contents", "passage", "body", "document")
+DOCUMENT_TEXTS = ("text", "document_text", "contents", "passage", "body", "document")
 _QUERY_TEXTS = ("text", "query", "query_text", "question", "title")
+DOCUMENT_FIELDS = (*_DOCUMENT_IDS, *DOCUMENT_TEXTS, "title")
 # What the cells of a line without names are, by how many there are.
 _DOCUMENT_CELLS = {2: ("id", "text"), 3: ("id", "title", "text"), 4: ("id", "url", "title", "text")}
 _QUERY_CELLS = {2: ("id", "text")}
 _JUDGEMENT_CELLS = {3: ("qid", "docid", "score"), 4: ("qid", "iteration", "docid", "score")}
-_HEADERS = frozenset({*_DOCUMENT_IDS, *_QUERY_IDS, *_GRADES, *_DOCUMENT_TEXTS, *_QUERY_TEXTS})
+_HEADERS = frozenset({*_DOCUMENT_IDS, *_QUERY_IDS, *_GRADES, *DOCUMENT_TEXTS, *_QUERY_TEXTS})
 
 
 @dataclass(frozen=True)
@@ -88,22 +89,26 @@ def named_rows(rows: Iterator[Any], cells: Mapping[int, Sequence[str]]) -> Itera
         yield dict(zip(known, parts, strict=True)) if known else parts
 
 
-def documents_of(part: Part) -> Iterator[tuple[str, Any]]:
-    """Identifier and text of every document, the title before the text."""
-    read = (*_DOCUMENT_IDS, *_DOCUMENT_TEXTS, "title")
-    for _, row in part.rows(_DOCUMENT_CELLS, read):
-        found = document_of(row)
-        if found is not None:
-            yield found
+def documents_of(part: Part) -> Iterator[tuple[str | None, Any]]:
+    """Identifier, None without, and text of every document, the title before the text."""
+    for _, row in part.rows(_DOCUMENT_CELLS, DOCUMENT_FIELDS):
+        if isinstance(row, Mapping):
+            yield document_id(row), document_text(row)[1]
 
 
-def document_of(row: Any) -> tuple[str, Any] | None:
-    """Identifier and text of a document, None for what is none."""
-    if not isinstance(row, Mapping):
-        return None
-    name, text = text_id(_first(row, _DOCUMENT_IDS)), _first(row, _DOCUMENT_TEXTS)
-    whole = titled(row.get("title"), "" if text is None else text)
-    return (name, whole) if isinstance(name, str) else None
+def document_id(row: Mapping[str, Any]) -> str | None:
+    """What names a document, None without."""
+    name = text_id(_first(row, _DOCUMENT_IDS))
+    return name if isinstance(name, str) else None
+
+
+def document_text(row: Mapping[str, Any]) -> tuple[str | None, Any]:
+    """Which field of a document holds its text, None for none, and the text with the title before it."""
+    name = next((one for one in DOCUMENT_TEXTS if row.get(one) is not None), None)
+    if name is None:
+        name = next((one for one in DOCUMENT_TEXTS if one in row), None)
+    text = None if name is None else row[name]
+    return name, titled(row.get("title"), "" if text is None and row.get("title") else text)
 
 
 def queries_of(part: Part) -> Iterator[Query]:

@@ -1,0 +1,238 @@
+"""Documents from a file, a folder or an object in Python: the one reader of corpora."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.pairs.formats.collections.folders import corpus_files
+from embviz_callback.pairs.formats.collections.objects import is_collection
+from embviz_callback.pairs.formats.collections.parts import (
+    DOCUMENT_FIELDS,
+    Part,
+    document_id,
+    document_text,
+    documents_of,
+)
+from embviz_callback.pairs.formats.detection import known_form, names_of
+from embviz_callback.pairs.formats.form import Item, Reading
+from embviz_callback.pairs.formats.translation import translate
+from embviz_callback.pairs.intake.material import Material, is_folder
+from embviz_callback.pairs.intake.objects import rows_of
+from embviz_callback.pairs.intake.opening import Opened, open_text, show_path
+from embviz_callback.pairs.intake.parsing import Broken, parse_items, refuse_odd
+from embviz_callback.pairs.intake.streaming import STREAMED
+from embviz_callback.pairs.problems import DataError, Problems, Spot, show, show_name
+from embviz_callback.pairs.records import Record, to_positives, to_text
+from embviz_callback.pairs.texts import clean, is_blank
+
+_PLAIN_TEXT = re.compile(r"\.txt(\.gz)?$", re.IGNORECASE)
+_ROWS_ONLY = re.compile(r"\.(tsv|csv|parquet|arrow)(\.gz)?$", re.IGNORECASE)
+_FORM = 'give a list of texts or of {"text": "..."}, or a .txt file with one document a line'
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A text of a corpus, before it is known what is evaluated.
+
+    Attributes:
+        text: Not blank.
+        query: What it answers in its own record, empty for a document alone.
+        id: Of that record.
+        document_id: Of the document.
+    """
+
+    text: str
+    query: str = ""
+    id: str | None = None
+    document_id: str | None = None
+
+
+@dataclass(frozen=True)
+class CorpusFile:
+    """The texts of one source, as they were given.
+
+    Attributes:
+        candidates: At least one, in the order given, equal ones included.
+        name: The path as the user gave it, or "corpus" for an object in Python.
+        sha256: Of the file as it is on disk, empty for an object or a folder.
+        skipped: Records left out because something was wrong with them.
+        notes: What was recognised, assumed, replaced or not read, one sentence each.
+    """
+
+    candidates: tuple[Candidate, ...]
+    name: str = "corpus"
+    sha256: str = ""
+    skipped: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def read_corpus(given: Any, reading: Reading | None = None, *, skip_bad: bool = False) -> CorpusFile:
+    """The texts of a corpus.
+
+    A file is a JSON array or JSON Lines of texts, of documents (``text``, with ``title`` and an identifier where
+    there are any: the title stands before the text), or of records of a data set of any form, whose positives are
+    taken; or TSV, CSV, Parquet or Arrow; or, named ``.txt``, holds one document a line. A folder is a collection.
+
+    Args:
+        given: A path, or the same texts and records handed over in Python.
+        reading: How records of a data set are to be read, and which part of a folder.
+        skip_bad: Leave items out that have a problem, and count them, instead of refusing the corpus.
+
+    Returns:
+        At least one text.
+
+    Raises:
+        DataError: If something cannot be read or is no text; it says in which file, record and field.
+    """
+    reading = reading or Reading()
+    reading = replace(reading, skip_bad=reading.skip_bad or skip_bad)
+    if not isinstance(given, str | os.PathLike):
+        return _from_object(given, reading)
+    name = show_path(given)
+    if is_folder(given) or _ROWS_ONLY.search(name):
+        found = tuple(stream_corpus(given, reading))
+        if not found:
+            raise DataError(f"{name}: expected at least one document, found none. Fix: add documents")
+        return CorpusFile(found, name)
+    opened = open_text(given, is_json=not _PLAIN_TEXT.search(name))
+    if _PLAIN_TEXT.search(name):
+        return _from_lines(opened, reading)
+    parsed = parse_items(opened.text, opened.path, form=_FORM, is_whole=is_collection)
+    found_here = _candidates(parsed.items, parsed.name, reading, has_odd=parsed.has_odd)
+    notes = (*opened.notes, *parsed.notes, *found_here.notes)
+    return replace(found_here, name=opened.path, sha256=opened.sha256, notes=notes)
+
+
+def stream_corpus(given: str | os.PathLike[str], reading: Reading | None = None) -> Iterator[Candidate]:
+    """The texts of a corpus one after the other, for files that are larger than memory.
+
+    Args:
+        given: A file of documents as JSON Lines, TSV, CSV, Parquet or Arrow, or the folder of a collection; any other
+            is read as a whole.
+        reading: Which part of a folder.
+
+    Yields:
+        Documents; blank ones are left out.
+    """
+    reading = reading or Reading()
+    if is_folder(given):
+        paths = list(corpus_files(Path(given), reading.split))
+        if not paths:
+            open_text(given)  # says what may be given instead
+    elif STREAMED.search(show_path(given)) and not _PLAIN_TEXT.search(show_path(given)):
+        paths = [Path(given)]
+    else:
+        yield from read_corpus(given, reading).candidates
+        return
+    for name, text in documents_of(Part(paths)):
+        if isinstance(text, str) and not is_blank(clean(text)):
+            yield Candidate(clean(text), document_id=name)
+
+
+def _from_object(given: Any, reading: Reading) -> CorpusFile:
+    is_splits = isinstance(given, Mapping) and any(hasattr(one, "features") for one in given.values())
+    if isinstance(given, bytes) or (isinstance(given, Mapping) and not is_splits) or not isinstance(given, Iterable):
+        raise DataError(f"corpus: expected a path or a list of texts, found {show(given)}. Fix: {_FORM}")
+    rows, _ = rows_of(given, split=reading.split)
+    return _candidates(rows, "corpus", reading, has_odd=False)
+
+
+def _from_lines(opened: Opened, reading: Reading) -> CorpusFile:
+    lines = [line.rstrip("\r") for line in opened.text.split("\n")]
+    full = [line for line in lines if not is_blank(line)]
+    found = _candidates(full, opened.path, replace(reading, skip_bad=False), has_odd=False)
+    return replace(found, sha256=opened.sha256, notes=(*opened.notes, *found.notes))
+
+
+def _candidates(items: Sequence[Any], name: str, reading: Reading, *, has_odd: bool) -> CorpusFile:
+    if not items:
+        raise DataError(f"{name}: expected at least one text, found an empty list. Fix: add documents")
+    if isinstance(items[0], Mapping) and is_collection(items[0]):
+        corpus = items[0]["corpus"]
+        items, has_odd = [{"_id": str(key), "text": text} for key, text in corpus.items()], False
+    problems = Problems(name, n_records=len(items))
+    names = names_of(items)
+    if _are_records(items, names, reading):
+        found, notes = _of_records(items, name, reading, problems)
+    else:
+        found = [_of_item(item, Spot(problems, at), has_odd=has_odd) for at, item in enumerate(items)]
+        notes = [] if "pos" in names else list(_document_notes(names))
+    whole = tuple(candidate for part in found for candidate in part)
+    if problems.total and not (reading.skip_bad and whole):
+        raise problems.error()
+    skipped = sum(not part for part in found)
+    return CorpusFile(whole, name, skipped=skipped, notes=(*notes, *_notes(problems, skipped)))
+
+
+def _are_records(items: Sequence[Any], names: frozenset[str], reading: Reading) -> bool:
+    """Whether the items are records of another form than ours."""
+    if reading.fields or reading.format:
+        return True
+    are_lists = all(isinstance(item, list | tuple) for item in items)
+    return are_lists or not (names & {"pos", "text", "document_text"} or known_form(names) is None)
+
+
+def _of_records(
+    items: Sequence[Any], name: str, reading: Reading, problems: Problems
+) -> tuple[list[list[Candidate]], list[str]]:
+    translated = translate(Material(items, name, name), reading)
+    found = []
+    for row, item in translated.entries:
+        spot = Spot(problems, row)
+        if isinstance(item, Item):
+            found.append(_of_object(item.fields, replace(spot, called=item.called)))
+        else:
+            found.append(_of_item(item, spot, has_odd=False))
+    return found, list(translated.notes)
+
+
+def _of_item(item: Any, spot: Spot, *, has_odd: bool) -> list[Candidate]:
+    """What one item holds, nothing if it has a problem."""
+    if isinstance(item, Broken):
+        spot.refuse(expected="a text or a JSON object", found=item.found, fix=item.fix)
+        return []
+    if isinstance(item, Record):
+        return [Candidate(text, item.query, item.id) for text in item.positives]
+    if has_odd and refuse_odd(item, spot):
+        return []
+    return _of_object(item, spot) if isinstance(item, Mapping) else _of_text(item, spot)
+
+
+def _of_text(item: Any, spot: Spot) -> list[Candidate]:
+    n_before = spot.problems.total
+    text = to_text(item, spot)
+    return [Candidate(text)] if spot.problems.total == n_before else []
+
+
+def _of_object(item: Mapping[Any, Any], spot: Spot) -> list[Candidate]:
+    n_before = spot.problems.total
+    if "pos" in item:
+        query = "" if item.get("query") is None else to_text(item["query"], spot.at("query"))
+        name = None if item.get("id") is None else to_text(item["id"], spot.at("id"))
+        found = [Candidate(text, query, name) for text in to_positives(item["pos"], spot.at("pos"))]
+        return found if spot.problems.total == n_before else []
+    field, text = document_text(item)
+    if field is None:
+        fix = "rename the field that holds the document to text"
+        spot.refuse(expected="the field text, or pos of a dataset", found=show(item), fix=fix)
+        return []
+    found = [Candidate(to_text(text, spot.at(field)), document_id=document_id(item))]
+    return found if spot.problems.total == n_before else []
+
+
+def _document_notes(names: frozenset[str]) -> Iterator[str]:
+    if "title" in names:
+        yield "titles stand before the texts"
+    unread = sorted(names - set(DOCUMENT_FIELDS))
+    if unread:
+        yield f"columns that are not read: {', '.join(map(show_name, unread[:8]))}{' and more' * (len(unread) > 8)}"
+
+
+def _notes(problems: Problems, skipped: int) -> Iterator[str]:
+    if skipped:
+        yield f"{skipped:,} of {problems.n_records:,} items left out, the first because of {problems.lines[0]}"
+    if problems.replaced:
+        yield f"{problems.replaced:,} characters that cannot be shown were replaced by U+FFFD"
