@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from embviz_callback.demo.rental_pairs import MOST_PAIRS, generate_pairs
 from embviz_callback.files import write_atomically
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.reading import DataError, HardNegative, Record, read_pairs
 from embviz_callback.pairs.relevance import components, positives_by_query
 from embviz_callback.pairs.texts import fold
@@ -364,7 +365,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"pair_dataset.py: {error}\n")
         return 2
     for path, count in written.items():
-        sys.stdout.write(f"{count:,} pairs written to {path}\n")
+        sys.stdout.write(f"{counted(count, 'pair')} written to {path}\n")
     return 0
 
 

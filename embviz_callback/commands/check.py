@@ -11,6 +11,7 @@ from typing import Any
 from embviz_callback.commands.arguments import Parser, UsageError
 from embviz_callback.commands.loading import TokenReach
 from embviz_callback.files import write_atomically
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.check.checkup import KINDS, Demands, check
 from embviz_callback.pairs.check.findings import NOTE, Checkup, Finding, Place
 from embviz_callback.pairs.check.mending import Mended, mend
@@ -148,7 +149,7 @@ def _fix_facts(out: str, mended: Mended) -> dict[str, Any]:
 def _describe_fix(out: str, mended: Mended) -> str:
     facts = _fix_facts(out, mended)
     done = ", ".join(f"{count:,} {kind}" for kind, count in facts["changes"].items()) or "nothing to mend"
-    return f"\nWrote {out} with {len(mended.items):,} records ({done}); every change is in {facts['list']}\n"
+    return f"\nWrote {out} with {counted(len(mended.items), 'record')} ({done}); every change is in {facts['list']}\n"
 
 
 def describe(checkup: Checkup) -> str:
@@ -161,8 +162,8 @@ def describe(checkup: Checkup) -> str:
         Lines of text.
     """
     lines = [
-        f"{one.name}: {one.records:,} records, {one.queries:,} queries, {one.documents:,} documents,"
-        f" {one.hard_negatives:,} hard negatives"
+        f"{one.name}: {counted(one.records, 'record')}, {counted(one.queries, 'query')},"
+        f" {counted(one.documents, 'document')}, {counted(one.hard_negatives, 'hard negative')}"
         for one in checkup.files
     ]
     lines += [f"note: {note}" for note in checkup.notes]
@@ -193,7 +194,7 @@ def _place_line(place: Place) -> str:
 def _batch_lines(checkup: Checkup) -> list[str]:
     found = checkup.collisions
     return [
-        f"A batch of {found.batch_size:,} pairs holds {found.expected:.2f} false negatives on average"
+        f"A batch of {counted(found.batch_size, 'pair')} holds {found.expected:.2f} false negatives on average"
         f" (and {found.expected_hard:.2f} among the hard negatives);",
         f"{found.anchors:.1f} of its queries ({found.share:.1%}) meet at least one. A loss that does not mask equal"
         " texts pushes them away from a right answer.",
@@ -203,8 +204,9 @@ def _batch_lines(checkup: Checkup) -> list[str]:
 def _summary(checkup: Checkup) -> str:
     levels = Counter(finding.level for finding in checkup.findings)
     if checkup.is_clean:
-        return f"Nothing wrong ({levels[NOTE]} notes)."
-    return f"{levels['wrong']} kinds of finding are wrong, {levels['suspect']} suspect, {levels[NOTE]} notes."
+        return f"Nothing wrong ({counted(levels[NOTE], 'note')})."
+    wrong = counted(levels["wrong"], "kind[s] of finding [are|is] wrong")
+    return f"{wrong}, {levels['suspect']} suspect, {counted(levels[NOTE], 'note')}."
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from embviz_callback.analysis.metrics.catalogue import CATALOGUE, COURSE, shown
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.drawing.reports.markdown import literal
-from embviz_callback.drawing.wording import counted, interval, measured, pool
+from embviz_callback.drawing.wording import interval, measured, pool
+from embviz_callback.grammar import counted
 
 if TYPE_CHECKING:
     from embviz_callback.analysis.compare.comparison import Comparison

@@ -9,7 +9,8 @@ from matplotlib import font_manager, style
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font, LoadFlags
 
-from embviz_callback.drawing.wording import counted, pool
+from embviz_callback.drawing.wording import pool
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.texts import clean
 from embviz_callback.snapshot import Snapshot
 

@@ -6,6 +6,7 @@ from embviz_callback.analysis.metrics.catalogue import CATALOGUE, SHARE
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.why.slices import Slices
 from embviz_callback.analysis.why.thresholds import Advice
+from embviz_callback.grammar import counted
 
 UNKNOWN = "n/a"
 
@@ -54,20 +55,6 @@ def sigmas(separation: float) -> str:
     """
     text = number(separation, 2)
     return text if text == UNKNOWN else f"{text}σ"
-
-
-def counted(count: int, noun: str) -> str:
-    """How many of a thing.
-
-    Returns:
-        The count and the noun, in the plural where it is due.
-
-    Example:
-        >>> counted(1, "query"), counted(1200, "query"), counted(2, "document")
-        ('1 query', '1,200 queries', '2 documents')
-    """
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{count:,} {noun if count == 1 else plural}"
 
 
 def pool(n_documents: int, n_corpus: int) -> str:

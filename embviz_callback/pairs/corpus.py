@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.corpora import Candidate, CorpusFile, read_corpus
 from embviz_callback.pairs.formats.reading import PairFile
 from embviz_callback.pairs.problems import DataError
@@ -59,9 +60,9 @@ class Corpus:
     def sentence(self) -> str:
         """What became of the texts that were given."""
         return (
-            f"{self.name}: {len(self.texts):,} distinct texts are ranked beside the documents; "
+            f"{self.name}: {counted(len(self.texts), 'distinct text[s] [are|is] ranked')} beside the documents; "
             f"{self.n_equal:,} equal a document and {self.n_answering:,} answer a query by their own record, "
-            f"and are left out; {self.n_merged:,} copies were merged"
+            f"and are left out; {counted(self.n_merged, '[copies were|copy was] merged')}"
         )
 
     def beside(self, subset: Subset) -> Subset:

@@ -48,11 +48,11 @@ def test_findings_stand_with_place_example_and_remedy(tmp_path: Path, capsys: py
     assert main(["--data", data]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2:5] == [
-        "WRONG   1 hard negatives equal a positive of their query [contradiction]",
+        "WRONG   1 hard negative equals a positive of its query [contradiction]",
         f"          {data}[0].hard_neg[0] (record 1): 'phòng  trọ a' (a positive of this record of the query)",
         "        Fix: embviz check --fix drops them",
     ]
-    assert lines[-1] == "1 kinds of finding are wrong, 0 suspect, 2 notes."
+    assert lines[-1] == "1 kind of finding is wrong, 0 suspect, 2 notes."
 
 
 def test_strict_ends_with_3_unless_the_finding_is_ignored(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_the_fixed_file_passes_and_the_list_says_what_was_done(
     data, out = written(tmp_path / "a.json", BAD), str(tmp_path / name)
     assert main(["--data", data, "--fix", out]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"Wrote {out} with 1 records (1 contradiction, 1 no_weight); every change is in {out}.changes.json"
+        f"Wrote {out} with 1 record (1 contradiction, 1 no_weight); every change is in {out}.changes.json"
     )
     assert main(["--data", out, "--strict"]) == 0
     assert read_pairs(out).records[0].hard_negatives[0].weight == 2.0

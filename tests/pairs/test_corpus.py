@@ -136,7 +136,7 @@ def test_copies_are_merged_and_documents_of_the_subset_left_out() -> None:
     assert (corpus.n_equal, corpus.n_answering, corpus.n_merged) == (2, 0, 1)
     assert corpus.sentence == (
         "corpus: 2 distinct texts are ranked beside the documents; 2 equal a document and 0 answer a query by their "
-        "own record, and are left out; 1 copies were merged"
+        "own record, and are left out; 1 copy was merged"
     )
 
 

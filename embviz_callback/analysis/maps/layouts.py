@@ -15,6 +15,7 @@ import numpy as np
 
 from embviz_callback.analysis.maps.map_quality import Points, Space, nearest
 from embviz_callback.analysis.metrics.pictures import MAPS
+from embviz_callback.grammar import counted
 
 Progress = Callable[[int, int], None]
 
@@ -77,7 +78,7 @@ def tsne_layout() -> Layout:
 def umap_layout() -> Layout:
     """UMAP's; a missing or broken library is noticed here."""
     _compile_umap_for_us()
-    return Layout(_fit_umap, _resume_umap, lambda n: f"{_n_neighbours(n)} neighbours")
+    return Layout(_fit_umap, _resume_umap, lambda n: counted(_n_neighbours(n), "neighbour"))
 
 
 def _compile_umap_for_us() -> None:

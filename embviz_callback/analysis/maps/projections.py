@@ -18,6 +18,7 @@ from embviz_callback.analysis.maps.map_quality import (
 )
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.embeddings import Embeddings, Rows, Vectors
+from embviz_callback.grammar import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -235,8 +236,7 @@ class _Making:
     def _continued(self, placed: Points, reached: float, previous: Projection) -> _Outcome:
         since = previous.since_compared + 1
         best, compared = previous.fresh_trustworthiness or reached, previous.compared_trustworthiness or reached
-        times = f"{since} evaluation{'s' if since > 1 else ''} ago"
-        note = f"continued from the last map (a fresh fit {times}: {best:.3f})"
+        note = f"continued from the last map (a fresh fit {counted(since, 'evaluation')} ago: {best:.3f})"
         return self._outcome(placed, reached, note, is_fresh=False, fresh=best, compared=compared, since=since)
 
     def _outcome(

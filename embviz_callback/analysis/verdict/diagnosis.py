@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from embviz_callback.analysis.metrics.catalogue import INTACT_AUC, INTACT_RANK1, ONE_CLUSTER
 from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.grammar import counted
 
 VERDICTS = (
     "healthy",
@@ -64,9 +65,10 @@ def diagnose(metrics: Metrics, *, history: Sequence[Metrics] = ()) -> Diagnosis:
 def _cannot_judge(m: Metrics) -> Diagnosis | None:
     unusable = m.non_finite + m.zero
     if unusable > (m.n_queries + m.n_documents) / 2:
-        reason = f"{m.non_finite} rows are not finite and {m.zero} have no length, of {m.n_queries + m.n_documents}"
+        without = f"{m.zero} {'has' if m.zero == 1 else 'have'} no length, of {m.n_queries + m.n_documents}"
+        reason = f"{counted(m.non_finite, 'row[s] [are|is] not finite')} and {without}"
     elif m.n_queries < 2 or m.n_documents < 2:
-        reason = f"{m.n_queries} queries and {m.n_documents} documents are too few"
+        reason = f"{counted(m.n_queries, 'query')} and {counted(m.n_documents, 'document')} are too few"
     elif math.isnan(m.margin) or math.isnan(m.rank1):
         reason = f"margin is {m.margin:.4f} and rank-1 {m.rank1:.4f}: no pairs to compare"
     else:

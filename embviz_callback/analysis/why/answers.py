@@ -13,6 +13,7 @@ from embviz_callback.analysis.why.sensitivity import Importance, importance_of_e
 from embviz_callback.analysis.why.slices import Slices, slice_by
 from embviz_callback.analysis.why.suspects import Evaluated, Suspect, suspects
 from embviz_callback.analysis.why.thresholds import Thresholds, thresholds
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.weights import WeightRule
 
@@ -169,5 +170,5 @@ def _notes(columns: Columns, last: Evaluated) -> tuple[str, ...]:
         notes.append("no hard negatives: feature importance needs them, or controlled edits")
     unusable = last.embeddings.non_finite + last.embeddings.zero
     if unusable:
-        notes.append(f"{unusable} embeddings have no direction and count as misses")
+        notes.append(counted(unusable, "embedding[s] [have|has] no direction and count[|s] as [misses|a miss]"))
     return tuple(notes)

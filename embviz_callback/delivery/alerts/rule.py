@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from typing import Any, Self
 
+from embviz_callback.grammar import counted
+
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
@@ -246,11 +248,11 @@ def _message(alert: MarginAlert, reading: Reading, kind: str, cause: str) -> str
         between = f"its 95 % interval {low:.4f} to {high:.4f} holds the threshold {alert.threshold:g}"
         return f"margin inconclusive at epoch {reading.epoch}: {margin}, {between}; {numbers}"
     said = f"; {reading.verdict}: {reading.reason}" if reading.verdict else ""
+    unusable = counted(reading.non_finite, "embedding[s] [are|is] not finite")
     found = {
         "low margin": f"{margin} is below the threshold {alert.threshold:g}",
         "collapse": f"the embeddings collapsed, {margin}, threshold {alert.threshold:g}",
-        "non-finite embeddings": f"{reading.non_finite} embeddings are not finite, {margin} of the others, "
-        f"threshold {alert.threshold:g}",
+        "non-finite embeddings": f"{unusable}, {margin} of the others, threshold {alert.threshold:g}",
         "cannot judge": f"cannot judge, {margin}, threshold {alert.threshold:g}",
     }[cause]
     if cause == "low margin" and reading.margin >= alert.threshold:

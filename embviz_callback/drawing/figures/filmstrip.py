@@ -12,7 +12,8 @@ from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.drawing import style
 from embviz_callback.drawing.figures.painting import Frame, Places, Sizes, common_frame, outcomes, paint_map
 from embviz_callback.drawing.page.epoch_view import View
-from embviz_callback.drawing.wording import counted, number, percent
+from embviz_callback.drawing.wording import number, percent
+from embviz_callback.grammar import counted
 
 MOST_FRAMES = 40
 _WIDTH = 1200  # px

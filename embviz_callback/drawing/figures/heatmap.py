@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from embviz_callback.analysis.maps.projections import heatmap_rows
 from embviz_callback.analysis.verdict.checklist import bright_diagonal
 from embviz_callback.drawing import style
-from embviz_callback.drawing.wording import counted, percent
+from embviz_callback.drawing.wording import percent
+from embviz_callback.grammar import counted
 from embviz_callback.snapshot import Snapshot
 
 _TITLE = "Similarity heatmap"
@@ -43,7 +44,7 @@ def draw_heatmap(snapshot: Snapshot) -> Figure:
         figure,
         snapshot,
         f"bright diagonal: in {percent(share)} of the rows the brightest cell is a relevant one",
-        f"{len(pairs)} pairs with distinct documents, sampled with seed {settings.seed}{_blank(usable)}",
+        f"{counted(len(pairs), 'pair')} with distinct documents, sampled with seed {settings.seed}{_blank(usable)}",
         has_corpus=False,
     )
     return figure

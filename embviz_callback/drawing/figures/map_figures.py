@@ -10,7 +10,8 @@ from embviz_callback.analysis.maps.projections import Projection
 from embviz_callback.analysis.metrics.pictures import FIGURES, MAPS
 from embviz_callback.drawing import style
 from embviz_callback.drawing.figures.painting import Places, Sizes, in_radii, outcomes, paint_map, placed
-from embviz_callback.drawing.wording import counted, number, percent
+from embviz_callback.drawing.wording import number, percent
+from embviz_callback.grammar import counted
 from embviz_callback.snapshot import Snapshot
 
 _HALF_WIDTHS = (2.2, 3.0, 5.0, 10.0)  # in map radii; the first that holds all points

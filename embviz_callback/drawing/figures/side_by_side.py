@@ -24,7 +24,8 @@ from embviz_callback.drawing.figures.painting import (
     paint_map,
     placed,
 )
-from embviz_callback.drawing.wording import counted, number, pool
+from embviz_callback.drawing.wording import number, pool
+from embviz_callback.grammar import counted
 from embviz_callback.snapshot import Snapshot
 
 _SHOWN = (*shown(FINAL, RANKS), *shown(FINAL, SPREAD))

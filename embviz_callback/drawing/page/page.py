@@ -25,6 +25,7 @@ from embviz_callback.analysis.metrics.catalogue import (
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.drawing.page.epoch_view import View, epoch_view, shown_documents
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot
 
@@ -114,9 +115,8 @@ def page_from_views(
         around["columns"] = {**_first(analysis["columns"], len(views[0]["ranks"])), **around["columns"]}
     kept = _thinned(views, most_bytes - _size(around))
     dropped = sum("top" not in view for view in kept)
-    remarks = [f"details of {dropped} of {len(views)} evaluations were left out to keep this file small"] * bool(
-        dropped
-    )
+    left_out = f"details of {dropped} of {counted(len(views), 'evaluation')} were left out to keep this file small"
+    remarks = [left_out] if dropped else []
     n = len(views[0]["ranks"])
     if n < len(subset.queries):
         remarks.append(f"lists, maps and ranks show {n} queries chosen at random of {len(subset.queries)}")

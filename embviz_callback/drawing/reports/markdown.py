@@ -7,7 +7,8 @@ import unicodedata
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from embviz_callback.drawing.wording import counted, measured, number, percent, pool, rank_word
+from embviz_callback.drawing.wording import measured, number, percent, pool, rank_word
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.texts import clean
 
 _LONGEST = 200  # characters of a cell

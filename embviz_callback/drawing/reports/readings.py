@@ -6,7 +6,8 @@ from embviz_callback.analysis.maps.projections import Projection, heatmap_rows
 from embviz_callback.analysis.metrics.catalogue import ONE_CLUSTER
 from embviz_callback.analysis.metrics.pictures import BRIGHT_SHARE, CLEAR_SHARE, MAPS, TRUSTED
 from embviz_callback.analysis.verdict.checklist import bright_diagonal
-from embviz_callback.drawing.wording import counted, number, percent
+from embviz_callback.drawing.wording import number, percent
+from embviz_callback.grammar import counted
 from embviz_callback.snapshot import Snapshot
 
 _APART, _MIXED = 0.1, 0.3  # overlap of the distributions

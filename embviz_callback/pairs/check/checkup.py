@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from embviz_callback.grammar import agreeing
 from embviz_callback.pairs.check.collisions import expected_collisions
 from embviz_callback.pairs.check.disagreement import Extract, disagreements, idle_types
 from embviz_callback.pairs.check.findings import LEVELS, NOTE, SUSPECT, WRONG, Checkup, FileFacts, Finding, Place
@@ -24,90 +25,115 @@ from embviz_callback.pairs.texts import fold, is_blank
 from embviz_callback.pairs.weights import WeightRule, default_rule
 
 _DROP = "embviz check --fix drops them"
-# kind: level, title, how to mend it, whether --fix does
+# kind: level, title as `agreeing` takes it, how to mend it, whether --fix does
 KINDS: Mapping[str, tuple[str, str, str, bool]] = {
-    "unreadable": (WRONG, "records cannot be used", "correct the field that is named, or let --fix drop them", True),
-    BLANK: (WRONG, "texts are blank", f"write the text; {_DROP} (the record, if its query or only positive)", True),
-    PLACEHOLDER: (WRONG, "texts are placeholders that nobody filled in", f"write the text; {_DROP}", True),
-    "contradiction": (WRONG, "hard negatives equal a positive of their query", f"{_DROP}", True),
+    "unreadable": (WRONG, "record[s] cannot be used", "correct the field that is named, or let --fix drop them", True),
+    BLANK: (
+        WRONG,
+        "text[s] [are|is] blank",
+        f"write the text; {_DROP} (the record, if its query or only positive)",
+        True,
+    ),
+    PLACEHOLDER: (
+        WRONG,
+        "text[s] [are placeholders|is a placeholder] that nobody filled in",
+        f"write the text; {_DROP}",
+        True,
+    ),
+    "contradiction": (WRONG, "hard negative[s] equal[|s] a positive of [their|its] query", f"{_DROP}", True),
     "leaked_pair": (
         WRONG,
-        "validation pairs stand in the training file",
+        "validation pair[s] stand[|s] in the training file",
         "drop them there: --fix OUT --drop-leaks",
         True,
     ),
     "leaked_query": (
         WRONG,
-        "validation queries stand in the training file with another positive",
+        "validation [queries stand|query stands] in the training file with another positive",
         "--fix OUT --drop-leaks",
         True,
     ),
     "leaked_document": (
         WRONG,
-        "validation documents stand in the training file as positives",
+        "validation document[s] stand[|s] in the training file as [positives|a positive]",
         "--fix OUT --drop-leaks",
         True,
     ),
     "near_leak": (
         SUSPECT,
-        "validation texts differ from a training text in accents, punctuation or word order only",
+        "validation text[s] differ[|s] from a training text in accents, punctuation or word order only",
         "look at them; split by listing and not by line",
         False,
     ),
     "seen_as_negative": (
         NOTE,
-        "validation documents stand in the training file as hard negatives",
+        "validation document[s] stand[|s] in the training file as [hard negatives|a hard negative]",
         "known texts, though never as an answer; split by listing if that matters",
         False,
     ),
     "near_contradiction": (
         SUSPECT,
-        "hard negatives have the very words of a positive of their query",
+        "hard negative[s] [have|has] the very words of a positive of [their|its] query",
         "they differ in accents, punctuation or word order only: drop them by hand",
         False,
     ),
-    DAMAGED: (SUSPECT, "texts have lost characters (U+FFFD)", "get the file again, in UTF-8", False),
-    NOT_NFC: (SUSPECT, "texts are not in Unicode NFC", "embviz check --fix composes them", True),
-    ZERO_WIDTH: (SUSPECT, "texts have zero-width characters", "embviz check --fix removes them", True),
-    CONTROL: (SUSPECT, "texts have control characters", "embviz check --fix removes them", True),
-    ONE_WORD: (SUSPECT, "texts are a single word", "write what is sought or offered, or drop them", False),
-    "duplicate_record": (SUSPECT, "records repeat another one entirely", "embviz check --fix merges them", True),
+    DAMAGED: (SUSPECT, "text[s] [have|has] lost characters (U+FFFD)", "get the file again, in UTF-8", False),
+    NOT_NFC: (SUSPECT, "text[s] [are|is] not in Unicode NFC", "embviz check --fix composes them", True),
+    ZERO_WIDTH: (SUSPECT, "text[s] [have|has] zero-width characters", "embviz check --fix removes them", True),
+    CONTROL: (SUSPECT, "text[s] [have|has] control characters", "embviz check --fix removes them", True),
+    ONE_WORD: (SUSPECT, "text[s] [are|is] a single word", "write what is sought or offered, or drop them", False),
+    "duplicate_record": (SUSPECT, "record[s] repeat[|s] another one entirely", "embviz check --fix merges them", True),
     "repeated_hard_negative": (
         SUSPECT,
-        "hard negatives stand twice in their record",
+        "hard negative[s] stand[|s] twice in [their|its] record",
         "embviz check --fix merges them",
         True,
     ),
-    "own_answer": (SUSPECT, "queries equal their own positive", "they teach nothing: drop them by hand", False),
+    "own_answer": (
+        SUSPECT,
+        "[queries equal their|query equals its] own positive",
+        "they teach nothing: drop them by hand",
+        False,
+    ),
     "unknown_type": (
         SUSPECT,
-        "hard negatives have a type that the weight rule does not know",
+        "hard negative[s] [have|has] a type that the weight rule does not know",
         "add it to base_weights, or rename it; until then it weighs as 'other'",
         False,
     ),
-    "too_long": (SUSPECT, "texts are longer than the model reads", "shorten them, or raise max_length", False),
+    "too_long": (SUSPECT, "text[s] [are|is] longer than the model reads", "shorten them, or raise max_length", False),
     "disagreement": (
         SUSPECT,
-        "queries state another value than their positive",
+        "[queries state another value than their|query states another value than its] positive",
         "correct the query, or pair it anew",
         False,
     ),
     "idle_type": (
         SUSPECT,
-        "hard negatives do not differ from the positive in what their type names",
+        "hard negative[s] [do|does] not differ from the positive in what [their|its] type names",
         "correct the type or the text: such a negative may be a right answer",
         False,
     ),
-    "no_type": (NOTE, "hard negatives have no type", "they count as 'other'", False),
-    "no_weight": (NOTE, "hard negatives have no weight, or 0", "the weight rule fills it; --fix writes it down", True),
-    "same_query": (NOTE, "records ask what another record asks", "their positives are pooled", False),
+    "no_type": (NOTE, "hard negative[s] [have|has] no type", "they count as 'other'", False),
+    "no_weight": (
+        NOTE,
+        "hard negative[s] [have|has] no weight, or 0",
+        "the weight rule fills it; --fix writes it down",
+        True,
+    ),
+    "same_query": (NOTE, "record[s] ask[|s] what another record asks", "their positives are pooled", False),
     "same_document": (
         NOTE,
-        "records answer with the document of another query",
+        "record[s] answer[|s] with the document of another query",
         "never counted against each other here",
         False,
     ),
-    "other_spelling": (NOTE, "texts differ from an equal one in case or white space", "taken for one text", False),
+    "other_spelling": (
+        NOTE,
+        "text[s] differ[|s] from an equal one in case or white space",
+        "taken for one text",
+        False,
+    ),
 }
 
 
@@ -181,7 +207,7 @@ def _findings(hits: Iterable[_Hit]) -> tuple[Finding, ...]:
     found = []
     for kind, where in places.items():
         level, title, fix, is_fixable = KINDS[kind]
-        found.append(Finding(kind, level, title, fix, tuple(where), is_fixable))
+        found.append(Finding(kind, level, agreeing(len(where), title), fix, tuple(where), is_fixable))
     return tuple(sorted(found, key=lambda one: (LEVELS.index(one.level), -len(one.places), one.kind)))
 
 

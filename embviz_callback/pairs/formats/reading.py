@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.collections.folders import translate_folder
 from embviz_callback.pairs.formats.collections.objects import is_collection, translate_rows
 from embviz_callback.pairs.formats.detection import KNOWN_NAMES, is_whole
@@ -167,5 +168,5 @@ def _notes(problems: Problems, skipped: int, n_entries: int) -> list[str]:
     if skipped:
         notes.append(f"{skipped:,} of {n_entries:,} records left out, the first because of {problems.lines[0]}")
     if problems.replaced:
-        notes.append(f"{problems.replaced:,} characters that cannot be shown were replaced by U+FFFD")
+        notes.append(f"{counted(problems.replaced, 'character[s] that cannot be shown [were|was] replaced by U+FFFD')}")
     return notes

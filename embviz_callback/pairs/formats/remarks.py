@@ -4,6 +4,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+from embviz_callback.grammar import agreeing, counted
 from embviz_callback.pairs.records import Record
 from embviz_callback.pairs.texts import fold
 
@@ -24,14 +25,15 @@ def quality_notes(records: Sequence[Record]) -> tuple[str, ...]:
         *_mixed_columns(records),
     ]
     if len(records) < _FEW_RECORDS:
-        notes.append(f"only {len(records)} records: too few for maps and intervals")
+        notes.append(f"only {counted(len(records), 'record')}: too few for maps and intervals")
     return tuple(notes)
 
 
 def _counted(records: Sequence[Record], holds: Callable[[Record], bool], what: str) -> Iterator[str]:
     rows = [row for row, record in enumerate(records) if holds(record)]
     if rows:
-        yield f"{len(rows):,} of {len(records):,} records have {what} (first: record {rows[0] + 1:,})"
+        held = f"{counted(len(records), 'record')} {agreeing(len(rows), '[have|has]')} {what}"
+        yield f"{len(rows):,} of {held} (first: record {rows[0] + 1:,})"
 
 
 def _is_its_own_answer(record: Record) -> bool:
@@ -53,11 +55,12 @@ def _repeated(records: Sequence[Record]) -> Iterator[str]:
     pairs = Counter((fold(record.query), *sorted(map(fold, record.positives))) for record in records)
     n_repeated = sum(pairs.values()) - len(pairs)
     if n_repeated:
-        yield f"{n_repeated:,} of {len(records):,} records repeat the query and positives of another"
+        repeat = agreeing(n_repeated, "repeat[|s]")
+        yield f"{n_repeated:,} of {len(records):,} records {repeat} the query and positives of another"
     ids = Counter(record.id for record in records if record.id is not None)
     shared = [count for count in ids.values() if count > 1]
     if shared:
-        yield f"{sum(shared):,} records share {len(shared):,} ids: records of one id share their positives"
+        yield f"{sum(shared):,} records share {counted(len(shared), 'id')}: records of one id share their positives"
 
 
 def _mixed_columns(records: Sequence[Record]) -> Iterator[str]:
@@ -73,6 +76,6 @@ def _mixed_columns(records: Sequence[Record]) -> Iterator[str]:
     for name in sorted(texts.keys() & numbers.keys()):
         rows = texts[name]
         yield (
-            f"metadata {name!r} is a number in {numbers[name]:,} records and text in {len(rows):,} "
+            f"metadata {name!r} is a number in {counted(numbers[name], 'record')} and text in {len(rows):,} "
             f"(first: record {rows[0] + 1:,})"
         )

@@ -150,12 +150,12 @@ def test_a_diverged_model_cannot_be_judged() -> None:
     assert diagnose(evaluate_pairs(np.full((5, 3), np.nan), np.eye(5, 3), np.arange(5))).verdict == "cannot judge"
     found = judged(non_finite=100, zero=1)
     assert found.verdict == "cannot judge"
-    assert found.reason == "100 rows are not finite and 1 have no length, of 200"
+    assert found.reason == "100 rows are not finite and 1 has no length, of 200"
     assert judged(non_finite=100).verdict == "healthy"  # exactly half
 
 
 def test_too_little_data_cannot_be_judged() -> None:
-    assert diagnose(evaluate_pairs(np.eye(1, 3), np.eye(1, 3), [0])).reason == "1 queries and 1 documents are too few"
+    assert diagnose(evaluate_pairs(np.eye(1, 3), np.eye(1, 3), [0])).reason == "1 query and 1 document are too few"
     assert diagnose(evaluate_pairs(np.eye(2, 3), np.eye(2, 3), [0, 1])).verdict == "healthy"
     assert judged(margin=math.nan).reason == "margin is nan and rank-1 0.9000: no pairs to compare"
 

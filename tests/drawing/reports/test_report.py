@@ -36,8 +36,9 @@ from embviz_callback.drawing.reports.readings import (
     oddities,
     top_k_reading,
 )
-from embviz_callback.drawing.wording import counted, interval, number, percent, rank_word
+from embviz_callback.drawing.wording import interval, number, percent, rank_word
 from embviz_callback.embeddings import Embeddings
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.check.checkup import check
 from embviz_callback.pairs.check.raw import RawPairs
 from embviz_callback.pairs.records import Record
@@ -427,7 +428,7 @@ def test_clean_data_are_one_line() -> None:
     assert _data_lines(brief(check(RawPairs("v.json", (item,))))) == ["Nothing is wrong in v.json (1 record)."]
     item["hard_neg"] = [{"text": "e f", "type": "price"}]
     (line,) = _data_lines(brief(check(RawPairs("v.json", (item,)))))
-    assert line == ("Nothing is wrong in v.json (1 record); taken care of: hard negatives have no weight, or 0 (1).")
+    assert line == ("Nothing is wrong in v.json (1 record); taken care of: hard negative has no weight, or 0 (1).")
 
 
 @pytest.mark.parametrize("data", [{"error": "OSError: <b>"}, {}, {"file": 1}, {"error": 3}])

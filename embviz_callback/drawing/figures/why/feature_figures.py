@@ -12,7 +12,8 @@ from embviz_callback.analysis.why.errors import Errors
 from embviz_callback.analysis.why.sensitivity import SMALL, Effect, Importance
 from embviz_callback.analysis.why.thresholds import Thresholds
 from embviz_callback.drawing import style
-from embviz_callback.drawing.wording import counted, number
+from embviz_callback.drawing.wording import number
+from embviz_callback.grammar import counted
 from embviz_callback.snapshot import Snapshot
 
 _ROW = 34  # px per bar
@@ -186,7 +187,9 @@ def draw_confusions(snapshot: Snapshot, errors: Errors) -> Figure:
     rows = errors.confusions[:_MOST_BARS]
     lone = dict(errors.lone_confusions)
     figure = style.new_figure(210 + _ROW * max(len(rows), 2))
-    style.head(figure, f"What the misses confuse ({len(errors.misses)} of {errors.n_queries} queries)", snapshot)
+    style.head(
+        figure, f"What the misses confuse ({len(errors.misses)} of {counted(errors.n_queries, 'query')})", snapshot
+    )
     axes = figure.add_subplot()
     axes.grid(axis="x")
     for at, (column, count, _) in enumerate(rows):

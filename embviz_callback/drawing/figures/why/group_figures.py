@@ -17,8 +17,9 @@ from embviz_callback.analysis.why.columns import Columns, memberships
 from embviz_callback.analysis.why.slices import SMALL, Group, Slices
 from embviz_callback.drawing import style
 from embviz_callback.drawing.figures.painting import Layer, in_radii, paint_map, placed
-from embviz_callback.drawing.wording import counted, number
+from embviz_callback.drawing.wording import number
 from embviz_callback.embeddings import Rows
+from embviz_callback.grammar import counted
 from embviz_callback.snapshot import Snapshot
 
 _ROW = 30  # px per group
