@@ -508,7 +508,7 @@ def test_oddities_of_readable_data_are_said_with_their_first_record() -> None:
         "1 of 5 records has a hard negative that equals a positive; it is left out (first: record 3)",
         "1 of 5 records has text in decomposed Unicode (NFD), equal to its composed form here (first: record 5)",
         "1 of 5 records repeats the query and positives of another",
-        "2 records share 1 ids: records of one id share their positives",
+        "2 records share 1 id: records of one id share their positives",
         "metadata 'price' is a number in 1 record and text in 1 (first: record 2)",
     )
 
