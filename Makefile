@@ -1,17 +1,19 @@
 # make demo   generate pairs, train, evaluate: from nothing, in its own .venv
 # make test   everything the tests need, and the tests
+# make test-oldest  the tests with the oldest versions that pyproject.toml allows, in .venv-oldest
 # make check  linters, types, layers
 # make docs   the site, into site/
 # make real   the run on real pairs with all-MiniLM-L6-v2 (see benchmarks/RESULTS.md)
 
 SHELL := /bin/sh
 VENV := .venv
+OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 # The first interpreter that really runs: a version manager's shim may exist and fail.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: demo test check docs real clean
+.PHONY: demo test test-oldest oldest check docs real clean
 
 $(VENV)/.core: constraints.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
@@ -37,6 +39,22 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The lowest direct versions. Warnings of old libraries about newer ones are not ours. ONLY='not slow' takes the quick part.
+test-oldest: $(OLDEST)/.dev
+	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -W default -m "$(ONLY)"
+
+$(OLDEST)/.dev: constraints-oldest.txt pyproject.toml
+	test -x $(OLDEST)/bin/python || "$(PYTHON)" -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt torch
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[dev,docs]'
+	@touch $@
+
+# Resolves the lowest direct versions anew; torch stays as constraints.txt has it, in whichever build there is.
+oldest: $(VENV)/.dev
+	grep ^torch== constraints.txt | $(BIN)/uv pip compile pyproject.toml --all-extras -c - --python-version 3.11 \
+		--resolution lowest-direct --no-header --no-annotate --quiet \
+		| grep -Ev '^(nvidia|triton|cuda)' > constraints-oldest.txt
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

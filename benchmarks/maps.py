@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy, normalize
 
 from embviz_callback.analysis.maps import layouts
-from embviz_callback.analysis.maps.map_quality import mean_displacement, registered, trustworthiness
+from embviz_callback.analysis.maps.map_quality import Space, mean_displacement, registered, trustworthiness
 from embviz_callback.analysis.maps.projections import Projection, project
 from embviz_callback.analysis.metrics.pictures import FIGURES
 from embviz_callback.drawing.figures.catalogue import draw, to_png
@@ -145,7 +145,7 @@ def warm_up(space: Points) -> None:
 
 def fit(method: str, space: Points) -> Points:
     """A fresh fit, as `project` makes it."""
-    return layouts.open_layout(method).fit(space, SEED, lambda _done, _total: None)
+    return layouts.open_layout(method).fit(Space(space), SEED, lambda _done, _total: None)
 
 
 def ways(sequence: list[Embeddings]) -> dict[str, Way]:
@@ -193,7 +193,7 @@ def continued(method: str) -> Way:
         last = fit(method, spaces[0])
         yield last
         for space in spaces[1:]:
-            last = registered(resume(space, last, SEED, lambda _done, _total: None), last)
+            last = registered(resume(Space(space), last, SEED, lambda _done, _total: None), last)
             yield last
 
     return way

@@ -182,6 +182,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--epoch-seconds", type=float, default=30.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--n", type=int, default=500, help="pairs to evaluate on")
     parser.add_argument("--only", default=",".join(WAYS), help="ways, with commas between them; none comes first")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
@@ -193,7 +194,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _generate(folder / "val.json")
+        _generate(folder / "val.json", options.n)
 
         def run(way: str, steps: int, epochs: int, place: str) -> Result:
             return _run(way, steps, epochs, folder / place, folder / "val.json")
@@ -208,8 +209,8 @@ def main() -> None:
     _report(rounds, options.epochs)
 
 
-def _generate(path: Path) -> None:
-    arguments = ("pair_dataset.py", "generate", "--n", "500", "--seed", "7", "--output", str(path))
+def _generate(path: Path, n: int) -> None:
+    arguments = ("pair_dataset.py", "generate", "--n", f"{n}", "--seed", "7", "--output", str(path))
     subprocess.run([sys.executable, *arguments], cwd=HERE, check=True, stdout=subprocess.DEVNULL)
 
 

@@ -45,7 +45,7 @@ def _options() -> argparse.Namespace:
 
 def _fit_arguments(options: argparse.Namespace, files: list[Path], output: Path) -> list[str]:
     return [
-        "--config=configs/minilm.yaml",
+        f"--config={HERE / 'configs' / 'minilm.yaml'}",
         f"--model.encoder={minilm_folder()}",
         f"--model.feature_cache={'false' if options.no_cache else 'true'}",
         f"--data.train_path={json.dumps([str(file) for file in files])}",
@@ -80,9 +80,8 @@ def _compare(options: argparse.Namespace, output: Path, history: list[dict[str, 
 
 def _run(script: str, *arguments: str) -> str:
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, script, *arguments], cwd=HERE, env=environment, stdout=subprocess.PIPE, text=True, check=True
-    )
+    command = [sys.executable, f"{HERE / script}", *arguments]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     print(done.stdout)
     return done.stdout
 

@@ -3,7 +3,8 @@
     pip install "embviz-callback[sentence-transformers]"
     python examples/sentence_transformer.py --data train.json --val val.json
 
-Without files it trains on invented rental pairs.
+Without files it trains on invented rental pairs. It is written for sentence-transformers 6; in version 5
+the imports leave out ".sentence_transformer".
 """
 
 from datasets import Dataset
@@ -31,7 +32,7 @@ def main() -> None:
         per_device_train_batch_size=given.batch_size,
         # In-batch negatives: a document that answers two queries of a batch would be a negative of both.
         batch_sampler=BatchSamplers.NO_DUPLICATES,
-        warmup_steps=0.1,
+        warmup_steps=10,
         logging_strategy="epoch",
         eval_strategy="epoch",
         save_strategy="epoch",

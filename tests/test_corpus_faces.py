@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import pytorch_lightning as pl
-from tests.test_cli import _pairs, _save_head
 
 from embviz_callback import EmbeddingVisualizer, evaluate_pairs
 from embviz_callback.cli import main
 from embviz_callback.delivery.run.keeping import kept_folders
 from embviz_callback.encoding.isolation import observe
 from embviz_callback.snapshot import load_snapshot
+from tests.commands.test_cli import _pairs, _save_head
 from tests.test_training_unchanged import digest
 from tests.tiny_models import tiny_bert
 from tests.tiny_training import QUIET, STREETS, TinyBiEncoder, pairs, trainer

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from pytorch_lightning.tuner import Tuner
@@ -41,7 +41,7 @@ from embviz_callback.pairs.subset import choose_subset
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import take_snapshot
 from tests.test_training_unchanged import digest
-from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
+from tests.tiny_training import QUIET, TinyBiEncoder, ema, pairs, trainer
 
 pytestmark = [pytest.mark.slow, *QUIET]
 
@@ -255,7 +255,7 @@ def test_f16_forward_hooks_of_the_user_run_and_get_tensors_without_gradients(tmp
 
 @pytest.mark.parametrize("is_first", [True, False])
 def test_f17_live_weights_are_seen_on_either_side_of_an_averaging_callback(tmp_path: Path, is_first: bool) -> None:
-    callback, averaging = numbers_only(on_error="raise"), EMAWeightAveraging(decay=0.5)
+    callback, averaging = numbers_only(on_error="raise"), ema()
     plain = numbers_only(on_error="raise")
     fit(tmp_path / "plain", plain)
     callbacks = (callback, averaging) if is_first else (averaging, callback)

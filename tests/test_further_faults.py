@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BatchSizeFinder, EarlyStopping, LearningRateFinder
-from tests.test_projections import clustered, without_libraries
 from torch import Tensor, nn
 
 from embviz_callback import EmbeddingVisualizer
@@ -26,6 +25,7 @@ from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.worker import Limits, Worker
 from embviz_callback.delivery.run import live as run_module
+from tests.analysis.maps.test_projections import clustered, without_libraries
 from tests.test_training_unchanged import digest
 from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
 

@@ -8,12 +8,17 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from embviz_callback.delivery.exports import embeddings_npz
 from tests.small_runs import a_run, a_subset
@@ -121,6 +126,19 @@ def test_the_metadata_names_every_extra_and_the_licence(built: Path) -> None:
     assert not [name for name in inner if name.startswith("tests/")]
 
 
+def test_the_oldest_constraints_are_the_lower_ends_of_the_ranges() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pins = dict(line.split("==") for line in (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8").split())
+    oldest = {canonicalize_name(name): Version(version).release for name, version in pins.items()}
+    wanted = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    for asked in (Requirement(line) for line in wanted):
+        lowest = [Version(part.version).release for part in asked.specifier if part.operator in (">=", "==")]
+        # torch comes as it lies on the machine, in the build that fits it.
+        if asked.name not in ("torch", "embviz-callback"):
+            found = oldest[canonicalize_name(asked.name)]
+            assert found[: len(lowest[0])] == lowest[0], f"{asked}: make oldest"
+
+
 @pytest.mark.slow
 def test_the_runner_draws_saved_embeddings_without_model_torch_or_umap(programs: Path, away: Path) -> None:
     snapshot = a_run(a_subset(), noises=(0.6,), maps=False)[0]
@@ -178,7 +196,7 @@ def test_the_demo_needs_nothing_but_the_wheel(programs: Path, away: Path) -> Non
     [
         (
             "import embviz_callback.adapters.sentence_transformers",
-            "EmbvizEvaluator needs sentence-transformers 6 or newer; "
+            "EmbvizEvaluator needs sentence-transformers 5 or newer; "
             'install it with: pip install "embviz-callback[sentence-transformers]"',
         ),
         (

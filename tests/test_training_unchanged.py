@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint, StochasticWeightAveraging
+from pytorch_lightning.callbacks import ModelCheckpoint, StochasticWeightAveraging
 from torch.utils.data import DataLoader
 
 from embviz_callback import EmbeddingVisualizer, MarginAlert
 from embviz_callback import watch as watch_module
-from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
+from tests.tiny_training import QUIET, TinyBiEncoder, ema, pairs, trainer
 
 pytestmark = [pytest.mark.slow, *QUIET]
 
@@ -117,7 +117,7 @@ def test_training_is_the_same_to_the_bit(tmp_path: Path, options: dict[str, Any]
 
 
 def averaging(kind: str) -> pl.Callback:
-    return EMAWeightAveraging(decay=0.5) if kind == "ema" else StochasticWeightAveraging(0.01, swa_epoch_start=1)
+    return ema() if kind == "ema" else StochasticWeightAveraging(0.01, swa_epoch_start=1)
 
 
 @pytest.mark.filterwarnings("ignore:.*Swapping scheduler.*")

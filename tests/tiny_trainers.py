@@ -88,7 +88,11 @@ def sentence_trainer(folder: Path, *callbacks: TrainerCallback, **options: Any) 
         SentenceTransformerTrainer,
         SentenceTransformerTrainingArguments,
     )
-    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    try:
+        from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+    except ModuleNotFoundError:  # version 5
+        from sentence_transformers.losses import MultipleNegativesRankingLoss
 
     more = {name: options.pop(name) for name in ("evaluator",) if name in options}
     model = SentenceTransformer(f"{tiny_bert(folder / 'encoder')}", device="cpu")

@@ -131,3 +131,8 @@ def trainer(folder: Any, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:
         "callbacks": list(callbacks),
     }
     return pl.Trainer(**(given | options))
+
+
+def ema() -> pl.Callback:
+    """Lightning's averaging of weights, which its release 2.6 brought."""
+    return pytest.importorskip("pytorch_lightning.callbacks.weight_averaging").EMAWeightAveraging(decay=0.5)

@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 else:
     try:
-        from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator as BaseEvaluator
+        try:
+            from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator as BaseEvaluator
+        except ModuleNotFoundError:
+            # Where version 5 keeps it; version 6 would warn.
+            from sentence_transformers.evaluation import SentenceEvaluator as BaseEvaluator
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "sentence_transformers":
             raise
         raise ModuleNotFoundError(
-            "EmbvizEvaluator needs sentence-transformers 6 or newer; "
+            "EmbvizEvaluator needs sentence-transformers 5 or newer; "
             'install it with: pip install "embviz-callback[sentence-transformers]"',
             name=error.name,
         ) from None

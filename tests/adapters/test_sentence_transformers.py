@@ -34,7 +34,7 @@ def test_without_sentence_transformers_one_sentence_says_what_to_install() -> No
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == (
-        "EmbvizEvaluator needs sentence-transformers 6 or newer; "
+        "EmbvizEvaluator needs sentence-transformers 5 or newer; "
         'install it with: pip install "embviz-callback[sentence-transformers]"\n'
     )
 

@@ -429,7 +429,7 @@ DYING = """
 import sys, warnings; warnings.simplefilter("ignore")
 from pathlib import Path
 from transformers import TrainerCallback
-from tests.test_trainer_callback import callback
+from tests.adapters.test_trainer_callback import callback
 from tests.tiny_trainers import plain_trainer
 
 class Dying(TrainerCallback):
@@ -461,7 +461,7 @@ import sys, warnings; warnings.simplefilter("ignore")
 from pathlib import Path
 import wandb
 from embviz_callback import MarginAlert
-from tests.test_trainer_callback import callback
+from tests.adapters.test_trainer_callback import callback
 from tests.tiny_trainers import plain_trainer
 from tests.wandb_file import read_wandb
 
@@ -491,7 +491,7 @@ RANKS = """
 import json, os, sys, time, warnings; warnings.simplefilter("ignore")
 from pathlib import Path
 from embviz_callback import MarginAlert
-from tests.test_trainer_callback import callback
+from tests.adapters.test_trainer_callback import callback
 from tests.test_training_unchanged import digest
 from tests.tiny_trainers import plain_trainer
 

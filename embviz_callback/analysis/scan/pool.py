@@ -106,7 +106,7 @@ def _first_twin(rows: Vectors, kept: Rows) -> Rows:
     values, counts = np.unique(codes, return_counts=True)
     if len(values) == len(codes):
         return first
-    again = np.flatnonzero(np.isin(codes, values[counts > 1]))
+    again = np.flatnonzero(np.isin(codes, values[counts > 1], kind="sort"))
     whole = _bits(rows[kept[again]]).view(f"V{4 * rows.shape[1]}")[:, 0]
     _, head, inverse = np.unique(whole, return_index=True, return_inverse=True)
     first[again] = again[head[inverse]]

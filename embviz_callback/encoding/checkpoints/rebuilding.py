@@ -158,6 +158,8 @@ def _check_shapes(backbone: Backbone, weights: Mapping[str, Weight], path: Path)
 
 
 def _mismatch(entry: Any, name: str) -> str:
+    if isinstance(entry, str):  # transformers 4 keeps the shapes to itself
+        return f"encoder weight {entry} is not that of {name!r}; name the encoder it belongs to with --encoder"
     weight, in_file, in_encoder = entry
     return (
         f"encoder weight {weight} has shape {tuple(in_file)}, that of {name!r} has {tuple(in_encoder)}; "

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -159,9 +160,17 @@ def pooled_features(
         return backbone.encoder(*(part.to(device) for part in backbone.tokenizer(texts)))  # type: ignore[no-any-return]
     limit = min(max_length, backbone.max_length or max_length)
     batch = backbone.tokenizer(list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt")
-    # Tokenizers of some models add inputs that their encoder does not take.
-    batch = {name: part.to(device, non_blocking=True) for name, part in batch.items()}
+    taken = _inputs(backbone.encoder)
+    batch = {name: part.to(device, non_blocking=True) for name, part in batch.items() if not taken or name in taken}
     return pool(backbone.encoder(**batch).last_hidden_state, batch["attention_mask"], pooling)
+
+
+def _inputs(encoder: nn.Module) -> frozenset[str]:
+    """The inputs that an encoder takes; none where it takes any."""
+    # BERT's tokenizer brings segments, which DistilBERT refuses under transformers 4.
+    parameters = signature(encoder.forward).parameters
+    takes_any = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+    return frozenset(() if takes_any else parameters)
 
 
 class BiEncoder(nn.Module):

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
+from transformers import DistilBertConfig, DistilBertModel
 
 from embviz_callback.cli import main
 from embviz_callback.encoding.checkpoints.loading import CheckpointError, LoadedModel, load_checkpoint
@@ -235,6 +236,17 @@ def test_a_transformers_directory_is_pooled_by_the_mean(encoder: Path) -> None:
     loaded = load_checkpoint(encoder)
     assert torch.allclose(vectors(loaded.model), vectors(BiEncoder(load_backbone(str(encoder)))), atol=1e-6)
     assert (loaded.kind, loaded.model.head, loaded.encoder) == ("transformers", None, str(encoder))
+
+
+def test_a_tokenizer_may_bring_inputs_that_its_encoder_does_not_take(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    sizes = {"dim": 16, "hidden_dim": 32, "n_layers": 1, "n_heads": 2, "max_position_embeddings": 80}
+    DistilBertModel(DistilBertConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_checkpoint(tmp_path).model
+    with torch.no_grad():
+        bare = loaded.encoder(**tokenizer(TEXTS[0], return_tensors="pt", return_token_type_ids=False))
+    assert torch.allclose(vectors(loaded)[0], nn.functional.normalize(bare.last_hidden_state.mean(1), dim=-1)[0])
 
 
 def test_the_architecture_of_bge_m3_is_read_in_shards(tmp_path: Path) -> None:

