@@ -12,8 +12,6 @@ from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import BRIGHT_SHARE, CLEAR_SHARE, FIGURES, MAPS
 from embviz_callback.embeddings import Embeddings
 
-_WORDS = {5: "five", 6: "six"}
-
 
 @dataclass(frozen=True)
 class Check:
@@ -134,7 +132,7 @@ def bright_diagonal(embeddings: Embeddings, rows: ArrayLike, columns: ArrayLike 
 def _figures(made: Collection[str]) -> Check:
     missing = [name for name in FIGURES if name not in made]
     found = len(FIGURES) - len(missing)
-    number = _WORDS.get(len(FIGURES), f"{len(FIGURES)}")
+    number = {5: "five"}.get(len(FIGURES), f"{len(FIGURES)}")
     reason = f"missing: {', '.join(missing)}" if missing else f"all {number} figures made"
     return Check("figures", float(found), float(len(FIGURES)), not missing, reason)
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from typing import Any, Self
 
+from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.grammar import counted
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -77,7 +78,7 @@ class MarginAlert:
         ModuleNotFoundError: If `notify` is given and Apprise is not installed.
     """
 
-    threshold: float = 0.25
+    threshold: float = Metrics.margin.threshold
     patience: int = 0
     warmup_epochs: int = 0
     stop_training: bool = False

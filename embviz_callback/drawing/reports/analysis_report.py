@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection
 from typing import Any
 
+from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.analysis.metrics.resampling import Estimate
 from embviz_callback.analysis.why.answers import Answers
 from embviz_callback.analysis.why.sensitivity import Importance
@@ -71,7 +72,7 @@ def _groups(slices: Slices) -> Values:
         "sentence": group_sentence(slices),
         "rows": [_group(group) for group in slices.groups],
         "silhouette": _known(slices.silhouette),
-        "figures": [f"{prefix}_{stem}" for prefix in ("groups", "affinity", "tsne_by", "umap_by")],
+        "figures": [f"{prefix}_{stem}" for prefix in ("groups", "affinity", *(f"{method}_by" for method in MAPS))],
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.collections.folders import corpus_files
 from embviz_callback.pairs.formats.collections.objects import is_collection
 from embviz_callback.pairs.formats.collections.parts import (
@@ -235,4 +236,4 @@ def _notes(problems: Problems, skipped: int) -> Iterator[str]:
     if skipped:
         yield f"{skipped:,} of {problems.n_records:,} items left out, the first because of {problems.lines[0]}"
     if problems.replaced:
-        yield f"{problems.replaced:,} characters that cannot be shown were replaced by U+FFFD"
+        yield f"{counted(problems.replaced, 'character[s] that cannot be shown [were|was] replaced by U+FFFD')}"
