@@ -4,6 +4,7 @@
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("embviz_callback.demo.command", "all of it on a small training, in a minute"),
     "check": ("embviz_callback.commands.check", "what is wrong in a file of pairs"),
+    "convert": ("embviz_callback.commands.convert", "data in another form"),
     "compare": ("embviz_callback.commands.compare", "checkpoints side by side, with intervals"),
     "analyse": ("embviz_callback.commands.analyse", "why queries fail: groups, errors, features"),
     "export": ("embviz_callback.commands.export", "a checkpoint for sentence-transformers"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.commands.arguments import Parser, UsageError
+from embviz_callback.commands.arguments import Parser, UsageError, add_reading_options, reading_of
 from embviz_callback.commands.loading import TokenReach
 from embviz_callback.files import write_atomically
 from embviz_callback.grammar import counted
@@ -16,6 +16,7 @@ from embviz_callback.pairs.check.checkup import KINDS, Demands, check
 from embviz_callback.pairs.check.findings import NOTE, Checkup, Finding, Place
 from embviz_callback.pairs.check.mending import Mended, mend
 from embviz_callback.pairs.check.raw import RawPairs, raw_records, read_raw
+from embviz_callback.pairs.formats.writing import as_text
 from embviz_callback.pairs.importing import load_function
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.weights import WeightRule, default_rule, read_rule
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the command's name; by default the process's own.
 
     Returns:
-        0 when done, 2 for bad input, 3 with ``--strict`` when something is wrong or suspect.
+        0 when done, 2 for bad input (nothing usable in it included), 3 with ``--strict`` when something is wrong or
+        suspect.
     """
     try:
         return _run(parser().read(sys.argv[1:] if arguments is None else arguments))
@@ -49,6 +51,7 @@ def parser() -> Parser:
     made = Parser(prog="embviz check", description="Looks for what is wrong in a file of pairs.")
     made.add_argument("--data", required=True, metavar="PATH", help="the (training) pairs")
     made.add_argument("--val", metavar="PATH", help="the validation pairs, to look for leaks")
+    add_reading_options(made)
     made.add_argument("--batch-size", type=_positive, default=128, metavar="B", help="pairs in a training batch")
     made.add_argument("--strict", action="store_true", help="exit with 3 when something is wrong or suspect")
     made.add_argument(
@@ -73,8 +76,9 @@ def _positive(text: str) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     _check_options(options)
-    source = read_raw(options.data)
-    validation = read_raw(options.val) if options.val else None
+    reading = reading_of(options)
+    source = read_raw(options.data, reading)
+    validation = read_raw(options.val, reading) if options.val else None
     rule = read_rule(options.weights) if options.weights else default_rule()
     checkup = _without(check(source, validation, _demands(options, rule)), options.ignore)
     mended = _fix(options, source, validation, rule) if options.fix else None
@@ -84,6 +88,9 @@ def _run(options: argparse.Namespace) -> int:
     else:
         sys.stdout.write(describe(checkup))
         sys.stdout.write(_describe_fix(options.fix, mended) if mended else "")
+    if not checkup.is_usable and mended is None:
+        nothing = next(one.name for one in checkup.files if not one.usable)
+        raise DataError(f"{nothing}: no record can be used. Fix: see the findings; --fix OUT mends what can be mended")
     return 3 if options.strict and not checkup.is_clean else 0
 
 
@@ -124,17 +131,10 @@ def _fix(options: argparse.Namespace, source: RawPairs, validation: RawPairs | N
     if not mended.items:
         raise DataError(f"{source.name}: no record would be left. Fix: correct the file by hand")
     out = Path(options.fix)
-    write_atomically(out, _as_file(out, mended.items))
+    write_atomically(out, as_text(out, mended.items))
     changes = json.dumps([change.as_dict() for change in mended.changes], ensure_ascii=False, indent=1)
     write_atomically(_changes_path(options.fix), changes + "\n")
     return mended
-
-
-def _as_file(out: Path, items: Sequence[Any]) -> str:
-    """JSON Lines for a name that says so, else a JSON array."""
-    if out.suffix in (".jsonl", ".ndjson"):
-        return "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
-    return json.dumps(list(items), ensure_ascii=False, indent=2) + "\n"
 
 
 def _changes_path(out: str) -> Path:

@@ -168,3 +168,53 @@ def test_a_module_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
         f"'no_such_module:read': cannot import 'no_such_module' from {tmp_path}"
         " (No module named 'no_such_module'). Fix: check the name"
     )
+
+
+# --- names of fields, and files in which nothing can be used
+
+
+def test_names_of_all_records_are_said_at_once_with_what_they_probably_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"querry": f"tìm phòng {at}", "pos_text": f"Phòng trọ {at}", "price": at} for at in range(5)]
+    data = written(tmp_path / "a.json", rows)
+    assert main(["--data", data]) == 2
+    said = capsys.readouterr()
+    assert said.err == (
+        f"embviz check: {data}: no record can be used. Fix: see the findings; --fix OUT mends what can be mended\n"
+    )
+    lines = said.out.splitlines()
+    assert lines[3:7] == [
+        "WRONG   2 fields are called otherwise than they are read [misnamed_field]",
+        f"          {data}[0].querry (record 1) (probably query, in 5 of 5 records)",
+        f"          {data}[0].pos_text (record 1) (probably pos, in 5 of 5 records)",
+        "        Fix: rename them; --fix does",
+    ]
+    assert f"          {data}[0].price (record 1)" in lines
+
+
+def test_fix_renames_what_is_misnamed_and_the_reader_takes_it(tmp_path: Path) -> None:
+    rows = [{"querry": f"tìm phòng {at}", "pos_text": f"Phòng trọ {at}", "price": at} for at in range(5)]
+    data, out = written(tmp_path / "a.json", rows), tmp_path / "b.json"
+    assert main(["--data", data, "--fix", str(out)]) == 0
+    assert json.loads(out.read_text(encoding="utf-8"))[0] == {"query": "tìm phòng 0", "pos": "Phòng trọ 0", "price": 0}
+    assert len(read_pairs(out).records) == 5
+    changes = json.loads(Path(f"{out}.changes.json").read_text(encoding="utf-8"))
+    assert changes[0] == {"record": 1, "field": ".querry", "kind": "misnamed_field", "what": "field renamed to query"}
+
+
+def test_a_file_of_another_form_is_checked_as_it_lies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "train.jsonl"
+    rows = [{"query": f"tìm phòng {at}", "pos": [f"Phòng trọ {at}"], "neg": [f"phòng  TRỌ {at}"]} for at in range(5)]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert main(["--data", str(path), "--strict"]) == 3
+    assert "5 hard negatives equal a positive of their query [contradiction]" in capsys.readouterr().out
+    assert main(["--data", str(path), "--fix", str(tmp_path / "out.json")]) == 0
+    assert all(not record.hard_negatives for record in read_pairs(tmp_path / "out.json").records)
+
+
+def test_labels_need_a_word_before_they_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = written(tmp_path / "a.json", [pair(f"tìm phòng {at}", f"Phòng trọ {at}", label=1) for at in range(5)])
+    assert main(["--data", data]) == 2
+    assert "Fix: say it: --relevant-from 0.8, or --relevant-label 1" in capsys.readouterr().err
+    assert main(["--data", data, "--relevant-label", "1", "--strict"]) == 0

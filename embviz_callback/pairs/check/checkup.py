@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from embviz_callback.grammar import agreeing
+from embviz_callback.grammar import agreeing, counted
 from embviz_callback.pairs.check.collisions import expected_collisions
 from embviz_callback.pairs.check.disagreement import Extract, disagreements, idle_types
 from embviz_callback.pairs.check.findings import LEVELS, NOTE, SUSPECT, WRONG, Checkup, FileFacts, Finding, Place
@@ -21,6 +21,7 @@ from embviz_callback.pairs.flaws import (
     flaws,
     words_key,
 )
+from embviz_callback.pairs.problems import show_name
 from embviz_callback.pairs.texts import fold, is_blank
 from embviz_callback.pairs.weights import WeightRule, default_rule
 
@@ -28,6 +29,12 @@ _DROP = "embviz check --fix drops them"
 # kind: level, title as `agreeing` takes it, how to mend it, whether --fix does
 KINDS: Mapping[str, tuple[str, str, str, bool]] = {
     "unreadable": (WRONG, "record[s] cannot be used", "correct the field that is named, or let --fix drop them", True),
+    "misnamed_field": (
+        WRONG,
+        "field[s] [are|is] called otherwise than [they are|it is] read",
+        "rename them; --fix does",
+        True,
+    ),
     BLANK: (
         WRONG,
         "text[s] [are|is] blank",
@@ -114,6 +121,12 @@ KINDS: Mapping[str, tuple[str, str, str, bool]] = {
         "correct the type or the text: such a negative may be a right answer",
         False,
     ),
+    "unread_field": (
+        NOTE,
+        "field[s] [are|is] not read",
+        "none if they are your own; else --fields query=...,pos=...",
+        False,
+    ),
     "no_type": (NOTE, "hard negative[s] [have|has] no type", "they count as 'other'", False),
     "no_weight": (
         NOTE,
@@ -189,6 +202,7 @@ def check(train: RawPairs, validation: RawPairs | None = None, demands: Demands 
     seen = [raw_records(source) for source in sources]
     hits: list[_Hit] = []
     for source, of_source in zip(sources, seen, strict=True):
+        hits += _names(source, of_source)
         hits += _in_file(source.name, of_source, demands)
     if validation is not None:
         hits += [_Hit(kind, place) for kind, place in leaks(seen[0], seen[1], train.name, validation.name)]
@@ -216,10 +230,26 @@ def _facts(source: RawPairs, seen: Sequence[RawRecord]) -> FileFacts:
         name=source.name,
         sha256=source.sha256,
         records=len(seen),
+        usable=sum(raw.is_usable for raw in seen),
         queries=len({fold(raw.query) for raw in seen if raw.query}),
         documents=len({fold(text) for raw in seen for _, text in raw.positives}),
         hard_negatives=len({fold(negative.text) for raw in seen for negative in raw.negatives}),
     )
+
+
+def _names(source: RawPairs, seen: Sequence[RawRecord]) -> Iterator[_Hit]:
+    """Each name that is not read once, with what it probably stands for."""
+    records: dict[tuple[str, str], list[int]] = {}
+    for raw in seen:
+        for ours, theirs in raw.misnamed.items():
+            records.setdefault((ours, theirs), []).append(raw.index)
+    for (ours, theirs), rows in records.items():
+        other = f"probably {ours}, in {len(rows):,} of {counted(len(seen), 'record')}"
+        yield _Hit("misnamed_field", Place(source.name, rows[0] + 1, f".{show_name(theirs)}", "", other))
+    named = {theirs for _, theirs in records}
+    for name in source.unread:
+        if name not in named:
+            yield _Hit("unread_field", Place(source.name, 1, f".{show_name(name)}"))
 
 
 def _in_file(name: str, seen: Sequence[RawRecord], demands: Demands) -> Iterator[_Hit]:

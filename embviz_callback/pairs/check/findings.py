@@ -76,6 +76,7 @@ class FileFacts:
         queries: Distinct queries.
         documents: Distinct positives.
         hard_negatives: Distinct hard negatives.
+        usable: Items that the reader takes.
     """
 
     name: str
@@ -84,6 +85,7 @@ class FileFacts:
     queries: int
     documents: int
     hard_negatives: int
+    usable: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,11 @@ class Checkup:
     findings: tuple[Finding, ...]
     collisions: Collisions
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether every file holds a record that can be used."""
+        return all(one.usable for one in self.files)
 
     @property
     def is_clean(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from embviz_callback.pairs.check.raw import RawPairs, RawRecord, answers_of, raw_records, record_key
+from embviz_callback.pairs.check.raw import RawPairs, RawRecord, answers_of, raw_records, record_key, renamed
 from embviz_callback.pairs.flaws import is_placeholder, mended
 from embviz_callback.pairs.texts import clean, fold, is_blank
 from embviz_callback.pairs.weights import WeightRule, default_rule
@@ -59,8 +59,8 @@ class _Bench:
 def mend(source: RawPairs, *, rule: WeightRule | None = None, held_out: Iterable[str] = ()) -> Mended:
     """The records of a file without what can be mended.
 
-    In this order: records that the reader refuses or whose query or every positive is blank or a
-    placeholder are dropped; texts are composed to NFC and lose zero-width and control
+    In this order: misspelt field names are put right; records that the reader refuses or whose query
+    or every positive is blank or a placeholder are dropped; texts are composed to NFC and lose zero-width and control
     characters; hard negatives that are blank, placeholders, repeated in their record or equal to
     a positive of their query (in any of its records) are dropped; records that repeat another
     one entirely are merged; missing weights are filled by the rule; records with a held-out text
@@ -76,7 +76,9 @@ def mend(source: RawPairs, *, rule: WeightRule | None = None, held_out: Iterable
     """
     bench = _Bench([], [])
     for raw, item in zip(raw_records(source), source.items, strict=True):
-        _take(bench, raw, item)
+        for ours, theirs in raw.misnamed.items():
+            bench.note(raw.index, f".{theirs}", "misnamed_field", f"field renamed to {ours}")
+        _take(bench, raw, renamed(item)[0])
     for index, item in bench.items:
         _mend_texts(bench, index, item)
     _drop_negatives(bench)

@@ -1,15 +1,15 @@
 """Records as they stand in a file, before the reader refuses or mends anything."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from embviz_callback.pairs.intake.opening import open_text
-from embviz_callback.pairs.intake.parsing import Broken, odd_values, parse_items
-from embviz_callback.pairs.problems import DataError, Problems, Spot
-from embviz_callback.pairs.records import to_record
+from embviz_callback.pairs.formats.form import Item, Reading
+from embviz_callback.pairs.formats.reading import find_records
+from embviz_callback.pairs.intake.parsing import Broken, odd_values
+from embviz_callback.pairs.problems import Problems, Spot
+from embviz_callback.pairs.records import Record, meant_fields, to_record
 from embviz_callback.pairs.texts import clean, fold, is_blank
 from embviz_callback.pairs.weights import default_rule
 
@@ -22,13 +22,15 @@ class RawPairs:
         name: What the user calls it.
         items: One JSON value per record, unchecked.
         sha256: Of the file's bytes; empty for pairs handed over in Python.
-        notes: What the reader of the bytes had to say.
+        notes: What was recognised, assumed and left unread.
+        unread: Names of columns that are not read.
     """
 
     name: str
     items: tuple[Any, ...]
     sha256: str = ""
     notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class RawRecord:
         negatives: Hard negatives with a text.
         id: As written, if it is a text.
         texts: Every (place, text) of the record, blank ones included.
-        complaint: The reader's first problem with the record, empty if it takes it.
+        complaint: The reader's first problem with the record, names of fields aside; empty without.
+        misnamed: Fields that the reader refuses by their name alone: theirs by ours.
     """
 
     index: int
@@ -69,25 +72,43 @@ class RawRecord:
     id: str | None
     texts: tuple[tuple[str, str], ...]
     complaint: str
+    misnamed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the reader takes the record."""
+        return not self.complaint and not self.misnamed
 
 
-def read_raw(path: str | os.PathLike[str]) -> RawPairs:
-    """The items of a file of pairs.
+def read_raw(given: Any, reading: Reading | None = None) -> RawPairs:
+    """The items of a source of pairs in our own terms, unchecked.
 
     Args:
-        path: As for `read_pairs`.
+        given: As for `read_pairs`.
+        reading: How it is to be read.
 
     Returns:
-        At least one item.
-
-    Raises:
-        DataError: If the file cannot be read or holds no list of records.
+        At least one item; a `DataError` says if the source cannot be read or is of no known form.
     """
-    opened = open_text(path)
-    parsed = parse_items(opened.text, opened.path)
-    if not parsed.items:
-        raise DataError(f"{parsed.name}: expected at least one record, found an empty list. Fix: add pairs")
-    return RawPairs(parsed.name, tuple(parsed.items), opened.sha256, (*opened.notes, *parsed.notes))
+    found = find_records(given, reading or Reading())
+    return RawPairs(found.name, tuple(item for _, item in found.entries), found.sha256, found.notes, found.unread)
+
+
+def fields_of(item: Any) -> Any:
+    """What an item holds in our own terms; what is no record is given back as it is."""
+    if isinstance(item, Record):
+        return item.as_json()
+    return item.fields if isinstance(item, Item) else item
+
+
+def renamed(item: Any) -> tuple[Any, dict[str, str]]:
+    """An item with misspelt field names put right, and theirs by ours."""
+    fields = fields_of(item)
+    if not isinstance(fields, Mapping):
+        return fields, {}
+    meant = meant_fields([name for name in fields if isinstance(name, str)])
+    theirs = {name: ours for ours, name in meant.items()}
+    return ({theirs.get(name, name): value for name, value in fields.items()} if meant else fields), meant
 
 
 def raw_records(source: RawPairs) -> tuple[RawRecord, ...]:
@@ -134,9 +155,11 @@ def _own(raw: RawRecord) -> set[str]:
 
 
 def _raw_record(name: str, index: int, item: Any) -> RawRecord:
-    complaint = _complaint(name, index, item)
-    if not isinstance(item, Mapping):
+    fields, misnamed = renamed(item)
+    complaint = _complaint(name, index, item, fields)
+    if not isinstance(fields, Mapping):
         return RawRecord(index, "", (), (), None, (), complaint)
+    item = fields
     query, given, hard = item.get("query"), item.get("pos"), item.get("hard_neg")
     listed = enumerate(given) if isinstance(given, list | tuple) else ()
     positives = [(f".pos[{at}]", text) for at, text in listed] or [(".pos", given)]
@@ -152,6 +175,7 @@ def _raw_record(name: str, index: int, item: Any) -> RawRecord:
         id=item["id"] if isinstance(item.get("id"), str) else None,
         texts=(*asked, *answers, *((one.place, one.text) for one in negatives)),
         complaint=complaint,
+        misnamed=misnamed,
     )
 
 
@@ -168,13 +192,15 @@ def _negative(at: int, value: Any) -> Negative | None:
     return Negative(place, value["text"], tuple(clean(name) for name in names if not is_blank(clean(name))), weight)
 
 
-def _complaint(name: str, index: int, item: Any) -> str:
+def _complaint(name: str, index: int, item: Any, fields: Any) -> str:
     problems = Problems(name)
-    spot = Spot(problems, index)
+    spot = Spot(problems, index, called=item.called if isinstance(item, Item) else {})
     if isinstance(item, Broken):
         spot.refuse(expected="a JSON object", found=item.found, fix=item.fix)
-    for place, expected, found, fix in odd_values(item):
+    elif isinstance(item, Item) and item.fault is not None:
+        spot.refuse(expected=item.fault[0], found=item.fault[1], fix=item.fault[2])
+    for place, expected, found, fix in odd_values(fields):
         Spot(problems, index, place).refuse(expected=expected, found=found, fix=fix)
     if not problems.total:
-        to_record(item, spot, default_rule())
+        to_record(fields, spot, default_rule())
     return problems.lines[0] if problems.lines else ""

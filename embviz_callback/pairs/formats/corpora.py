@@ -234,6 +234,7 @@ def _document_notes(names: frozenset[str]) -> Iterator[str]:
 
 def _notes(problems: Problems, skipped: int) -> Iterator[str]:
     if skipped:
-        yield f"{skipped:,} of {problems.n_records:,} items left out, the first because of {problems.lines[0]}"
+        of_all = f"{skipped:,} of {counted(problems.n_records or 0, 'item')}"
+        yield f"{of_all} left out, the first because of {problems.lines[0]}"
     if problems.replaced:
-        yield f"{counted(problems.replaced, 'character[s] that cannot be shown [were|was] replaced by U+FFFD')}"
+        yield counted(problems.replaced, "character[s] that cannot be shown [were|was] replaced by U+FFFD")

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from embviz_callback.grammar import agreeing, counted
+from embviz_callback.pairs.flaws import is_placeholder
 from embviz_callback.pairs.records import Record
 from embviz_callback.pairs.texts import fold
 
@@ -20,6 +21,7 @@ def quality_notes(records: Sequence[Record]) -> tuple[str, ...]:
     notes = [
         *_counted(records, _is_its_own_answer, "a query that equals its own positive"),
         *_counted(records, _has_positive_as_negative, "a hard negative that equals a positive; it is left out"),
+        *_counted(records, _has_placeholder, "a text that is a placeholder nobody filled in, such as {pos}"),
         *_counted(records, _is_decomposed, "text in decomposed Unicode (NFD), equal to its composed form here"),
         *_repeated(records),
         *_mixed_columns(records),
@@ -45,6 +47,10 @@ def _has_positive_as_negative(record: Record) -> bool:
         return False
     positives = {fold(text) for text in record.positives}
     return any(fold(negative.text) in positives for negative in record.hard_negatives)
+
+
+def _has_placeholder(record: Record) -> bool:
+    return any(map(is_placeholder, (*record.texts, *(negative.text for negative in record.hard_negatives))))
 
 
 def _is_decomposed(record: Record) -> bool:

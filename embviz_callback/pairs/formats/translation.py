@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.detection import form_of, names_of
 from embviz_callback.pairs.formats.form import Form, Item, Reading
 from embviz_callback.pairs.formats.labels import is_label, label_column, says_relevant, settled
@@ -134,7 +135,7 @@ def _notes(form: Form, column: str | None, left_out: Mapping[str, int], unread: 
     if column is not None:
         yield f"{show_name(column)} says which pairs are relevant; the others are hard negatives of their query"
     for why, count in left_out.items():
-        yield f"{count:,} {'record' if count == 1 else 'records'} {why} left out"
+        yield f"{counted(count, 'record')} {why} left out"
     if unread:
         more = f" and {len(unread) - _SHOWN_NAMES} more" if len(unread) > _SHOWN_NAMES else ""
         yield f"columns that are not read: {', '.join(map(show_name, unread[:_SHOWN_NAMES]))}{more}"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.collections.parts import Query
 from embviz_callback.pairs.formats.form import Item, Reading, filled
 from embviz_callback.pairs.texts import clean, is_blank
@@ -130,7 +131,7 @@ def assembled_notes(found: Assembled, reading: Reading, corpus: str) -> Iterator
         yield f"documents are graded: relevant from {reading.least_grade:g} on; nDCG uses the grades"
     rest = found.n_documents - found.n_pool
     beside = f"; {rest:,} more of {corpus} left out (--corpus auto ranks them too)" if rest > 0 else ""
-    yield f"the pool is the {found.n_pool:,} judged documents{beside}"
+    yield f"the pool is the {counted(found.n_pool, 'judged document')}{beside}"
     counts = (
         (found.missing, "judged documents that are not there or blank"),
         (found.unasked, "judged queries that are not there"),

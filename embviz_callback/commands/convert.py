@@ -1,0 +1,54 @@
+"""`embviz convert`: data of any known form, written in another."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from embviz_callback.commands.arguments import Parser, UsageError, add_reading_options, reading_of
+from embviz_callback.commands.ending import ended
+from embviz_callback.commands.terminal import Terminal
+from embviz_callback.grammar import counted
+from embviz_callback.pairs.formats.reading import read_pairs
+from embviz_callback.pairs.formats.writing import OUT_FORMS, write_as
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: Without the command's name; by default the process's own.
+
+    Returns:
+        0 when the data are written, 2 for bad arguments or input.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    terminal = Terminal()
+    return ended("embviz convert", lambda: _convert(parser().read(given), terminal), terminal)
+
+
+def parser() -> Parser:
+    """The command's options."""
+    made = Parser(prog="embviz convert", description="Writes data of any known form in another.")
+    made.add_argument("source", metavar="IN", help="a file or folder of data")
+    made.add_argument("out", metavar="OUT", help="the file to write; for beir and trec a folder")
+    made.add_argument("--to", required=True, choices=tuple(OUT_FORMS), help="the form to write")
+    add_reading_options(made)
+    return made
+
+
+def _convert(options: argparse.Namespace, terminal: Terminal) -> int:
+    out = Path(options.out).expanduser()
+    if out.resolve() == Path(options.source).expanduser().resolve():
+        raise UsageError(f"{options.out}: expected another place to write, found the source. Fix: choose another")
+    found = read_pairs(options.source, reading_of(options))
+    for note in found.notes:
+        terminal.say(f"{options.source}: {note}")
+    for what in write_as(options.to, found.records, out):
+        terminal.say(f"{options.out}: not written: {what}")
+    sys.stdout.write(f"Wrote {options.out} as {options.to}: {counted(len(found.records), 'record')}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
