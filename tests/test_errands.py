@@ -167,6 +167,8 @@ class Errand:
         done = subprocess.run(command, cwd=self.folder, env=where, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         assert len(self.touched) <= MOST_FILES, self.touched
+        told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+        assert all(f"`{name}`" in told or f"`{Path(name).parent}/`" in told for name in self.touched), self.touched
 
 
 @pytest.fixture

@@ -420,7 +420,7 @@ def test_the_data_stand_first_with_a_count_and_an_example_each() -> None:
     assert lines[0] == "In v\\|1.json (2 records), of which `embviz check` tells every place and how to mend it:"
     example = "record 1: &lt;b>\\|x\\|&lt;/b> \\!\\[p\\](http&#58;//e)"
     assert f"| **wrong** | 2 | hard negatives equal a positive of their query | {example} |" in lines
-    assert lines[-1].startswith("Taken care of: hard negatives have no type (4)")
+    assert lines[-1].startswith("Taken care of: 4 hard negatives have no type")
 
 
 def test_clean_data_are_one_line() -> None:
@@ -428,7 +428,7 @@ def test_clean_data_are_one_line() -> None:
     assert _data_lines(brief(check(RawPairs("v.json", (item,))))) == ["Nothing is wrong in v.json (1 record)."]
     item["hard_neg"] = [{"text": "e f", "type": "price"}]
     (line,) = _data_lines(brief(check(RawPairs("v.json", (item,)))))
-    assert line == ("Nothing is wrong in v.json (1 record); taken care of: hard negative has no weight, or 0 (1).")
+    assert line == ("Nothing is wrong in v.json (1 record); taken care of: 1 hard negative has no weight, or 0.")
 
 
 @pytest.mark.parametrize("data", [{"error": "OSError: <b>"}, {}, {"file": 1}, {"error": 3}])
