@@ -1,6 +1,6 @@
 """A model from a checkpoint of any usual form, without running anything that is in it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,49 +8,25 @@ from typing import Any
 import torch
 
 from embviz_callback.encoding.cache.fingerprints import state_sha256
+from embviz_callback.encoding.checkpoints.adapters import is_adapter
 from embviz_callback.encoding.checkpoints.hub import HubError, hub_directory, is_hub_name
 from embviz_callback.encoding.checkpoints.missing import explain_missing
-from embviz_callback.encoding.checkpoints.model_directory import read_directory
+from embviz_callback.encoding.checkpoints.model_directory import read_directory, read_encoder
 from embviz_callback.encoding.checkpoints.rebuilding import build_head, fill, outline, pretrained
+from embviz_callback.encoding.checkpoints.training_files import read_training_file
 from embviz_callback.encoding.memory import is_out_of_memory
 from embviz_callback.encoding.models.biencoder import POOLINGS, Backbone, BiEncoder, ProjectionHead
-from embviz_callback.encoding.weights.complaints import CheckpointError, asks_for_code, short
-from embviz_callback.encoding.weights.pickles import Inert, StoredTensor, settings_in
-from embviz_callback.encoding.weights.state_dicts import Parts, split
-from embviz_callback.encoding.weights.stored import SafeTensor, Weight, as_weight, fetch, numbers_of
-from embviz_callback.encoding.weights.weights_file import Contents, file_facts, read_weights_file
+from embviz_callback.encoding.weights.complaints import CheckpointError, short
+from embviz_callback.encoding.weights.fit import Fit, Found, find_encoders, is_of_documents, is_of_queries
+from embviz_callback.encoding.weights.heads import Layer, find_head
+from embviz_callback.encoding.weights.lora import LowRank, Scale, merge, split_lora
+from embviz_callback.encoding.weights.weights_file import file_facts
 
 __all__ = ["CheckpointError", "LoadedModel", "load_checkpoint"]
 
 DEFAULT_ENCODER = "BAAI/bge-m3"
 _DEFAULT_MAX_LENGTH = 256
-# Under these names projects note what they were configured with, the likelier ones first.
-_SPELLINGS = {
-    "encoder": (
-        "encoder",
-        "encoder_name",
-        "encoder_path",
-        "model_name",
-        "model_name_or_path",
-        "base_model",
-        "pretrained_model_name",
-        "pretrained_model_name_or_path",
-        "backbone",
-        "backbone_name",
-    ),
-    "pooling": ("pooling", "pooling_mode", "pooling_strategy"),
-    "max_length": ("max_length", "max_seq_length", "max_len"),
-    "normalise": ("normalise", "normalize", "normalize_embeddings"),
-    "layer_norm": ("layer_norm", "use_layer_norm"),
-    "query_prompt": ("query_prompt", "query_prefix", "query_instruction"),
-    "document_prompt": ("document_prompt", "document_prefix", "passage_prefix"),
-    "revision": ("revision",),
-    "encoder_sha256": ("encoder_sha256",),
-}
 _POOLING_WORDS = {"avg": "mean", "average": "mean", "mean_pooling": "mean", "cls_token": "cls", "cls_pooling": "cls"}
-_INNER_CONFIGS = ("config", "model", "model_config", "hparams", "hyper_parameters", "args", "cfg")
-# Where a dictionary of weights lies within what was saved.
-_WEIGHT_FIELDS = ("state_dict", "model_state_dict", "model", "module", "weights")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +34,8 @@ class LoadedModel:
     """A model and where it came from.
 
     Attributes:
-        model: In eval mode, without gradients, on the device that was asked for.
+        model: Encodes queries; in eval mode, without gradients, on the device that was asked for.
+        document_model: The same, but for a model of two towers.
         kind: "Lightning checkpoint", "training checkpoint", "state dict", "head", "sentence-transformers"
             or "transformers".
         sha256: Of the file, or of names and contents of the files used of a directory.
@@ -73,6 +50,7 @@ class LoadedModel:
     """
 
     model: BiEncoder
+    document_model: BiEncoder
     kind: str
     sha256: str
     size_bytes: int
@@ -84,18 +62,6 @@ class LoadedModel:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _Saved:
-    """What a training program put into a file."""
-
-    kind: str
-    state: dict[str, Weight]
-    config: Mapping[str, Any]
-    epoch: int | None
-    loss: float | None
-    notes: tuple[str, ...]
-
-
 def load_checkpoint(
     path: str | Path,
     *,
@@ -103,6 +69,9 @@ def load_checkpoint(
     device: str | torch.device = "cpu",
     pooling: str | None = None,
     max_length: int | None = None,
+    prefix: str | None = None,
+    head_activation: str | None = None,
+    lora_alpha: float | None = None,
 ) -> LoadedModel:
     """The model in a file or directory.
 
@@ -117,6 +86,9 @@ def load_checkpoint(
         device: Where the model goes.
         pooling: One of `POOLINGS`; by default what the checkpoint says, else mean.
         max_length: Tokens per text; by default what the checkpoint says, else 256.
+        prefix: Where several encoders fit a file, what stands before the names of the one that is meant.
+        head_activation: What stands between the layers of a head that has several; one of `ACTIVATIONS`.
+        lora_alpha: Of LoRA weights in a file that does not say it.
 
     Returns:
         The model, ready to encode.
@@ -125,10 +97,11 @@ def load_checkpoint(
         CheckpointError: If anything is missing, damaged, of the wrong shape, or asks for code to run.
     """
     place = Path(path).expanduser()
-    given = {"pooling": pooling, "max_length": max_length}
+    given: dict[str, Any] = {"pooling": pooling, "max_length": max_length, "prefix": prefix}
+    given |= {"head_activation": head_activation, "lora_alpha": lora_alpha}
     chosen = {name: value for name, value in given.items() if value is not None}
     if is_hub_name(path):
-        return _from_hub(str(path), device, pooling=pooling, max_length=max_length)
+        return _from_hub(str(path), device, **chosen)
     if not place.exists():
         raise CheckpointError(explain_missing(path))
     if not place.is_dir() and not place.is_file():
@@ -152,14 +125,16 @@ def _from_hub(name: str, device: str | torch.device, **chosen: Any) -> LoadedMod
 def _from_directory(
     path: Path, encoder: str | None, device: str | torch.device, chosen: Mapping[str, Any]
 ) -> LoadedModel:
-    found = read_directory(path)
+    adapts = is_adapter(path)
+    found = read_directory(path, base=encoder if adapts else None)
     config = {**found.config, **chosen}
     notes = list(found.notes)
-    if encoder is not None:
+    if encoder is not None and not adapts:
         notes.append(f"the encoder {encoder!r} is not used: a model directory has its own")
-    model = _assemble(found.backbone, found.head, config, path, notes)
+    model = _ready(_assemble(found.backbone, found.head, config, path, notes), device, path)
     return LoadedModel(
-        model=_ready(model, device, path),
+        model=model,
+        document_model=model,
         kind=found.kind,
         sha256=found.sha256,
         size_bytes=found.size_bytes,
@@ -173,124 +148,105 @@ def _from_directory(
 
 
 def _from_file(path: Path, encoder: str | None, device: str | torch.device, chosen: Mapping[str, Any]) -> LoadedModel:
-    saved = _saved(read_weights_file(path), path)
-    parts = split(saved.state, path)
+    saved = read_training_file(path, prefix=chosen.get("prefix"))
     config = {**saved.config, **chosen}
-    notes = [*saved.notes, *([f"not used: {short(', '.join(parts.ignored))}"] if parts.ignored else [])]
-    head = build_head(fetch(parts.head), config, path) if parts.head else None
-    backbone = _backbone(path, parts, head, encoder, config, notes)
+    notes = list(saved.notes)
+    sketch, revision, where = _sketch(path, encoder, config)
+    weights, changes = split_lora(saved.weights, path)
+    found = find_encoders(sketch.encoder, weights, path, prefix=chosen.get("prefix"), called=sketch.name)
+    heads = [_head(found, fit, sketch, config, path, notes) for fit in found.fits or (None,)]
+    if found.fits:
+        backbones = [_filled(sketch, fit, path) for fit in found.fits]
+    elif any(heads) or changes:
+        backbones = [_named(sketch.name, revision, where, config, notes)]
+    else:
+        raise CheckpointError(
+            f"{path} has neither the weights of encoder {sketch.name!r} nor a head among its {len(weights)} weights; "
+            f"it has {short(', '.join([*weights][:3]))}; name the encoder they belong to with --encoder"
+        )
+    if changes:
+        _merge(backbones, changes, config, path)
+    models = [
+        _ready(_assemble(backbone, head, config, path, notes), device, path)
+        for backbone, head in zip(backbones, heads, strict=True)
+    ]
+    if len(models) == 2:
+        first, second = (fit.prefix for fit in found.fits)
+        notes.append(f"two towers: queries are encoded by {first}*, documents by {second}*")
     sha256, size_bytes = file_facts(path)
     return LoadedModel(
-        model=_ready(_assemble(backbone, head, config, path, notes), device, path),
-        kind=saved.kind if parts.encoder or saved.kind != "state dict" else "head",
+        model=models[0],
+        document_model=models[-1],
+        kind=saved.kind if found.fits or saved.kind != "state dict" else "head",
         sha256=sha256,
         size_bytes=size_bytes,
-        encoder=backbone.name,
+        encoder=sketch.name,
         epoch=saved.epoch,
         loss=saved.loss,
-        config=config,
-        stripped_prefix=parts.prefix,
-        notes=tuple(notes),
+        config={name: value for name, value in config.items() if name not in ("prefix", "head_activation")},
+        stripped_prefix=", ".join(filter(None, (fit.prefix.removesuffix("encoder.") for fit in found.fits))),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
-def _saved(contents: Contents, path: Path) -> _Saved:
-    content = contents.value
-    _refuse_objects(content, contents, path)
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path} holds {type(content).__name__}, not a dictionary of weights; save a state_dict")
-    field = next((name for name in _WEIGHT_FIELDS if isinstance(content.get(name), Mapping | Inert)), None)
-    state = content if field is None else content[field]
-    _refuse_objects(state, contents, path)
-    if not state or (
-        field is None and not any(isinstance(value, StoredTensor | SafeTensor) for value in state.values())
-    ):
-        raise CheckpointError(
-            f"{path} holds no weights; it has {short(', '.join(map(str, content)) or 'nothing')} "
-            f"and should have {', '.join(_WEIGHT_FIELDS[:2])} or the weights themselves"
-        )
-    is_lightning = "pytorch-lightning_version" in content or "hyper_parameters" in content
-    kind = "Lightning checkpoint" if is_lightning else "state dict" if field is None else "training checkpoint"
-    noted = {} if field is None else content
-    return _Saved(
-        kind=kind,
-        state={name: as_weight(name, value, contents.source) for name, value in state.items()},
-        config=_config(noted.get("hyper_parameters"), noted.get("config"), noted),
-        epoch=_number(noted.get("epoch"), int, contents),
-        loss=_number(noted.get("loss"), float, contents),
-        notes=_left_aside(contents),
-    )
-
-
-def _refuse_objects(value: Any, contents: Contents, path: Path) -> None:
-    if isinstance(value, Inert):
-        raise CheckpointError(asks_for_code(path, sorted({value.name, *contents.left_aside})))
-
-
-def _left_aside(contents: Contents) -> tuple[str, ...]:
-    if not contents.left_aside:
-        return ()
-    return (f"it also holds objects, which were left aside and not made: {short(', '.join(contents.left_aside))}",)
-
-
-def _config(*sources: Any) -> dict[str, Any]:
-    """Settings under our names, from the first source that has them."""
-    found: dict[str, Any] = {}
-    for source in (inner for outer in sources for inner in _with_inner(outer)):
-        for name, spellings in _SPELLINGS.items():
-            value = next((source[spelling] for spelling in spellings if _is_plain(source.get(spelling))), None)
-            if value is not None:
-                found.setdefault(name, value)
-    return found
-
-
-def _with_inner(config: Any) -> Iterator[Mapping[Any, Any]]:
-    settings = settings_in(config)
-    if settings is not None:
-        yield settings
-        inner = (settings_in(settings.get(name)) for name in _INNER_CONFIGS)
-        yield from (found for found in inner if found is not None)
-
-
-def _is_plain(value: object) -> bool:
-    return isinstance(value, str | int | float | bool)
-
-
-def _number(value: Any, kind: Any, contents: Contents) -> Any:
-    """A number that was saved as such or as a tensor of one element; None for anything else."""
-    if isinstance(value, StoredTensor) and value.n_bytes == value.dtype.itemsize:
-        value = numbers_of(Weight("", value, contents.source)).item()
-    return kind(value) if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None
-
-
-def _backbone(
-    path: Path,
-    parts: Parts,
-    head: ProjectionHead | None,
-    encoder: str | None,
-    config: Mapping[str, Any],
-    notes: list[str],
-) -> Backbone:
+def _sketch(path: Path, encoder: str | None, config: Mapping[str, Any]) -> tuple[Backbone, str | None, str]:
     name, where = _encoder_name(path, encoder, config)
     # A revision belongs to the encoder it was noted with.
     revision = None if encoder is not None else config.get("revision")
     revision = revision if isinstance(revision, str) else None
-    sketch = outline(name, revision=revision, where=where)
-    if head is not None and head.linear.in_features != sketch.dim:
+    return outline(name, revision=revision, where=where), revision, where
+
+
+def _head(
+    found: Found, fit: Fit | None, sketch: Backbone, config: Mapping[str, Any], path: Path, notes: list[str]
+) -> ProjectionHead | None:
+    """The head of one tower; that of the other tower is none of its business."""
+    others = (is_of_documents, is_of_queries) if len(found.fits) == 2 else ()
+    other = others[found.fits.index(fit)] if fit is not None and others else None
+    rest = {name: weight for name, weight in found.rest.items() if other is None or not other(name.rpartition(".")[0])}
+    layers, ignored = find_head(rest, path, near=fit.prefix if fit is not None else "")
+    if fit is not None and layers and not _fits(layers, sketch.dim) and not _is_called_head(layers):
+        layers, ignored = [], tuple(sorted({name.split(".")[0] for name in rest}))
+    if ignored:
+        notes.append(f"not used: {short(', '.join(ignored))}")
+    if not layers:
+        return None
+    if not _fits(layers, sketch.dim):
         # Before any weights are fetched: those of the wrong encoder would be gigabytes for nothing.
         raise CheckpointError(
-            f"{path}: its head takes {head.linear.in_features} features, encoder {name!r} gives {sketch.dim}; "
+            f"{path}: its head takes {_dim_in(layers)} features, encoder {sketch.name!r} gives {sketch.dim}; "
             "name the encoder it was trained on with --encoder"
         )
-    if parts.encoder:
-        backbone, unused = fill(sketch, parts.encoder, path)
-        if unused:
-            raise CheckpointError(
-                f"{path} has {len(unused)} encoder weights that {name!r} does not, the first is {short(unused[0])}; "
-                "name the encoder they belong to with --encoder"
-            )
-        return backbone
-    backbone = pretrained(name, revision=revision, where=where)
+    return build_head(layers, config, path)
+
+
+def _dim_in(layers: Sequence[Layer]) -> int:
+    return next(layer.weights["weight"].shape[1] for layer in layers if not layer.is_norm)
+
+
+def _fits(layers: Sequence[Layer], dim: int) -> bool:
+    return _dim_in(layers) == dim
+
+
+def _is_called_head(layers: Sequence[Layer]) -> bool:
+    return any("head" in layer.name or "proj" in layer.name for layer in layers)
+
+
+def _filled(sketch: Backbone, fit: Fit, path: Path) -> Backbone:
+    backbone, unused = fill(sketch, fit.encoder, path)
+    if unused:
+        raise CheckpointError(
+            f"{path} has {len(unused)} encoder weights that {sketch.name!r} does not, the first is {short(unused[0])}; "
+            "name the encoder they belong to with --encoder"
+        )
+    return backbone
+
+
+def _named(name: str, revision: str | None, where: str, config: Mapping[str, Any], notes: list[str]) -> Backbone:
+    """The encoder that a file only names, with the weights it was published with."""
+    folder = Path(name).expanduser()
+    backbone = read_encoder(folder) if folder.is_dir() else pretrained(name, revision=revision, where=where)
+    backbone = replace(backbone, name=name)
     expected = config.get("encoder_sha256")
     if isinstance(expected, str) and state_sha256(backbone.encoder) != expected:
         notes.append(
@@ -298,6 +254,15 @@ def _backbone(
             f"(their hash does not begin with {expected[:12]}): these figures may be those of no real model"
         )
     return backbone
+
+
+def _merge(backbones: Sequence[Backbone], changes: list[LowRank], config: Mapping[str, Any], path: Path) -> None:
+    alpha = config.get("lora_alpha")
+    if not isinstance(alpha, int | float):
+        raise CheckpointError(f"{path} has LoRA weights, but does not say their lora_alpha; give it with --lora-alpha")
+    if len(backbones) > 1:
+        raise CheckpointError(f"{path} has LoRA weights on two towers, which cannot be read; merge them and save that")
+    merge(backbones[0].encoder, changes, Scale(float(alpha), by_root=config.get("use_rslora") is True), path)
 
 
 def _encoder_name(path: Path, given: str | None, config: Mapping[str, Any]) -> tuple[str, str]:

@@ -2,16 +2,18 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
-from embviz_callback.encoding.checkpoints.rebuilding import build_head, fill, outline
+from embviz_callback.encoding.checkpoints.adapters import ADAPTER_SETTINGS, adapt, base_folder, is_adapter
+from embviz_callback.encoding.checkpoints.diagnoses import refuse_quantised, what_instead
+from embviz_callback.encoding.checkpoints.rebuilding import fill, outline
 from embviz_callback.encoding.checkpoints.settings_files import check_sizes, read_settings, settings_in_folder
 from embviz_callback.encoding.models.biencoder import POOLINGS, Backbone, ProjectionHead
+from embviz_callback.encoding.models.heads import ACTIVATIONS, Stack, Unit
 from embviz_callback.encoding.models.static import StaticTable, StaticTokenizer
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.stored import Weight, fetch
@@ -25,15 +27,6 @@ POOLING_FLAGS = {
     "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
     "weightedmean": "pooling_mode_weightedmean_tokens",
     "lasttoken": "pooling_mode_lasttoken",
-}
-# A fixed list: a class path in a file is never imported.
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "Identity": nn.Identity,
-    "Tanh": nn.Tanh,
-    "ReLU": nn.ReLU,
-    "GELU": nn.GELU,
-    "SiLU": nn.SiLU,
-    "Sigmoid": nn.Sigmoid,
 }
 # sentence-transformers looks for the prompt of a document under these names, in this order.
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
@@ -62,11 +55,13 @@ class ModelDirectory:
     notes: tuple[str, ...]
 
 
-def read_directory(path: Path) -> ModelDirectory:
+def read_directory(path: Path, *, base: str | None = None) -> ModelDirectory:
     """The model in a directory, weights checked like those of any file.
 
     Args:
-        path: Holds ``modules.json`` (sentence-transformers) or ``config.json`` (transformers).
+        path: Holds ``modules.json`` (sentence-transformers), ``config.json`` (transformers) or
+            ``adapter_config.json`` (peft).
+        base: Of an adapter, the model that it adapts; None for what it names.
 
     Returns:
         The model's parts.
@@ -75,13 +70,40 @@ def read_directory(path: Path) -> ModelDirectory:
         CheckpointError: If it holds neither; the text says what it holds.
     """
     if (path / "modules.json").is_file():
-        return _sentence_transformers(path)
+        return _sentence_transformers(path, base)
+    if is_adapter(path):
+        return _adapter(path, base)
     if (path / "config.json").is_file():
         files = _Files(path)
         backbone, notes = _backbone(path, files)
         config: dict[str, Any] = {"pooling": "mean"}
         return ModelDirectory("transformers", backbone, None, config, *files.facts(), notes)
-    raise CheckpointError(f"{path} is a directory, but no model: {_what_instead(path)}")
+    raise CheckpointError(f"{path} is a directory, but no model: {what_instead(path)}")
+
+
+def _adapter(path: Path, base: str | None) -> ModelDirectory:
+    files = _Files(path)
+    facts = files.json(path / ADAPTER_SETTINGS)
+    place = base_folder(facts, path, base)
+    found = read_directory(place)
+    unused = adapt(found.backbone, facts, path, files.weights)
+    sha256, size = files.facts()
+    notes = [f"a LoRA adapter, merged into {place}", *found.notes]
+    notes += [f"not used: {short(', '.join(unused))}"] if unused else []
+    together = hashlib.sha256(f"{sha256} {found.sha256}".encode()).hexdigest()
+    return replace(found, sha256=together, size_bytes=size + found.size_bytes, notes=tuple(notes))
+
+
+def read_encoder(path: Path) -> Backbone:
+    """The encoder alone of a directory, for a head that is kept elsewhere.
+
+    Args:
+        path: As for `read_directory`.
+
+    Returns:
+        Encoder and tokenizer.
+    """
+    return read_directory(path).backbone
 
 
 @dataclass
@@ -111,22 +133,16 @@ class _Files:
         return digest.hexdigest(), total
 
 
-def _what_instead(path: Path) -> str:
-    names = sorted(entry.name for entry in path.iterdir())
-    if "adapter_config.json" in names:
-        return "it is a LoRA adapter; merge it into its model first (merge_and_unload) and save that"
-    if "zero_to_fp32.py" in names or ".metadata" in names or "meta.pt" in names:
-        return "it is a sharded training checkpoint; consolidate it into one file first"
-    weights = [name for name in names if name.endswith((".pt", ".ckpt", ".safetensors", ".bin", ".pth"))]
-    if weights:
-        return f"there is no config.json in it; did you mean {path / weights[0]}?"
-    return f"there is no config.json and no modules.json in it, only {short(', '.join(names)) or 'nothing'}"
-
-
-def _backbone(path: Path, files: _Files) -> tuple[Backbone, tuple[str, ...]]:
+def _backbone(path: Path, files: _Files, base: str | None = None) -> tuple[Backbone, tuple[str, ...]]:
+    if is_adapter(path):
+        found = _adapter(path, base)
+        files.used |= settings_in_folder(path)
+        return found.backbone, found.notes
     files.used |= settings_in_folder(path)
     weights = _encoder_weights(path, files)
-    check_sizes(files.json(path / "config.json"), weights.values(), path)
+    config = files.json(path / "config.json")
+    refuse_quantised(config, path)
+    check_sizes(config, weights.values(), path)
     backbone, unused = fill(outline(str(path), revision=None, where=f"{path} is an"), weights, path)
     notes = (f"not used: {short(', '.join(unused))}",) if unused else ()
     return backbone, notes
@@ -139,6 +155,9 @@ def _encoder_weights(path: Path, files: _Files) -> dict[str, Weight]:
         index = path / f"{name}.index.json"
         if index.is_file():
             return _sharded(index, files)
+    instead = what_instead(path)
+    if not instead.startswith("there is no"):
+        raise CheckpointError(f"{path} is a directory, but no model: {instead}")
     raise CheckpointError(f"{path} has a config.json but no weights; it needs {' or '.join(_WEIGHTS)}")
 
 
@@ -162,7 +181,7 @@ def _sharded(index: Path, files: _Files) -> dict[str, Weight]:
     return state
 
 
-def _sentence_transformers(path: Path) -> ModelDirectory:
+def _sentence_transformers(path: Path, base: str | None = None) -> ModelDirectory:
     files = _Files(path)
     files.used.add(path / "modules.json")
     modules = [_module(entry, path) for entry in _listed(read_settings(path / "modules.json"), path)]
@@ -174,7 +193,7 @@ def _sentence_transformers(path: Path) -> ModelDirectory:
             f"{path} is made of {', '.join(kinds) or 'nothing'}; a Transformer followed by Pooling, "
             "or a StaticEmbedding, can be read"
         )
-    backbone, notes = _backbone(modules[0][1], files)
+    backbone, notes = _backbone(modules[0][1], files, base)
     config = _transformer_config(modules[0][1], files) | {"pooling": _pooling(modules[1][1], files)}
     config |= _prompts(path, files)
     if backbone.max_length is not None:
@@ -279,33 +298,12 @@ def _head(modules: list[tuple[str, Path]], files: _Files, path: Path) -> Project
     layers = [layer for kind, folder in modules for layer in _layers(kind, folder, files)]
     if len(layers) == 1 and isinstance(layers[0], ProjectionHead):
         return layers[0]
-    return cast("ProjectionHead", _Stack(layers))
-
-
-class _Stack(nn.Module):
-    """Several layers where a `ProjectionHead` is expected; ``linear`` is the first, for its input size."""
-
-    def __init__(self, layers: list[nn.Module]) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*layers)
-
-    @property
-    def linear(self) -> nn.Linear:
-        return cast("ProjectionHead", self.layers[0]).linear
-
-    def forward(self, features: Tensor) -> Tensor:
-        projected: Tensor = self.layers(features)
-        return projected
-
-
-class _Unit(nn.Module):
-    def forward(self, features: Tensor) -> Tensor:
-        return torch.nn.functional.normalize(features, dim=-1)
+    return cast("ProjectionHead", Stack(layers))
 
 
 def _layers(kind: str, folder: Path, files: _Files) -> list[nn.Module]:
     if kind == "Normalize":
-        return [_Unit()]
+        return [Unit()]
     weights = _module_weights(folder, files)
     if kind == "LayerNorm":
         if set(weights) != {"norm.weight", "norm.bias"}:
@@ -319,10 +317,22 @@ def _layers(kind: str, folder: Path, files: _Files) -> list[nn.Module]:
     if facts.get("use_residual") or facts.get("module_input_name", "sentence_embedding") != "sentence_embedding":
         raise CheckpointError(f"{folder} is a Dense layer with a residual or another input, which cannot be read")
     activation = str(facts.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
-    if activation not in _ACTIVATIONS:
-        raise CheckpointError(f"{folder} has the activation {short(activation)}; {', '.join(_ACTIVATIONS)} can be read")
-    dense = build_head(weights, {}, folder)
-    return [dense] if activation == "Identity" else [dense, _ACTIVATIONS[activation]()]
+    if activation not in ACTIVATIONS:
+        raise CheckpointError(f"{folder} has the activation {short(activation)}; {', '.join(ACTIVATIONS)} can be read")
+    dense = _dense(weights, folder)
+    return [dense] if activation == "Identity" else [dense, ACTIVATIONS[activation]()]
+
+
+def _dense(weights: Mapping[str, Tensor], folder: Path) -> ProjectionHead:
+    matrix = weights.get("linear.weight")
+    if matrix is None or matrix.ndim != 2 or not set(weights) <= {"linear.weight", "linear.bias"}:
+        raise CheckpointError(f"{folder} should have linear.weight of shape (dim, dim_in), it has {sorted(weights)}")
+    head = ProjectionHead(matrix.shape[1], matrix.shape[0])
+    head.linear = nn.Linear(matrix.shape[1], matrix.shape[0], bias="linear.bias" in weights)
+    if "linear.bias" in weights and weights["linear.bias"].shape != matrix.shape[:1]:
+        raise CheckpointError(f"{folder} should have a linear.bias of shape ({matrix.shape[0]},)")
+    head.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    return head
 
 
 def _module_weights(folder: Path, files: _Files) -> dict[str, Tensor]:

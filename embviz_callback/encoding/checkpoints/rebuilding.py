@@ -2,52 +2,61 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from embviz_callback.encoding.models.biencoder import Backbone, ProjectionHead, load_backbone
+from embviz_callback.encoding.models.heads import ACTIVATIONS, Stack
 from embviz_callback.encoding.models.ngrams import CharNgrams
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
+from embviz_callback.encoding.weights.fit import is_optional
+from embviz_callback.encoding.weights.heads import Layer
 from embviz_callback.encoding.weights.stored import Weight, fetch
 
 _BUILT_IN = "char-ngrams-"
-_HEAD_NAMES = ("linear.weight", "linear.bias", "ln.weight", "ln.bias")
-# Rebuilt from the configuration, or not used for pooled features; older versions saved them or did not.
 _FREE_ELEMENTS = 50_000_000  # 200 MB
-_TOLERATED = ("position_ids", "token_type_ids", "pooler.")
 
 
-def build_head(weights: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> ProjectionHead:
-    """The head of those weights, its sizes read from them.
+def build_head(layers: Sequence[Layer], config: Mapping[str, Any], path: Path) -> ProjectionHead:
+    """The head of those layers, its sizes read from them.
 
     Args:
-        weights: ``linear.weight`` ``(dim_out, dim_in)``, perhaps ``linear.bias``, ``ln.weight`` and ``ln.bias``.
-        config: Where a square head leaves open on which side the layer norm stands, `layer_norm` says it.
+        layers: Linear maps and layer norms, in their order.
+        config: Where a square head leaves open on which side the layer norm stands, `layer_norm` says it;
+            `head_activation` says what stands between several linear maps.
         path: For the error.
 
     Returns:
         The head, in float32.
 
     Raises:
-        CheckpointError: If a weight is missing, unknown or of the wrong shape.
+        CheckpointError: If a weight is missing or of the wrong shape, or if there are several linear maps and no
+            activation.
     """
-    unknown = sorted(set(weights) - set(_HEAD_NAMES))
-    if unknown or "linear.weight" not in weights:
-        raise CheckpointError(
-            f"{path}: a head has {', '.join(_HEAD_NAMES)}, the last three optional; this one has {_some(weights)}"
-        )
+    matrices = [layer for layer in layers if not layer.is_norm]
+    if len(matrices) > 1:
+        return cast("ProjectionHead", _stacked(layers, config.get("head_activation"), path))
+    norms = [layer for layer in layers if layer.is_norm]
+    if len(norms) > 1:
+        raise CheckpointError(f"{path}: its head {short(matrices[0].name)} has {len(norms)} norms, one can be read")
+    named = {f"linear.{part}": weight for part, weight in matrices[0].weights.items()}
+    named |= {f"ln.{part}": weight for norm in norms for part, weight in norm.weights.items()}
+    return _projection(fetch(named), config, path)
+
+
+def _projection(weights: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> ProjectionHead:
     matrix = weights["linear.weight"]
     if not all(tensor.is_floating_point() for tensor in weights.values()):
         types = ", ".join(sorted({f"{tensor.dtype}" for tensor in weights.values()}))
         raise CheckpointError(f"{path}: a head's weights must be of a float type, got {types}")
-    if matrix.ndim != 2 or 0 in matrix.shape:
-        raise CheckpointError(f"{path}: head.linear.weight must have shape (dim, dim_in), got {tuple(matrix.shape)}")
     dim_out, dim_in = matrix.shape
+    if 0 in matrix.shape:
+        raise CheckpointError(f"{path}: head.linear.weight must have shape (dim, dim_in), got {tuple(matrix.shape)}")
     head = ProjectionHead(dim_in, dim_out, layer_norm=_layer_norm(weights, config))
     if "linear.bias" in weights:
         head.linear = nn.Linear(dim_in, dim_out)
@@ -57,6 +66,34 @@ def build_head(weights: Mapping[str, Tensor], config: Mapping[str, Any], path: P
         raise CheckpointError(f"{path}: the head's weights must have the shapes {expected}, got {found}")
     head.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return head
+
+
+def _stacked(layers: Sequence[Layer], activation: object, path: Path) -> Stack:
+    """Linear maps one after the other, the activation before each but the first."""
+    names = ", ".join(layer.name for layer in layers)
+    if activation is None:
+        raise CheckpointError(
+            f"{path}: its head has several layers ({short(names)}), and the file does not say which activation stands "
+            f"between them; name it with --head-activation, one of {', '.join(ACTIVATIONS)}"
+        )
+    made: list[nn.Module] = []
+    for layer in layers:
+        if made and not layer.is_norm:
+            made.append(ACTIVATIONS[str(activation)]())
+        made.append(_module(layer, path))
+    return Stack(made)
+
+
+def _module(layer: Layer, path: Path) -> nn.Module:
+    weights = {part: tensor.float() for part, tensor in fetch(layer.weights).items()}
+    shape = weights["weight"].shape
+    made: nn.Module = nn.LayerNorm(shape) if layer.is_norm else nn.Linear(shape[1], shape[0], bias="bias" in weights)
+    try:
+        made.load_state_dict(weights)
+    except RuntimeError:
+        found = {part: tuple(tensor.shape) for part, tensor in weights.items()}
+        raise CheckpointError(f"{path}: {short(layer.name)} cannot have the shapes {found}") from None
+    return made
 
 
 def _layer_norm(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> Any:
@@ -119,7 +156,7 @@ def fill(backbone: Backbone, weights: Mapping[str, Weight], path: Path) -> tuple
             ignore_mismatched_sizes=True,
             dtype=torch.float32,
         )
-    missing = sorted(name for name in report["missing_keys"] if not _is_tolerated(name))
+    missing = sorted(name for name in report["missing_keys"] if not is_optional(name))
     if report["mismatched_keys"]:
         raise CheckpointError(f"{path}: {_mismatch(sorted(report['mismatched_keys'])[0], backbone.name)}")
     if missing:
@@ -127,7 +164,7 @@ def fill(backbone: Backbone, weights: Mapping[str, Weight], path: Path) -> tuple
             f"{path} lacks {len(missing)} weights of encoder {backbone.name!r}, the first is {missing[0]}; "
             "name the encoder it belongs to with --encoder"
         )
-    unused = tuple(sorted(name for name in report["unexpected_keys"] if not _is_tolerated(name)))
+    unused = tuple(sorted(name for name in report["unexpected_keys"] if not is_optional(name)))
     return replace(backbone, encoder=filled.eval()), unused
 
 
@@ -145,7 +182,7 @@ def _check_shapes(backbone: Backbone, weights: Mapping[str, Weight], path: Path)
     """Before anything gets memory: what differs or lacks would first be made at random, whatever its size."""
     expected = {name: tuple(tensor.shape) for name, tensor in backbone.encoder.state_dict().items()}
     for name, shape in sorted(expected.items()):
-        if name in weights and weights[name].shape != shape and not _is_tolerated(name):
+        if name in weights and weights[name].shape != shape and not is_optional(name):
             raise CheckpointError(f"{path}: {_mismatch((name, weights[name].shape, shape), backbone.name)}")
     n_lacking = sum(math.prod(shape) for name, shape in expected.items() if name not in weights)
     n_buffers = sum(tensor.numel() for tensor in backbone.encoder.buffers())
@@ -165,10 +202,6 @@ def _mismatch(entry: Any, name: str) -> str:
         f"encoder weight {weight} has shape {tuple(in_file)}, that of {name!r} has {tuple(in_encoder)}; "
         "name the encoder it belongs to with --encoder"
     )
-
-
-def _is_tolerated(name: str) -> bool:
-    return name.endswith(_TOLERATED[:2]) or _TOLERATED[2] in name
 
 
 def _some(weights: Mapping[str, Tensor]) -> str:

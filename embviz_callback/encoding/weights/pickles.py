@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pickletools import genops
-from typing import IO, Any
+from typing import Any, Protocol
 
 import torch
 
@@ -122,7 +122,17 @@ class Reading:
     asked_for: set[str] = field(default_factory=set)
 
 
-def read_pickle(file: IO[bytes]) -> Reading:
+class ByteStream(Protocol):
+    """Bytes one after the other; never asked to make room for more than there are."""
+
+    def read(self, n: int, /) -> bytes:
+        """At most so many."""
+
+    def readline(self) -> bytes:
+        """Up to the end of a line."""
+
+
+def read_pickle(file: ByteStream) -> Reading:
     """Reads one pickle; `file` then stands behind it.
 
     Dictionaries of every kind become `dict`, numbers, texts and bytes stay what they are, tensors become
@@ -130,7 +140,7 @@ def read_pickle(file: IO[bytes]) -> Reading:
     file and `MOST_INSTRUCTIONS` allow.
 
     Args:
-        file: Open for reading.
+        file: Bytes in memory, or mapped.
 
     Returns:
         What was found.
@@ -140,7 +150,7 @@ def read_pickle(file: IO[bytes]) -> Reading:
     """
     machine = _Machine()
     try:
-        for number, (opcode, argument, _) in enumerate(genops(file)):
+        for number, (opcode, argument, _) in enumerate(genops(file)):  # type: ignore[arg-type]
             if number > MOST_INSTRUCTIONS:
                 raise PickleError(f"more than {MOST_INSTRUCTIONS:,} pickled values")
             machine.step(opcode.name, argument)

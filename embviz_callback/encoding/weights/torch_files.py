@@ -1,6 +1,7 @@
 """What ``torch.save`` wrote, with the place of each storage's bytes in the file; nothing of it is run."""
 
 import io
+import mmap
 import os
 import zipfile
 import zlib
@@ -87,7 +88,8 @@ def _read_zip(path: Path) -> tuple[Reading, Places]:
 
 def _read_legacy(path: Path) -> tuple[Reading, Places]:
     """Five pickles (magic number, version, machine, content, keys), then each storage behind its length."""
-    with path.open("rb") as file:
+    # Mapped, since a file that is asked for 2^60 bytes first makes room for them.
+    with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as file:
         for _ in range(3):
             read_pickle(file)
         reading = read_pickle(file)
@@ -101,9 +103,9 @@ def _read_legacy(path: Path) -> tuple[Reading, Places]:
             if storage is None or storage.n_bytes != length * storage.dtype.itemsize:
                 raise PickleError(f"storage {key} of {length} elements")
             places[key] = Record(key, file.tell(), storage.n_bytes, 0)
+            if file.tell() + storage.n_bytes > len(file):
+                raise PickleError(f"storage {key} ends behind the file's end")
             file.seek(storage.n_bytes, os.SEEK_CUR)
-        if file.tell() > os.fstat(file.fileno()).st_size:
-            raise PickleError("its last storage ends behind its end")
     return reading, places
 
 

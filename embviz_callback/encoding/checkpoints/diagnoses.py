@@ -1,0 +1,91 @@
+"""What a folder or file is that holds no model which could be read, and what to do about it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.encoding.weights.complaints import CheckpointError, short
+
+_SHARDED = "it is a sharded training checkpoint{}; consolidate it into one file first"
+_DEEPSPEED, _FSDP = " of DeepSpeed (python zero_to_fp32.py)", " of FSDP (accelerate merge-weights)"
+# By what lies in a folder: names, or ends of names.
+_MARKS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (
+        ("zero_to_fp32.py", "_optim_states.pt", "_model_states.pt"),
+        _SHARDED.format(" of DeepSpeed (python zero_to_fp32.py)"),
+    ),
+    ((".metadata", ".distcp", "pytorch_model_fsdp_0"), _SHARDED.format(" of FSDP (accelerate merge-weights)")),
+    (("meta.pt",), _SHARDED.format("")),
+    ((".onnx", "onnx"), "it is an ONNX export, which is run by another library; give the model it was made from"),
+    (("openvino_model.xml", "openvino"), "it is an OpenVINO export; give the model it was made from"),
+    ((".gguf",), "it is a GGUF export; give the model it was made from"),
+    (("tf_model.h5", "saved_model.pb"), "it is a TensorFlow model; save it with PyTorch (from_tf=True) first"),
+    (("flax_model.msgpack",), "it is a Flax model; save it with PyTorch (from_flax=True) first"),
+)
+_WEIGHT_ENDS = (".pt", ".ckpt", ".safetensors", ".bin", ".pth")
+
+
+def what_instead(path: Path) -> str:
+    """What a folder is that has no model in it.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        A clause that says what it is, or what is missing and what lies near.
+    """
+    names = sorted(entry.name for entry in path.iterdir())
+    steps = [path / name for name in names if name.startswith("global_step")]
+    below = [inner.name for step in steps if step.is_dir() for inner in step.iterdir()]
+    for marks, sentence in _MARKS:
+        if any(name.endswith(marks) for name in (*names, *below)):
+            return sentence
+    weights = [name for name in names if name.endswith(_WEIGHT_ENDS)]
+    if weights:
+        return f"there is no config.json in it; did you mean {path / weights[0]}?"
+    models = [name for name in names if any((path / name / one).is_file() for one in ("config.json", "modules.json"))]
+    if models:
+        return f"there is no config.json in it; did you mean {path / max(models, key=_number_at_end)}?"
+    return f"there is no config.json and no modules.json in it, only {short(', '.join(names)) or 'nothing'}"
+
+
+def _number_at_end(name: str) -> tuple[int, str]:
+    """Trainers number their folders: the last is the highest number, not the last in the alphabet."""
+    end = name.rpartition("-")[2]
+    return (int(end) if end.isdecimal() and len(end) < 15 else -1, name)
+
+
+def refuse_quantised(config: Mapping[str, Any], path: Path) -> None:
+    """Refuses weights that are no numbers by themselves.
+
+    Args:
+        config: The content of ``config.json``.
+        path: Of the folder.
+
+    Raises:
+        CheckpointError: If the model was quantised.
+    """
+    facts = config.get("quantization_config")
+    if isinstance(facts, Mapping) and facts:
+        method = short(str(facts.get("quant_method", "an unnamed method")))
+        raise CheckpointError(f"{path} is quantised by {method}; give the model it was made from")
+
+
+def refuse_shards(entries: Mapping[str, Any], content: Mapping[Any, Any], path: Path) -> None:
+    """Refuses a file that is one rank's part of a model.
+
+    Args:
+        entries: What it holds under names.
+        content: The file.
+        path: Of the file.
+
+    Raises:
+        CheckpointError: If it is such a part.
+    """
+    kinds = {getattr(value, "name", "") for value in entries.values()}
+    if any("ShardedTensor" in kind or "DTensor" in kind for kind in kinds):
+        raise CheckpointError(f"{path}: {_SHARDED.format(_FSDP)}")
+    shapes = [getattr(value, "shape", (1,)) for value in entries.values()]
+    is_part = "ds_version" in content or "ds_config" in content
+    if path.name.endswith("_optim_states.pt") or (is_part and (not shapes or all(0 in shape for shape in shapes))):
+        raise CheckpointError(f"{path}: {_SHARDED.format(_DEEPSPEED)}")

@@ -1,0 +1,218 @@
+"""Which weights of a file are an encoder's: those under the prefix at which all of its own names are found."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from embviz_callback.encoding.weights.complaints import CheckpointError, short
+from embviz_callback.encoding.weights.stored import Weight, fetch
+
+# What compilation, FSDP and checkpointed activations put into the middle of names.
+_INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+# As BERT's first files had it.
+_OLD_NAMES = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
+# Rebuilt from the configuration, or not used for pooled features; older versions saved them or did not.
+_OPTIONAL = re.compile(r"(position_ids|token_type_ids|rotary_emb\.inv_freq|attn\.(masked_)?bias)$|(^|\.)pooler\.")
+_QUERY = re.compile(r"(^|[._])(query|question|q|anchor|left|user)(?=[._]|encoder|model|tower|$)", re.IGNORECASE)
+_DOCUMENT = re.compile(
+    r"(^|[._])(doc|document|ctx|context|passage|p|d|key|answer|right|item)(?=[._]|encoder|model|tower|$)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What of a file makes embeddings.
+
+    Attributes:
+        fits: No encoder, one, or that of the queries and then that of the documents.
+        rest: By plain name, what is no encoder's, nor a copy of one.
+    """
+
+    fits: tuple["Fit", ...]
+    rest: dict[str, Weight]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The encoder that was found in a file.
+
+    Attributes:
+        prefix: What stands before its names.
+        encoder: Its weights by its own names.
+    """
+
+    prefix: str
+    encoder: dict[str, Weight]
+
+
+def plain_name(name: str) -> str:
+    """The name of a weight without what wrappers put into it.
+
+    Args:
+        name: As it was saved.
+
+    Returns:
+        As its module calls it.
+
+    Example:
+        >>> plain_name("model._orig_mod.encoder.LayerNorm.gamma")
+        'model.encoder.LayerNorm.weight'
+    """
+    for part in _INSERTED:
+        name = name.replace(part, "")
+    for old, new in _OLD_NAMES:
+        name = name.removesuffix(old) + new if name.endswith(old) else name
+    return name
+
+
+def is_optional(name: str) -> bool:
+    """Whether pooled features can do without a weight of that name."""
+    return _OPTIONAL.search(name) is not None
+
+
+def find_encoders(
+    encoder: nn.Module, state: Mapping[str, Weight], path: Path, *, prefix: str | None, called: str
+) -> Found:
+    """The encoder of a file, or its two towers.
+
+    Args:
+        encoder: Whose names and shapes are looked for; needs no memory.
+        state: The file's weights by their plain names.
+        path: For the error.
+        prefix: Where several fit, the one that the user names; None for the only one.
+        called: The encoder's name, for the error.
+
+    Returns:
+        Its encoders, and what is left.
+
+    Raises:
+        CheckpointError: If an encoder is not whole, or several that differ fit and nobody said which.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
+    needed = _needed(encoder)
+    found = _by_prefix(shapes, state)
+    if prefix is not None:
+        wanted = prefix if not prefix or prefix.endswith(".") else f"{prefix}."
+        if wanted not in found:
+            raise CheckpointError(
+                f"{path} has no encoder weights under {short(wanted)!r}; it has some under "
+                f"{short(', '.join(map(repr, sorted(found))) or 'no prefix at all')}"
+            )
+        found = {wanted: found[wanted]}
+    whole = [name for name, fit in found.items() if _lacking(needed, fit) == []]
+    if not whole:
+        _refuse_a_part(found, needed, path, called)
+        return Found((), dict(state))
+    fits = [Fit(name, found[name]) for name in _best(whole, found, shapes, state)]
+    for fit in fits:
+        _refuse_more(fit, shapes, state, path, called)
+    taken = {name + own for name in whole for own in found[name]}
+    rest = {name: weight for name, weight in state.items() if name not in taken}
+    return Found(_told_apart(fits, path), rest)
+
+
+def _needed(encoder: nn.Module) -> list[tuple[str, ...]]:
+    """Names of what must be there; tied weights under any one of theirs."""
+    groups: dict[int, list[str]] = {}
+    for name, tensor in encoder.state_dict(keep_vars=True).items():
+        groups.setdefault(id(tensor), []).append(name)
+    return [tuple(names) for names in groups.values() if not is_optional(names[0])]
+
+
+def _by_prefix(shapes: Mapping[str, object], state: Mapping[str, Weight]) -> dict[str, dict[str, Weight]]:
+    """For each prefix the encoder's own names that are found under it."""
+    found: dict[str, dict[str, Weight]] = {}
+    for name, weight in state.items():
+        starts = [0, *(match.end() for match in re.finditer(r"\.", name))]
+        for start in starts:
+            if name[start:] in shapes:
+                found.setdefault(name[:start], {})[name[start:]] = weight
+    return found
+
+
+def _lacking(needed: Sequence[tuple[str, ...]], fit: Mapping[str, Weight]) -> list[str]:
+    return sorted(names[0] for names in needed if not any(name in fit for name in names))
+
+
+def _best(
+    whole: Sequence[str],
+    found: Mapping[str, Mapping[str, Weight]],
+    shapes: Mapping[str, tuple[int, ...]],
+    state: Mapping[str, Weight],
+) -> list[str]:
+    """Those of the right shapes and without more layers; where none is, all, for the error that says so."""
+    fitting = [name for name in whole if all(weight.shape == shapes[own] for own, weight in found[name].items())]
+    exact = [name for name in fitting or whole if not _more(name, shapes, state)]
+    return sorted(exact or fitting or whole, key=lambda name: (len(name), name))
+
+
+def _more(prefix: str, shapes: Mapping[str, object], state: Iterable[str]) -> list[str]:
+    """What else is under a prefix and begins like the encoder's own names: layers that it does not have."""
+    tops = {name.split(".")[0] for name in shapes if "." in name}
+    own = (name.removeprefix(prefix) for name in state if name.startswith(prefix))
+    return [name for name in own if name not in shapes and name.split(".")[0] in tops and not is_optional(name)]
+
+
+def _refuse_more(fit: Fit, shapes: Mapping[str, object], state: Mapping[str, Weight], path: Path, called: str) -> None:
+    more = [name for name in _more(fit.prefix, shapes, state) if "." in name]
+    if more:
+        raise CheckpointError(
+            f"{path} has {len(more)} encoder weights that {called!r} does not, the first is {short(more[0])}; "
+            "name the encoder they belong to with --encoder"
+        )
+
+
+def _refuse_a_part(
+    found: Mapping[str, Mapping[str, Weight]], needed: Sequence[tuple[str, ...]], path: Path, called: str
+) -> None:
+    amounts = Counter({name: len(fit) for name, fit in found.items()})
+    if not amounts or amounts.most_common(1)[0][1] < max(2, len(needed) // 10):
+        return
+    lacking = _lacking(needed, found[amounts.most_common(1)[0][0]])
+    raise CheckpointError(
+        f"{path} lacks {len(lacking)} weights of encoder {called!r}, the first is {lacking[0]}; "
+        "name the encoder it belongs to with --encoder"
+    )
+
+
+def _told_apart(fits: list[Fit], path: Path) -> tuple[Fit, ...]:
+    """One of several that agree; the two of a two-tower model, queries first."""
+    different = [fits[0]]
+    for fit in fits[1:]:
+        # A module that is registered twice is saved twice, which does no harm as long as both agree.
+        if not any(_agree(fit, other) for other in different):
+            different.append(fit)
+    if len(different) == 1:
+        return (fits[0],)
+    queries = [fit for fit in different if is_of_queries(fit.prefix)]
+    documents = [fit for fit in different if is_of_documents(fit.prefix)]
+    if len(different) == 2 and len(queries) == len(documents) == 1 and queries != documents:
+        return (queries[0], documents[0])
+    names = " and ".join(f"{fit.prefix}*" for fit in different)
+    raise CheckpointError(
+        f"{path} holds {len(different)} encoders that fit and differ, {names}; choose one with --prefix"
+    )
+
+
+def _agree(one: Fit, other: Fit) -> bool:
+    if one.encoder.keys() != other.encoder.keys():
+        return False
+    if all(one.encoder[name].stored is other.encoder[name].stored for name in one.encoder):
+        return True
+    first, second = fetch(one.encoder), fetch(other.encoder)
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def is_of_queries(name: str) -> bool:
+    """Whether a module is called as the tower of the queries is in two-tower models."""
+    return _QUERY.search(name.rstrip(".")) is not None
+
+
+def is_of_documents(name: str) -> bool:
+    """Whether a module is called as the tower of the documents is in two-tower models."""
+    return _DOCUMENT.search(name.rstrip(".")) is not None

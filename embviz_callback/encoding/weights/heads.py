@@ -1,0 +1,131 @@
+"""Which weights of a file are a projection head: one matrix of fitting shape, under any name."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+
+from embviz_callback.encoding.weights.complaints import CheckpointError, short
+from embviz_callback.encoding.weights.stored import Weight, fetch
+
+# Trained with the model, but no part of what turns a text into a vector: losses, and the heads of other tasks.
+_OTHER_PURPOSE = re.compile(
+    r"loss|criterion|logit_scale|logit_bias|temperature|^tau$|metric|miner|teacher|lm_head|(^|\.)cls\.|classifier|"
+    r"qa_outputs|(^|\.)score\.|vocab_|predictions|mlm|pooler|sparse_linear|colbert_linear|queue",
+    re.IGNORECASE,
+)
+_CALLED_HEAD = ("head", "projection_head", "projection", "projector", "proj")
+_MANY = 30_000  # rows from which a matrix scores a vocabulary rather than making an embedding
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One module of a head, a linear map or a norm.
+
+    Attributes:
+        name: Of the module in the file.
+        weights: ``weight`` and perhaps ``bias``.
+    """
+
+    name: str
+    weights: dict[str, Weight]
+
+    @property
+    def is_norm(self) -> bool:
+        """Whether it scales features rather than mixing them."""
+        return len(self.weights["weight"].shape) == 1
+
+    @property
+    def family(self) -> str:
+        """The module that it is part of."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def group(self) -> str:
+        """The head that it is or is part of."""
+        return self.name if self.name.split(".")[-1] in _CALLED_HEAD and not self.is_norm else self.family
+
+
+def find_head(rest: Mapping[str, Weight], path: Path, *, near: str = "") -> tuple[list[Layer], tuple[str, ...]]:
+    """The layers of a head among the weights that are not the encoder's.
+
+    Args:
+        rest: By plain name, in the order of the file.
+        path: For the error.
+        near: What stands before the encoder's names: of several heads that beside it is meant.
+
+    Returns:
+        The layers in their order, none if there is no head; and what else there is, by the first part of its name.
+
+    Raises:
+        CheckpointError: If there are several heads, or one that normalises over batches.
+    """
+    layers = _layers({name: weight for name, weight in rest.items() if not _OTHER_PURPOSE.search(name)})
+    matrices = [layer for layer in layers if not layer.is_norm and layer.weights["weight"].shape[0] < _MANY]
+    if not matrices:
+        return [], _ignored(rest, [])
+    group = _group_of(matrices, path, near)
+    mates = {group, group.rpartition(".")[0]} if any(layer.name == group for layer in matrices) else {group}
+    head = [layer for layer in layers if layer.group == group or (layer.is_norm and layer.family in mates)]
+    _check_chain([layer for layer in head if not layer.is_norm], path)
+    if any(f"{layer.name}.running_mean" in rest for layer in head):
+        raise CheckpointError(f"{path}: its head normalises over batches, which cannot be read; export the model")
+    return head, _ignored(rest, head)
+
+
+def _group_of(matrices: list[Layer], path: Path, near: str) -> str:
+    """The module whose matrices are the head: one that is called so, or the only one, the nearest to the encoder."""
+    groups = list(dict.fromkeys(layer.group for layer in matrices))
+    called = [name for name in groups if name.split(".")[-1] in _CALLED_HEAD]
+    shared = {name: _n_shared(name.split("."), near.split(".")) for name in called or groups}
+    nearest = [name for name in shared if shared[name] == max(shared.values())]
+    first, *others = ([layer for layer in matrices if layer.group == name] for name in nearest)
+    if any(not _are_equal(first, other) for other in others):
+        _refuse_several(nearest, path)
+    return nearest[0]
+
+
+def _check_chain(matrices: list[Layer], path: Path) -> None:
+    """Each takes what the one before gives, or they are no layers of one head."""
+    shapes = [layer.weights["weight"].shape for layer in matrices]
+    if any(before[0] != after[1] for before, after in pairwise(shapes)):
+        _refuse_several([layer.name for layer in matrices], path)
+
+
+def _refuse_several(names: list[str], path: Path) -> NoReturn:
+    listed = " and ".join(map(short, names[:2]))
+    raise CheckpointError(f"{path} holds several matrices that may be its head, {listed}; save the right one alone")
+
+
+def _n_shared(one: list[str], other: list[str]) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((at for at, pair in enumerate(pairs) if pair[0] != pair[1]), min(len(one), len(other)))
+
+
+def _are_equal(one: list[Layer], other: list[Layer]) -> bool:
+    weights = [[layer.weights["weight"] for layer in layers] for layers in (one, other)]
+    if [weight.shape for weight in weights[0]] != [weight.shape for weight in weights[1]]:
+        return False
+    pairs = (fetch({"one": first, "other": second}) for first, second in zip(*weights, strict=True))
+    return all(torch.equal(pair["one"], pair["other"]) for pair in pairs)
+
+
+def _layers(rest: Mapping[str, Weight]) -> list[Layer]:
+    modules: dict[str, dict[str, Weight]] = {}
+    for name, weight in rest.items():
+        module, _, part = name.rpartition(".")
+        modules.setdefault(module, {})[part] = weight
+    return [
+        Layer(name, {part: parts[part] for part in ("weight", "bias") if part in parts})
+        for name, parts in modules.items()
+        if "weight" in parts and len(parts["weight"].shape) in (1, 2) and parts["weight"].shape[0] > 1
+    ]
+
+
+def _ignored(rest: Mapping[str, Weight], head: list[Layer]) -> tuple[str, ...]:
+    used = {f"{layer.name}.{part}".lstrip(".") for layer in head for part in layer.weights}
+    return tuple(sorted({name.split(".")[0] for name in rest if name not in used}))
