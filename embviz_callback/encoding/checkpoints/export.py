@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from embviz_callback.encoding.checkpoints.loading import CheckpointError, LoadedModel
-from embviz_callback.encoding.checkpoints.model_directory import POOLING_FLAGS
+from embviz_callback.encoding.directories.model_directory import POOLING_FLAGS
 from embviz_callback.encoding.models.biencoder import BiEncoder, ProjectionHead
 from embviz_callback.encoding.models.ngrams import CharNgrams
 

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 
 from embviz_callback.encoding.cache.fingerprints import state_sha256
-from embviz_callback.encoding.checkpoints.adapters import is_adapter
 from embviz_callback.encoding.checkpoints.hub import HubError, hub_directory, is_hub_name
 from embviz_callback.encoding.checkpoints.missing import explain_missing
-from embviz_callback.encoding.checkpoints.model_directory import read_directory, read_encoder
-from embviz_callback.encoding.checkpoints.rebuilding import build_head, fill, outline, pretrained
 from embviz_callback.encoding.checkpoints.training_files import read_training_file
+from embviz_callback.encoding.directories.adapters import is_adapter
+from embviz_callback.encoding.directories.model_directory import read_directory, read_encoder
 from embviz_callback.encoding.memory import is_out_of_memory
 from embviz_callback.encoding.models.biencoder import POOLINGS, Backbone, BiEncoder, ProjectionHead
+from embviz_callback.encoding.models.rebuilding import build_head, fill, outline, pretrained
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.fit import Fit, Found, find_encoders, is_of_documents, is_of_queries
 from embviz_callback.encoding.weights.heads import Layer, find_head

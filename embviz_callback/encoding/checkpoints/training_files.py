@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embviz_callback.encoding.directories.diagnoses import refuse_shards
 from embviz_callback.encoding.weights.complaints import CheckpointError, asks_for_code, short
 from embviz_callback.encoding.weights.fit import plain_name
 from embviz_callback.encoding.weights.pickles import Inert, StoredTensor, settings_in
@@ -98,6 +99,7 @@ def read_training_file(path: Path, *, prefix: str | None = None) -> TrainingFile
     if prefix and field is not None and not any(name.startswith(prefix) for name, _ in _entries(state)):
         state = {name: part for name, part in content.items() if name != field}
     entries = dict(_entries(state))
+    refuse_shards(entries, content, path)
     weights = {
         plain_name(name): Weight(name, part, contents.source) for name, part in entries.items() if _is_dense(part)
     }

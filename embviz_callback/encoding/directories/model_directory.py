@@ -8,12 +8,12 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from embviz_callback.encoding.checkpoints.adapters import ADAPTER_SETTINGS, adapt, base_folder, is_adapter
-from embviz_callback.encoding.checkpoints.diagnoses import refuse_quantised, what_instead
-from embviz_callback.encoding.checkpoints.rebuilding import fill, outline
-from embviz_callback.encoding.checkpoints.settings_files import check_sizes, read_settings, settings_in_folder
+from embviz_callback.encoding.directories.adapters import ADAPTER_SETTINGS, adapt, base_folder, is_adapter
+from embviz_callback.encoding.directories.diagnoses import refuse_quantised, what_instead
+from embviz_callback.encoding.directories.settings_files import check_sizes, read_settings, settings_in_folder
 from embviz_callback.encoding.models.biencoder import POOLINGS, Backbone, ProjectionHead
 from embviz_callback.encoding.models.heads import ACTIVATIONS, Stack, Unit
+from embviz_callback.encoding.models.rebuilding import fill, outline
 from embviz_callback.encoding.models.static import StaticTable, StaticTokenizer
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.stored import Weight, fetch

@@ -1,0 +1,1 @@
+"""Model directories of sentence-transformers, transformers and peft."""
