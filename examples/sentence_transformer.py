@@ -32,7 +32,7 @@ def main() -> None:
         per_device_train_batch_size=given.batch_size,
         # In-batch negatives: a document that answers two queries of a batch would be a negative of both.
         batch_sampler=BatchSamplers.NO_DUPLICATES,
-        warmup_steps=10,
+        warmup_steps=4,
         logging_strategy="epoch",
         eval_strategy="epoch",
         save_strategy="epoch",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import embviz_callback
+from benchmarks.house import largest_folder, lines_of_code
 
 PACKAGE = Path(embviz_callback.__file__).parent
 DRAWING_SIDE = ("torch", "transformers", "pytorch_lightning", "lightning")
@@ -81,3 +82,28 @@ def test_nothing_reads_pickles_or_draws_through_pyplot() -> None:
         text = path.read_text(encoding="utf-8")
         for word in ("import pickle", "matplotlib.pyplot", "weights_only=False", "allow_pickle=True"):
             assert word not in text, path
+
+
+def test_no_folder_but_that_of_the_commands_holds_more_than_nine_modules() -> None:
+    n_modules, folder = largest_folder(PACKAGE.parent)
+    assert n_modules <= 9, folder
+
+
+def test_the_tests_lie_where_the_package_has_what_they_test() -> None:
+    tests = PACKAGE.parent / "tests"
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")}
+    assert not [f"{folder}" for folder in folders if not (PACKAGE / folder).is_dir()]
+
+
+def test_lines_of_code_are_neither_docstrings_nor_comments_nor_blank(tmp_path: Path) -> None:
+    counted = [
+        'x = """no',
+        'docstring"""  # three, with the line between',
+        "def f() -> None:",
+        "    return (",
+        "        1",
+        "    )",
+    ]
+    code = [counted[0], "", counted[1], "", "# none", counted[2], '    """One.', "", '    Two."""', *counted[3:]]
+    (tmp_path / "code.py").write_text("\n".join(code), encoding="utf-8")
+    assert lines_of_code(tmp_path / "code.py") == len(counted) + 1
