@@ -2,7 +2,8 @@
 
     python -m benchmarks.fuzzing
 
-The kinds are files of pairs, checkpoints (pickles by instruction and archives with two directories among them) and
+The kinds are files of pairs, folders of data of every form (the folder and each file in it are read, as pairs and as a
+corpus), checkpoints (pickles by instruction and archives with two directories among them) and
 model directories; tests/hostile_pairs.py and tests/hostile_checkpoints.py make them. Every 25th that is refused also
 goes to the command that would read it, which must end with status 2 and no traceback. Any other ending, more than
 1 GiB of memory or twenty seconds for one file ends the run with status 1.
@@ -33,7 +34,7 @@ from hypothesis import HealthCheck, given, settings
 
 from embviz_callback.cli import main as embviz
 from tests.hostile_checkpoints import checkpoint_files, model_folders, read_or_refuse_checkpoint
-from tests.hostile_pairs import check_error, pair_files, read_or_refuse_pairs
+from tests.hostile_pairs import check_error, form_folders, pair_files, read_or_refuse_form, read_or_refuse_pairs
 
 _LIMIT_S = 20.0
 _LIMIT_BYTES = 2**30
@@ -98,6 +99,7 @@ def _write(path: Path, content: bytes | dict[str, bytes | str]) -> None:
     path.mkdir()
     for name, part in content.items():
         place = path / name
+        place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(part) if isinstance(part, bytes) else place.symlink_to(part)
 
 
@@ -110,13 +112,14 @@ def _refused_by(arguments: list[str], path: Path) -> None:
 
 
 def main() -> int:
-    """Fuzzes both readers and prints a line for each.
+    """Fuzzes all readers and prints a line for each.
 
     Returns:
         0, or 1 if memory went beyond 1 GiB; whatever else goes wrong raises.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=10_000, help="files of each kind")
+    parser.add_argument("--only", metavar="KIND", help="leave the other kinds out")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (_LIMIT_ADDRESSES, _LIMIT_ADDRESSES))
     with tempfile.TemporaryDirectory() as name:
@@ -132,6 +135,7 @@ def main() -> int:
 
         kinds: dict[str, tuple[Any, ...]] = {
             "pairs": (pair_files(), read_or_refuse_pairs, lambda path: evaluate(good_head, path)),
+            "forms": (form_folders(), read_or_refuse_form, lambda path: evaluate(good_head, path)),
             "checkpoints": (checkpoint_files(), read_or_refuse_checkpoint, lambda path: evaluate(path, good_pairs)),
             "model directories": (
                 model_folders(),
@@ -140,6 +144,8 @@ def main() -> int:
             ),
         }
         for kind, parts in kinds.items():
+            if options.only not in (None, kind):
+                continue
             started = time.perf_counter()
             tally = fuzz(*parts, options.n, folder)
             counts = ", ".join(f"{count} {what}" for what, count in sorted(tally.counts.items()))

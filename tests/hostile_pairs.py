@@ -1,16 +1,21 @@
 """Files of pairs as an unkind world sends them, and what must hold of the reader for each."""
 
 import bz2
+import contextlib
+import functools
 import gzip
 import io
 import json
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
+from embviz_callback.pairs.corpus import read_corpus
 from embviz_callback.pairs.formats.reading import DataError, read_pairs, records_from
+from tests.forms import CASES
 
 NAMES = ("pairs.json", "pairs.jsonl", "pairs.json.gz", "pairs.ndjson.gz", "pairs.txt", "pairs")
 _FIELDS = (
@@ -187,13 +192,109 @@ def read_or_refuse_pairs(path: Path, *, skip_bad: bool = False) -> str:
     Raises:
         AssertionError: If what was read is not what would be read again, or the error is not clear.
     """
+    return _read_or_refuse(path, skip_bad=skip_bad)
+
+
+def _read_or_refuse(path: Path, *, skip_bad: bool, named: Path | None = None) -> str:
     try:
         found = read_pairs(path, skip_bad=skip_bad)
     except DataError as error:
-        check_error(str(error), path)
+        check_error(str(error), named or path)
         return str(error)
     # All of it can be written, and is itself when it is read again.
     plain = json.loads(json.dumps([record.as_json() for record in found.records]).encode())
     assert records_from(plain) == found.records
     assert all(note.isprintable() for note in found.notes), found.notes
     return ""
+
+
+# --- every other form: a folder of files, one of them damaged or with a value that nobody expects
+
+Files = dict[str, bytes]
+
+
+@functools.cache
+def _written() -> dict[str, Files]:
+    """What each form looks like on disk: all files by path."""
+    found = {}
+    for name, case in CASES.items():
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+            case.write(Path(folder))
+            there = [one for one in Path(folder).rglob("*") if one.is_file()]
+            found[name] = {one.relative_to(folder).as_posix(): one.read_bytes() for one in there}
+    return found
+
+
+@st.composite
+def form_folders(draw: Any) -> tuple[str, Files]:
+    """A name, and the files that lie under it, one or two of them not as they should be."""
+    files = dict(_written()[draw(st.sampled_from(sorted(_written())))])
+    for _ in range(draw(st.integers(1, 2))):
+        victim = draw(st.sampled_from(sorted(files)))
+        kind = draw(st.sampled_from(("bytes", "value", "value", "cells", "gone", "other")))
+        if kind == "bytes":
+            files[victim] = draw(damage(files[victim]))
+        elif kind == "value" and victim.endswith((".json", ".jsonl")):
+            files[victim] = draw(_odd_values(files[victim], is_lines=victim.endswith("l")))
+        elif kind == "cells" and victim.endswith((".tsv", ".csv", ".txt")):
+            files[victim] = draw(_odd_cells(files[victim]))
+        elif kind == "gone" and len(files) > 1:
+            del files[victim]
+        elif kind == "other":
+            files[victim] = files[draw(st.sampled_from(sorted(files)))]
+    return "data", files
+
+
+@st.composite
+def _odd_values(draw: Any, content: bytes, *, is_lines: bool) -> bytes:
+    """JSON in which one field of one object, however deep, holds something else or has another name."""
+    try:
+        rows = [json.loads(line) for line in content.splitlines()] if is_lines else [json.loads(content)]
+    except ValueError:
+        return content
+    objects = [one for row in rows for one in _objects(row) if one]
+    if not objects:
+        return content
+    chosen = draw(st.sampled_from(range(len(objects))))
+    victim = objects[chosen]
+    key = draw(st.sampled_from(sorted(victim)))
+    if draw(st.booleans()):
+        victim[key] = draw(_values)
+    else:
+        victim[draw(st.sampled_from(_FIELDS))] = victim.pop(key)
+    return "\n".join(map(json.dumps, rows)).encode()
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [*([value] if isinstance(value, dict) else []), *(one for part in inner for one in _objects(part))]
+
+
+@st.composite
+def _odd_cells(draw: Any, content: bytes) -> bytes:
+    lines = content.decode("utf-8", "replace").split("\n")
+    at = draw(st.integers(0, len(lines) - 1))
+    cells = lines[at].split("\t")
+    cells[draw(st.integers(0, len(cells) - 1))] = draw(st.sampled_from(_TEXTS) | st.text(max_size=8))
+    lines[at] = draw(st.sampled_from(("\t", "\t", "\t", ",", " "))).join(cells)
+    return "\n".join(lines).encode("utf-8", "replace")
+
+
+def read_or_refuse_form(folder: Path) -> str:
+    """Reads a folder and each file in it, as pairs and as a corpus.
+
+    Args:
+        folder: A draw of `form_folders`, written.
+
+    Returns:
+        "" if the folder was read as pairs, otherwise the error.
+
+    Raises:
+        AssertionError: If what was read is not what would be read again, or an error is not clear.
+    """
+    for given in (folder, *(one for one in folder.rglob("*") if one.is_file())):
+        with contextlib.suppress(DataError):
+            read_corpus(given)
+        for skip_bad in (False, True):
+            _read_or_refuse(given, skip_bad=skip_bad, named=folder)  # or a file that it names
+    return _read_or_refuse(folder, skip_bad=False)

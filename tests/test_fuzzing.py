@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.hostile_checkpoints import checkpoint_files, model_folders, read_or_refuse_checkpoint
-from tests.hostile_pairs import pair_files, read_or_refuse_pairs
+from tests.hostile_pairs import form_folders, pair_files, read_or_refuse_form, read_or_refuse_pairs
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +30,19 @@ def test_hostile_pairs_are_read_or_refused_with_one_clear_error(tmp_path: Path, 
     (tmp_path / name).write_bytes(content)
     read_or_refuse_pairs(tmp_path / name)
     read_or_refuse_pairs(tmp_path / name, skip_bad=True)
+
+
+@QUICKLY
+@given(folder=form_folders())
+def test_hostile_data_of_every_form_are_read_or_refused_with_one_clear_error(
+    tmp_path: Path, folder: tuple[str, dict[str, bytes]]
+) -> None:
+    name, files = folder
+    shutil.rmtree(tmp_path / name, ignore_errors=True)
+    for path, content in files.items():
+        (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / path).write_bytes(content)
+    read_or_refuse_form(tmp_path / name)
 
 
 @QUICKLY

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.pairs.problems import DataError
+from embviz_callback.pairs.texts import clean
 
 MARKS = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}
 _ROWS = 4096  # at a time: texts of a few MB
@@ -40,7 +41,7 @@ def arrow_rows(path: Path, name: str, kind: str) -> Iterator[dict[str, Any]]:
             for row in batch.to_pylist():
                 yield {column: _named(value, labels.get(column)) for column, value in row.items()}
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = clean(" ".join(str(error).split())[:120])
         raise DataError(f"{name}: the {kind} data are damaged ({reason}). Fix: copy or download it again") from None
 
 
