@@ -14,7 +14,7 @@ from typing import Any
 from pytorch_lightning.cli import LightningCLI
 
 from embviz_callback import EmbeddingVisualizer
-from embviz_callback.delivery.run.history import epoch_table
+from embviz_callback.delivery.run.history import epoch_table, read_history
 from model import RentalBiEncoder
 from pair_dataset import PairDataModule
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _say_results(callbacks: Sequence[Any]) -> None:
     for callback in callbacks:
         if isinstance(callback, EmbeddingVisualizer) and callback.folder is not None:
-            sys.stdout.write(epoch_table(callback.folder / "history.jsonl"))
+            sys.stdout.write(epoch_table(read_history(callback.folder / "history.jsonl")))
             sys.stdout.write(f"\nFigures, report and history: {callback.folder}\n")
 
 

@@ -103,7 +103,7 @@ class Sampler(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Adds a sample."""
-        run = self.drawn._watch.run
+        run = self.drawn._session
         pid = None if run is None or run.worker is None else run.worker.pid
         if pid is None:
             return

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,15 @@ from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.moments import is_due, is_last, is_whole_epoch, step_of_epoch, step_of_validation
 from embviz_callback.delivery.places import Places, find_places
 from embviz_callback.delivery.process.worker import Limits
-from embviz_callback.delivery.provenance import circumstances
+from embviz_callback.delivery.provenance import circumstances, given_pairs
+from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.tags import prefix_of, scalar_tag
 from embviz_callback.encoding.ranks.shared_corpus import Ranks
 from embviz_callback.encoding.ranks.spread_weights import is_sharding
-from embviz_callback.session import Moment, Subject, Watch
-from embviz_callback.settings import Settings, nearest
+from embviz_callback.encoding.subject import EncodeWith, Subject, sides_of
+from embviz_callback.evaluator import Evaluator, Moment
+from embviz_callback.session import Plan, Session, begin
+from embviz_callback.settings import Settings, merged, nearest
 
 _WEIGHTS = {
     "train_epoch_end": "live, not averaged",
@@ -31,12 +34,14 @@ _WEIGHTS = {
 _TRIAL_QUERIES, _TRIAL_TEXTS = 5, 50
 _DEFAULT_ALERT = MarginAlert()
 _DEFAULT_LIMITS = Limits()
+_DEFAULT_SETTINGS = Settings()
 
 
 class EmbeddingVisualizer(Callback):
     """Evaluates the model on a fixed subset after every epoch, logs the numbers, draws the figures.
 
-    Needs a module with ``encode(texts: list[str]) -> Tensor [B, dim]``; it is called in eval mode,
+    Needs a module with ``encode(texts: list[str]) -> Tensor [B, dim]``, or with ``encode_query`` and
+    ``encode_document``, or the argument `encode`; it is called in eval mode,
     without gradients, under the trainer's precision, and leaves no trace in the training. All but
     encoding and the numbers happens in another process. `trainer.validate` and `trainer.test`
     alone, sanity checking and ``Trainer(barebones=True)`` are left in peace; ``fast_dev_run``
@@ -70,6 +75,10 @@ class EmbeddingVisualizer(Callback):
     Args:
         data: Path of a JSON or JSON Lines file, a list of pairs, or None for what the data
             module's ``validation_pairs()`` returns (a path or a list).
+        encode: Takes the module and ``n`` texts and gives ``(n, dim)``, for a module without ``encode``; a pair of
+            such functions where queries and documents are encoded in two ways.
+        settings: Options of the evaluation as one value, instead of the single ones below.
+        limits: Those of the drawing process, likewise.
         corpus: Further documents that answer no query, so that ranks are against 100,000 and not 500: path of
             a JSON, JSON Lines or ``.txt`` file, or a list of texts; see docs/corpus.md.
         shard_corpus: With several ranks, each encodes its share of the corpus; otherwise each encodes all of it.
@@ -104,13 +113,16 @@ class EmbeddingVisualizer(Callback):
 
     Raises:
         TypeError: If an option does not exist or is of a wrong type.
-        ValueError: If an option is out of its range.
+        ValueError: If an option is out of its range, or given by itself and in `settings` or `limits`.
     """
 
     def __init__(
         self,
         data: str | os.PathLike[str] | list[Any] | tuple[Any, ...] | None = None,
         *,
+        encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
+        settings: Settings | None = None,
+        limits: Limits | None = None,
         corpus: str | os.PathLike[str] | list[Any] | tuple[Any, ...] | None = None,
         shard_corpus: bool = False,
         alert: MarginAlert | None = _DEFAULT_ALERT,
@@ -145,9 +157,12 @@ class EmbeddingVisualizer(Callback):
             raise TypeError(f"EmbeddingVisualizer has no option {key!r}{nearest(key, list(given))}")
         _check_options(given)
         join_loaded()
-        self.settings = Settings(**{option.name: given[option.name] for option in fields(Settings)})
-        self.limits = Limits(**{option.name: given[option.name] for option in fields(Limits)})
+        flat = {option.name: given[option.name] for option in fields(Settings)}
+        self.settings = merged("settings", settings, flat, _DEFAULT_SETTINGS)
+        flat = {option.name: given[option.name] for option in fields(Limits)}
+        self.limits = merged("limits", limits, flat, _DEFAULT_LIMITS)
         self.data = data
+        self.encode = encode
         self.corpus = corpus
         self.shard_corpus = shard_corpus
         self.alert = alert
@@ -156,15 +171,10 @@ class EmbeddingVisualizer(Callback):
         self.log_baseline = log_baseline
         self.on_error = on_error
         self.name = name
-        self._watch = Watch(
-            self.settings,
-            alert=alert,
-            limits=self.limits,
-            figures=figures,
-            log_baseline=log_baseline,
-            on_error=on_error,
-            overhead_limit=overhead_limit,
-        )
+        self.plan = Plan(self.settings, alert, self.limits, figures, log_baseline, on_error, overhead_limit)
+        self._evaluator: Evaluator | None = None
+        self._session: Session | None = None
+        self._known = Memory()
         self._is_resumed = False
         self._epoch = 0
         self._looked_at = -1
@@ -177,7 +187,12 @@ class EmbeddingVisualizer(Callback):
     @property
     def folder(self) -> Path | None:
         """Of the last fit on the main rank, with ``history.jsonl`` and a folder per evaluation; None for no files."""
-        return None if self._watch.run is None else self._watch.run.places.folder
+        return None if self._session is None else self._session.places.folder
+
+    @property
+    def memory(self) -> Memory:
+        """What is known of the training: its evaluations and the state of the alert."""
+        return self._known if self._session is None else self._session.memory
 
     @property
     def state_key(self) -> str:
@@ -186,100 +201,110 @@ class EmbeddingVisualizer(Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Reads the data and checks what can be checked, before anything is trained."""
-        self._watch.run, self._is_resumed = None, False
+        self._known, self._session, self._is_resumed = self.memory, None, False
         if trainer.global_step == 0:
-            self._watch.remember(None)  # of an earlier fit with another trainer
+            self._known = Memory()  # that of an earlier fit with another trainer is nobody's business
         if stage != "fit" or getattr(trainer, "barebones", False):
             return
-        if not callable(getattr(pl_module, "encode", None)):
-            raise TypeError(
-                f"{type(pl_module).__name__} has no method encode(self, texts: list[str]) -> Tensor of shape "
-                "(len(texts), dim), which EmbeddingVisualizer calls to embed queries and documents"
-            )
+        sides_of(pl_module, self.encode)  # refuses here rather than after an epoch
         is_trial = bool(getattr(trainer, "fast_dev_run", False))
-        self._watch.read(
-            self.data,
-            trainer.datamodule,  # type: ignore[attr-defined]
-            corpus=self.corpus,
-            max_samples=_TRIAL_QUERIES if is_trial else None,
-            max_corpus=_TRIAL_TEXTS if is_trial else None,
-        )
+        pairs = given_pairs(self.data, trainer.datamodule)  # type: ignore[attr-defined]
+        settings = replace(self.settings, max_samples=_TRIAL_QUERIES) if is_trial else self.settings
+        max_corpus = _TRIAL_TEXTS if is_trial else None
+        self._evaluator = Evaluator.on(pairs, settings, corpus=self.corpus, max_corpus=max_corpus)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Opens the run and, before the first step of a new one, evaluates the untrained model."""
-        if self._watch.subset is None or getattr(trainer, "barebones", False):
+        """Opens the session and, before the first step of a new training, evaluates the untrained model."""
+        if self._evaluator is None or getattr(trainer, "barebones", False):
             return
         is_fresh = trainer.global_step == 0 and not self._is_resumed
         self._is_resumed, self._looked_at = False, -1
-        self._watch.begin(self._find_places(trainer), is_resumed=not is_fresh, loggers=trainer.loggers)
-        self._carry_on(trainer, pl_module)
+        places = self._find_places(trainer)
+        session = begin(
+            self.plan, self._evaluator, places, self._known, is_resumed=not is_fresh, loggers=trainer.loggers
+        )
+        self._session = session
+        self._carry_on(session, trainer, pl_module)
         # A lazy layer takes its weights from the random stream at its first call, which must be the training's.
         if is_fresh and not getattr(trainer, "fast_dev_run", False) and not any(map(is_lazy, pl_module.parameters())):
-            self._evaluate(trainer, pl_module, epoch=None, step=0)
+            self._evaluate(session, trainer, pl_module, epoch=None, step=0)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes the time."""
-        self._epoch, self._watch.epoch_begun = trainer.current_epoch, time.monotonic()
-        if self._watch.run is not None:
-            self._watch.run.poll()
+        self._epoch = trainer.current_epoch
+        if self._session is not None:
+            self._session.epoch_begun = time.monotonic()
+            self._session.poll()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates, if this epoch's turn has come."""
-        if self._watch.run is None:
+        session = self._session
+        if session is None:
             return
-        if self.when == "train_epoch_end" and self._is_due(trainer):
-            event = self._evaluate(trainer, pl_module, epoch=self._epoch, step=step_of_epoch(trainer))
+        if self.when == "train_epoch_end" and self._is_due(session, trainer):
+            event = self._evaluate(session, trainer, pl_module, epoch=self._epoch, step=step_of_epoch(trainer))
             self._stop_if_asked(trainer, event)
         else:
-            self._watch.run.poll()
+            session.poll()
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates with ``when="validation_end"``."""
+        session = self._session
         is_ours = self.when == "validation_end" and trainer.state.fn == "fit" and not trainer.sanity_checking
-        if self._watch.run is not None and is_ours and self._is_due(trainer):
-            event = self._evaluate(trainer, pl_module, epoch=self._epoch, step=step_of_validation(trainer))
+        if session is not None and is_ours and self._is_due(session, trainer):
+            event = self._evaluate(session, trainer, pl_module, epoch=self._epoch, step=step_of_validation(trainer))
             self._stop_if_asked(trainer, event)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates what the training ends with, if that was not an epoch's turn."""
-        if self._watch.run is None:
+        if self._session is None:
             return
         step = step_of_epoch(trainer)
         if trainer.global_step > 0 and self._looked_at < step:
-            self._evaluate(trainer, pl_module, epoch=self._epoch, step=step)
+            self._evaluate(self._session, trainer, pl_module, epoch=self._epoch, step=step)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Waits for the last figures."""
-        self._watch.finish(is_hurried=trainer.world_size > 1)
+        self._finish(is_hurried=trainer.world_size > 1)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Waits a little, then leaves what is not drawn on disk."""
-        self._watch.finish(is_hurried=True)
+        self._finish(is_hurried=True)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leaves no process behind."""
-        self._watch.finish(is_hurried=True)
+        self._finish(is_hurried=True)
 
     def state_dict(self) -> dict[str, Any]:
         """History, baseline and alert in plain JSON types; empty if that fails, so that the checkpoint is saved."""
-        return self._watch.to_json(f"epoch {self._epoch}")
+        if self._session is None:
+            return {} if self._evaluator is None else self._known.to_json()
+        return self._session.to_json(f"epoch {self._epoch}")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave; a state that cannot be read is left aside."""
-        self._watch.remember(state_dict)
+        memory = Memory.from_json(state_dict)
+        self._known = memory
+        if self._session is not None:
+            self._session.memory = memory
         # Lightning's finders of learning rate and batch size put back a state from before anything was evaluated.
-        self._is_resumed = self._watch.memory.history.last is not None
+        self._is_resumed = memory.history.last is not None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but what the trainer hung on us."""
-        return {key: value for key, value in self.__dict__.items() if key not in ("log", "log_dict")}
+        """Everything but what lives and what the trainer hung on us."""
+        kept = {key: value for key, value in self.__dict__.items() if key not in ("log", "log_dict")}
+        return kept | {"_known": self.memory, "_session": None}
 
-    def _is_due(self, trainer: pl.Trainer) -> bool:
+    def _finish(self, *, is_hurried: bool) -> None:
+        if self._session is not None:
+            self._session.finish(is_hurried=is_hurried)
+
+    def _is_due(self, session: Session, trainer: pl.Trainer) -> bool:
         if not is_due(trainer, self._epoch, self.settings.every_n_epochs):
             return False
         # The ranks' clocks differ, and one that looks alone would hang where weights are gathered.
         agree = partial(trainer.strategy.reduce_boolean_decision, all=False) if trainer.world_size > 1 else bool
-        return self._watch.affords(self._epoch, is_last=is_last(trainer, self._epoch), agree=agree)
+        return session.affords(self._epoch, is_last=is_last(trainer, self._epoch), agree=agree)
 
     def _find_places(self, trainer: pl.Trainer) -> Places:
         # A logger may be anybody's; what it does when asked for its folder must not end the fit.
@@ -288,21 +313,34 @@ class EmbeddingVisualizer(Callback):
         found = guard.attempt("finding a folder", ask, where="before training", skipped="figures and history")
         return found or Places(None, None, self.prefix, trainer.global_rank)
 
-    def _carry_on(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def _carry_on(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Gives monitors the last known values, so that none dies of a missing name."""
-        named = {f"{self.prefix}/{name}": value for name, value in self._watch.last_values().items()}
+        named = {f"{self.prefix}/{name}": value for name, value in session.last_values().items()}
         missing = {name: value for name, value in named.items() if name not in trainer.callback_metrics}
         trainer.callback_metrics.update(_tensors(missing, pl_module))
 
     def _evaluate(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *, epoch: int | None, step: int
+        self,
+        session: Session,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        *,
+        epoch: int | None,
+        step: int,
     ) -> AlertEvent | None:
         # Noted whether it succeeds or not, so that every rank agrees on what has been looked at.
         self._looked_at = -1 if epoch is None else step
         is_partial = epoch is not None and (self.when != "train_epoch_end" or not is_whole_epoch(trainer))
-        subject = Subject(
+        log = partial(self._log_values, session, trainer, pl_module, epoch, step)
+        return session.evaluate(Moment(epoch, step, is_partial), self._subject(trainer, pl_module), log)
+
+    def _subject(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Subject:
+        prompts = {"query_prompt": self.settings.query_prompt, "document_prompt": self.settings.document_prompt}
+        queries, documents = sides_of(pl_module, self.encode, **prompts)
+        return Subject(
             pl_module,
-            pl_module.encode,  # type: ignore[arg-type] # nn.Module calls every attribute a tensor or module
+            queries,
+            documents,
             facts=lambda: circumstances(trainer, pl_module) | {"weights": _WEIGHTS[self.when]},
             trainer=trainer,
             # A retry on one rank alone would put the others' gathering of weights out of step.
@@ -310,18 +348,16 @@ class EmbeddingVisualizer(Callback):
             wrapper=trainer.strategy.model,
             ranks=Ranks.of(trainer) if self.shard_corpus else None,
         )
-        log = partial(self._log_values, trainer, pl_module, epoch, step)
-        return self._watch.evaluate(Moment(epoch, step, is_partial), subject, log)
 
     def _log_values(
         self,
+        session: Session,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         epoch: int | None,
         step: int,
         values: Mapping[str, float],
     ) -> None:
-        assert self._watch.run is not None
         named = {f"{self.prefix}/{name}": value for name, value in values.items()}
         tensors = _tensors(named, pl_module)
         trainer.callback_metrics.update(tensors)
@@ -333,7 +369,7 @@ class EmbeddingVisualizer(Callback):
         # under several ranks, and let a failing logger's exception end the training.
         for logger in trainer.loggers if trainer.is_global_zero else ():
             write, kind = partial(_log_to, logger, tags, step), f"logging to {type(logger).__name__}"
-            self._watch.run.guard.attempt(kind, write, where=f"step {step}", skipped="the scalars")
+            session.guard.attempt(kind, write, where=f"step {step}", skipped="the scalars")
 
     def _stop_if_asked(self, trainer: pl.Trainer, event: AlertEvent | None) -> None:
         if self.alert is None or not self.alert.stop_training:

@@ -29,6 +29,11 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def to_json(content: Any) -> str:
+    """Strict JSON, indented, with a line end."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
     """Adds one JSON object as a line, in a single write.
 

@@ -2,8 +2,10 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
@@ -48,29 +50,56 @@ class Settings:
     def __post_init__(self) -> None:
         for option in fields(self):
             _check_type(option.name, getattr(self, option.name), type(option.default))
-        for name, low, high in _RANGES:
+        for name, low, high in RANGES:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} must be between {low} and {high}, got {value}")
 
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Self:
-        """Settings from keywords or a YAML mapping.
 
-        Returns:
-            The settings; what `options` leaves out has its default.
+def merged(name: str, given: Options | None, flat: Mapping[str, Any], default: Options) -> Options:
+    """Options given as one value, and single ones of them given beside it.
 
-        Raises:
-            ValueError: If an option does not exist; the nearest known one is named.
-        """
-        known = [option.name for option in fields(cls)]
-        for name in options:
-            if name not in known:
-                raise ValueError(f"there is no option {name!r}{nearest(name, known)}")
-        return cls(**options)
+    Args:
+        name: Of the argument that takes the value, for the message.
+        given: The value; None where it was not given.
+        flat: Field to value, those of `default` where they were not given.
+        default: The value when nothing is given.
+
+    Returns:
+        The value with the single ones in it.
+
+    Raises:
+        ValueError: If a field is given both ways.
+    """
+    beside = {field: value for field, value in flat.items() if value != getattr(default, field)}
+    for field in beside:
+        if given is not None and getattr(given, field) != getattr(default, field):
+            raise ValueError(f"{field} is given twice, by itself and in {name}=; give it once")
+    return replace(default if given is None else given, **beside)  # type: ignore[type-var]
 
 
-_RANGES = (
+def split_options(options: Mapping[str, Any], *kinds: type) -> tuple[dict[str, Any], ...]:
+    """Keywords by the dataclass whose field they are.
+
+    Args:
+        options: Field to value.
+        kinds: Dataclasses.
+
+    Returns:
+        One mapping per dataclass.
+
+    Raises:
+        ValueError: If an option is a field of none; the nearest known one is named.
+    """
+    names = [[option.name for option in fields(kind)] for kind in kinds]
+    known = [name for group in names for name in group]
+    for name in options:
+        if name not in known:
+            raise ValueError(f"there is no option {name!r}{nearest(name, known)}")
+    return tuple({name: options[name] for name in group if name in options} for group in names)
+
+
+RANGES = (  # name, least and most
     ("max_samples", 1, 1_000_000),
     ("seed", 0, 2**32 - 1),
     ("every_n_epochs", 1, 1_000_000),

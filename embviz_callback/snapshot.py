@@ -20,6 +20,45 @@ _EMBEDDING_ARRAYS = ("queries", "documents", "relevance", "hard_negatives", "har
 _MAP_ARRAYS = ("queries", "documents")
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """Where an evaluation came from: checkpoint, data, device, versions.
+
+    Attributes:
+        facts: Name to plain JSON, in the order in which reports list them.
+    """
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def data(self) -> str | None:
+        """Path of the data file, or what else the pairs came from; None where nobody said."""
+        return self.facts.get("data")
+
+    @property
+    def data_sha256(self) -> str | None:
+        """Of the data file; None where the pairs came from no file."""
+        return self.facts.get("data_sha256")
+
+    @property
+    def hparams(self) -> Mapping[str, Any]:
+        """Plain hyperparameters of the training; empty where there are none."""
+        return self.facts.get("hparams") or {}
+
+    @property
+    def corpus(self) -> Mapping[str, Any]:
+        """About the corpus; empty without one."""
+        return self.facts.get("corpus") or {}
+
+    def to_json(self) -> dict[str, Any]:
+        """The facts."""
+        return dict(self.facts)
+
+    def with_corpus(self, corpus_scan: CorpusScan | None) -> Self:
+        """The same, with what is known of the corpus that was scanned."""
+        return self if corpus_scan is None else replace(self, facts={**self.facts, "corpus": dict(corpus_scan.facts)})
+
+
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """One evaluation; every figure and every page is a function of one or several of these.
@@ -35,7 +74,7 @@ class Snapshot:
         diagnosis: What the numbers say together.
         settings: The options under which it was made.
         maps: By key of MAPS; a map that was not made says why.
-        provenance: Where it came from (checkpoint, data, device, versions), plain JSON.
+        provenance: Where it came from.
         corpus_texts: Row of the pool to text, for the rows of a corpus that `similarity` names.
 
     Raises:
@@ -52,7 +91,7 @@ class Snapshot:
     diagnosis: Diagnosis
     settings: Settings
     maps: Mapping[str, Projection | Skipped] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
     corpus_texts: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,7 +107,7 @@ class Snapshot:
         """What cannot be measured again from the embeddings: the scan among a corpus; None without one."""
         if not self.subset.n_corpus:
             return None
-        return CorpusScan(self.similarity, self.corpus_texts, self.provenance.get("corpus", {}))
+        return CorpusScan(self.similarity, self.corpus_texts, self.provenance.corpus)
 
     def text(self, row: int) -> str:
         """The text of a row of the pool: a document, or one of the corpus."""
@@ -79,6 +118,9 @@ class Snapshot:
         return replace(self, maps=dict(maps))
 
 
+_NOWHERE = Provenance()
+
+
 def take_snapshot(
     *,
     label: str,
@@ -87,7 +129,7 @@ def take_snapshot(
     settings: Settings,
     epoch: int | None = None,
     step: int | None = None,
-    provenance: Mapping[str, Any] | None = None,
+    provenance: Provenance = _NOWHERE,
     history: Sequence[Metrics] = (),
     corpus_scan: CorpusScan | None = None,
 ) -> Snapshot:
@@ -100,7 +142,7 @@ def take_snapshot(
         settings: Number of bootstrap draws and the seed.
         epoch: Training epoch.
         step: Logged step.
-        provenance: Plain JSON.
+        provenance: Where it came from.
         history: Metrics of earlier evaluations of the same run, oldest first, for the diagnosis.
         corpus_scan: Of the pool, where the subset has a corpus.
 
@@ -121,7 +163,7 @@ def take_snapshot(
         metrics=metrics,
         diagnosis=diagnose(metrics, history=history),
         settings=settings,
-        provenance=dict(provenance or {}) | ({} if corpus_scan is None else {"corpus": dict(corpus_scan.facts)}),
+        provenance=provenance.with_corpus(corpus_scan),
         corpus_texts={} if corpus_scan is None else corpus_scan.texts,
     )
 
@@ -172,7 +214,7 @@ def load_snapshot(folder: Path) -> Snapshot:
         diagnosis=Diagnosis(**facts["diagnosis"]),
         settings=Settings(**facts["settings"]),
         maps={method: _load_map(method, entry, arrays) for method, entry in facts["maps"].items()},
-        provenance=facts["provenance"],
+        provenance=Provenance(facts["provenance"]),
         corpus_texts={} if kept is None else kept.texts,
     )
 
@@ -188,7 +230,7 @@ def _facts(snapshot: Snapshot) -> dict[str, Any]:
         "diagnosis": asdict(snapshot.diagnosis),
         "settings": asdict(snapshot.settings),
         "maps": {method: _map_facts(made) for method, made in snapshot.maps.items()},
-        "provenance": dict(snapshot.provenance),
+        "provenance": snapshot.provenance.to_json(),
         "corpus": None if snapshot.corpus_scan is None else snapshot.corpus_scan.to_json(),
     }
 

@@ -52,7 +52,7 @@ class Freezer(pl.Callback):
         self.callback = callback
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        run = self.callback._watch.run
+        run = self.callback._session
         if run is not None and run.worker is not None and run.worker.pid is not None:
             os.kill(run.worker.pid, signal.SIGSTOP)
 
@@ -68,7 +68,7 @@ def fit(
 
 
 def rows(callback: EmbeddingVisualizer) -> list[Any]:
-    return list(callback._watch.memory.history.rows)
+    return list(callback.memory.history.rows)
 
 
 def numbers_only(**options: Any) -> EmbeddingVisualizer:
@@ -82,12 +82,12 @@ def monitored(folder: Path, **options: Any) -> dict[str, Any]:
     stopping = EarlyStopping("embviz/rank1", mode="max", patience=9)
     fitted = fit(folder, module, callback, checkpoint, stopping, enable_checkpointing=True, **options)
     values = {name: float(value) for name, value in fitted.callback_metrics.items() if name.startswith("embviz/")}
-    assert callback._watch.subset is not None
+    assert callback._evaluator is not None
     with observe(module):
         alone = evaluate_pairs(
-            module.encode(list(callback._watch.subset.queries)),
-            module.encode(list(callback._watch.subset.documents)),
-            callback._watch.subset.relevance,
+            module.encode(list(callback._evaluator.subset.queries)),
+            module.encode(list(callback._evaluator.subset.documents)),
+            callback._evaluator.subset.relevance,
         )
     return {
         "values": values,
@@ -116,7 +116,7 @@ def corpus_shared(folder: Path, **options: Any) -> dict[str, Any]:
     fitted = fit(folder, module, callback, **options)
     batches = list(module.batches)
     values = {name: float(value) for name, value in fitted.callback_metrics.items() if name.startswith("embviz/")}
-    subset = callback._watch.subset
+    subset = callback._evaluator.subset
     assert subset is not None
     with observe(module):
         sides = [module.encode(list(texts)) for texts in (subset.queries, subset.documents, LISTINGS)]
@@ -144,8 +144,8 @@ class FailingInTurns(Counting):
 def corpus_with_a_fault(folder: Path, **options: Any) -> dict[str, Any]:
     callback = numbers_only(corpus=LISTINGS, shard_corpus=True, batch_size=4)
     fitted = fit(folder, FailingInTurns(), callback, max_epochs=5, **options)
-    assert callback._watch.run is not None
-    given_up = sorted(callback._watch.run.guard._given_up)
+    assert callback._session is not None
+    given_up = sorted(callback._session.guard._given_up)
     return {"epochs": fitted.current_epoch, "evaluations": len(rows(callback)), "given_up": given_up}
 
 
@@ -164,14 +164,14 @@ def within_a_budget(folder: Path) -> dict[str, Any]:
     for name, limits in (("both dear", (1e-6, 1e-6)), ("one dear", (1e-6, 0.999999))):
         callback = numbers_only(overhead_limit=limits[RANK])
         fit(folder / name, Counting(), callback, max_epochs=3)
-        found[name] = [row["epoch"] for row in rows(callback)]
+        found[name] = [row.epoch for row in rows(callback)]
     return found
 
 
 def resumed(folder: Path) -> dict[str, Any]:
     callback = numbers_only(alert=MarginAlert(0.9))
     fit(folder, Counting(), callback, max_epochs=4, ckpt_path=folder.parent / "monitored" / "kept" / "last.ckpt")
-    return {"rows": [(row["label"], row["step"], row["metrics"]["margin"], row["alert"]) for row in rows(callback)]}
+    return {"rows": [(row.label, row.step, row.metrics.margin, row.alert) for row in rows(callback)]}
 
 
 def stopped_by_the_alert(folder: Path) -> dict[str, Any]:
@@ -273,7 +273,7 @@ def _sharded(folder: Path, strategy: Any, options: dict[str, Any]) -> dict[str, 
         fitted = fit(folder / name, Sharded(**options), *callbacks, strategy=strategy(), num_sanity_val_steps=0)
         weights = _whole(fitted)
         found[name] = digest(weights)
-        found["margins"] = [row["metrics"]["margin"] for callback in callbacks for row in rows(callback)]
+        found["margins"] = [row.metrics.margin for callback in callbacks for row in rows(callback)]
     if RANK == 0:
         found["alone"] = _margin_alone(weights, options)
     return found

@@ -296,7 +296,7 @@ def test_f30_it_can_be_pickled_and_copied_before_during_and_after_a_fit(tmp_path
     assert len(copier.copies) == 8
     assert not any({"log", "log_dict"} & set(vars(made)) for made in copier.copies)  # they hold model and trainer
     again = copier.copies[-1]
-    again._watch.figures = False
+    again.plan = replace(again.plan, figures=False)
     fit(tmp_path / "again", again)
     assert len(rows(again.folder)) == 3
 

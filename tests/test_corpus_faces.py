@@ -45,7 +45,7 @@ def test_a_run_against_a_corpus_gives_the_numbers_of_plain_arrays_and_changes_no
     assert digest(module.state_dict()) == digest(fit(tmp_path / "without").state_dict())
     assert f"{corpus}: 48 distinct texts are ranked beside the documents; 1 equal a document" in caplog.text
 
-    subset = callback._watch.subset
+    subset = callback._evaluator.subset
     assert subset is not None
     with observe(module):
         sides = [module.encode(list(texts)) for texts in (subset.queries, subset.documents, sorted(LISTINGS))]
@@ -64,14 +64,14 @@ def test_a_run_against_a_corpus_gives_the_numbers_of_plain_arrays_and_changes_no
     kept = load_snapshot(kept_folders(callback.folder)[-1])
     assert kept.metrics.n_corpus == 48
     assert set(kept.corpus_texts.values()) <= set(LISTINGS)
-    assert kept.provenance["corpus"]["source"] == str(corpus)
+    assert kept.provenance.corpus["source"] == str(corpus)
 
 
 def test_a_trial_run_takes_a_few_texts_only(tmp_path: Path) -> None:
     callback = EmbeddingVisualizer(pairs(), corpus=[f"room {row}" for row in range(200)], on_error="raise")
     fit(tmp_path, callback, fast_dev_run=True)
-    assert callback._watch.subset is not None
-    assert callback._watch.subset.n_corpus == 50
+    assert callback._evaluator is not None
+    assert callback._evaluator.subset.n_corpus == 50
 
 
 @pytest.mark.parametrize(

@@ -518,7 +518,7 @@ def test_f51_a_folder_that_goes_away_costs_figures_only(
     events.Reload()
     assert [scalar.step for scalar in events.Scalars("embviz/margin")] == [3, 7]
     assert len(ours(caplog)) == len(set(ours(caplog))) <= 6
-    run = callback._watch.run
+    run = callback._session
     assert run is not None
     assert run.worker is not None
     assert run.worker.pid is None  # no drawing process outlives the fit, whatever failed before

@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from embviz_callback.delivery.exports import embeddings_npz
+from embviz_callback.delivery.results.result_files import embeddings_npz
 from tests.small_runs import a_run, a_subset
 
 ROOT = Path(__file__).parents[1]

@@ -113,7 +113,7 @@ def visualizer(**options: Any) -> EmbeddingVisualizer:
 def test_training_is_the_same_to_the_bit(tmp_path: Path, options: dict[str, Any], settings: dict[str, Any]) -> None:
     callback = visualizer(**settings)
     assert trained(tmp_path / "with", callback, **options) == trained(tmp_path / "without", **options)
-    assert callback._watch.memory.history.rows, "nothing was evaluated"
+    assert callback.memory.history.rows, "nothing was evaluated"
 
 
 def averaging(kind: str) -> pl.Callback:
@@ -130,7 +130,7 @@ def test_training_is_the_same_on_either_side_of_a_callback_that_averages_weights
     before, behind = visualizer(when=when), visualizer(when=when)
     assert trained(tmp_path / "before", before, averaging(kind), max_epochs=3) == without
     assert trained(tmp_path / "behind", averaging(kind), behind, max_epochs=3) == without
-    assert len(before._watch.memory.history.rows) == len(behind._watch.memory.history.rows) >= 4
+    assert len(before.memory.history.rows) == len(behind.memory.history.rows) >= 4
 
 
 def test_training_is_the_same_while_another_trainer_is_watched_in_every_epoch(tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ def test_training_is_the_same_while_another_trainer_is_watched_in_every_epoch(tm
     outer, inner = visualizer(), visualizer()
     expected = trained(tmp_path / "without", Inner())
     assert trained(tmp_path / "with", outer, Inner(inner)) == expected
-    assert [row["epoch"] for row in outer._watch.memory.history.rows] == [None, 0, 1]
-    assert [row["epoch"] for row in inner._watch.memory.history.rows] == [None, 0]
+    assert [row.epoch for row in outer.memory.history.rows] == [None, 0, 1]
+    assert [row.epoch for row in inner.memory.history.rows] == [None, 0]
 
 
 def test_training_is_the_same_with_worker_processes_that_load_data(
@@ -172,7 +172,7 @@ def test_training_is_the_same_while_every_stage_of_ours_fails(tmp_path: Path, mo
     monkeypatch.setattr(TinyBiEncoder, "encode", fails)
     callback = visualizer(on_error="warn")
     assert trained(tmp_path / "with", callback, max_epochs=3) == without
-    assert not callback._watch.memory.history.rows
+    assert not callback.memory.history.rows
 
 
 def test_a_resumed_training_is_the_same(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """How a trainer's model turns texts into vectors, and what a report says of it."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from embviz_callback.delivery.provenance import versions
-from embviz_callback.encoding.encode import Encode
-from embviz_callback.session import Subject
+from embviz_callback.encoding.subject import Encode, EncodeWith, Subject, sides_of
+from embviz_callback.settings import Settings
 
 _PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy")
 _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel")
@@ -18,7 +18,8 @@ _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel")
 
 def subject_of(
     model: Any,
-    encode: Callable[[Any, list[str]], Any] | None = None,
+    settings: Settings,
+    encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
     *,
     autocast: torch.dtype | None = None,
     can_halve: bool = True,
@@ -28,7 +29,8 @@ def subject_of(
 
     Args:
         model: A SentenceTransformer, or any module, also wrapped for several ranks.
-        encode: Takes the model and ``n`` texts and gives ``(n, dim)``; None for the model's own ``encode(texts)``.
+        settings: Of the evaluation; its prompts.
+        encode: See `sides_of`; None for the model's own way.
         autocast: Of a training in mixed precision.
         can_halve: See `Subject`.
         facts: What else the report says, plain JSON.
@@ -46,28 +48,20 @@ def subject_of(
             "versions": versions(*_PACKAGES),
         }
 
-    act = _encode_of(inner, encode)
-    if autocast is not None:
-        # Set by the trainer around the forward pass alone, where an encode of other ways than that never comes by.
-        act = partial(_encode_under, autocast, inner, act)
-    return Subject(inner, act, tell, can_halve=can_halve, wrapper=model)
+    if encode is None and _is_sentence_transformer(inner):
+        encode = _encode_plainly
+    prompts = {"query_prompt": settings.query_prompt, "document_prompt": settings.document_prompt}
+    queries, documents = sides_of(inner, encode, **prompts)
+    subject = Subject(inner, queries, documents, facts=tell, can_halve=can_halve, wrapper=model)
+    if autocast is None:
+        return subject
+    # Set by the trainer around the forward pass alone, where an encode of other ways than that never comes by.
+    return subject.called_by(lambda way: partial(_encode_under, autocast, inner, way))
 
 
 def _encode_under(dtype: torch.dtype, model: Any, encode: Encode, texts: list[str]) -> Any:
     with torch.autocast(torch.device(_device(model)).type, dtype=dtype):
         return encode(texts)
-
-
-def _encode_of(model: Any, encode: Callable[[Any, list[str]], Any] | None) -> Encode:
-    if encode is not None:
-        return partial(encode, model)
-    own = getattr(model, "encode", None)
-    if not callable(own):
-        raise TypeError(
-            f"{type(model).__name__} has no method encode(texts); give encode=, a function that takes the model and "
-            "a list of texts and returns a tensor of shape (len(texts), dim)"
-        )
-    return partial(_encode_plainly, model) if _is_sentence_transformer(model) else own
 
 
 def _encode_plainly(model: Any, texts: list[str]) -> Any:

@@ -10,8 +10,13 @@ import torch.distributed as dist
 from embviz_callback.adapters.encoders import subject_of
 from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.places import Places
-from embviz_callback.session import Moment, Watch
-from embviz_callback.settings import Settings
+from embviz_callback.delivery.process.worker import Limits
+from embviz_callback.delivery.provenance import given_pairs
+from embviz_callback.delivery.run.memory import Memory
+from embviz_callback.encoding.subject import EncodeWith
+from embviz_callback.evaluator import Evaluator, Moment
+from embviz_callback.session import Plan, Session, begin
+from embviz_callback.settings import Settings, merged, split_options
 
 if TYPE_CHECKING:
 
@@ -50,12 +55,16 @@ class EmbvizEvaluator(BaseEvaluator):
 
     Args:
         data: Path of a JSON or JSON Lines file, or a list of pairs.
+        encode: Takes the model and ``n`` texts and gives ``(n, dim)``, or a pair of such functions for queries and
+            documents; None for the model's own way.
+        settings: Options of the evaluation as one value.
+        limits: Those of the drawing process, likewise.
         corpus: Further documents that answer no query: path or list of texts, see docs/corpus.md.
         alert: Watches the margin; None for no alert.
         output_dir: Where files go; by default ``embviz`` in the output path of the first call.
         figures: False writes no figures and starts no process.
         on_error: "warn" lets no fault of ours end the training, "raise" lets every fault through.
-        options: The fields of `Settings`.
+        options: The fields of `Settings` and of `Limits`, each by itself.
 
     Raises:
         ValueError: If an option or the data cannot be used.
@@ -65,6 +74,9 @@ class EmbvizEvaluator(BaseEvaluator):
         self,
         data: str | os.PathLike[str] | list[Any] | tuple[Any, ...],
         *,
+        encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
+        settings: Settings | None = None,
+        limits: Limits | None = None,
         corpus: str | os.PathLike[str] | list[Any] | tuple[Any, ...] | None = None,
         alert: MarginAlert | None = _DEFAULT_ALERT,
         output_dir: str | os.PathLike[str] | None = None,
@@ -76,16 +88,24 @@ class EmbvizEvaluator(BaseEvaluator):
         self.greater_is_better = True
         self.primary_metric = "embviz_rank1"
         self.output_dir = None if output_dir is None else Path(output_dir)
-        self._watch = Watch(
-            Settings.from_options(options), alert=alert, figures=figures, log_baseline=True, on_error=on_error
+        flat_settings, flat_limits = split_options(options, Settings, Limits)
+        self._plan = Plan(
+            merged("settings", settings, flat_settings, Settings()),
+            alert,
+            merged("limits", limits, flat_limits, Limits()),
+            figures=figures,
+            log_baseline=True,
+            on_error=on_error,
         )
-        self._watch.read(data, corpus=corpus)
+        self._encode = encode
+        self._evaluator = Evaluator.on(given_pairs(data), self._plan.settings, corpus=corpus)
+        self._session: Session | None = None
         self._is_finished = False
 
     @property
     def folder(self) -> Path | None:
         """With ``history.jsonl`` and a folder per evaluation; None before the first call or without files."""
-        return None if self._watch.run is None else self._watch.run.places.folder
+        return None if self._session is None else self._session.places.folder
 
     def __call__(
         self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
@@ -103,30 +123,38 @@ class EmbvizEvaluator(BaseEvaluator):
             where the evaluation failed.
         """
         is_training = epoch != -1
-        if self._watch.run is None or self._is_finished:
-            self._begin(output_path)
+        if self._session is None or self._is_finished:
+            self._session = self._begin(output_path)
         # The number of the step in the folder's name keeps two evaluations of one epoch apart.
-        moment = Moment(int(epoch) if is_training else None, max(0, steps), steps != -1, untrained="evaluation")
+        moment = (
+            Moment(int(epoch), max(0, steps), steps != -1)
+            if is_training
+            else Moment(None, max(0, steps), name="evaluation")
+        )
         found: dict[str, float] = {}
-        self._watch.evaluate(moment, subject_of(model), found.update)
+        subject = subject_of(model, self._plan.settings, self._encode)
+        self._session.evaluate(moment, subject, found.update)
         if not is_training:
             self.finish()
         # Not the last good values, by which the trainer could choose a model that nobody has looked at.
-        return {f"embviz_{name}": value for name, value in (found or self._watch.no_values()).items()}
+        return {f"embviz_{name}": value for name, value in (found or self._session.no_values()).items()}
 
     def finish(self) -> None:
         """Waits for the figures that are still being drawn and ends the drawing process; a later call opens another."""
-        self._watch.finish(is_hurried=False)
+        if self._session is not None:
+            self._session.finish(is_hurried=False)
         self._is_finished = True
 
-    def _begin(self, output_path: str | None) -> None:
+    def _begin(self, output_path: str | None) -> Session:
         folder = self.output_dir
         if folder is None and output_path is not None:
             folder = Path(output_path) / "embviz"
         rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
         folder = None if folder is None or rank else folder.absolute()
-        self._watch.begin(Places(folder, folder, rank=rank), is_resumed=self._is_finished)
+        memory = Memory() if self._session is None else self._session.memory
+        places = Places(folder, folder, rank=rank)
+        session = begin(self._plan, self._evaluator, places, memory, is_resumed=self._is_finished)
         self._is_finished = False
-        assert self._watch.run is not None
         # A training never says that it is over: the end of the evaluator or of the program does.
-        weakref.finalize(self, self._watch.run.finish, is_hurried=False)
+        weakref.finalize(self, session.finish, is_hurried=False)
+        return session

@@ -4,8 +4,8 @@ import math
 import os
 import time
 import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -19,9 +19,13 @@ from embviz_callback.adapters.trackers import TRACKERS, loggers_of, report
 from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.process.worker import Limits
+from embviz_callback.delivery.provenance import given_pairs
+from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.tags import prefix_of, scalar_tag
-from embviz_callback.session import Moment, Watch
-from embviz_callback.settings import Settings
+from embviz_callback.encoding.subject import EncodeWith, sides_of
+from embviz_callback.evaluator import Evaluator, Moment
+from embviz_callback.session import Plan, Session, begin
+from embviz_callback.settings import Settings, merged, split_options
 
 _WHEN = ("epoch_end", "evaluate")
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -79,7 +83,10 @@ class EmbvizTrainerCallback(TrainerCallback):
 
     Args:
         data: Path of a JSON or JSON Lines file, or a list of pairs.
-        encode: Takes the trainer's model and ``n`` texts and gives ``(n, dim)``; None for the model's own.
+        encode: Takes the trainer's model and ``n`` texts and gives ``(n, dim)``, or a pair of such functions for
+            queries and documents; None for the model's own way.
+        settings: Options of the evaluation as one value.
+        limits: Those of the drawing process, likewise.
         corpus: Further documents that answer no query, see docs/corpus.md; every rank encodes all of it.
         alert: Watches the margin; None for no alert.
         output_dir: Where figures, report and history go; by default ``embviz`` in the trainer's ``output_dir``.
@@ -90,7 +97,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         figures: False logs numbers and alerts only, and starts no process.
         on_error: "warn" lets no fault of ours end the training, "raise" lets every fault through.
         name: Tells several of these callbacks apart; "detail" is reserved.
-        options: The fields of `Settings`, and those of `Limits` for the drawing process.
+        options: The fields of `Settings` and of `Limits`, each by itself.
 
     Raises:
         ValueError: If an option or the data cannot be used.
@@ -100,7 +107,9 @@ class EmbvizTrainerCallback(TrainerCallback):
         self,
         data: str | os.PathLike[str] | list[Any] | tuple[Any, ...],
         *,
-        encode: Callable[[Any, list[str]], Any] | None = None,
+        encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
+        settings: Settings | None = None,
+        limits: Limits | None = None,
         corpus: str | os.PathLike[str] | list[Any] | tuple[Any, ...] | None = None,
         alert: MarginAlert | None = _DEFAULT_ALERT,
         output_dir: str | os.PathLike[str] | None = None,
@@ -114,23 +123,24 @@ class EmbvizTrainerCallback(TrainerCallback):
     ) -> None:
         if when not in _WHEN:
             raise ValueError(f"when must be {' or '.join(map(repr, _WHEN))}, got {when!r}")
-        limits = {option.name: options.pop(option.name) for option in fields(Limits) if option.name in options}
+        flat_settings, flat_limits = split_options(options, Settings, Limits)
         self.encode = encode
         self.alert = alert
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.when = when
         self.log_baseline = log_baseline
         self.prefix = prefix_of(name)
-        self._watch = Watch(
-            Settings.from_options(options),
-            alert=alert,
-            limits=Limits(**limits),
-            figures=figures,
-            log_baseline=log_baseline,
-            on_error=on_error,
-            overhead_limit=overhead_limit,
+        self._plan = Plan(
+            merged("settings", settings, flat_settings, Settings()),
+            alert,
+            merged("limits", limits, flat_limits, Limits()),
+            figures,
+            log_baseline,
+            on_error,
+            overhead_limit,
         )
-        self._watch.read(data, corpus=corpus)
+        self._evaluator = Evaluator.on(given_pairs(data), self._plan.settings, corpus=corpus)
+        self._session: Session | None = None
         self._handler: Any = None
         self._is_training = False
         self._looked_at = -1
@@ -138,7 +148,7 @@ class EmbvizTrainerCallback(TrainerCallback):
     @property
     def folder(self) -> Path | None:
         """Of the last training, with ``history.jsonl`` and a folder per evaluation; None for no files."""
-        return None if self._watch.run is None else self._watch.run.places.folder
+        return None if self._session is None else self._session.places.folder
 
     def attach(self, trainer: Any) -> Self:
         """Joins a trainer: behind its trackers, which must be open, and before what looks at the metrics.
@@ -149,7 +159,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         Returns:
             This callback.
         """
-        subject_of(trainer.model, self.encode)  # refuses here rather than when training begins
+        sides_of(trainer.model, self.encode)  # refuses here rather than when training begins
         self._handler = trainer.callback_handler
         callbacks = self._handler.callbacks
         callbacks[:] = [one for one in callbacks if one is not self]
@@ -159,71 +169,78 @@ class EmbvizTrainerCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Opens the run, or goes on with the one of the checkpoint; evaluates the untrained model."""
-        self._watch.finish(is_hurried=True)
+        self._finish(is_hurried=True)
         is_resumed = state.global_step > 0
-        if is_resumed:
-            self._watch.remember((state.stateful_callbacks or {}).get(self.prefix))
-        self._watch.begin(self._places(args), is_resumed=is_resumed, loggers=loggers_of(self._trackers()))
-        assert self._watch.run is not None
+        memory = Memory.from_json((state.stateful_callbacks or {}).get(self.prefix) if is_resumed else None)
+        loggers = loggers_of(self._trackers())
+        session = begin(self._plan, self._evaluator, self._places(args), memory, is_resumed=is_resumed, loggers=loggers)
+        self._session = session
         # A training that ends by an exception says nothing to its callbacks; the end of the program does.
-        weakref.finalize(self, self._watch.run.finish, is_hurried=True)
+        weakref.finalize(self, session.finish, is_hurried=True)
         self._is_training, self._looked_at = True, state.global_step
-        self._say_what_to_know(args)
+        self._say_what_to_know(session, args)
         if not is_resumed:
-            self._evaluate(_Told(args, state, control, model), Moment(None, 0))
+            self._evaluate(session, _Told(args, state, control, model), Moment(None, 0))
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Notes the time."""
-        self._watch.epoch_begun = time.monotonic()
-        if self._watch.run is not None:
-            self._watch.run.poll()
+        if self._session is not None:
+            self._session.epoch_begun = time.monotonic()
+            self._session.poll()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Evaluates, if this epoch's turn has come; the trainer's own evaluation, which takes the numbers, follows."""
-        told = _Told(args, state, control, model)
-        if (self.when == "epoch_end" or told.is_last) and self._is_due(told):
-            self._evaluate(told, self._moment(told))
+        told, session = _Told(args, state, control, model), self._session
+        if session is not None and (self.when == "epoch_end" or told.is_last) and self._is_due(session, told):
+            self._evaluate(session, told, self._moment(told))
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, model: Any = None, metrics: Any = None, **_: Any
     ) -> None:
         """Puts the numbers among the metrics, from where best-model selection and early stopping take them."""
-        if not self._is_training:
+        session = self._session
+        if not self._is_training or session is None:
             return
         told = _Told(args, state, control, model)
-        if self.when == "evaluate" and self._is_due(told):
-            self._evaluate(told, self._moment(told))
+        if self.when == "evaluate" and self._is_due(session, told):
+            self._evaluate(session, told, self._moment(told))
         # A search for hyperparameters adds up whatever stands among the metrics, unless told otherwise.
         is_summed = state.is_hyper_param_search and self.prefix not in (args.metric_for_best_model or "")
         if metrics is not None and not is_summed:
-            metrics.update({f"eval_{self.prefix}/{name}": value for name, value in self._watch.last_values().items()})
+            metrics.update({f"eval_{self.prefix}/{name}": value for name, value in session.last_values().items()})
 
     def on_train_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Evaluates what the training was stopped with, if that was not an epoch's turn, and waits for the figures."""
         is_best = args.load_best_model_at_end and state.best_model_checkpoint is not None  # not the last weights
-        if self._is_training and self._looked_at < state.global_step and not is_best:
+        is_behind = self._is_training and self._looked_at < state.global_step
+        if self._session is not None and is_behind and not is_best:
             told = _Told(args, state, control, model)
-            self._evaluate(told, self._moment(told))
+            self._evaluate(self._session, told, self._moment(told))
         self._is_training = False
-        self._watch.finish(is_hurried=args.world_size > 1)
+        self._finish(is_hurried=args.world_size > 1)
 
-    def _is_due(self, told: _Told) -> bool:
+    def _finish(self, *, is_hurried: bool) -> None:
+        if self._session is not None:
+            self._session.finish(is_hurried=is_hurried)
+
+    def _is_due(self, session: Session, told: _Told) -> bool:
         if self._looked_at == told.state.global_step:
             return False
         epoch = math.ceil(told.epochs)
-        is_turn = told.is_last or epoch % self._watch.settings.every_n_epochs == 0
-        return is_turn and self._watch.affords(epoch, is_last=told.is_last, agree=told.any_rank)
+        is_turn = told.is_last or epoch % self._plan.settings.every_n_epochs == 0
+        return is_turn and session.affords(epoch, is_last=told.is_last, agree=told.any_rank)
 
     def _moment(self, told: _Told) -> Moment:
         epochs = told.epochs
         return Moment(int(epochs), told.state.global_step, self.when == "evaluate" or epochs != int(epochs))
 
-    def _evaluate(self, told: _Told, moment: Moment) -> None:
+    def _evaluate(self, session: Session, told: _Told, moment: Moment) -> None:
         # Noted whether it succeeds or not, so that every rank agrees on what has been looked at.
-        self._looked_at = moment.step
+        self._looked_at = moment.step or 0
         precision = "bf16" if told.args.bf16 else "fp16" if told.args.fp16 else "32"
         subject = subject_of(
             told.model,
+            self._plan.settings,
             self.encode,
             autocast=_AUTOCAST.get(precision),
             # A retry on one rank alone would put the others' gathering of weights out of step.
@@ -232,11 +249,11 @@ class EmbvizTrainerCallback(TrainerCallback):
             ranks=told.args.world_size,
             weights="live, not averaged",
         )
-        event = self._watch.evaluate(moment, subject, partial(self._log_values, told, moment))
+        event = session.evaluate(moment, subject, partial(self._log_values, session, told, moment))
         # Part of every checkpoint from here on, and given back by a resumed training on every rank. Not as an
         # ExportableState: with one, the trainer dies of saving where a checkpoint without it was resumed.
         if told.state.stateful_callbacks is not None:
-            told.state.stateful_callbacks[self.prefix] = self._watch.to_json(moment.label)
+            told.state.stateful_callbacks[self.prefix] = session.to_json(moment.label)
         self._stop_if_asked(told, event)
 
     def _stop_if_asked(self, told: _Told, event: AlertEvent | None) -> None:
@@ -246,16 +263,15 @@ class EmbvizTrainerCallback(TrainerCallback):
         if told.any_rank(event is not None and event.kind == "firing"):
             told.control.should_training_stop = True
 
-    def _log_values(self, told: _Told, moment: Moment, values: Mapping[str, float]) -> None:
+    def _log_values(self, session: Session, told: _Told, moment: Moment, values: Mapping[str, float]) -> None:
         if moment.epoch is None and not self.log_baseline:
             return
         named = {f"{self.prefix}/{name}": value for name, value in values.items()}
         told.state.log_history.append({**named, "epoch": told.state.epoch, "step": moment.step})
-        assert self._watch.run is not None
         tags = {scalar_tag(self.prefix, name): value for name, value in values.items()}
         for tracker in self._trackers() if told.state.is_world_process_zero else ():
-            act, kind = partial(report, tracker, tags, moment.step, told), type(tracker).__name__
-            attempt = partial(self._watch.run.guard.attempt, f"logging to {kind}", where=f"step {moment.step}")
+            act, kind = partial(report, tracker, tags, moment.step or 0, told), type(tracker).__name__
+            attempt = partial(session.guard.attempt, f"logging to {kind}", where=f"step {moment.step}")
             attempt(act, skipped="the scalars")
 
     def _trackers(self) -> list[Any]:
@@ -273,9 +289,8 @@ class EmbvizTrainerCallback(TrainerCallback):
         events = folder if logged is None else Path(logged) / self.prefix
         return Places(folder.absolute(), events.absolute(), self.prefix, rank)
 
-    def _say_what_to_know(self, args: Any) -> None:
-        assert self._watch.run is not None
-        warn, folder = self._watch.run.guard.warn, self._watch.run.places.folder
+    def _say_what_to_know(self, session: Session, args: Any) -> None:
+        warn, folder = session.guard.warn, session.places.folder
         if folder is None:
             return
         if self._handler is None and [name for name in args.report_to if name != "none"]:

@@ -1,20 +1,24 @@
 """`embviz analyse`: why an evaluated model fails, from its data, its groups, its errors and its features."""
 
 import argparse
-import contextlib
 import importlib.util
-import os
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embviz_callback.analysis.metrics.pictures import MAPS, wanted_maps
-from embviz_callback.commands import evaluate
-from embviz_callback.commands.analysis_subject import AnalysisSubject, extract_of, rule_of, subject_from
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.ending import ended
+from embviz_callback.commands.evaluate import quietly, status
+from embviz_callback.commands.options import (
+    add_ending_options,
+    add_evaluation_options,
+    add_model_options,
+    add_run_option,
+    add_subject_options,
+    output_of,
+)
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.files import write_atomically
 from embviz_callback.pairs.importing import load_function
@@ -22,6 +26,7 @@ from embviz_callback.pairs.importing import load_function
 if TYPE_CHECKING:
     from embviz_callback.analysis.maps.projections import Projection, Skipped
     from embviz_callback.analysis.why.answers import Answers, Questions
+    from embviz_callback.commands.analysed import Analysed
     from embviz_callback.snapshot import Snapshot
 
 _MOST_EDITS = 1000
@@ -43,11 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> Parser:
     """The runner's options and those of the analysis."""
-    made = evaluate.parser()
-    made.prog = "embviz analyse"
-    made.description = "Says why a model fails. Several checkpoints are one run, oldest first: the last is analysed."
-    evaluate.make_optional(made, "checkpoint")  # a run can be analysed instead
-    made.add_argument("--run", metavar="DIR", help="folder of a run that was visualised, instead of --checkpoint")
+    made = Parser(
+        prog="embviz analyse",
+        description="Says why a model fails. Several checkpoints are one run, oldest first: the last is analysed.",
+    )
+    add_subject_options(made, is_required=False)
+    add_run_option(made, "analysed")
     made.add_argument(
         "--epoch", type=whole_number(0, 10**9), metavar="N", help="with --run: which to analyse (default: the last)"
     )
@@ -59,56 +65,49 @@ def parser() -> Parser:
     made.add_argument("--place", default="district", metavar="COLUMN", help="column of places (default %(default)s)")
     made.add_argument("--train", metavar="PATH", help="the training pairs, to look for leaks into --data")
     made.add_argument("--tensorboard", metavar="DIR", help="write the figures into an event file there, too")
+    add_evaluation_options(made)
+    add_model_options(made)
+    add_ending_options(made)
     return made
 
 
 def _run(options: argparse.Namespace, terminal: Terminal) -> int:
-    from embviz_callback.analysis.why.answers import analyse
-    from embviz_callback.commands.evaluation import prepare_output
+    output = output_of(options)
+    with quietly():
+        from embviz_callback.analysis.why.answers import analyse
+        from embviz_callback.commands.analysed import analysed_by
+        from embviz_callback.commands.looking import as_usage_error, prepare_output
 
-    os.environ["MPLBACKEND"] = "Agg"  # a notebook's backend would break the import of matplotlib here
-    output = Path(options.output).expanduser()
-    prepare_output(output)
-    _check_tensorboard(options.tensorboard)
-    # Whatever a library prints must not come between a pipeline and its JSON.
-    with contextlib.redirect_stdout(sys.stderr), _quiet():
-        subject = subject_from(options, terminal)
-        try:
-            answers = analyse(subject.history, _questions(options, subject))
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-        snapshot = subject.last.with_maps(_maps(subject.last, options, terminal))
-        made, faults = _write(output, subject, snapshot, answers, terminal)
+        prepare_output(output)
+        _check_tensorboard(options.tensorboard)
+        found = analysed_by(options, terminal)
+        with as_usage_error(ValueError):
+            answers = analyse(found.history, _questions(options, found))
+        snapshot = found.last.with_maps(_maps(found.last, options, terminal))
+        made, faults = _write(output, found, snapshot, answers, terminal)
         if options.tensorboard:
             _show_in_tensorboard(Path(options.tensorboard).expanduser(), output, made, snapshot)
     _say(options, output, snapshot, answers)
-    return _status(options, snapshot, faults, terminal)
+    return status({snapshot.label: snapshot.metrics}, options.fail_below_margin, terminal, faults=faults)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        if not os.environ.get("EMBVIZ_DEBUG"):
-            warnings.simplefilter("ignore")
-        yield
-
-
-def _questions(options: argparse.Namespace, subject: AnalysisSubject) -> "Questions":
+def _questions(options: argparse.Namespace, found: "Analysed") -> "Questions":
     from embviz_callback.analysis.why.answers import Questions
+    from embviz_callback.commands.analysed import extract_of, rule_of
 
-    if options.edits and subject.encode is None:
+    if options.edits and found.encode is None:
         raise UsageError("--edits needs a model to encode with; give a checkpoint instead of saved embeddings")
     edits: list[tuple[str, str, str]] = []
     if options.edits:
         change = load_function(options.edits)
-        documents = subject.last.subset.documents
+        documents = found.last.subset.documents
         edits = [(text, edited, feature) for text in documents for edited, feature in change(text)][:_MOST_EDITS]
     return Questions(
         extract=extract_of(options),
         group_by=options.group_by,
         rule=rule_of(options),
         edits=edits,
-        encode=subject.encode,
+        encode=found.encode,
         neighbours=[[name.strip() for name in one.split(",")] for one in options.neighbours or ()],
         place=options.place,
         seed=options.seed,
@@ -130,51 +129,34 @@ def _maps(snapshot: "Snapshot", options: argparse.Namespace, terminal: Terminal)
 
 
 def _write(
-    output: Path, subject: AnalysisSubject, snapshot: "Snapshot", answers: "Answers", terminal: Terminal
-) -> tuple[list[str], list[str]]:
-    """Writes the files; numbers first, so that no figure's failure loses them.
+    output: Path, found: "Analysed", snapshot: "Snapshot", answers: "Answers", terminal: Terminal
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Writes the files, and gives the names of the figures and what could not be drawn."""
+    from embviz_callback.delivery.guarding import Guard
+    from embviz_callback.delivery.results.analysis_folder import write_analysis
 
-    Returns:
-        Names of the figures, and of those that could not be drawn.
-    """
-    from embviz_callback.delivery.exports import analysis_json, to_json
-    from embviz_callback.drawing.figures.catalogue import to_png
-    from embviz_callback.drawing.figures.why.analysis_figures import analysis_figures
-    from embviz_callback.drawing.reports.analysis_report import analysis_report
-
-    checkup = subject.checkup
-    write_atomically(output / "analysis.json", to_json(analysis_json(snapshot, answers, checkup)))
-    made, faults = [], []
-    for name, draw in analysis_figures(snapshot, answers).items():
-        try:
-            picture = to_png(draw())
-        # One figure must not take the others along.
-        except Exception as error:  # noqa: BLE001
-            faults.append(name)
-            terminal.say(f"{name} could not be drawn: {type(error).__name__}: {error}")
-            continue
-        write_atomically(output / f"{name}.png", picture)
-        made.append(name)
-    write_atomically(output / "analysis.md", analysis_report(snapshot, answers, checkup=checkup, figures=made))
-    write_atomically(output / "report.html", _page(subject, snapshot, answers))
-    return made, faults
+    guard = Guard(on_error="warn", note=lambda row: None)
+    made = write_analysis(output, snapshot, answers, found.checkup, guard=guard)
+    for fault in guard.faults:
+        terminal.say(fault)
+    write_atomically(output / "report.html", _page(found, snapshot, answers))
+    return made, guard.faults
 
 
-def _page(subject: AnalysisSubject, snapshot: "Snapshot", answers: "Answers") -> str:
+def _page(found: "Analysed", snapshot: "Snapshot", answers: "Answers") -> str:
     """All evaluations with the analysis of the last one."""
-    from embviz_callback.delivery.run.run_page import read_views
     from embviz_callback.drawing.page.epoch_view import epoch_view
     from embviz_callback.drawing.page.page import page_from_views
     from embviz_callback.drawing.page.page_analysis import answers_view
     from embviz_callback.drawing.reports.data_section import brief
 
-    views = () if subject.run is None else read_views(subject.run, snapshot.subset.fingerprint)
+    views = () if found.run is None else found.run.views(snapshot.subset.fingerprint)
     return page_from_views(
-        views or [epoch_view(one) for one in (*subject.history[:-1], snapshot)],
+        views or [epoch_view(one) for one in (*found.history[:-1], snapshot)],
         snapshot.subset,
-        title=f"Analysis of {snapshot.label}" if subject.run is None else f"Run {subject.run.resolve().parent.name}",
-        data=None if subject.checkup is None else brief(subject.checkup),
-        analysis=answers_view(answers, snapshot.label, n_evaluations=len(subject.history)),
+        title=f"Analysis of {snapshot.label}" if found.run is None else found.run.title,
+        data=None if found.checkup is None else brief(found.checkup),
+        analysis=answers_view(answers, snapshot.label, n_evaluations=len(found.history)),
     )
 
 
@@ -222,15 +204,6 @@ def _say(options: argparse.Namespace, output: Path, snapshot: "Snapshot", answer
     lines.append(f"{len(answers.suspects)} probable false negatives")
     lines.append(f"margin {metrics.margin:.4f}, rank-1 {100 * metrics.rank1:.1f}%; see {output / 'analysis.md'}")
     sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _status(options: argparse.Namespace, snapshot: "Snapshot", faults: Sequence[str], terminal: Terminal) -> int:
-    least = options.fail_below_margin
-    # Written so that NaN, which compares false with everything, fails too.
-    if least is not None and not snapshot.metrics.margin >= least:
-        terminal.say(f"embviz analyse: margin {snapshot.metrics.margin:.4f} is below --fail-below-margin {least:g}")
-        return 3
-    return 1 if faults else 0
 
 
 if __name__ == "__main__":

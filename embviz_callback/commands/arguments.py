@@ -117,23 +117,3 @@ def reading_of(options: argparse.Namespace) -> Reading:
         relevant_label=options.relevant_label,
         skip_bad=getattr(options, "skip_bad_records", False),
     )
-
-
-def add_encoder_options(made: argparse.ArgumentParser) -> None:
-    """Options for what a checkpoint may leave open about its encoder."""
-    made.add_argument(
-        "--encoder",
-        metavar="NAME|PATH",
-        help="the encoder, where the checkpoint does not name one (default BAAI/bge-m3)",
-    )
-    made.add_argument(
-        "--pooling",
-        choices=("mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"),
-        help="default: what the checkpoint says, else mean",
-    )
-    made.add_argument(
-        "--max-length",
-        type=whole_number(1, 1_000_000),
-        metavar="N",
-        help="tokens per text (default: what the checkpoint says, else 256)",
-    )

@@ -1,28 +1,29 @@
 """`embviz compare`: checkpoints or epochs side by side on one subset."""
 
 import argparse
-import contextlib
-import json
-import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embviz_callback.analysis.metrics.pictures import wanted_maps
-from embviz_callback.commands import evaluate
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
-from embviz_callback.commands.comparison import (
-    comparison_json,
-    first_best_last,
-    kept_snapshots,
-    remeasured,
-    run_folder,
-    write_comparison,
-)
 from embviz_callback.commands.ending import ended
+from embviz_callback.commands.evaluate import as_json, evaluate, flat, quietly, statistics, status, summary, write_out
+from embviz_callback.commands.options import (
+    add_ending_options,
+    add_evaluation_options,
+    add_model_options,
+    add_run_option,
+    add_subject_options,
+    output_of,
+    request_from,
+)
 from embviz_callback.commands.terminal import Terminal
 
 if TYPE_CHECKING:
+    from embviz_callback.analysis.compare.comparison import Comparison
+    from embviz_callback.delivery.results.result_folder import Outcome
     from embviz_callback.snapshot import Snapshot
 
 _EPOCH_NUMBER = whole_number(0, 10**9)
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         arguments: Without the command's name.
 
     Returns:
-        0 when done, 2 for bad arguments or input, 1 for anything else.
+        0 when done, 2 for bad arguments or input, 3 if a margin is below the threshold, 1 for anything else.
     """
     terminal = Terminal()
     return ended("embviz compare", lambda: _run(parser().read(arguments), terminal), terminal)
@@ -44,11 +45,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def parser() -> Parser:
     """The evaluation's options, and where epochs of a run come from."""
-    made = evaluate.parser()
-    made.prog = "embviz compare"
-    made.description = "Compares checkpoints, or epochs of a run, on the same queries."
-    evaluate.make_optional(made, "checkpoint")  # a run can be compared instead
-    made.add_argument("--run", metavar="DIR", help="folder of a run that was visualised, instead of --checkpoint")
+    made = Parser(prog="embviz compare", description="Compares checkpoints, or epochs of a run, on the same queries.")
+    add_subject_options(made, is_required=False)
+    add_run_option(made, "compared")
     made.add_argument(
         "--epochs",
         nargs="+",
@@ -59,6 +58,9 @@ def parser() -> Parser:
     made.add_argument(
         "--reference", type=whole_number(1, 10**6), default=1, metavar="N", help="compare with the n-th (default 1)"
     )
+    add_evaluation_options(made)
+    add_model_options(made)
+    add_ending_options(made)
     return made
 
 
@@ -69,41 +71,91 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError("--checkpoint needs two or more paths to compare")
     if options.epochs is not None and options.run is None:
         raise UsageError("--epochs picks epochs of a run; give its folder with --run")
-    if options.corpus is not None and options.run is not None:
-        raise UsageError(
-            "--corpus has no use with --run, whose evaluations hold what they were ranked among; leave it out"
-        )
-    if options.data is not None and options.run is not None:
-        raise UsageError("--data has no use with --run, whose evaluations hold their pairs; leave it out")
-    with contextlib.redirect_stdout(sys.stderr):
-        snapshots = _from_run(options) if options.run is not None else _from_checkpoints(options, terminal)
+    return _compare_epochs(options, terminal) if options.run is not None else compare_checkpoints(options, terminal)
+
+
+def compare_checkpoints(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Evaluates several checkpoints, writes the files of each and those of their comparison.
+
+    Args:
+        options: Of `embviz` or of `embviz compare`.
+        terminal: Hears what is going on.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: If there is no such reference.
+    """
+    reference = getattr(options, "reference", 1)
+    if reference > len(options.checkpoint):
+        raise UsageError(f"--reference must be at most {len(options.checkpoint)}, got {reference}")
+    with quietly():
+        outcomes = evaluate(request_from(options), output_of(options), terminal)
+        # Nobody says that they are epochs of one training, in this order.
+        snapshots = [replace(outcome.snapshot, epoch=None) for outcome in outcomes]
+        comparison = _written(snapshots, options, reference)
+    return _told(comparison, options, terminal, outcomes)
+
+
+def _compare_epochs(options: argparse.Namespace, terminal: Terminal) -> int:
+    from embviz_callback.commands.kept_runs import refuse_beside_run
+
+    refuse_beside_run(corpus=options.corpus, data=options.data)
+    with quietly():
+        snapshots = _epochs_of(options)
         if options.reference > len(snapshots):
             raise UsageError(f"--reference must be at most {len(snapshots)}, got {options.reference}")
-        output = Path(options.output).expanduser()
-        comparison = write_comparison(snapshots, output, reference=options.reference - 1, maps=wanted_maps(options))
-    from embviz_callback.drawing.reports.comparison_report import sentences
+        comparison = _written(snapshots, options, options.reference)
+    return _told(comparison, options, terminal)
 
+
+def _written(snapshots: "Sequence[Snapshot]", options: argparse.Namespace, reference: int) -> "Comparison":
+    from embviz_callback.commands.looking import as_usage_error
+    from embviz_callback.delivery.results.comparison_folder import write_comparison
+
+    with as_usage_error(ValueError):
+        return write_comparison(snapshots, output_of(options), reference=reference - 1, maps=wanted_maps(options))
+
+
+def _told(
+    comparison: "Comparison", options: argparse.Namespace, terminal: Terminal, outcomes: "Sequence[Outcome]" = ()
+) -> int:
+    """Says what came of it, the best at the end."""
+    from embviz_callback.delivery.results.comparison_folder import comparison_json
+    from embviz_callback.drawing.reports.comparison_report import metrics_lines, sentences
+
+    where = f"{output_of(options) / 'comparison.md'}"
+    parts = ["\n".join([*metrics_lines(comparison), "", *sentences(comparison), where, ""])]
+    parts += ["".join(map(summary, outcomes))] if outcomes else []
+    text = "\n".join([*parts, statistics(comparison.metrics[comparison.best])])
     if options.json:
-        sys.stdout.write(json.dumps(comparison_json(comparison), ensure_ascii=False, allow_nan=False) + "\n")
+        terminal.say(text)
+        checkpoints = {outcome.label: flat(outcome) for outcome in outcomes}
+        write_out(as_json(comparison_json(comparison) | ({"checkpoints": checkpoints} if outcomes else {})))
     else:
-        sys.stdout.write("\n".join([*sentences(comparison), f"{output / 'comparison.md'}", ""]))
-    return 0
+        write_out(text)
+    found = dict(zip(comparison.labels, comparison.metrics, strict=True))
+    faults = [fault for outcome in outcomes for fault in outcome.faults]
+    return status(found, options.fail_below_margin, terminal, faults=faults)
 
 
 def _epoch(text: str) -> int | None:
     return None if text == "untrained" else _EPOCH_NUMBER(text)
 
 
-def _from_run(options: argparse.Namespace) -> list["Snapshot"]:
-    folder = run_folder(Path(options.run).expanduser())
-    snapshots = kept_snapshots(folder)
-    chosen = first_best_last(snapshots) if options.epochs is None else _picked(options.epochs, snapshots, folder)
+def _epochs_of(options: argparse.Namespace) -> "list[Snapshot]":
+    from embviz_callback.commands.kept_runs import first_best_last, kept_snapshots, run_at
+
+    run = run_at(Path(options.run).expanduser())
+    snapshots = kept_snapshots(run)
+    chosen = first_best_last(snapshots) if options.epochs is None else _picked(options.epochs, snapshots, run.path)
     if len(chosen) < 2:
-        raise UsageError(f"--run: {folder} keeps {len(chosen)} of these snapshots; two or more are needed to compare")
+        raise UsageError(f"--run: {run.path} keeps {len(chosen)} of these snapshots; two or more are needed to compare")
     return chosen
 
 
-def _picked(epochs: Sequence[int | None], snapshots: Sequence["Snapshot"], folder: Path) -> list["Snapshot"]:
+def _picked(epochs: Sequence[int | None], snapshots: "Sequence[Snapshot]", folder: Path) -> "list[Snapshot]":
     kept = [one.epoch for one in snapshots]
     missing = next((epoch for epoch in epochs if epoch not in kept), _NOTHING)
     if missing != _NOTHING:
@@ -111,10 +163,3 @@ def _picked(epochs: Sequence[int | None], snapshots: Sequence["Snapshot"], folde
         there = ", ".join(dict.fromkeys("untrained" if epoch is None else str(epoch) for epoch in kept))
         raise UsageError(f"--epochs: {folder} keeps no snapshot of {what}; there are: {there}")
     return [one for one in snapshots if one.epoch in epochs]
-
-
-def _from_checkpoints(options: argparse.Namespace, terminal: Terminal) -> list["Snapshot"]:
-    from embviz_callback.commands.evaluation import evaluate as evaluated
-
-    request = evaluate.request_from(options)
-    return [remeasured(one.label, one.folder, request.settings) for one in evaluated(request, terminal)]

@@ -6,22 +6,29 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import embviz_callback
-from embviz_callback.analysis.metrics.pictures import wanted_maps
-from embviz_callback.commands.arguments import Parser, add_encoder_options, finite_number, whole_number
+from embviz_callback.analysis.metrics.pictures import MAPS
+from embviz_callback.commands.arguments import Parser
 from embviz_callback.commands.ending import ended
+from embviz_callback.commands.options import (
+    add_ending_options,
+    add_evaluation_options,
+    add_model_options,
+    add_subject_options,
+    output_of,
+    request_from,
+)
 from embviz_callback.commands.terminal import Terminal
-from embviz_callback.settings import Settings
 
 if TYPE_CHECKING:
-    from embviz_callback.commands.evaluation import Request
-    from embviz_callback.commands.results import Outcome
-
-_DEFAULTS = Settings()
+    from embviz_callback.analysis.metrics.numbers import Metrics
+    from embviz_callback.commands.looking import Request
+    from embviz_callback.delivery.results.result_folder import Outcome
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,135 +53,74 @@ def parser() -> Parser:
     """Every option, with its default."""
     made = Parser(prog="embviz", description="Evaluates embedding models on pairs, and draws what they see.")
     made.add_argument("--version", action="version", version=f"embviz {embviz_callback.__version__}")
-    made.add_argument(
-        "--checkpoint",
-        nargs="+",
-        required=True,
-        metavar="PATH",
-        help=".pt, .ckpt, .safetensors, a model directory, a name on the hub, or an embeddings.npz to draw again; "
-        "several are compared",
-    )
-    made.add_argument("--data", metavar="PATH", help="the pairs, JSON or JSON Lines (required, but for embeddings.npz)")
-    made.add_argument(
-        "--corpus",
-        metavar="PATH",
-        help="further documents that answer no query, ranked beside those of --data: JSON, JSON Lines or .txt",
-    )
-    made.add_argument("--output", default="visualizations/", metavar="DIR", help="default %(default)s")
-    _add_amounts(made)
-    _add_model_options(made)
-    made.add_argument("--skip-umap", action="store_true", help="leave the UMAP map out")
-    made.add_argument("--skip-tsne", action="store_true", help="leave the t-SNE map out")
-    made.add_argument("--skip-bad-records", action="store_true", help="leave out and count records with a problem")
-    made.add_argument(
-        "--fail-below-margin", type=finite_number, metavar="X", help="exit status 3 when a margin is below X"
-    )
-    made.add_argument(
-        "--json",
-        action="store_true",
-        help="the metrics as one JSON object on standard output, all else on standard error",
-    )
+    add_subject_options(made, is_required=True)
+    add_evaluation_options(made)
+    add_model_options(made)
+    add_ending_options(made)
     return made
 
 
-def make_optional(made: Parser, name: str) -> None:
-    """Lets an option of `parser` be left out by a command that knows another way.
-
-    Args:
-        made: What `parser` gave.
-        name: Of the option, without hyphens.
-    """
-    for action in made._actions:
-        if action.dest == name:
-            action.required = False
-
-
-def _add_amounts(made: argparse.ArgumentParser) -> None:
-    for name, default, high, meaning in (
-        ("max-samples", _DEFAULTS.max_samples, 1_000_000, "queries that are evaluated"),
-        ("batch-size", _DEFAULTS.batch_size, 1_000_000, "texts per forward pass; halved when memory runs out"),
-    ):
-        made.add_argument(
-            f"--{name}", type=whole_number(1, high), default=default, metavar="N", help=f"{meaning} (default {default})"
-        )
-    made.add_argument(
-        "--seed",
-        type=whole_number(0, 2**32 - 1),
-        default=_DEFAULTS.seed,
-        metavar="N",
-        help="chooses the queries and starts the maps (default %(default)s)",
-    )
-
-
-def _add_model_options(made: argparse.ArgumentParser) -> None:
-    made.add_argument("--device", default="auto", help="cuda, cpu, ... (default: CUDA where there is one)")
-    add_encoder_options(made)
-    made.add_argument("--no-cache", action="store_true", help="neither keep nor look up the encoder's features")
-    made.add_argument("--query-prompt", metavar="TEXT", help="put before queries (default: what the checkpoint says)")
-    made.add_argument("--document-prompt", metavar="TEXT", help="put before documents, likewise")
-
-
 def _run(options: argparse.Namespace, terminal: Terminal) -> int:
-    request = request_from(options)
-    calm(is_watched=sys.stderr.isatty())
-    from embviz_callback.commands.comparison import comparison_table
-    from embviz_callback.commands.evaluation import evaluate
+    if len(options.checkpoint) > 1:
+        from embviz_callback.commands.compare import compare_checkpoints
 
-    # Whatever a library prints must not come between a pipeline and its JSON.
-    with contextlib.redirect_stdout(sys.stderr):
-        outcomes = evaluate(request, terminal)
-        best = _best(outcomes, request)
-    table = comparison_table(outcomes, best) + "\n" if len(outcomes) > 1 else ""
-    text = table + "".join(summary(outcome) for outcome in outcomes) + "\n" + statistics(best)
+        return compare_checkpoints(options, terminal)
+    with quietly():
+        outcome = evaluate(request_from(options), output_of(options), terminal)[0]
+    text = f"{summary(outcome)}\n{statistics(outcome.metrics)}"
     if options.json:
         terminal.say(text)
-        write_out(_as_json(outcomes, best))
+        write_out(as_json(flat(outcome)))
     else:
         write_out(text)
-    return _status(outcomes, options.fail_below_margin, terminal)
+    return status({outcome.label: outcome.metrics}, options.fail_below_margin, terminal, faults=outcome.faults)
 
 
-def _best(outcomes: Sequence["Outcome"], request: "Request") -> "Outcome":
-    """The only one, or the best of several, which are then compared in files of their own."""
-    if len(outcomes) == 1:
-        return outcomes[0]
-    from embviz_callback.commands.comparison import remeasured, write_comparison
+def evaluate(request: "Request", output: Path, terminal: Terminal) -> "list[Outcome]":
+    """Looks at every checkpoint and writes the files of each.
 
-    settings = request.settings
-    snapshots = [remeasured(outcome.label, outcome.folder, settings) for outcome in outcomes]
-    return outcomes[write_comparison(snapshots, request.output, maps=wanted_maps(settings)).best]
+    Args:
+        request: What is wanted.
+        output: Folder of the results, with a folder in it for each of several checkpoints.
+        terminal: Hears what is going on.
+
+    Returns:
+        One outcome per checkpoint, in the order given.
+    """
+    from embviz_callback.commands.looking import look_at, prepare_output
+    from embviz_callback.delivery.results.result_folder import write_results
+    from embviz_callback.delivery.run.data_check import data_check
+    from embviz_callback.files import safe_name
+
+    prepare_output(output)
+    data: dict[str, Any] = {}
+    outcomes = []
+    for look in look_at(request, terminal):
+        snapshot = look.snapshot
+        folder = output / safe_name(snapshot.label) if len(request.checkpoints) > 1 else output
+        data = data or data_check(snapshot)
+        outcome = write_results(snapshot, folder, data, progress=partial(_bar, terminal))
+        for fault in outcome.faults:
+            terminal.say(f"{snapshot.label}: {fault}")
+        outcomes.append(outcome)
+    return outcomes
 
 
-def request_from(options: argparse.Namespace) -> "Request":
-    """What the options ask for."""
-    from embviz_callback.commands.evaluation import Request
+def _bar(terminal: Terminal, method: str) -> Any:
+    return terminal.bar(MAPS[method].title)
 
-    settings = Settings(
-        max_samples=options.max_samples,
-        seed=options.seed,
-        batch_size=options.batch_size,
-        skip_tsne=options.skip_tsne,
-        skip_umap=options.skip_umap,
-    )
-    return Request(
-        checkpoints=tuple(options.checkpoint),
-        data=options.data,
-        output=Path(options.output).expanduser(),
-        settings=settings,
-        device=options.device,
-        encoder=options.encoder,
-        pooling=options.pooling,
-        max_length=options.max_length,
-        query_prompt=options.query_prompt,
-        document_prompt=options.document_prompt,
-        skip_bad_records=options.skip_bad_records,
-        cache=not options.no_cache,
-        corpus=options.corpus,
-    )
+
+@contextlib.contextmanager
+def quietly() -> Any:
+    """Keeps libraries from talking over the answer; this process is ours alone."""
+    calm(is_watched=sys.stderr.isatty())
+    # Whatever a library prints must not come between a pipeline and its JSON.
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def calm(*, is_watched: bool) -> None:
-    """Keeps libraries from talking over the answer; this process is ours alone."""
+    """Sets what libraries read when they are imported, and silences their warnings."""
     import logging
 
     # A notebook's backend would break the import of matplotlib here.
@@ -189,9 +135,8 @@ def calm(*, is_watched: bool) -> None:
         warnings.simplefilter("ignore")
 
 
-def statistics(outcome: "Outcome") -> str:
+def statistics(metrics: "Metrics") -> str:
     """The block that standard output ends with."""
-    metrics = outcome.metrics
     return (
         "Similarity Statistics:\n"
         f"   Positive:   {metrics.positive_mean:.4f} ± {metrics.positive_std:.4f}\n"
@@ -204,37 +149,47 @@ def statistics(outcome: "Outcome") -> str:
 
 def summary(outcome: "Outcome") -> str:
     """What came of one checkpoint, and where its report is."""
-    diagnosis = outcome.content["diagnosis"]
+    diagnosis = outcome.snapshot.diagnosis
     verdict = "ready" if outcome.content["ready"] else "not ready, see the checklist"
     return (
-        f"{outcome.label}: {diagnosis['verdict']}, {verdict}\n"
-        f"   {diagnosis['reason']}; {diagnosis['advice']}\n"
+        f"{outcome.label}: {diagnosis.verdict}, {verdict}\n"
+        f"   {diagnosis.reason}; {diagnosis.advice}\n"
         f"   {outcome.folder / 'report.md'}\n"
     )
 
 
-def _as_json(outcomes: Sequence["Outcome"], best: "Outcome") -> str:
-    flat = {outcome.label: _flat(outcome) for outcome in outcomes}
-    content: Any = flat if len(flat) > 1 else next(iter(flat.values()))
-    if len(flat) > 1:
-        content = {"best": best.label, "checkpoints": flat}
-    return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _flat(outcome: "Outcome") -> dict[str, Any]:
+def flat(outcome: "Outcome") -> dict[str, Any]:
     """Metrics on the first level, so that a pipeline can say ``.margin``."""
     content = dict(outcome.content)
     return {"label": content.pop("label"), **content.pop("metrics"), **content}
 
 
-def _status(outcomes: Sequence["Outcome"], least: float | None, terminal: Terminal) -> int:
+def as_json(content: Mapping[str, Any]) -> str:
+    """One line of strict JSON."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def status(
+    found: "Mapping[str, Metrics]", least: float | None, terminal: Terminal, *, faults: Sequence[str] = ()
+) -> int:
+    """The exit status of what was evaluated.
+
+    Args:
+        found: Label to metrics.
+        least: The margin that each must have; None for any.
+        terminal: Is told which has not.
+        faults: What could not be made.
+
+    Returns:
+        3 if a margin is below `least`, 1 if something could not be made, else 0.
+    """
     # Written so that NaN, which compares false with everything, fails too.
-    missed = [] if least is None else [outcome for outcome in outcomes if not outcome.metrics.margin >= least]
+    missed = {} if least is None else {label: one for label, one in found.items() if not one.margin >= least}
     if missed:
-        found = ", ".join(f"{outcome.metrics.margin:.4f} ({outcome.label})" for outcome in missed)
-        terminal.say(f"embviz: margin {found} is below --fail-below-margin {least:g}")
+        margins = ", ".join(f"{one.margin:.4f} ({label})" for label, one in missed.items())
+        terminal.say(f"embviz: margin {margins} is below --fail-below-margin {least:g}")
         return 3
-    return 1 if any(outcome.faults for outcome in outcomes) else 0
+    return 1 if faults else 0
 
 
 def write_out(text: str) -> None:

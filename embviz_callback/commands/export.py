@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embviz_callback.analysis.metrics.pictures import MAPS
-from embviz_callback.commands.arguments import Parser, UsageError, add_encoder_options
+from embviz_callback.commands.arguments import Parser, UsageError
 from embviz_callback.commands.ending import ended
+from embviz_callback.commands.options import add_encoder_options
 from embviz_callback.commands.terminal import Terminal
 
 if TYPE_CHECKING:

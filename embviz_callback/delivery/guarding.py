@@ -1,6 +1,7 @@
 """The one place where whatever goes wrong is caught, said once, and written down."""
 
 import logging
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -111,3 +112,22 @@ def _words(error: BaseException) -> str:
         return str(error)
     except Exception:  # noqa: BLE001  # an exception whose own __str__ fails
         return "(it cannot say what it is)"
+
+
+def say(message: str) -> None:
+    """A notice that is good news: where nobody set up logging, Lightning's own console shows it, or standard error."""
+    consoles = [name for name in ("lightning.pytorch", "pytorch_lightning") if name in sys.modules]
+    if _log.isEnabledFor(logging.INFO):
+        _log.info("embviz: %s", message)
+    elif consoles:
+        logging.getLogger(consoles[0]).info("embviz: %s", message)
+    else:
+        say_plainly(message)
+
+
+def say_plainly(message: str) -> None:
+    """To standard error, which a program without a terminal may lack."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"embviz: {message}\n")
+            sys.stderr.flush()

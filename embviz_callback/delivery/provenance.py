@@ -1,7 +1,6 @@
 """What an evaluation rests on: the pairs that were given, and the circumstances it was made in."""
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import embviz_callback
-from embviz_callback.pairs.formats.reading import Record, read_pairs, records_from
+from embviz_callback.pairs.formats.reading import PairFile, pairs_from
 
 # They would stand in reports and job files, which are passed on.
 _SECRET = re.compile(r"(?i)token(?!s|i)|secret|passw|api_?key|credential")
@@ -17,15 +16,15 @@ _MOST_HPARAMS, _LONGEST = 50, 200
 _PACKAGES = ("torch", "pytorch-lightning", "lightning", "numpy")
 
 
-def read_source(data: Any, datamodule: Any) -> tuple[tuple[Record, ...], dict[str, Any]]:
-    """Records, and where they come from.
+def given_pairs(data: Any, datamodule: Any = None) -> PairFile:
+    """The pairs that a training is to be watched by.
 
     Args:
         data: Path, list of pairs, or None for the data module's.
         datamodule: May have ``validation_pairs()``, which returns a path or pairs.
 
     Returns:
-        The records, and plain JSON for the report.
+        The pairs.
 
     Raises:
         ValueError: If there is no data; a `DataError` if they cannot be read.
@@ -38,10 +37,7 @@ def read_source(data: Any, datamodule: Any) -> tuple[tuple[Record, ...], dict[st
                 "or give the trainer a data module with validation_pairs()"
             )
         data = give()
-    if isinstance(data, str | os.PathLike):
-        file = read_pairs(data)
-        return file.records, {"data": file.path, "data_sha256": file.sha256, "skipped_records": file.skipped}
-    return records_from(data), {"data": f"{len(data)} pairs from Python"}
+    return pairs_from(data)
 
 
 def circumstances(trainer: Any, module: Any) -> dict[str, Any]:

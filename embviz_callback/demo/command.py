@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.ending import ended
-from embviz_callback.commands.evaluate import calm, statistics, summary, write_out
+from embviz_callback.commands.evaluate import calm, evaluate, statistics, summary, write_out
 from embviz_callback.commands.terminal import Terminal
-from embviz_callback.delivery.run.history import epoch_table
+from embviz_callback.delivery.run.history import epoch_table, read_history
 from embviz_callback.demo.rental_pairs import MOST_PAIRS, generate_pairs
 from embviz_callback.files import write_atomically
 from embviz_callback.settings import Settings
 
 if TYPE_CHECKING:
-    from embviz_callback.commands.results import Outcome
+    from embviz_callback.delivery.results.result_folder import Outcome
 
 _VALIDATION_SHARE = 0.2
 _SEED = 7
@@ -77,8 +77,8 @@ def _demo(options: argparse.Namespace, terminal: Terminal) -> int:
         train(training, validation, output, epochs=options.epochs)
         terminal.say("evaluating the last epoch's checkpoint as `embviz` does")
         outcome = _evaluate(output, terminal)
-    table = epoch_table(output / "run" / "embviz" / "history.jsonl")
-    write_out(f"{table}\n{summary(outcome)}\n{statistics(outcome)}\n{_next_steps(output)}")
+    table = epoch_table(read_history(output / "run" / "embviz" / "history.jsonl"))
+    write_out(f"{table}\n{summary(outcome)}\n{statistics(outcome.metrics)}\n{_next_steps(output)}")
     return 1 if outcome.faults else 0
 
 
@@ -102,10 +102,10 @@ def _write_pairs(folder: Path, n: int) -> tuple[list[dict[str, Any]], Path]:
 
 
 def _evaluate(folder: Path, terminal: Terminal) -> "Outcome":
-    from embviz_callback.commands.evaluation import Request, evaluate
+    from embviz_callback.commands.looking import Request
 
-    checkpoint, data = str(folder / "model.pt"), str(folder / "val.json")
-    return evaluate(Request((checkpoint,), data, folder / "evaluation", Settings(), device="cpu"), terminal)[0]
+    request = Request((str(folder / "model.pt"),), str(folder / "val.json"), Settings(), device="cpu")
+    return evaluate(request, folder / "evaluation", terminal)[0]
 
 
 def _next_steps(folder: Path) -> str:

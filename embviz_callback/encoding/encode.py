@@ -9,11 +9,9 @@ from torch import Tensor
 
 from embviz_callback.embeddings import Embeddings, Rows, Vectors, unit_rows
 from embviz_callback.encoding.memory import is_out_of_memory, release_memory
+from embviz_callback.encoding.subject import Encode, Side, Subject
 from embviz_callback.pairs.corpus import Corpus
 from embviz_callback.pairs.subset import Subset
-from embviz_callback.settings import Settings
-
-Encode = Callable[[list[str]], Any]
 
 
 class EncodingMemoryError(RuntimeError):
@@ -106,21 +104,21 @@ def batches(
             progress(done, len(texts))
 
 
-def encode_corpus(encode: Encode, corpus: Corpus, settings: Settings, **options: Any) -> Vectors:
+def encode_corpus(side: Side, corpus: Corpus, *, batch_size: int, **options: Any) -> Vectors:
     """Unit vectors of a corpus; of its texts no more than a batch is on the device at a time.
 
     Args:
-        encode: See `encode_texts`.
+        side: The documents'.
         corpus: The texts.
-        settings: Batch size and the documents' prompt.
+        batch_size: Texts per call.
         options: Passed on to `batches`.
 
     Returns:
         ``(n_texts, dim)`` in the corpus's order, rows of L2 norm 1 or exactly 0 (no direction).
     """
     order = longest_first_rows(corpus.texts)
-    prompted = [settings.document_prompt + corpus.texts[row] for row in order]
-    return encode_units(encode, prompted, batch_size=settings.batch_size, places=order, **options)
+    prompted = [side.prompt + corpus.texts[row] for row in order]
+    return encode_units(side.encode, prompted, batch_size=batch_size, places=order, **options)
 
 
 def longest_first_rows(texts: Sequence[str]) -> Rows:
@@ -158,32 +156,37 @@ def encode_units(
     return vectors
 
 
-def encode_subset(encode: Encode, subset: Subset, settings: Settings, **options: Any) -> Embeddings:
-    """Vectors of a subset's queries, documents and hard negatives in one pass.
+def encode_subset(subject: Subject, subset: Subset, *, batch_size: int, **options: Any) -> Embeddings:
+    """Vectors of a subset's queries, documents and hard negatives.
 
-    A text that stands in several roles under equal prompts is encoded once.
+    A text that stands in several roles is encoded once where one function under equal prompts serves them.
 
     Args:
-        encode: See `encode_texts`.
+        subject: The model.
         subset: The texts.
-        settings: Batch size and prompts.
+        batch_size: Texts per call.
         options: Passed on to `encode_texts`.
 
     Returns:
         The embeddings, row for row as in `subset`.
     """
+    queries, documents = subject.queries, subject.documents
     own = subset.prompts or ("",) * len(subset.queries)
-    queries = [(prompt or settings.query_prompt) + text for prompt, text in zip(own, subset.queries, strict=True)]
-    documents = [settings.document_prompt + text for text in subset.documents]
-    hard_negatives = [settings.document_prompt + text for text in subset.hard_negatives]
-    rows = encode_texts(encode, [*queries, *documents, *hard_negatives], batch_size=settings.batch_size, **options)
-    ends = np.cumsum([len(queries), len(documents)])
-    query_rows, document_rows, hard_rows = np.split(rows, ends)
+    asked = [(prompt or queries.prompt) + text for prompt, text in zip(own, subset.queries, strict=True)]
+    offered = [documents.prompt + text for text in (*subset.documents, *subset.hard_negatives)]
+    options["batch_size"] = batch_size
+    if subject.is_one_way:
+        rows = encode_texts(queries.encode, [*asked, *offered], **options)
+        query_rows, offered_rows = rows[: len(asked)], rows[len(asked) :]
+    else:
+        query_rows = encode_texts(queries.encode, asked, **options)
+        offered_rows = encode_texts(documents.encode, offered, **options)
+    n_documents = len(subset.documents)
     return Embeddings.from_raw(
         query_rows,
-        document_rows,
+        offered_rows[:n_documents],
         subset.relevance,
-        hard_negatives=hard_rows,
+        hard_negatives=offered_rows[n_documents:],
         hard_pairs=subset.hard_pairs,
         records=subset.records,
         grades=subset.grades,

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from embviz_callback.analysis.why.answers import Answers, Questions, analyse
 from embviz_callback.commands.analyse import main
-from embviz_callback.delivery.exports import embeddings_npz
+from embviz_callback.delivery.results.result_files import embeddings_npz
 from embviz_callback.drawing.figures.catalogue import to_png
 from embviz_callback.drawing.figures.why.analysis_figures import analysis_figures
 from embviz_callback.drawing.figures.why.group_figures import draw_groups, draw_map_by

@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embviz_callback.delivery.exports import embeddings_npz, errors_csv, metrics_json, read_embeddings, to_json
+from embviz_callback.delivery.results.result_files import (
+    embeddings_npz,
+    errors_csv,
+    metrics_json,
+    read_embeddings,
+    to_json,
+)
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import Subset, choose_subset

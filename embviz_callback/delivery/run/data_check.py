@@ -12,7 +12,7 @@ from embviz_callback.files import write_atomically
 from embviz_callback.pairs.check.checkup import check
 from embviz_callback.pairs.check.findings import Checkup
 from embviz_callback.pairs.check.raw import RawPairs, read_raw
-from embviz_callback.snapshot import Snapshot
+from embviz_callback.snapshot import Provenance, Snapshot
 
 _NAME = "data_check.json"
 _LARGEST = 64 * 2**20  # bytes; half a second of work each MiB
@@ -48,7 +48,7 @@ def data_check_once(folder: Path, snapshot: Snapshot) -> dict[str, Any]:
         As `data_check`.
     """
     path = folder / _NAME
-    of = {"fingerprint": snapshot.subset.fingerprint, "sha256": snapshot.provenance.get("data_sha256")}
+    of = {"fingerprint": snapshot.subset.fingerprint, "sha256": snapshot.provenance.data_sha256}
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -78,9 +78,9 @@ def without_unkept(found: Checkup) -> Checkup:
     return replace(found, findings=tuple(one for one in found.findings if one.kind not in _NOT_KEPT))
 
 
-def _file(provenance: Mapping[str, Any], largest: int) -> RawPairs | None:
+def _file(provenance: Provenance, largest: int) -> RawPairs | None:
     """The data file, if it is still the one that was evaluated."""
-    name, expected = provenance.get("data"), provenance.get("data_sha256")
+    name, expected = provenance.data, provenance.data_sha256
     if not isinstance(name, str) or not expected:
         return None
     try:

@@ -1,53 +1,127 @@
 """What a run has found so far: in memory, in a checkpoint, and in ``history.jsonl``."""
 
-import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from embviz_callback.analysis.metrics.catalogue import COURSE, shown
 from embviz_callback.analysis.metrics.numbers import Metrics
-from embviz_callback.files import free_name, read_rows, write_rows
+from embviz_callback.files import append_row, free_name, read_rows, write_rows
+from embviz_callback.snapshot import Snapshot
 
 _COLUMNS = shown(COURSE)
 _MOST_ROWS = 500  # in memory and in every checkpoint, 3 kB each; the file keeps them all
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
 
-Row = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One evaluation of a run, without its vectors.
+
+    Attributes:
+        label: Its name.
+        epoch: As the trainer counts it; None for the untrained model.
+        step: Under which it is logged.
+        fingerprint: Of the subset.
+        metrics: What was found.
+        verdict: Of the diagnosis.
+        reason: Why.
+        alert: Whether the alert was firing afterwards.
+    """
+
+    label: str
+    epoch: int | None
+    step: int
+    fingerprint: str
+    metrics: Metrics
+    verdict: str = ""
+    reason: str = ""
+    alert: bool = False
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, *, alert: bool) -> Self:
+        """The row of an evaluation."""
+        diagnosis = snapshot.diagnosis
+        return cls(
+            label=snapshot.label,
+            epoch=snapshot.epoch,
+            step=snapshot.step or 0,
+            fingerprint=snapshot.subset.fingerprint,
+            metrics=snapshot.metrics,
+            verdict=diagnosis.verdict,
+            reason=diagnosis.reason,
+            alert=alert,
+        )
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Sorts by training, the untrained model first; equal for evaluations that replace each other."""
+        return (0, -1) if self.epoch is None else (self.step + 1, self.epoch)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        head = {"label": self.label, "epoch": self.epoch, "step": self.step, "fingerprint": self.fingerprint}
+        foot = {"verdict": self.verdict, "reason": self.reason, "alert": self.alert}
+        return {**head, **self.metrics.as_dict(), **foot}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """The row that `to_json` gave.
+
+        Returns:
+            The row; what is missing or of a wrong type is a KeyError, TypeError or ValueError.
+        """
+        epoch = stored["epoch"]
+        return cls(
+            label=str(stored["label"]),
+            epoch=None if epoch is None else int(epoch),
+            step=int(stored["step"]),
+            fingerprint=str(stored["fingerprint"]),
+            metrics=Metrics.from_dict(stored),
+            verdict=str(stored.get("verdict", "")),
+            reason=str(stored.get("reason", "")),
+            alert=bool(stored.get("alert", False)),
+        )
 
 
 class History:
     """Evaluations of one run, oldest first, at most one for each epoch and step.
 
     Args:
-        rows: Plain JSON, as `state` gave them.
+        rows: Oldest first.
     """
 
-    def __init__(self, rows: Sequence[Row] = ()) -> None:
-        self.rows: list[Row] = list(rows)
+    def __init__(self, rows: Iterable[HistoryRow] = ()) -> None:
+        self.rows: list[HistoryRow] = list(rows)
 
     @property
     def baseline(self) -> Metrics | None:
         """Of the untrained model, if it was evaluated."""
-        return next((Metrics.from_dict(row) for row in self.rows if row["epoch"] is None), None)
+        return next((row.metrics for row in self.rows if row.epoch is None), None)
 
     @property
     def fingerprint(self) -> str | None:
         """Of the subset of the last evaluation."""
-        return self.rows[-1]["fingerprint"] if self.rows else None
+        return self.rows[-1].fingerprint if self.rows else None
 
     @property
-    def last(self) -> Row | None:
+    def last(self) -> HistoryRow | None:
         """The last evaluation."""
         return self.rows[-1] if self.rows else None
 
     def metrics(self) -> list[Metrics]:
         """Of every evaluation, the untrained model's first."""
-        return [Metrics.from_dict(row) for row in self.rows]
+        return [row.metrics for row in self.rows]
 
-    def add(self, row: Row) -> None:
+    def before(self, row: HistoryRow) -> list[HistoryRow]:
+        """All evaluations but one."""
+        return [old for old in self.rows if old.key != row.key]
+
+    def add(self, row: HistoryRow) -> None:
         """Takes an evaluation; one of the same epoch and step is replaced."""
-        self.rows = [old for old in self.rows if _key(old) != _key(row)]
-        self.rows.append(row)
+        self.rows = [*self.before(row), row]
         # The baseline stands first and stays.
         del self.rows[1 : max(1, len(self.rows) - _MOST_ROWS)]
 
@@ -61,39 +135,54 @@ class History:
             path: Need not exist.
             is_resumed: Whether the rows here come from a checkpoint.
         """
-        old = list(read_rows(path))
+        old = read_history(path)
         if not self.rows or not is_resumed:
             if old:
                 path.rename(free_name(path))
             old = []
-        keys = [_key(row) for row in self.rows]
+        keys = [row.key for row in self.rows]
         # Between the untrained model and the oldest row in memory lie those that memory let go.
-        earlier = [row for row in old if keys[0] < _key(row) < min(keys[1:], default=(0, 0))]
+        earlier = [row for row in old if keys[0] < row.key < min(keys[1:], default=(0, 0))]
         if self.rows:
-            write_rows(path, [*self.rows[:1], *earlier, *self.rows[1:]])
+            write_rows(path, [row.to_json() for row in [*self.rows[:1], *earlier, *self.rows[1:]]])
 
 
-def _key(row: Row) -> tuple[int, int]:
-    """Sorts the untrained model first."""
-    return (row["step"] + 1, row["epoch"]) if row["epoch"] is not None else (0, -1)
+def readable_rows(stored: Iterable[Any]) -> tuple[list[HistoryRow], int]:
+    """Those rows of a damaged or older state that can be read, and how many cannot."""
+    rows, n_left_aside = [], 0
+    for one in stored:
+        try:
+            rows.append(HistoryRow.from_json(one))
+        except _UNREADABLE:
+            n_left_aside += 1
+    return rows, n_left_aside
 
 
-def epoch_table(history: Path) -> str:
-    """The evaluations of a run as a table, one row for each.
+def read_history(path: Path) -> list[HistoryRow]:
+    """The rows of a ``history.jsonl``, without what a killed run left torn; none where there is no file."""
+    return readable_rows(read_rows(path))[0]
+
+
+def append_to_history(path: Path, row: HistoryRow) -> None:
+    """Adds a row to a ``history.jsonl``."""
+    append_row(path, row.to_json())
+
+
+def epoch_table(rows: Sequence[HistoryRow]) -> str:
+    """The evaluations of a run as a table.
 
     Args:
-        history: ``history.jsonl`` of a run folder.
+        rows: Oldest first.
 
     Returns:
         Text with a header and one line per evaluation; empty if there were none.
     """
-    if not history.exists():
+    if not rows:
         return ""
-    rows = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines() if line]
     header = f"{'':<12}" + "".join(f"{name:>12}" for name in _COLUMNS)
     return "\n".join(["", header, *map(_table_row, rows)]) + "\n"
 
 
-def _table_row(row: Row) -> str:
-    values = (row["metrics"].get(name) for name in _COLUMNS)
-    return f"{row['label']:<12}" + "".join(f"{'n/a':>12}" if value is None else f"{value:>12.4f}" for value in values)
+def _table_row(row: HistoryRow) -> str:
+    values = (row.metrics.get(name, math.nan) for name in _COLUMNS)
+    return f"{row.label:<12}" + "".join(f"{'n/a':>12}" if math.isnan(value) else f"{value:>12.4f}" for value in values)

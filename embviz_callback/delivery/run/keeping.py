@@ -11,7 +11,6 @@ from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.files import require_space
 from embviz_callback.snapshot import Snapshot, save_snapshot
 
-FOLDER = "snapshots"
 MOST = 20  # 500 pairs in 1,024 dimensions take 4 MB, so 80 MB in all
 _MOST_BYTES = 1_000_000_000  # for subsets that are much larger
 _FEWEST = 3  # the first, the best and the last
@@ -19,7 +18,17 @@ _SPARE_BYTES = 50_000_000  # left free on the disk for the checkpoints of the tr
 
 
 @dataclass(frozen=True)
-class _Kept:
+class Kept:
+    """One of them, as far as it must be known to thin them out.
+
+    Attributes:
+        path: Its folder.
+        fingerprint: Of the subset.
+        step: Of the training; -1 outside one.
+        merit: The larger the better.
+        n_bytes: What it takes.
+    """
+
     path: Path
     fingerprint: str
     step: int
@@ -27,30 +36,22 @@ class _Kept:
     n_bytes: int
 
 
-def kept_folders(folder: Path) -> list[Path]:
-    """The kept evaluations of a run in the order of training, whole ones only.
-
-    Args:
-        folder: Of the run; may hold nothing yet.
-
-    Returns:
-        Folders for `embviz_callback.snapshot.load_snapshot`.
-    """
-    return sorted(path.parent for path in (folder / FOLDER).glob("[0-9]*/snapshot.json"))
+def kept_in(root: Path) -> list[Path]:
+    """Folders for `embviz_callback.snapshot.load_snapshot` in the order of training, whole ones only."""
+    return sorted(path.parent for path in root.glob("[0-9]*/snapshot.json"))
 
 
-def keep(folder: Path, snapshot: Snapshot, name: str) -> None:
+def keep(root: Path, snapshot: Snapshot, name: str) -> None:
     """Adds an evaluation, then thins the older ones out and drops those of another subset.
 
     At most 20 stay (fewer of a subset so large that 20 would take more than 1 GB), spread evenly over
     the training: always the first, the last and the one with the highest rank-1.
 
     Args:
-        folder: Of the run.
+        root: Holds them.
         snapshot: With its maps.
         name: Of its folder; sorts in the order of training.
     """
-    root = folder / FOLDER
     for torn in root.glob(".*"):
         shutil.rmtree(torn)
     unfinished = root / f".{name}"
@@ -60,7 +61,7 @@ def keep(folder: Path, snapshot: Snapshot, name: str) -> None:
     save_snapshot(snapshot, unfinished)
     shutil.rmtree(root / name, ignore_errors=True)
     unfinished.rename(root / name)
-    kept = [_read(path) for path in kept_folders(folder)]
+    kept = [read_kept(path) for path in kept_in(root)]
     for other in kept:
         if other.fingerprint != snapshot.subset.fingerprint:
             shutil.rmtree(other.path)
@@ -69,44 +70,20 @@ def keep(folder: Path, snapshot: Snapshot, name: str) -> None:
         shutil.rmtree(same.pop(_least_missed(same)).path)
 
 
-def forget_kept_after(folder: Path, step: int) -> None:
-    """Removes evaluations after a step: a run that is resumed from there will make them anew.
-
-    Args:
-        folder: Of the run; may hold nothing yet.
-        step: Of the checkpoint.
-    """
-    for path in kept_folders(folder):
-        if _read(path).step > step:
-            shutil.rmtree(path)
-
-
-def forget_kept_before(folder: Path, job: Path) -> None:
-    """Removes what an earlier run kept in the same folder: all that is older than the first job of this one.
-
-    Args:
-        folder: Of the run.
-        job: The first one's folder; it may be drawn late, when evaluations of its own run are kept already.
-    """
-    begun = (job / "job.json").stat().st_mtime_ns
-    for path in kept_folders(folder):
-        if (path / "snapshot.json").stat().st_mtime_ns < begun:
-            shutil.rmtree(path)
-
-
-def _read(path: Path) -> _Kept:
+def read_kept(path: Path) -> Kept:
+    """What `keep` wants to know of one of them."""
     facts = json.loads((path / "snapshot.json").read_text(encoding="utf-8"))
     metrics = Metrics.from_dict(facts["metrics"])
     merit = (_or_worst(metrics.rank1), _or_worst(metrics.separation))
     n_bytes = sum(file.stat().st_size for file in path.iterdir())
-    return _Kept(path, facts["subset"]["fingerprint"], -1 if facts["step"] is None else facts["step"], merit, n_bytes)
+    return Kept(path, facts["subset"]["fingerprint"], -1 if facts["step"] is None else facts["step"], merit, n_bytes)
 
 
 def _or_worst(value: float) -> float:
     return -math.inf if math.isnan(value) else value
 
 
-def _least_missed(kept: Sequence[_Kept]) -> int:
+def _least_missed(kept: Sequence[Kept]) -> int:
     """Place of the one that leaves the smallest hole; the first, the last and the best are never it."""
     best = max(range(len(kept)), key=lambda place: kept[place].merit)
     free = [place for place in range(1, len(kept) - 1) if place != best]

@@ -41,6 +41,13 @@ def comparison_report(comparison: Comparison, *, figures: Sequence[str] = ()) ->
     )
 
 
+def metrics_lines(comparison: Comparison) -> list[str]:
+    """The numbers side by side, as lines for a terminal: a column for each evaluation."""
+    rows = [("", *comparison.labels), *((name, *cells) for name, cells in _metrics(comparison))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
 def sentences(comparison: Comparison) -> tuple[str, ...]:
     """Which is best and what has fallen, one sentence each, as the command prints them."""
     return f"best: {comparison.labels[comparison.best]}", *_falls(comparison)

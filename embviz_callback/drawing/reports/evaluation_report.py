@@ -62,7 +62,7 @@ def report(
         alerts=alerts,
         n_several=_n_repeated(snapshot.embeddings.relevance[:, 0]),
         n_shared=_n_repeated(snapshot.embeddings.relevance[:, 1]),
-        provenance=list(_flat(snapshot.provenance)),
+        provenance=list(_flat(snapshot.provenance.facts)),
         baseline=baseline,
         key_metrics=[_key_metric(name, metrics, baseline) for name in _names(metrics)],
         readings=readings(snapshot),

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from embviz_callback.embeddings import Rows, Vectors
-from embviz_callback.encoding.encode import Encode, encode_units, longest_first_rows
+from embviz_callback.encoding.encode import encode_units, longest_first_rows
+from embviz_callback.encoding.subject import Side
 from embviz_callback.pairs.corpus import Corpus
-from embviz_callback.settings import Settings
 
 _PIECE = 2**24  # numbers that arrive in one collective, over all ranks: 64 MiB
 
@@ -155,16 +155,16 @@ def together(ranks: Ranks) -> Iterator[Exchange]:
     exchange.leave()
 
 
-def encode_shared(encode: Encode, corpus: Corpus, settings: Settings, exchange: Exchange, **options: Any) -> Vectors:
+def encode_shared(side: Side, corpus: Corpus, exchange: Exchange, *, batch_size: int, **options: Any) -> Vectors:
     """Unit vectors of a corpus of which every rank encodes a share.
 
     Batches are those of a lone process, so that the vectors are too.
 
     Args:
-        encode: See `embviz_callback.encoding.encode.encode_texts`.
+        side: The documents'.
         corpus: The same on every rank.
-        settings: Batch size and the documents' prompt.
         exchange: With the other ranks; a `RankError` is raised on every rank if one fails.
+        batch_size: Texts per call.
         options: As for `embviz_callback.encoding.encode.encode_corpus`.
 
     Returns:
@@ -173,12 +173,11 @@ def encode_shared(encode: Encode, corpus: Corpus, settings: Settings, exchange: 
     ranks, n_texts = exchange.ranks, len(corpus.texts)
     order = longest_first_rows(corpus.texts)
     shares = [
-        share_of(n_texts, rank=rank, n_ranks=ranks.n_ranks, batch_size=settings.batch_size)
-        for rank in range(ranks.n_ranks)
+        share_of(n_texts, rank=rank, n_ranks=ranks.n_ranks, batch_size=batch_size) for rank in range(ranks.n_ranks)
     ]
     # Row -1 is the shortest text: padding costs as little as can be.
-    prompted = [settings.document_prompt + corpus.texts[order[row]] for row in shares[ranks.rank]]
-    own = encode_units(encode, prompted, batch_size=settings.batch_size, **options)
+    prompted = [side.prompt + corpus.texts[order[row]] for row in shares[ranks.rank]]
+    own = encode_units(side.encode, prompted, batch_size=batch_size, **options)
     vectors = np.empty((n_texts, own.shape[1]), dtype=np.float32)
     exchange.settle(len(own), own.shape[1], mark=int(corpus.fingerprint, 16))
     for rank, rows, piece in exchange.gather(own):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from embviz_callback.encoding.encode import Encode
+from embviz_callback.encoding.subject import Encode, Subject
 
 _SHARDED = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
 
@@ -19,8 +19,8 @@ def is_sharding(strategy: object) -> bool:
 
 
 @contextmanager
-def gathered(module: nn.Module, encode: Encode, wrapper: object = None) -> Iterator[Encode]:
-    """An ``encode`` that may be called while weights are sharded by either of PyTorch's two kinds of FSDP.
+def gathered(subject: Subject) -> Iterator[Subject]:
+    """A model that may be called while its weights are sharded by either of PyTorch's two kinds of FSDP.
 
     Both gather weights as a module's forward pass begins, and take the first module that is called for
     the root. An ``encode`` that calls a layer directly would find the root's weights in pieces and,
@@ -28,25 +28,23 @@ def gathered(module: nn.Module, encode: Encode, wrapper: object = None) -> Itera
     must come here, and encode equally often: gathering is a collective.
 
     Args:
-        module: Whose weights may be sharded.
-        encode: Calls it, or parts of it.
-        wrapper: What the trainer calls instead of the module, where there is such a thing.
+        subject: Whose weights may be sharded.
 
     Yields:
-        `encode` itself unless the wrapper has to be called around it.
+        The subject itself unless its wrapper has to be called around its functions.
     """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        yield encode
+        yield subject
         return
     from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
 
-    kinds = (FSDPModule, FullyShardedDataParallel)
+    kinds, module, wrapper = (FSDPModule, FullyShardedDataParallel), subject.module, subject.wrapper
     is_wrapped = isinstance(wrapper, FullyShardedDataParallel) and wrapper.module is module
     if not is_wrapped:
         for root in _roots(module, kinds):
             _visit(root)
     try:
-        yield partial(_encode_within, wrapper, encode) if is_wrapped else encode
+        yield subject.called_by(partial(partial, _encode_within, wrapper)) if is_wrapped else subject
     except Exception:
         # A layer that failed believes itself in its forward pass, and would let a checkpoint fail, or the
         # next step gather weights too early. A pass that goes well, first of the innermost, ends that.

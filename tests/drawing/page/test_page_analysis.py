@@ -13,7 +13,7 @@ from small_runs import HOSTILE, a_map
 
 from embviz_callback.analysis.why.answers import Answers, Questions, analyse
 from embviz_callback.commands.analyse import main
-from embviz_callback.delivery.exports import embeddings_npz
+from embviz_callback.delivery.results.result_files import embeddings_npz
 from embviz_callback.drawing.page.epoch_view import epoch_view
 from embviz_callback.drawing.page.page import page, page_from_views
 from embviz_callback.drawing.page.page_analysis import answers_view

@@ -23,7 +23,7 @@ from embviz_callback.analysis.metrics.pictures import FIGURES
 from embviz_callback.analysis.verdict.checklist import Check, bright_diagonal, checklist
 from embviz_callback.analysis.why.columns import columns_of
 from embviz_callback.analysis.why.errors import errors_of
-from embviz_callback.delivery.exports import errors_csv, metrics_json
+from embviz_callback.delivery.results.result_files import errors_csv, metrics_json
 from embviz_callback.delivery.run.data_check import data_check, data_check_once
 from embviz_callback.drawing.page.epoch_view import epoch_view
 from embviz_callback.drawing.reports.data_section import brief
@@ -44,7 +44,7 @@ from embviz_callback.pairs.check.raw import RawPairs
 from embviz_callback.pairs.records import Record
 from embviz_callback.pairs.subset import choose_subset
 from embviz_callback.settings import Settings
-from embviz_callback.snapshot import Snapshot, take_snapshot
+from embviz_callback.snapshot import Provenance, Snapshot, take_snapshot
 
 
 def snapshot_of(
@@ -68,7 +68,7 @@ def snapshot_of(
         settings=Settings(bootstrap_draws=100),
         epoch=3,
         step=92,
-        provenance={"checkpoint": "best.pt", "versions": {"torch": "2.13.0"}},
+        provenance=Provenance({"checkpoint": "best.pt", "versions": {"torch": "2.13.0"}}),
     )
     flat = embeddings.queries[:, :2].copy(), embeddings.documents[:, :2].copy()
     maps = {
@@ -321,7 +321,7 @@ def test_hostile_texts_stay_inside_their_cells() -> None:
         "x" * 20_000,
     ]
     snapshot = snapshot_of(hostile, noise=3.0, unusable=(1,), dim=4)
-    snapshot = replace(snapshot, label="<b>[l](http://e)</b>", provenance={"a|b": "<i>"})
+    snapshot = replace(snapshot, label="<b>[l](http://e)</b>", provenance=Provenance({"a|b": "<i>"}))
     text = report(snapshot, checks=checks_of(snapshot), alerts=["<script>", "two\nlines"])
     assert "<script" not in text
     assert "<img" not in text
@@ -408,7 +408,7 @@ def _evaluated(path: Path, items: list[Any], *, changed: bool = False) -> Snapsh
     content = json.dumps(items, ensure_ascii=False)
     path.write_text(content + (" " if changed else ""), encoding="utf-8")
     provenance = {"data": str(path), "data_sha256": sha256(content.encode()).hexdigest()}
-    return replace(good(), provenance=provenance)
+    return replace(good(), provenance=Provenance(provenance))
 
 
 PLACEHOLDER = {"query": "q", "pos": "TODO", "hard_neg": [{"text": "n", "type": "price", "weight": 1.0}]}
@@ -450,7 +450,7 @@ def test_else_the_evaluated_pairs_are_checked(tmp_path: Path, why: str) -> None:
     if why == "gone":
         (tmp_path / "v.json").unlink()
     if why == "never a file":
-        snapshot = replace(snapshot, provenance={"data": "20 pairs from Python"})
+        snapshot = replace(snapshot, provenance=Provenance({"data": "20 pairs from Python"}))
     found = data_check(snapshot, largest=10 if why == "too large" else 2**20)
     assert found == {"file": "the evaluated pairs", "records": 20, "findings": []}
 

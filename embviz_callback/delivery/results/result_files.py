@@ -50,7 +50,7 @@ def metrics_json(snapshot: Snapshot, checks: Sequence[Check]) -> dict[str, Any]:
         "diagnosis": asdict(snapshot.diagnosis),
         "hub_documents": [snapshot.text(row) for row, _ in snapshot.metrics.hubs],
         "settings": asdict(snapshot.settings),
-        "provenance": dict(snapshot.provenance),
+        "provenance": snapshot.provenance.to_json(),
     }
 
 
@@ -72,15 +72,10 @@ def analysis_json(snapshot: Snapshot, answers: Answers, checkup: Checkup | None 
     return {
         "label": snapshot.label,
         "metrics": snapshot.metrics.as_dict(),
-        "provenance": dict(snapshot.provenance),
+        "provenance": snapshot.provenance.to_json(),
         "data": None if checkup is None else checkup.as_dict(),
         **answers.as_dict(),
     }
-
-
-def to_json(content: Any) -> str:
-    """Strict JSON in UTF-8, indented, with a line end."""
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def errors_csv(snapshot: Snapshot) -> str:

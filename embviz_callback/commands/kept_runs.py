@@ -1,0 +1,84 @@
+"""What a run that was visualised keeps of its evaluations, as commands take it with ``--run``."""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from embviz_callback.analysis.compare.comparison import best_checkpoint
+from embviz_callback.commands.arguments import UsageError
+from embviz_callback.commands.looking import as_usage_error
+from embviz_callback.delivery.run.run_folder import RunFolder, run_folders
+from embviz_callback.snapshot import Snapshot, load_snapshot
+
+
+def run_at(given: Path) -> RunFolder:
+    """The folder that a run's pictures are in; the run's own, one above it, will do.
+
+    Args:
+        given: Either.
+
+    Returns:
+        The folder that holds ``snapshots``.
+
+    Raises:
+        UsageError: If there is none, or there are several.
+    """
+    found = run_folders(given)
+    if not found:
+        raise UsageError(f"--run: {given} keeps no evaluations; give the folder of a run, which holds snapshots/")
+    if found[0].path != given and len(found) > 1:
+        raise UsageError(f"--run: {given} holds several; give one of {', '.join(str(one.path) for one in found)}")
+    return found[0]
+
+
+def kept_snapshots(run: RunFolder) -> list[Snapshot]:
+    """What a run keeps of its evaluations, in the order of training.
+
+    Args:
+        run: Its folder.
+
+    Returns:
+        Snapshots with the maps that were drawn.
+
+    Raises:
+        UsageError: If one cannot be read.
+    """
+    snapshots = []
+    for path in run.kept:
+        try:
+            snapshots.append(load_snapshot(path))
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise UsageError(f"--run: {path} cannot be read ({error}); move it away to compare the others") from None
+    return sorted(snapshots, key=lambda one: (-1 if one.epoch is None else one.epoch, one.step or 0))
+
+
+def first_best_last(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
+    """The untrained model (or the first that is kept), the best by the rule of a comparison, and the last.
+
+    Args:
+        snapshots: Of one run, in the order of training; a UsageError says that their subsets differ.
+
+    Returns:
+        Up to three of them, none twice.
+    """
+    if not snapshots:
+        return []
+    settings = snapshots[0].settings
+    with as_usage_error(ValueError):
+        best = best_checkpoint(snapshots, draws=settings.bootstrap_draws, seed=settings.seed)
+    return [snapshots[place] for place in sorted({0, best, len(snapshots) - 1})]
+
+
+def refuse_beside_run(**given: object) -> None:
+    """Says that an option has no use beside ``--run``.
+
+    Args:
+        given: Option to its value; None for one that was not given.
+
+    Raises:
+        UsageError: If one was given.
+    """
+    why = {"corpus": "whose evaluations hold what they were ranked among", "data": "whose evaluations hold their pairs"}
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"--{name} has no use with --run, {why[name]}; leave it out")

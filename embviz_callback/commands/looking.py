@@ -1,0 +1,252 @@
+"""What the options of a command name, looked at: checkpoints and saved embeddings on one subset."""
+
+import contextlib
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embviz_callback.commands.arguments import UsageError
+from embviz_callback.commands.terminal import Terminal
+from embviz_callback.delivery.provenance import versions
+from embviz_callback.delivery.results.result_files import read_embeddings
+from embviz_callback.encoding.checkpoints.hub import is_hub_name
+from embviz_callback.encoding.checkpoints.missing import explain_missing
+from embviz_callback.evaluator import Evaluator, Listener, Moment
+from embviz_callback.pairs.formats.reading import read_pairs
+from embviz_callback.pairs.weights import WeightRule
+from embviz_callback.settings import Settings
+from embviz_callback.snapshot import Provenance, Snapshot
+
+if TYPE_CHECKING:
+    from embviz_callback.encoding.subject import Subject
+
+_PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "umap-learn", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is evaluated.
+
+    Attributes:
+        checkpoints: At least one path; an ``embeddings.npz`` is measured again without its model.
+        data: Path of the pairs; None only where every checkpoint is an ``embeddings.npz``.
+        settings: Options of the evaluation.
+        serving: Names and values of `Serving` that the user gave.
+        device: As torch calls it; "auto" for CUDA where there is one, else the CPU.
+        skip_bad_records: Leave out records with a problem.
+        corpus: Path of further documents that answer no query; None for none.
+        rule: Weighs hard negatives; None for the default.
+    """
+
+    checkpoints: tuple[str, ...]
+    data: str | None
+    settings: Settings
+    serving: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    skip_bad_records: bool = False
+    corpus: str | None = None
+    rule: WeightRule | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One of the checkpoints, looked at.
+
+    Attributes:
+        snapshot: Without maps.
+        subject: The model; None for saved embeddings. Its memory is free when nobody holds this any more.
+    """
+
+    snapshot: Snapshot
+    subject: "Subject | None" = None
+
+
+def look_at(request: Request, terminal: Terminal) -> Iterator[Look]:
+    """Every checkpoint on the same subset, one after the other.
+
+    Args:
+        request: What is wanted; checked before anything slow begins.
+        terminal: Hears what is going on.
+
+    Yields:
+        One look per checkpoint, in the order given.
+
+    Raises:
+        UsageError: If a path, the data, the device or a checkpoint cannot be used.
+    """
+    labels = tell_apart(request.checkpoints)
+    for path in request.checkpoints:
+        if not is_hub_name(path) and not Path(path).expanduser().exists():
+            raise UsageError(explain_missing(path))
+    saved = {path: _saved(path, request) for path in request.checkpoints if path.endswith(".npz")}
+    evaluator = _evaluator(request, saved, terminal)
+    device = device_named(request.device) if len(saved) < len(labels) else "none"
+    facts = {"device": device, "precision": "float32", "versions": _versions()}
+    for path, label in zip(request.checkpoints, labels, strict=True):
+        if path in saved:
+            provenance = Provenance({"embeddings": path, **evaluator.source, **facts})
+            yield Look(saved[path].recalled(evaluator, Moment(name=label), provenance))
+        else:
+            yield _measured(path, label, evaluator, request, facts, terminal)
+
+
+def tell_apart(paths: Sequence[str]) -> list[str]:
+    """The shortest ends of paths that differ from one another.
+
+    Args:
+        paths: Of checkpoints.
+
+    Returns:
+        One label per path.
+
+    Raises:
+        UsageError: If two paths lead to the same place.
+
+    Example:
+        >>> tell_apart(["runs/a/best_model.pt", "runs/b/best_model.pt"])
+        ['a/best_model.pt', 'b/best_model.pt']
+    """
+    parts = [Path(path).expanduser().resolve().parts for path in paths]
+    if len(set(parts)) < len(parts):
+        twice = next(path for place, path in enumerate(paths) if parts[place] in parts[:place])
+        raise UsageError(f"--checkpoint: {twice} is given twice")
+    for length in range(1, max(map(len, parts)) + 1):
+        ends = ["/".join(part[-length:]) for part in parts]
+        if len(set(ends)) == len(ends):
+            break
+    return ends
+
+
+@dataclass(frozen=True, eq=False)
+class _Saved:
+    """What an ``embeddings.npz`` holds."""
+
+    evaluator: Evaluator
+    embeddings: Any
+    corpus_scan: Any
+
+    @property
+    def fingerprint(self) -> str:
+        return self.evaluator.subset.fingerprint
+
+    def recalled(self, evaluator: Evaluator, moment: Moment, provenance: Provenance) -> Snapshot:
+        own = replace(self.evaluator, settings=evaluator.settings)
+        return own.recall(self.embeddings, self.corpus_scan, moment, provenance)
+
+
+def _saved(path: str, request: Request) -> _Saved:
+    with as_usage_error(ValueError):
+        subset, embeddings, corpus_scan = read_embeddings(Path(path).expanduser())
+    return _Saved(Evaluator(subset, request.settings), embeddings, corpus_scan)
+
+
+def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal) -> Evaluator:
+    """On the one subset that every checkpoint is judged by, and what it is ranked among."""
+    if request.data is None:
+        if len(saved) < len(request.checkpoints):
+            raise UsageError("required: --data")
+        if request.corpus is not None:
+            raise UsageError("--corpus has no use without --data: an embeddings.npz keeps what it was ranked among")
+        evaluator = next(iter(saved.values())).evaluator
+    else:
+        # DataErrors say where and how by themselves, and end a command with 2.
+        pairs = read_pairs(request.data, rule=request.rule, skip_bad=request.skip_bad_records)
+        evaluator = Evaluator.on(pairs, request.settings, corpus=request.corpus, skip_bad=request.skip_bad_records)
+        for note in evaluator.notes:
+            terminal.say(note)
+    for path, one in saved.items():
+        if one.fingerprint != evaluator.subset.fingerprint:
+            raise UsageError(
+                f"{path} was made on subset {one.fingerprint}, the others on {evaluator.subset.fingerprint}: give the "
+                "same --data, --max-samples, --seed and --corpus, or evaluate each by itself"
+            )
+    return evaluator
+
+
+def _measured(
+    path: str, label: str, evaluator: Evaluator, request: Request, facts: Mapping[str, Any], terminal: Terminal
+) -> Look:
+    from embviz_callback.encoding.checkpoints.loading import CheckpointError
+    from embviz_callback.encoding.checkpoints.served import Serving, serve_checkpoint
+
+    terminal.say(f"{label}: loading")
+    device = str(facts["device"])
+    with as_usage_error(CheckpointError):
+        served = serve_checkpoint(path, Serving(device=device, **request.serving), lambda: facts)
+    subject = served.subject
+    for note in subject.notes:
+        terminal.say(f"{label}: {note}")
+    subset = evaluator.subset
+    n_texts = len({*subset.queries, *subset.documents, *subset.hard_negatives}) + subset.n_corpus
+    terminal.say(f"{label}: encoding {n_texts:,} texts on {device}")
+    queries, documents = subject.queries.prompt, subject.documents.prompt
+    settings = replace(evaluator.settings, query_prompt=queries, document_prompt=documents)
+    evaluator = replace(evaluator, settings=settings)
+    listener = Listener(warn=partial(_warn, terminal, label), progress=terminal.bar)
+    return Look(evaluator.look(subject, Moment(served.epoch, name=label), listener=listener), subject)
+
+
+def _versions() -> dict[str, str]:
+    found = versions(*_PACKAGES)
+    return {"embviz_callback": found.pop("embviz_callback"), "python": platform.python_version(), **found}
+
+
+def _warn(terminal: Terminal, label: str, stage: str, message: str) -> None:
+    terminal.say(f"{label}: {message}")
+
+
+def prepare_output(folder: Path) -> None:
+    """Makes the output folder and makes sure that it can be written to, before hours of work.
+
+    Args:
+        folder: Need not exist.
+
+    Raises:
+        UsageError: If it is a file or cannot be written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {folder} is a file; give a directory")
+    probe = folder / f".probe.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"--output {folder} cannot be written to ({error.strerror or error}); give another directory"
+        ) from None
+
+
+def device_named(name: str) -> str:
+    """The device that ``--device`` names, tried out; "auto" is what there is."""
+    import torch  # seconds, which --help and a mistyped option must not wait for
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        if device.type == "meta":
+            raise UsageError("--device meta has no memory; leave --device out")
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        if torch.cuda.is_available() or not name.startswith("cuda"):
+            reason = " ".join(str(error).split())[:100]
+        else:
+            reason = f"torch {torch.__version__} finds no CUDA device"
+        raise UsageError(
+            f"--device {name} cannot be used here ({reason}); leave --device out to take what there is"
+        ) from None
+    return str(device)
+
+
+@contextlib.contextmanager
+def as_usage_error(kind: type[Exception]) -> Iterator[None]:
+    """Errors of a kind that say what the user can do are theirs to read, in one line."""
+    try:
+        yield
+    except kind as error:
+        raise UsageError(str(error)) from None

@@ -1,0 +1,149 @@
+"""Groups of options that several commands share: what is looked at, how, and how the command ends."""
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embviz_callback.commands.arguments import finite_number, whole_number
+from embviz_callback.settings import RANGES, Settings
+
+if TYPE_CHECKING:
+    from embviz_callback.commands.looking import Request
+    from embviz_callback.pairs.weights import WeightRule
+
+_DEFAULTS = Settings()
+_AMOUNTS = {
+    "max_samples": "queries that are evaluated",
+    "batch_size": "texts per forward pass; halved when memory runs out",
+    "seed": "chooses the queries and starts the maps",
+    "heatmap_pairs": "rows and columns of the heatmap",
+    "bootstrap_draws": "resamplings behind an interval",
+}
+_SERVING = ("encoder", "pooling", "max_length", "query_prompt", "document_prompt")
+
+
+def add_subject_options(made: argparse.ArgumentParser, *, is_required: bool) -> None:
+    """What is looked at, and where results go.
+
+    Args:
+        made: Takes them.
+        is_required: Whether there is no other way to say what is looked at.
+    """
+    made.add_argument(
+        "--checkpoint",
+        nargs="+",
+        required=is_required,
+        metavar="PATH",
+        help=".pt, .ckpt, .safetensors, a model directory, a name on the hub, or an embeddings.npz to draw again; "
+        "several are compared",
+    )
+    made.add_argument("--data", metavar="PATH", help="the pairs, JSON or JSON Lines (required, but for embeddings.npz)")
+    made.add_argument(
+        "--corpus",
+        metavar="PATH",
+        help="further documents that answer no query, ranked beside those of --data: JSON, JSON Lines or .txt",
+    )
+    made.add_argument("--output", default="visualizations/", metavar="DIR", help="default %(default)s")
+
+
+def add_run_option(made: argparse.ArgumentParser, what: str) -> None:
+    """A run that was visualised, instead of checkpoints; `what` is done with it."""
+    meaning = f"folder of a run that was visualised, {what} instead of --checkpoint"
+    made.add_argument("--run", metavar="DIR", help=meaning)
+
+
+def add_evaluation_options(made: argparse.ArgumentParser) -> None:
+    """How it is evaluated: the fields of `Settings` that are of use outside a training."""
+    ranges = {name: (low, high) for name, low, high in RANGES}
+    for name, meaning in _AMOUNTS.items():
+        made.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=whole_number(*ranges[name]),
+            default=getattr(_DEFAULTS, name),
+            metavar="N",
+            help=f"{meaning} (default %(default)s)",
+        )
+    made.add_argument("--skip-umap", action="store_true", help="leave the UMAP map out")
+    made.add_argument("--skip-tsne", action="store_true", help="leave the t-SNE map out")
+    made.add_argument("--skip-bad-records", action="store_true", help="leave out and count records with a problem")
+
+
+def add_model_options(made: argparse.ArgumentParser) -> None:
+    """How a checkpoint is served, as far as it does not say so itself."""
+    made.add_argument("--device", default="auto", help="cuda, cpu, ... (default: CUDA where there is one)")
+    add_encoder_options(made)
+    made.add_argument("--no-cache", action="store_true", help="neither keep nor look up the encoder's features")
+    made.add_argument("--query-prompt", metavar="TEXT", help="put before queries (default: what the checkpoint says)")
+    made.add_argument("--document-prompt", metavar="TEXT", help="put before documents, likewise")
+
+
+def add_encoder_options(made: argparse.ArgumentParser) -> None:
+    """What a checkpoint may leave open about its encoder."""
+    made.add_argument(
+        "--encoder",
+        metavar="NAME|PATH",
+        help="the encoder, where the checkpoint does not name one (default BAAI/bge-m3)",
+    )
+    made.add_argument(
+        "--pooling",
+        choices=("mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"),
+        help="default: what the checkpoint says, else mean",
+    )
+    made.add_argument(
+        "--max-length",
+        type=whole_number(1, 1_000_000),
+        metavar="N",
+        help="tokens per text (default: what the checkpoint says, else 256)",
+    )
+
+
+def add_ending_options(made: argparse.ArgumentParser) -> None:
+    """How a pipeline takes the answer."""
+    made.add_argument(
+        "--fail-below-margin", type=finite_number, metavar="X", help="exit status 3 when a margin is below X"
+    )
+    made.add_argument(
+        "--json",
+        action="store_true",
+        help="the numbers as one JSON object on standard output, all else on standard error",
+    )
+
+
+def settings_from(options: argparse.Namespace) -> Settings:
+    """The settings that the options give; what no option gives has its default."""
+    return Settings(**{
+        option.name: getattr(options, option.name)
+        for option in fields(Settings)
+        if option.name not in _SERVING and getattr(options, option.name, None) is not None
+    })
+
+
+def request_from(options: argparse.Namespace, rule: "WeightRule | None" = None) -> "Request":
+    """What the options ask to look at.
+
+    Args:
+        options: Of all groups but the run's.
+        rule: Weighs hard negatives; None for the default.
+
+    Returns:
+        The request.
+    """
+    from embviz_callback.commands.looking import Request  # what --help can do without
+
+    serving = {name: getattr(options, name) for name in _SERVING} | {"cache": not options.no_cache}
+    return Request(
+        checkpoints=tuple(options.checkpoint),
+        data=options.data,
+        settings=settings_from(options),
+        serving=serving,
+        device=options.device,
+        skip_bad_records=options.skip_bad_records,
+        corpus=options.corpus,
+        rule=rule,
+    )
+
+
+def output_of(options: argparse.Namespace) -> Path:
+    """The folder that results go to."""
+    return Path(options.output).expanduser()

@@ -1,0 +1,74 @@
+"""What an alert says reaches everybody who is to hear it: the log, the user's function, people, loggers."""
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from embviz_callback.delivery.alerts.people import Notifier
+from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert, Reading
+from embviz_callback.delivery.guarding import say
+from embviz_callback.delivery.loggers import Gallery
+from embviz_callback.snapshot import Snapshot
+
+_log = logging.getLogger("embviz_callback")
+
+Attempt = Callable[[str, Callable[[], object], str], object]
+
+
+def reading_of(snapshot: Snapshot) -> Reading:
+    """What an evaluation tells the alert."""
+    metrics = snapshot.metrics
+    return Reading(
+        epoch=snapshot.epoch or 0,
+        step=snapshot.step or 0,
+        margin=metrics.margin,
+        separation=metrics.separation,
+        rank1=metrics.rank1,
+        interval=metrics.intervals.get("margin"),
+        non_finite=metrics.non_finite,
+        verdict=snapshot.diagnosis.verdict,
+        reason=snapshot.diagnosis.reason,
+    )
+
+
+def announce(
+    event: AlertEvent,
+    alert: MarginAlert,
+    *,
+    attempt: Attempt,
+    note: Callable[[Mapping[str, Any]], None],
+    gallery: Gallery,
+    notifier: Notifier | None,
+) -> None:
+    """Passes an event on; each way is attempted by itself.
+
+    Args:
+        event: What the alert found.
+        alert: The rule.
+        attempt: Takes stage, act and what is skipped where it fails.
+        note: Takes the row for the log of events.
+        gallery: The trainer's loggers.
+        notifier: Who tells people; None for nobody.
+    """
+    if event.kind == "firing":
+        _log.warning("embviz: %s", event.message)
+    else:
+        say(event.message)
+    attempt("note", partial(note, {"event": "alert", **_plain(event)}), "a row of events.jsonl")
+    if alert.on_alert is not None:
+        attempt("on_alert", partial(alert.on_alert, event), "what on_alert was to do")
+    if event.is_edge:  # people have no use for the same news after every epoch
+        if notifier is not None:
+            attempt("notification", partial(notifier.send, event), "the message")
+        gallery.alert(event)
+
+
+def _plain(event: AlertEvent) -> dict[str, Any]:
+    """JSON has no NaN and no infinity."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in asdict(event).items()
+    }

@@ -1,0 +1,1 @@
+"""What evaluations and comparisons leave in a folder, for people and for other programs."""

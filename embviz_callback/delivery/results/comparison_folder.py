@@ -1,0 +1,82 @@
+"""The folder of a comparison: its tables, figures and page."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.analysis.compare.comparison import Comparison, common_maps, compare
+from embviz_callback.analysis.metrics.pictures import MAPS
+from embviz_callback.drawing.figures.catalogue import to_png
+from embviz_callback.drawing.figures.side_by_side import (
+    draw_comparison_distributions,
+    draw_comparison_maps,
+    draw_comparison_metrics,
+)
+from embviz_callback.drawing.page.page import page
+from embviz_callback.drawing.reports.comparison_report import comparison_report
+from embviz_callback.files import to_json, write_atomically
+from embviz_callback.snapshot import Snapshot
+
+
+def write_comparison(
+    snapshots: Sequence[Snapshot], output: Path, *, reference: int = 0, maps: Sequence[str] = tuple(MAPS)
+) -> Comparison:
+    """Compares snapshots and writes ``comparison.md``, ``comparison.json``, its figures and a page.
+
+    Args:
+        snapshots: Two or more; a ValueError says that the subsets differ.
+        output: Folder; made if it is not there.
+        reference: Index of the one that the others are held against.
+        maps: Keys of those to draw.
+
+    Returns:
+        The comparison.
+    """
+    settings = snapshots[0].settings
+    comparison = compare(snapshots, reference=reference, draws=settings.bootstrap_draws, seed=settings.seed)
+    laid = {method: common_maps(snapshots, method, seed=settings.seed) for method in maps}
+    figures = {
+        "comparison_metrics": draw_comparison_metrics(comparison),
+        "comparison_distributions": draw_comparison_distributions(snapshots, comparison.labels),
+    }
+    for name, made in laid.items():
+        figures[f"comparison_{name}"] = draw_comparison_maps(made, snapshots, comparison.labels)
+    for name, figure in figures.items():
+        write_atomically(output / f"{name}.png", to_png(figure))
+    mapped = [
+        one.with_maps({method: made[place] for method, made in laid.items()}) for place, one in enumerate(snapshots)
+    ]
+    write_atomically(output / "comparison.html", page(mapped, title="Comparison"))
+    write_atomically(output / "comparison.json", to_json(comparison_json(comparison)))
+    write_atomically(output / "comparison.md", comparison_report(comparison, figures=list(figures)))
+    return comparison
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """Everything that was found, as plain JSON; what cannot be judged is null."""
+    facts = {
+        "fingerprint": comparison.fingerprint,
+        "best": comparison.labels[comparison.best],
+        "reference": comparison.labels[comparison.reference],
+        "falls": [asdict(fall) for fall in comparison.falls],
+        "evaluations": {
+            label: {
+                **comparison.metrics[place].as_dict(),
+                "differences": {name: asdict(one) for name, one in comparison.differences[place].items()},
+                "changes": asdict(comparison.changes[place]),
+            }
+            for place, label in enumerate(comparison.labels)
+        },
+    }
+    plain: dict[str, Any] = _without_nan(facts)
+    return plain
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nan(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,109 @@
+"""The folder of one evaluated checkpoint: arrays, numbers, figures, report and page."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.analysis.metrics.pictures import FIGURES
+from embviz_callback.analysis.why.answers import Questions, analyse
+from embviz_callback.delivery.guarding import Guard
+from embviz_callback.delivery.results.result_files import embeddings_npz, errors_csv, metrics_json
+from embviz_callback.delivery.showing import Context, Progress, Shown, make_maps, show
+from embviz_callback.delivery.sinks import FolderSink
+from embviz_callback.drawing.page.page import page
+from embviz_callback.drawing.page.page_analysis import answers_view
+from embviz_callback.files import to_json, write_atomically
+from embviz_callback.pairs.weights import default_rule
+from embviz_callback.snapshot import Snapshot
+
+_FILES = (
+    *(f"{name}.png" for name in FIGURES),
+    "metrics.json",
+    "embeddings.npz",
+    "errors.csv",
+    "report.md",
+    "report.html",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of one checkpoint.
+
+    Attributes:
+        snapshot: The evaluation, with its maps.
+        folder: Holds its files.
+        content: What ``metrics.json`` holds.
+        faults: What could not be made, one sentence each.
+    """
+
+    snapshot: Snapshot
+    folder: Path
+    content: Mapping[str, Any]
+    faults: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The checkpoint in as few words as tell it from the others."""
+        return self.snapshot.label
+
+    @property
+    def metrics(self) -> Metrics:
+        """Its numbers."""
+        return self.snapshot.metrics
+
+
+def write_results(
+    snapshot: Snapshot,
+    folder: Path,
+    data: Mapping[str, Any] | None = None,
+    *,
+    progress: Callable[[str], Progress | None] = lambda method: None,
+) -> Outcome:
+    """Every file of an evaluation, each as soon as it can be made.
+
+    The numbers are on disk before the first map is begun, so that no failure of a map or a figure
+    loses them.
+
+    Args:
+        snapshot: Without maps.
+        folder: Made if it is not there.
+        data: What the data check found.
+        progress: Gives, for a map, what is told of steps done and in all.
+
+    Returns:
+        What was made.
+    """
+    for name in _FILES:
+        # What an earlier evaluation left must not stand beside the figures of this one.
+        (folder / name).unlink(missing_ok=True)
+    write_atomically(folder / "embeddings.npz", embeddings_npz(snapshot))
+    write_atomically(folder / "metrics.json", to_json(metrics_json(snapshot, ())))
+    write_atomically(folder / "errors.csv", errors_csv(snapshot))
+    guard = Guard(on_error="warn", note=lambda row: None)
+    # One after the other: two bars on one line would be none.
+    with ThreadPoolExecutor(1) as thread:
+        snapshot = snapshot.with_maps(make_maps(snapshot, None, guard, thread, progress))
+    shown = show(snapshot, [FolderSink(folder)], guard, Context(data=data))
+    content = metrics_json(snapshot, shown.checks)
+    write_atomically(folder / "metrics.json", to_json(content))
+    write_atomically(folder / "report.html", _page(snapshot, shown, guard, data))
+    return Outcome(snapshot, folder, content, tuple(guard.faults))
+
+
+def _page(snapshot: Snapshot, shown: Shown, guard: Guard, data: Mapping[str, Any] | None) -> str:
+    analysis = guard.attempt(
+        "analysis", partial(_answers, snapshot), where=snapshot.label, skipped="the analysis on the page"
+    )
+    title = snapshot.label
+    return page([snapshot], checks=[shown.checks], notes=guard.faults, title=title, data=data, analysis=analysis)
+
+
+def _answers(snapshot: Snapshot) -> Mapping[str, Any]:
+    """What the records' own columns and hard negatives tell; `embviz analyse` is told more."""
+    questions = Questions(rule=default_rule(), draws=snapshot.settings.bootstrap_draws, seed=snapshot.settings.seed)
+    return answers_view(analyse([snapshot], questions), snapshot.label)

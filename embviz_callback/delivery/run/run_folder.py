@@ -1,0 +1,176 @@
+"""The folder of one run: the only place that knows what a run leaves on disk, and what it must forget."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embviz_callback.analysis.verdict.checklist import Check
+from embviz_callback.delivery.run.data_check import data_check_once
+from embviz_callback.delivery.run.keeping import keep, kept_in, read_kept
+from embviz_callback.drawing.page.epoch_view import View, epoch_view
+from embviz_callback.drawing.page.page import page_from_views
+from embviz_callback.files import safe_name, write_atomically
+from embviz_callback.pairs.subset import Subset
+from embviz_callback.snapshot import Snapshot, load_snapshot
+
+PAGE = "report.html"
+_SNAPSHOTS = "snapshots"
+_VIEWS = "page-data"
+_ANALYSIS = f"{_VIEWS}/analysis/last.json"  # one folder deeper than the views
+_OWNER = "run.json"  # whose evaluations these are
+
+
+@dataclass(frozen=True)
+class PageNotes:
+    """What the page of a run says beside its evaluations.
+
+    Attributes:
+        alerts: Sentences said so far.
+        notes: For the foot of the page.
+    """
+
+    alerts: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What one run has on disk: kept evaluations, the data of its page, the page, the analysis of its end.
+
+    Attributes:
+        path: The folder, which need not exist yet.
+    """
+
+    path: Path
+
+    @property
+    def title(self) -> str:
+        """Of its page."""
+        name = self.path.resolve().parent.name
+        return name[:1].upper() + name[1:] if name.lower().startswith("run") else f"Run {name}"
+
+    @property
+    def kept(self) -> list[Path]:
+        """Folders of the kept evaluations, in the order of training."""
+        return kept_in(self.path / _SNAPSHOTS)
+
+    def keep(self, snapshot: Snapshot, name: str) -> None:
+        """Keeps an evaluation, and thins out the others; see `embviz_callback.delivery.run.keeping.keep`."""
+        keep(self.path / _SNAPSHOTS, snapshot, name)
+
+    def before(self, name: str) -> tuple[str, Snapshot] | None:
+        """The last kept evaluation that comes before a name in training, with its own name; None for the first."""
+        earlier = [path for path in self.kept if path.name < name]
+        return (earlier[-1].name, load_snapshot(earlier[-1])) if earlier else None
+
+    def data_check(self, snapshot: Snapshot) -> dict[str, Any]:
+        """What is wrong with the data, looked at once."""
+        return data_check_once(self.path, snapshot)
+
+    def add_view(self, snapshot: Snapshot, checks: Sequence[Check]) -> None:
+        """Notes what the page shows of an evaluation."""
+        view = epoch_view(snapshot, checks=checks)
+        name = f"{_place(snapshot.epoch, snapshot.step)}_{safe_name(snapshot.label)}.json"
+        write_atomically(self.path / _VIEWS / name, json.dumps(view, ensure_ascii=False, allow_nan=False))
+
+    def views(self, fingerprint: str) -> tuple[View, ...]:
+        """What the page shows of each evaluation of one subset, in the order of training."""
+        found = [_read(path) for path in sorted((self.path / _VIEWS).glob("*.json"))]
+        return tuple(view for view in found if view["fingerprint"] == fingerprint)
+
+    def add_analysis(self, view: View) -> None:
+        """Notes what the page shows of the analysis of the last evaluation."""
+        write_atomically(self.path / _ANALYSIS, json.dumps(view, ensure_ascii=False, allow_nan=False))
+
+    def write_page(self, snapshot: Snapshot, said: PageNotes) -> tuple[View, ...]:
+        """Writes the page from what lies here.
+
+        Args:
+            snapshot: The last evaluation; those of its subset are shown.
+            said: What else stands on it.
+
+        Returns:
+            The views that the page shows.
+        """
+        subset = snapshot.subset
+        views = self.views(subset.fingerprint)
+        page = page_from_views(
+            views,
+            subset,
+            title=self.title,
+            alerts=said.alerts,
+            notes=said.notes,
+            data=self.data_check(snapshot),
+            analysis=self._analysis_of(subset),
+        )
+        write_atomically(self.path / PAGE, page)
+        return views
+
+    def belong_to(self, run_id: str, *, resumed_after: int | None) -> None:
+        """Makes the folder that of a training: what another one left, or what came after its checkpoint, is forgotten.
+
+        Time stamps decide nothing here: a clock may be set back between two trainings.
+
+        Args:
+            run_id: Of the training; "" for one of a version that gave none.
+            resumed_after: Step of the checkpoint that it went on from; None where it did not, or has said so before.
+        """
+        owner = self._owner
+        if resumed_after is not None:
+            self.forget_after(resumed_after)
+        elif owner != run_id:
+            self._forget_all()
+        if owner != run_id:
+            write_atomically(self.path / _OWNER, json.dumps({"run_id": run_id}))
+
+    def forget_after(self, step: int) -> None:
+        """Removes what came after a step: a training that is resumed from there will say it anew.
+
+        The page and the kept evaluations lose it; the figures in epoch folders stay until they are drawn anew.
+
+        Args:
+            step: Of the checkpoint.
+        """
+        for path in (self.path / _VIEWS).rglob("*.json"):
+            written = _read(path)["step"]
+            if written is not None and written > step:
+                path.unlink()
+        for path in self.kept:
+            if read_kept(path).step > step:
+                shutil.rmtree(path)
+
+    def _forget_all(self) -> None:
+        for name in (_VIEWS, _SNAPSHOTS):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+
+    @property
+    def _owner(self) -> str | None:
+        try:
+            return str(_read(self.path / _OWNER)["run_id"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _analysis_of(self, subset: Subset) -> View | None:
+        try:
+            found = _read(self.path / _ANALYSIS)
+        except (OSError, ValueError):
+            return None
+        return found if found.get("fingerprint") == subset.fingerprint else None
+
+
+def run_folders(given: Path) -> list[RunFolder]:
+    """The run folders with kept evaluations at a path or right below it."""
+    return [folder for folder in map(RunFolder, [given, *sorted(given.glob("embviz*/"))]) if folder.kept]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _place(epoch: int | None, step: int | None) -> str:
+    """Sorts by training, what lies outside it first; repeated evaluations share a name."""
+    return f"{-1 if epoch is None else epoch:+07d}_{-1 if step is None else step:+010d}".replace("-", "!")

@@ -1,0 +1,155 @@
+"""One evaluation shown: its maps, its figures and its report, in every place that is to have them."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from embviz_callback.analysis.maps.layouts import open_layout
+from embviz_callback.analysis.maps.projections import Projection, Skipped, heatmap_rows, project
+from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.analysis.metrics.pictures import MAPS, wanted_figures, wanted_maps
+from embviz_callback.analysis.verdict.checklist import Check, bright_diagonal, checklist
+from embviz_callback.delivery.guarding import Guard
+from embviz_callback.delivery.sinks import Sink
+from embviz_callback.drawing.figures.catalogue import draw, to_png
+from embviz_callback.drawing.reports.evaluation_report import report
+from embviz_callback.snapshot import Snapshot
+
+Maps = Mapping[str, Projection | Skipped]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a report says beside the evaluation itself.
+
+    Attributes:
+        baseline: Metrics of the untrained model on the same subset.
+        history: Label and metrics of earlier evaluations, oldest first.
+        alerts: Sentences of alerts and of what failed before.
+        data: What the data check found.
+    """
+
+    baseline: Metrics | None = None
+    history: Sequence[tuple[str, Metrics]] = ()
+    alerts: Sequence[str] = ()
+    data: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What came of showing an evaluation.
+
+    Attributes:
+        figures: Names of those that were made.
+        checks: The checklist.
+    """
+
+    figures: tuple[str, ...]
+    checks: tuple[Check, ...]
+
+
+def make_maps(
+    snapshot: Snapshot,
+    previous: Snapshot | None,
+    guard: Guard,
+    threads: Executor,
+    progress: Callable[[str], Progress | None] = lambda method: None,
+) -> Maps:
+    """The maps of a snapshot, as many at once as there are threads.
+
+    Both libraries spend their time outside Python's lock, and each map is the same as if it were made alone. No
+    more than one of them may use numba: its threads abort the process when two do (umap #665).
+
+    Args:
+        snapshot: Without maps.
+        previous: Whose maps they start from, if they are to stay put.
+        guard: Catches what goes wrong in one, so that the other is made.
+        threads: In which they are made.
+        progress: Gives, for a map, what is told of steps done and in all.
+
+    Returns:
+        Under the key of each method a map, or why there is none.
+    """
+    maps: dict[str, Projection | Skipped] = {method: Skipped(f"left out by skip_{method}") for method in MAPS}
+    wanted = wanted_maps(snapshot.settings)
+    for method in wanted:
+        # Here, where nothing else is imported meanwhile; what cannot be imported is said by the map itself.
+        with suppress(Exception, SystemExit):
+            open_layout(method)
+    # Warnings are silenced in the whole process by each map, which must not outlast the other.
+    with warnings.catch_warnings():
+        making = {method: threads.submit(_make_map, snapshot, previous, method, progress(method)) for method in wanted}
+        wait(making.values())
+    for method, future in making.items():
+        made = guard.attempt(f"{method} map", future.result, where=snapshot.label, skipped="this map")
+        maps[method] = made or Skipped(f"the map failed: {guard.faults[-1]}")
+    return maps
+
+
+def _make_map(
+    snapshot: Snapshot, previous: Snapshot | None, method: str, progress: Progress | None
+) -> Projection | Skipped:
+    before = None if previous is None else previous.maps.get(method)
+    before = before if isinstance(before, Projection) else None
+    return project(snapshot.embeddings, method, seed=snapshot.settings.seed, previous=before, progress=progress)
+
+
+def show(snapshot: Snapshot, sinks: Sequence[Sink], guard: Guard, context: Context) -> Shown:
+    """Draws the figures, writes the report and gives both to every sink.
+
+    Args:
+        snapshot: With maps.
+        sinks: Not flushed here.
+        guard: Catches what goes wrong in one figure or one sink.
+        context: For the report.
+
+    Returns:
+        What was made.
+    """
+    step = snapshot.step or 0
+    made: list[str] = []
+    for name in wanted_figures(snapshot.settings):
+        png = guard.attempt(name, partial(_png, name, snapshot), where=snapshot.label, skipped="this figure")
+        if png is None:
+            continue
+        made.append(name)
+        for sink in sinks:
+            act = partial(sink.figure, name, png, step)
+            guard.attempt("writing", act, where=snapshot.label, skipped=f"{name} in {type(sink).__name__}")
+    checks = _checks(snapshot, made)
+    write = partial(_report, snapshot, context, checks, made, guard.faults)
+    text = guard.attempt("report", write, where=snapshot.label, skipped="the report")
+    for sink in sinks if text else ():
+        act = partial(sink.text, "report", text or "", step)
+        guard.attempt("writing", act, where=snapshot.label, skipped=f"the report in {type(sink).__name__}")
+    return Shown(tuple(made), checks)
+
+
+def _png(name: str, snapshot: Snapshot) -> bytes:
+    return to_png(draw(name, snapshot))
+
+
+def _checks(snapshot: Snapshot, made: Sequence[str]) -> tuple[Check, ...]:
+    settings = snapshot.settings
+    pairs = heatmap_rows(snapshot.embeddings, settings.heatmap_pairs, settings.seed)
+    bright = bright_diagonal(snapshot.embeddings, pairs[:, 0], pairs[:, 1]) if len(pairs) else None
+    return checklist(snapshot.metrics, snapshot.maps, made, bright)
+
+
+def _report(
+    snapshot: Snapshot, context: Context, checks: Sequence[Check], made: Sequence[str], faults: Sequence[str]
+) -> str:
+    return report(
+        snapshot,
+        checks=checks,
+        baseline=context.baseline,
+        history=context.history,
+        alerts=[*context.alerts, *faults],
+        figures=made,
+        data=context.data,
+    )

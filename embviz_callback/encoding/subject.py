@@ -1,0 +1,119 @@
+"""A model as somebody holds it, with one way to turn query texts and document texts into vectors."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from embviz_callback.encoding.ranks.shared_corpus import Ranks
+
+Encode = Callable[[list[str]], Any]
+EncodeWith = Callable[[Any, list[str]], Any]
+
+
+def _nothing() -> None:
+    return
+
+
+def _no_facts() -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Side:
+    """How the texts of one side, queries or documents, become vectors.
+
+    Attributes:
+        encode: Takes a list of ``n`` texts and gives ``(n, dim)``, a tensor of any float type on any device, or
+            an array.
+        prompt: Put before each text; "" for none, or where `encode` adds its own.
+    """
+
+    encode: Encode
+    prompt: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """The model to look at.
+
+    Attributes:
+        module: Is put into eval mode meanwhile.
+        queries: How queries are encoded.
+        documents: How documents, hard negatives and the texts of a corpus are.
+        origin: Where the model was read from, plain JSON; empty for one in training.
+        facts: Gives what the report says of model, device and versions, plain JSON.
+        trainer: A Lightning trainer, whose precision applies; None for the module's own.
+        can_halve: Smaller batches may be tried when memory runs out.
+        wrapper: What the trainer calls instead of the module, which may shard its weights; None for the module.
+        ranks: Among which a corpus is shared out; None for all of it on every rank.
+        after: Called when all texts are encoded, or when that has failed.
+        notes: Sentences on what the model does not say of itself and was assumed, or was left aside.
+    """
+
+    module: nn.Module
+    queries: Side
+    documents: Side
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    facts: Callable[[], Mapping[str, Any]] = _no_facts
+    trainer: Any = None
+    can_halve: bool = True
+    wrapper: Any = None
+    ranks: "Ranks | None" = None
+    after: Callable[[], None] = field(default=_nothing)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_one_way(self) -> bool:
+        """Whether one function encodes both sides, so that a text of both needs to be encoded only once."""
+        return bool(self.queries.encode == self.documents.encode)
+
+    def called_by(self, call: Callable[[Encode], Encode]) -> Self:
+        """The same model, each of its functions called in another way."""
+        queries = replace(self.queries, encode=call(self.queries.encode))
+        encode = queries.encode if self.is_one_way else call(self.documents.encode)
+        return replace(self, queries=queries, documents=replace(self.documents, encode=encode))
+
+
+def sides_of(
+    model: Any,
+    encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
+    *,
+    query_prompt: str = "",
+    document_prompt: str = "",
+) -> tuple[Side, Side]:
+    """How a model encodes queries and documents.
+
+    Args:
+        model: With ``encode_query(texts)`` and ``encode_document(texts)``, or ``encode(texts)``; anything where
+            `encode` is given.
+        encode: Takes the model and ``n`` texts and gives ``(n, dim)``, one for both sides or a pair of them.
+        query_prompt: Put before each query.
+        document_prompt: Put before each document.
+
+    Returns:
+        The queries' side and the documents'; a TypeError says if there is no way to encode.
+    """
+    for_queries, for_documents = _ways(model, encode)
+    return Side(for_queries, query_prompt), Side(for_documents, document_prompt)
+
+
+def _ways(model: Any, encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None) -> tuple[Encode, Encode]:
+    if isinstance(encode, tuple):
+        return partial(encode[0], model), partial(encode[1], model)
+    if encode is not None:
+        given = partial(encode, model)
+        return given, given
+    own = tuple(getattr(model, name, None) for name in ("encode_query", "encode_document"))
+    if all(map(callable, own)):
+        return own  # type: ignore[return-value]
+    both = getattr(model, "encode", None)
+    if callable(both):
+        return both, both
+    raise TypeError(
+        f"{type(model).__name__} has no method encode(texts); give encode=, a function that takes the model and "
+        "a list of texts and returns a tensor of shape (len(texts), dim)"
+    )

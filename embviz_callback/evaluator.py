@@ -1,0 +1,293 @@
+"""One evaluation, whoever asks for it: a subset, a corpus, a model in, a snapshot out."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from embviz_callback.analysis.scan import CorpusScan, scan_with_corpus
+from embviz_callback.embeddings import Embeddings, Vectors
+from embviz_callback.pairs.corpus import Corpus, corpus_for, read_corpus
+from embviz_callback.pairs.formats.reading import PairFile
+from embviz_callback.pairs.subset import Subset, choose_subset
+from embviz_callback.settings import Settings
+from embviz_callback.snapshot import Provenance, Snapshot, take_snapshot
+
+if TYPE_CHECKING:
+    import torch
+
+    from embviz_callback.analysis.metrics.numbers import Metrics
+    from embviz_callback.encoding.ranks.shared_corpus import Exchange
+    from embviz_callback.encoding.subject import Subject
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a model is looked at.
+
+    Attributes:
+        epoch: As the trainer counts it; None where nothing has been trained, or nobody knows.
+        step: Under which everything of this evaluation is logged; None outside training.
+        is_partial: The epoch has not been trained to its end, so that the step tells its evaluations apart.
+        name: What the moment is called instead of by its epoch: "untrained", or a checkpoint's own name.
+    """
+
+    epoch: int | None = None
+    step: int | None = None
+    is_partial: bool = False
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its name in history, figures and report."""
+        if self.name or self.epoch is None:
+            return self.name or "untrained"
+        return f"epoch {self.epoch}, step {self.step}" if self.is_partial else f"epoch {self.epoch}"
+
+
+def _say_nothing(stage: str, message: str) -> None:
+    return
+
+
+def _show_nothing(stage: str) -> Progress | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who hears what happens during an evaluation: a training's face warns, a command writes a line.
+
+    Attributes:
+        warn: Takes the stage and a sentence when memory ran out and the work went on in another way.
+        progress: Takes the name of a stage and gives what is told of steps done and in all; None for nobody.
+    """
+
+    warn: Callable[[str, str], None] = _say_nothing
+    progress: Callable[[str], Progress | None] = _show_nothing
+
+
+SILENCE = Listener()
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """What a model makes of a subset and its corpus.
+
+    Attributes:
+        embeddings: Of the subset.
+        corpus: ``(n_corpus, dim)`` unit rows; None where there is no corpus.
+        device: Where the corpus is ranked; None for the CPU.
+    """
+
+    embeddings: Embeddings
+    corpus: Vectors | None = None
+    device: "torch.device | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluator:
+    """Looks at any number of models in one and the same way.
+
+    Attributes:
+        subset: The queries that are judged, and their documents.
+        settings: Of every evaluation.
+        corpus: What the documents are ranked among; None for nothing else.
+        source: Where the pairs come from, plain JSON.
+        notes: What was assumed, replaced or left out while data and corpus were read, one sentence each.
+    """
+
+    subset: Subset
+    settings: Settings
+    corpus: Corpus | None = None
+    source: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def on(
+        cls,
+        pairs: PairFile,
+        settings: Settings,
+        *,
+        corpus: Any = None,
+        max_corpus: int | None = None,
+        skip_bad: bool = False,
+    ) -> Self:
+        """An evaluator on the subset that the settings choose from pairs.
+
+        Args:
+            pairs: As they were read.
+            settings: Options of the evaluation.
+            corpus: Path or texts of further documents, as `read_corpus` takes them; None for none.
+            max_corpus: Most texts of it; None for all.
+            skip_bad: Leave items of the corpus out that have a problem.
+
+        Returns:
+            The evaluator; a `DataError` says what is wrong with the corpus.
+        """
+        subset = choose_subset(pairs.records, max_samples=settings.max_samples, seed=settings.seed)
+        made = cls(subset, settings, source=pairs.facts, notes=tuple(f"{pairs.path}: {note}" for note in pairs.notes))
+        if corpus is None:
+            return made
+        read = read_corpus(corpus, skip_bad=skip_bad)
+        beside = corpus_for(subset, read).first(max_corpus)
+        notes = (*made.notes, *(f"{read.name}: {note}" for note in read.notes), beside.sentence)
+        return replace(made, subset=beside.beside(subset), corpus=beside, notes=notes)
+
+    def look(
+        self,
+        subject: "Subject",
+        moment: Moment,
+        *,
+        history: "Sequence[Metrics]" = (),
+        listener: Listener = SILENCE,
+    ) -> Snapshot:
+        """Encodes and measures.
+
+        Args:
+            subject: The model.
+            moment: When.
+            history: Metrics of earlier evaluations of the same training, oldest first.
+            listener: Hears what happens.
+
+        Returns:
+            A snapshot without maps.
+        """
+        with self.exchange(subject) as exchange:
+            encoded = self.encode(subject, exchange, listener)
+        return self.measure(encoded, moment, self.provenance(subject), history=history, listener=listener)
+
+    def provenance(self, subject: "Subject") -> Provenance:
+        """Where an evaluation of a model comes from."""
+        return Provenance({**subject.origin, **self.source, **subject.facts()})
+
+    @contextmanager
+    def exchange(self, subject: "Subject") -> "Iterator[Exchange | None]":
+        """Keeps this rank from leaving others in wait for its share of the corpus; see `together`."""
+        if self.corpus is None or subject.ranks is None:
+            yield None
+            return
+        from embviz_callback.encoding.ranks.shared_corpus import together
+
+        with together(subject.ranks) as exchange:
+            yield exchange
+
+    def encode(self, subject: "Subject", exchange: "Exchange | None" = None, listener: Listener = SILENCE) -> Encoded:
+        """The vectors of everything that is judged, without a trace in the model.
+
+        Args:
+            subject: The model.
+            exchange: With the other ranks, where a corpus is shared out.
+            listener: Hears of smaller batches and of progress.
+
+        Returns:
+            What `measure` takes.
+        """
+        # torch, seconds that --help and saved embeddings must not wait for
+        from embviz_callback.encoding.encode import encode_subset
+        from embviz_callback.encoding.isolation import observe
+        from embviz_callback.encoding.product import device_for
+        from embviz_callback.encoding.ranks.spread_weights import gathered
+
+        options: dict[str, Any] = {
+            "batch_size": self.settings.batch_size,
+            "halve": subject.can_halve,
+            "on_halved": partial(_say_halved, listener),
+        }
+        try:
+            with observe(subject.module, subject.trainer), gathered(subject) as ready:
+                progress = listener.progress("encoding")
+                embeddings = encode_subset(ready, self.subset, progress=progress, **options)
+                corpus = self._encode_corpus(ready, exchange, listener, options)
+        finally:
+            subject.after()
+        n_pool = len(embeddings.documents) + (0 if corpus is None else len(corpus))
+        return Encoded(embeddings, corpus, device_for(subject.module, n_pool))
+
+    def measure(
+        self,
+        encoded: Encoded,
+        moment: Moment,
+        provenance: Provenance,
+        *,
+        history: "Sequence[Metrics]" = (),
+        listener: Listener = SILENCE,
+    ) -> Snapshot:
+        """The numbers of what was encoded.
+
+        Args:
+            encoded: From `encode`.
+            moment: When.
+            provenance: Of the evaluation.
+            history: As for `look`.
+            listener: Hears when the corpus is ranked on the CPU instead of a GPU.
+
+        Returns:
+            A snapshot without maps.
+        """
+        corpus_scan = None if encoded.corpus is None else self._scan(encoded, encoded.corpus, listener)
+        return self.recall(encoded.embeddings, corpus_scan, moment, provenance, history=history)
+
+    def recall(
+        self,
+        embeddings: Embeddings,
+        corpus_scan: CorpusScan | None,
+        moment: Moment,
+        provenance: Provenance,
+        *,
+        history: "Sequence[Metrics]" = (),
+    ) -> Snapshot:
+        """The numbers of embeddings that were saved, measured again.
+
+        Args:
+            embeddings: Row for row as in the subset.
+            corpus_scan: What was kept of ranking among the corpus; None without one.
+            moment: When.
+            provenance: Likewise.
+            history: As for `look`.
+
+        Returns:
+            A snapshot without maps.
+        """
+        return take_snapshot(
+            label=moment.label,
+            subset=self.subset,
+            embeddings=embeddings,
+            settings=self.settings,
+            epoch=moment.epoch,
+            step=moment.step,
+            provenance=provenance,
+            history=history,
+            corpus_scan=corpus_scan,
+        )
+
+    def _encode_corpus(
+        self, subject: "Subject", exchange: "Exchange | None", listener: Listener, options: Mapping[str, Any]
+    ) -> Vectors | None:
+        from embviz_callback.encoding.encode import encode_corpus
+        from embviz_callback.encoding.ranks.shared_corpus import encode_shared
+
+        if self.corpus is None:
+            return None
+        progress = listener.progress("encoding the corpus")
+        if exchange is None:
+            return encode_corpus(subject.documents, self.corpus, progress=progress, **options)
+        return encode_shared(subject.documents, self.corpus, exchange, progress=progress, **options)
+
+    def _scan(self, encoded: Encoded, vectors: Vectors, listener: Listener) -> CorpusScan:
+        from embviz_callback.encoding.product import with_product
+
+        assert self.corpus is not None
+        corpus, message = self.corpus, "memory ran out on the device, the corpus is ranked on the CPU"
+        return with_product(
+            lambda product: scan_with_corpus(encoded.embeddings, corpus, vectors, product=product),
+            encoded.device,
+            on_fallback=partial(listener.warn, "ranking", f"{message}; it costs time and nothing else"),
+        )
+
+
+def _say_halved(listener: Listener, size: int) -> None:
+    message = f"memory ran out, encoding went on with {size} texts at a time; a smaller batch_size avoids the retry"
+    listener.warn("encoding", message)
