@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from embviz_callback import EmbeddingVisualizer
-from embviz_callback.delivery.run.keeping import kept_folders
+from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.demo.rental_pairs import generate_pairs
 
 
@@ -78,7 +78,7 @@ def measure(n: int, folder: Path) -> dict[str, Any]:
     trainer.fit(module)
     fit_s = time.process_time() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    kept = [file.stat().st_size for file in kept_folders(folder)[-1].iterdir()]
+    kept = [file.stat().st_size for file in RunFolder(folder).kept[-1].iterdir()]
     values = trainer.callback_metrics
     return {
         "corpus": 0 if corpus is None else len(corpus),

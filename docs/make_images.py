@@ -21,12 +21,13 @@ from torch.nn.functional import cross_entropy
 from embviz_callback.analysis.maps.projections import project
 from embviz_callback.demo.rental_pairs import generate_pairs
 from embviz_callback.drawing.figures.catalogue import draw, to_png
-from embviz_callback.encoding.encode import encode_subset
 from embviz_callback.encoding.models.biencoder import BiEncoder, ProjectionHead, load_backbone
+from embviz_callback.encoding.subject import Side, Subject
+from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings
-from embviz_callback.snapshot import Snapshot, take_snapshot
+from embviz_callback.snapshot import Snapshot
 
 IMAGES = Path(__file__).resolve().parent / "images"
 # Which models each figure is shown of.
@@ -107,8 +108,8 @@ def _attraction(queries: Tensor, documents: Tensor) -> Tensor:
 
 
 def _looked_at(label: str, encode: _Encode, subset: Subset) -> Snapshot:
-    embeddings = encode_subset(encode, subset, _SETTINGS)
-    return take_snapshot(label=label, subset=subset, embeddings=embeddings, settings=_SETTINGS)
+    side = Side(encode)
+    return Evaluator(subset, _SETTINGS).look(Subject(nn.Identity(), side, side), Moment(name=label))
 
 
 def _with_map(snapshot: Snapshot, figure: str) -> Snapshot:

@@ -7,6 +7,7 @@ import math
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -424,6 +425,35 @@ def test_options_that_cannot_be_meant_are_refused_at_once(
     with pytest.raises(kind) as error:
         EmbeddingVisualizer(**options)
     assert str(error.value) == message
+
+
+class Hidden(TinyBiEncoder):
+    """Encodes by a name that nobody knows."""
+
+    encode = None  # type: ignore[assignment]
+
+    def embed(self, texts: list[str]) -> torch.Tensor:
+        return TinyBiEncoder.encode(self, texts)
+
+
+class Asked(Hidden):
+    encode_query = encode_document = Hidden.embed
+
+
+@pytest.mark.parametrize(
+    ("module", "encode"),
+    [(Hidden, Hidden.embed), (Hidden, (Hidden.embed, Hidden.embed)), (Asked, None)],
+    ids=["a function", "a pair", "a module with encode_query and encode_document"],
+)
+def test_a_module_is_encoded_by_what_is_given_or_by_its_own_two_ways(
+    tmp_path: Path, module: type[TinyBiEncoder], encode: Any
+) -> None:
+    plain = numbers_only()
+    fit(tmp_path / "plain", plain, max_epochs=1)
+    callback = numbers_only(encode=encode, on_error="raise")
+    pl.seed_everything(1, verbose=False)
+    trainer(tmp_path / "given", callback, max_epochs=1).fit(module())
+    assert [row["metrics"] for row in rows(callback.folder)] == [row["metrics"] for row in rows(plain.folder)]
 
 
 def test_what_is_missing_is_said_before_anything_is_trained(tmp_path: Path) -> None:

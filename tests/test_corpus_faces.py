@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 
 from embviz_callback import EmbeddingVisualizer, evaluate_pairs
 from embviz_callback.cli import main
-from embviz_callback.delivery.run.keeping import kept_folders
+from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.encoding.isolation import observe
 from embviz_callback.snapshot import load_snapshot
 from tests.commands.test_cli import _pairs, _save_head
@@ -61,7 +61,7 @@ def test_a_run_against_a_corpus_gives_the_numbers_of_plain_arrays_and_changes_no
 
     text = (callback.folder / "epoch_0001" / "report.md").read_text()
     assert "against 16 documents + 48 of the corpus" in text
-    kept = load_snapshot(kept_folders(callback.folder)[-1])
+    kept = load_snapshot(RunFolder(callback.folder).kept[-1])
     assert kept.metrics.n_corpus == 48
     assert set(kept.corpus_texts.values()) <= set(LISTINGS)
     assert kept.provenance.corpus["source"] == str(corpus)

@@ -27,20 +27,22 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from embviz_callback import EmbeddingVisualizer, MarginAlert
 from embviz_callback import callback as callback_module
-from embviz_callback import watch as watch_module
+from embviz_callback import evaluator as evaluator_module
 from embviz_callback.delivery.moments import Budget
-from embviz_callback.delivery.places import Places
+from embviz_callback.delivery.process.handovers import Job, write_job
+from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.publishing import Publisher
 from embviz_callback.delivery.process.worker import Worker
 from embviz_callback.delivery.run.history import History
-from embviz_callback.delivery.run.live import Memory, Run
-from embviz_callback.encoding.encode import encode_subset
-from embviz_callback.encoding.isolation import observe
+from embviz_callback.delivery.run.memory import Memory
+from embviz_callback.encoding import encode as encode_module
+from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
+from embviz_callback.session import Session
 from embviz_callback.settings import Settings
-from embviz_callback.snapshot import take_snapshot
 from tests.test_training_unchanged import digest
+from tests.tiny_models import one_way
 from tests.tiny_training import QUIET, TinyBiEncoder, ema, pairs, trainer
 
 pytestmark = [pytest.mark.slow, *QUIET]
@@ -90,13 +92,13 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize(
     ("owner", "stage", "words"),
     [
-        (watch_module, "encode_subset", "encoding failed"),
-        (watch_module, "take_snapshot", "evaluation failed"),
+        (encode_module, "encode_subset", "encoding failed"),
+        (evaluator_module, "take_snapshot", "evaluation failed"),
         (callback_module, "circumstances", "evaluation failed"),
         (callback_module, "find_places", "finding a folder failed"),
-        (Run, "judge", "alert failed"),
-        (Run, "record", "history failed"),
-        (Run, "hand_over", "hand-over to drawing failed"),
+        (Session, "_judge", "alert failed"),
+        (Session, "_record", "history failed"),
+        (Session, "_hand_over", "hand-over to drawing failed"),
         (EmbeddingVisualizer, "_log_values", "logging failed"),
         (Worker, "start", "drawing process failed"),
         (Worker, "poll", "hand-over to drawing failed"),
@@ -133,7 +135,7 @@ def test_f01_whatever_stage_raises_training_goes_on_with_one_warning(
 
 
 def test_f01_whoever_wants_it_strict_gets_the_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "take_snapshot", raises)
+    monkeypatch.setattr(evaluator_module, "take_snapshot", raises)
     with pytest.raises(LookupError, match="broken on purpose"):
         fit(tmp_path, numbers_only(on_error="raise"))
 
@@ -147,7 +149,7 @@ def test_r7_what_fails_three_times_in_a_row_is_not_tried_again(
         calls.append(1)
         raise LookupError("broken on purpose")
 
-    monkeypatch.setattr(watch_module, "encode_subset", counted)
+    monkeypatch.setattr(encode_module, "encode_subset", counted)
     fit(tmp_path, numbers_only(), max_epochs=6)
     assert len(calls) == 3
     assert ours(caplog)[-1] == "embviz: encoding failed 3 times in a row and is not tried again in this run"
@@ -313,8 +315,14 @@ def test_f22_a_training_whose_time_is_over_is_evaluated_where_it_ended(tmp_path:
 
 
 @pytest.mark.parametrize("options", [{"max_epochs": 0}, {"max_time": {"seconds": 0}}, {"limit_train_batches": 0}])
-def test_f22_a_fit_that_trains_next_to_nothing_ends_well(tmp_path: Path, options: dict[str, Any]) -> None:
-    fit(tmp_path, numbers_only(), **options)
+def test_f22_a_fit_that_trains_next_to_nothing_ends_well(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, options: dict[str, Any]
+) -> None:
+    callback = numbers_only(on_error="raise")
+    fitted = fit(tmp_path, callback, **options)
+    assert (fitted.global_step, callback.memory.history.rows, ours(caplog)) == (0, [], [])
+    assert callback.folder is None
+    assert not (tmp_path / "run" / "embviz").exists()
 
 
 def test_f33_a_learning_rate_finder_leaves_no_record(tmp_path: Path) -> None:
@@ -407,15 +415,10 @@ def published(folder: Path, items: list[dict[str, Any]], **options: Any) -> tupl
     settings = Settings(bootstrap_draws=100, **options)
     subset = choose_subset(records_from(items), max_samples=500, seed=7)
     module = TinyBiEncoder()
-    with observe(module):
-        embeddings = encode_subset(module.encode, subset, settings)
-    shown = take_snapshot(label="epoch 0", epoch=0, step=1, subset=subset, embeddings=embeddings, settings=settings)
-    run = Run(Places(folder, folder / "events"), Memory(), on_error="raise")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "executable", "/nowhere/python")  # the job waits on disk
-        run.hand_over(shown)
-    assert run.worker is not None
-    job = run.worker.jobs.claim()
+    shown = Evaluator(subset, settings).look(one_way(module.encode, module=module), Moment(0, 1))
+    jobs = Jobs(folder / "jobs")
+    jobs.put("000000002_epoch_0000", partial(write_job, shown, Job("epoch_0000", events=f"{folder / 'events'}")))
+    job = jobs.claim()
     assert job is not None
     n_threads = torch.get_num_threads()
     try:
@@ -688,7 +691,7 @@ def test_f64_an_evaluation_that_fails_counts_against_the_budget(
         calls.append(1)
         raises()
 
-    monkeypatch.setattr(watch_module, "encode_subset", fails)
+    monkeypatch.setattr(encode_module, "encode_subset", fails)
     fit(tmp_path, EmbeddingVisualizer(pairs(), alert=None, figures=False, overhead_limit=1e-6), max_epochs=4)
     assert len(calls) == 2  # the untrained model and the last epoch
 
@@ -707,14 +710,14 @@ def test_a_budget_compares_what_evaluations_would_take_with_the_time_since_train
 
 
 def test_a_monitor_does_not_die_of_an_evaluation_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = watch_module.encode_subset
+    whole = encode_module.encode_subset
     calls: list[int] = []
 
     def fails_second(*given: Any, **options: Any) -> Any:
         calls.append(1)
         return raises() if len(calls) == 2 else whole(*given, **options)
 
-    monkeypatch.setattr(watch_module, "encode_subset", fails_second)
+    monkeypatch.setattr(encode_module, "encode_subset", fails_second)
     stopping = EarlyStopping("embviz/margin", mode="max", patience=9)
     callback = numbers_only()
     fitted = fit(tmp_path, callback, stopping, max_epochs=3)

@@ -1,5 +1,6 @@
 """What breaks callbacks beyond the list of known faults: found by trying to break this one."""
 
+import io
 import json
 import logging
 import os
@@ -21,10 +22,11 @@ from torch import Tensor, nn
 
 from embviz_callback import EmbeddingVisualizer
 from embviz_callback.analysis.maps.projections import Skipped, project
+from embviz_callback.delivery import guarding
 from embviz_callback.delivery.guarding import Guard
+from embviz_callback.delivery.process import waiting
 from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.worker import Limits, Worker
-from embviz_callback.delivery.run import live as run_module
 from tests.analysis.maps.test_projections import clustered, without_libraries
 from tests.test_training_unchanged import digest
 from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
@@ -183,9 +185,9 @@ def test_jobs_that_another_process_is_doing_are_left_to_it(tmp_path: Path) -> No
     with jobs.served():
         other = Jobs(jobs.root)
         assert other.is_served()
-        run_module._set_aside(other)
+        waiting.set_aside_earlier(other)
         assert jobs.names("pending") == ["1"]
-    run_module._set_aside(jobs)
+    waiting.set_aside_earlier(jobs)
     assert (jobs.names("pending"), jobs.names("abandoned")) == ([], ["1"])
 
 
@@ -217,10 +219,19 @@ def test_drawings_that_failed_are_not_called_drawn(tmp_path: Path, capsys: pytes
     assert "embviz: 1 evaluation could not be drawn, the others are, " in capsys.readouterr().err
 
 
-def test_without_standard_error_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_said_on_standard_error_and_without_one_nothing_breaks(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said, closed = io.StringIO(), io.StringIO()
+    closed.close()
+    for stream in (None, closed, said):
+        monkeypatch.setattr(sys, "stderr", stream)
+        waiting._say_progress(10.0, 2)
+    assert said.getvalue() == "embviz: training is over, 2 evaluations are still being drawn (at most 10 s)\n"
     monkeypatch.setattr(sys, "stderr", None)
-    run_module._say_progress(10.0, 2)
-    run_module.say("all is well")
+    with caplog.at_level(logging.INFO, "embviz_callback"):
+        guarding.say("all is well")
+    assert caplog.messages == ["embviz: all is well"]
 
 
 def test_f49_the_drawing_process_ends_with_a_killed_training_whose_fork_lives_on(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, StochasticWeightAveragi
 from torch.utils.data import DataLoader
 
 from embviz_callback import EmbeddingVisualizer, MarginAlert
-from embviz_callback import watch as watch_module
+from embviz_callback.encoding import isolation
 from tests.tiny_training import QUIET, TinyBiEncoder, ema, pairs, trainer
 
 pytestmark = [pytest.mark.slow, *QUIET]
@@ -198,7 +198,7 @@ def careless(module: torch.nn.Module, trainer: Any = None) -> Iterator[None]:
 
 
 def test_without_the_guard_the_same_comparison_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "observe", careless)
+    monkeypatch.setattr(isolation, "observe", careless)
     with_callback, seen = trained(tmp_path / "with", visualizer())
     without, expected = trained(tmp_path / "without")
     assert seen != expected

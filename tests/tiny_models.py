@@ -16,6 +16,7 @@ from transformers import (
 )
 
 from embviz_callback.encoding.models.biencoder import BiEncoder, ProjectionHead, load_backbone
+from embviz_callback.encoding.subject import Encode, Side, Subject
 
 WORDS = (
     "tìm phòng trọ nhà nguyên căn quận gò vấp bình thạnh thủ đức giá rẻ triệu tr m2 có máy lạnh wc riêng ban công "
@@ -85,6 +86,13 @@ def tiny_model(folder: Path, *, dim_out: int = 8, seed: int = 1, layer_norm: Any
         if head.ln is not None:
             nn.init.normal_(head.ln.weight)
     return BiEncoder(backbone, head, max_length=32).eval()
+
+
+def one_way(
+    encode: Encode, *, query_prompt: str = "", document_prompt: str = "", module: nn.Module | None = None
+) -> Subject:
+    """A model of which only its function is known, the same for both sides."""
+    return Subject(module or nn.Identity(), Side(encode, query_prompt), Side(encode, document_prompt))
 
 
 def weights_of(model: BiEncoder, *, parts: Iterable[str] = ("encoder", "head"), prefix: str = "") -> dict[str, Tensor]:

@@ -10,6 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from embviz_callback.delivery.places import Places
+from embviz_callback.delivery.run.memory import Memory
+from embviz_callback.evaluator import Evaluator
+from embviz_callback.pairs.formats.reading import records_from
+from embviz_callback.pairs.subset import choose_subset
+from embviz_callback.session import Plan, Session
+from embviz_callback.settings import Settings
+
 STREETS = (
     "oak",
     "elm",
@@ -113,6 +121,13 @@ class TinyBiEncoder(pl.LightningModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         return self._loader(shuffle=False)
+
+
+def a_session(places: Places, *, loggers: Sequence[Any] = (), **options: Any) -> Session:
+    """A session on all pairs that nobody has opened yet."""
+    subset = choose_subset(records_from(pairs()), max_samples=N_TEXTS, seed=7)
+    settings = Settings(skip_tsne=True, skip_umap=True, bootstrap_draws=100)
+    return Session(Plan(settings, **options), Evaluator(subset, settings), places, Memory(), loggers=loggers)
 
 
 def trainer(folder: Any, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:

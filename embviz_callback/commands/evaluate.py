@@ -88,14 +88,17 @@ def evaluate(request: "Request", output: Path, terminal: Terminal) -> "list[Outc
         One outcome per checkpoint, in the order given.
     """
     from embviz_callback.commands.looking import look_at, prepare_output
-    from embviz_callback.delivery.results.result_folder import write_results
-    from embviz_callback.delivery.run.data_check import data_check
     from embviz_callback.files import safe_name
 
+    looks = look_at(request, terminal)  # first: a mistyped path leaves no folder behind
     prepare_output(output)
     data: dict[str, Any] = {}
     outcomes = []
-    for look in look_at(request, terminal):
+    for look in looks:
+        # matplotlib, which a mistyped option must not wait for: all is checked before the first look
+        from embviz_callback.delivery.results.result_folder import write_results
+        from embviz_callback.delivery.run.data_check import data_check
+
         snapshot = look.snapshot
         folder = output / safe_name(snapshot.label) if len(request.checkpoints) > 1 else output
         data = data or data_check(snapshot)

@@ -69,11 +69,11 @@ def look_at(request: Request, terminal: Terminal) -> Iterator[Look]:
     """Every checkpoint on the same subset, one after the other.
 
     Args:
-        request: What is wanted; checked before anything slow begins.
+        request: What is wanted; its paths are checked at once, the rest before anything slow begins.
         terminal: Hears what is going on.
 
-    Yields:
-        One look per checkpoint, in the order given.
+    Returns:
+        Gives one look per checkpoint, in the order given.
 
     Raises:
         UsageError: If a path, the data, the device or a checkpoint cannot be used.
@@ -82,6 +82,10 @@ def look_at(request: Request, terminal: Terminal) -> Iterator[Look]:
     for path in request.checkpoints:
         if not is_hub_name(path) and not Path(path).expanduser().exists():
             raise UsageError(explain_missing(path))
+    return _looks(request, labels, terminal)
+
+
+def _looks(request: Request, labels: Sequence[str], terminal: Terminal) -> Iterator[Look]:
     saved = {path: _saved(path, request) for path in request.checkpoints if path.endswith(".npz")}
     evaluator = _evaluator(request, saved, terminal)
     device = device_named(request.device) if len(saved) < len(labels) else "none"
@@ -158,11 +162,13 @@ def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal
         evaluator = Evaluator.on(pairs, request.settings, corpus=request.corpus, skip_bad=request.skip_bad_records)
         for note in evaluator.notes:
             terminal.say(note)
+    other = f"{next(iter(saved), '')} on" if request.data is None else "--data gives"
+    instead = "evaluate each by itself" if request.data is None else "leave --data out"
     for path, one in saved.items():
         if one.fingerprint != evaluator.subset.fingerprint:
             raise UsageError(
-                f"{path} was made on subset {one.fingerprint}, the others on {evaluator.subset.fingerprint}: give the "
-                "same --data, --max-samples, --seed and --corpus, or evaluate each by itself"
+                f"{path} was made on subset {one.fingerprint}, {other} {evaluator.subset.fingerprint}: give the "
+                f"same --data, --max-samples, --seed and --corpus, or {instead}"
             )
     return evaluator
 

@@ -12,13 +12,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from embviz_callback.analysis.why.answers import Answers, Questions, analyse
 from embviz_callback.commands.analyse import main
-from embviz_callback.delivery.results.result_files import embeddings_npz
+from embviz_callback.delivery.results.result_files import embeddings_npz, read_embeddings
 from embviz_callback.drawing.figures.catalogue import to_png
 from embviz_callback.drawing.figures.why.analysis_figures import analysis_figures
 from embviz_callback.drawing.figures.why.group_figures import draw_groups, draw_map_by
 from embviz_callback.drawing.reports.analysis_report import analysis_report
 from embviz_callback.pairs.check.checkup import check
 from embviz_callback.pairs.check.raw import RawPairs
+from embviz_callback.pairs.formats.reading import read_pairs
+from embviz_callback.pairs.subset import choose_subset
 from embviz_callback.pairs.weights import default_rule
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, take_snapshot
@@ -115,7 +117,8 @@ def test_bad_input_ends_with_2_and_one_line(
 
 
 def test_a_checkpoint_needs_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--checkpoint", "best_model.pt", "--output", str(tmp_path)]) == 2
+    torch.save({}, tmp_path / "best_model.pt")
+    assert main(["--checkpoint", str(tmp_path / "best_model.pt"), "--output", str(tmp_path)]) == 2
     assert capsys.readouterr().err == "embviz analyse: required: --data\n"
 
 
@@ -125,7 +128,12 @@ def test_saved_embeddings_of_other_data_are_refused(
     data = tmp_path / "val.json"
     data.write_text(json.dumps(planted.records(20, 9)), encoding="utf-8")
     assert main(["--checkpoint", str(saved), "--data", str(data), "--output", str(tmp_path)]) == 2
-    assert "give the same --data, --max-samples, --seed and --corpus, or leave --data out" in capsys.readouterr().err
+    was = read_embeddings(saved)[0].fingerprint
+    given = choose_subset(read_pairs(data).records, max_samples=500, seed=7).fingerprint
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"embviz analyse: {saved} was made on subset {was}, --data gives {given}: give the same --data, --max-samples, "
+        "--seed and --corpus, or leave --data out"
+    )
 
 
 def test_a_device_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

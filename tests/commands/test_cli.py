@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from embviz_callback import Settings, evaluate_pairs
+from embviz_callback import Settings, evaluate_pairs, evaluator
 from embviz_callback.cli import greeting, main
-from embviz_callback.commands import evaluation
 from embviz_callback.commands.arguments import UsageError
-from embviz_callback.commands.evaluation import tell_apart
+from embviz_callback.commands.looking import tell_apart
 from embviz_callback.drawing.figures import heatmap
 from embviz_callback.encoding.checkpoints.loading import load_checkpoint
 from embviz_callback.encoding.encode import encode_subset
 from embviz_callback.pairs.formats.reading import read_pairs
 from embviz_callback.pairs.subset import choose_subset
 from embviz_callback.snapshot import take_snapshot
+from tests.tiny_models import one_way
 
 ROOT = Path(__file__).parents[2]
 FIGURES = (
@@ -307,7 +307,7 @@ def test_the_runner_agrees_with_the_same_calls_in_python(
 ) -> None:
     subset = choose_subset(read_pairs(place / "val.json").records, max_samples=500, seed=7)
     model = load_checkpoint(place / "best_model.pt").model
-    embeddings = encode_subset(model.encode, subset, Settings())
+    embeddings = encode_subset(one_way(model.encode, module=model), subset, batch_size=Settings.batch_size)
     metrics = take_snapshot(label="x", subset=subset, embeddings=embeddings, settings=Settings()).metrics
     numbers = json.loads((place / "full" / "metrics.json").read_text(encoding="utf-8"))["metrics"]
     assert {name: numbers[name] for name in metrics} == pytest.approx(dict(metrics), abs=1e-6, nan_ok=True)
@@ -431,7 +431,7 @@ def test_without_umap_four_figures_are_made_and_the_fifth_says_why(
 def test_what_is_computed_survives_the_death_of_a_map(place: Path) -> None:
     (place / "dead").mkdir()
     (place / "dead" / "umap_projection.png").write_bytes(b"of another model")
-    kill = "import os, embviz_callback.commands.results as results\nresults.project = lambda *_, **__: os._exit(139)"
+    kill = "import os, embviz_callback.delivery.showing as showing\nshowing.project = lambda *_, **__: os._exit(139)"
     done = _embviz(place, *BASIC, "--output", "dead", before=kill)
     assert done.returncode == 139
     assert {path.name for path in (place / "dead").iterdir()} == {"metrics.json", "embeddings.npz", "errors.csv"}
@@ -445,7 +445,8 @@ def test_a_figure_that_fails_costs_neither_the_others_nor_the_report(
     assert _here(place, monkeypatch, *BASIC, "--output", "broken", "--skip-umap", "--skip-tsne") == 1
     captured = capsys.readouterr()
     assert captured.err.splitlines()[-1] == (
-        "best_model.pt: similarity_heatmap could not be drawn: ZeroDivisionError: division by zero"
+        "best_model.pt: similarity_heatmap failed (best_model.pt, rank 0): ZeroDivisionError: division by zero; "
+        "skipped: this figure"
     )
     assert "Similarity Statistics:" in captured.out
     assert "ZeroDivisionError" in (place / "broken" / "report.md").read_text(encoding="utf-8")
@@ -466,7 +467,7 @@ def test_the_report_begins_with_what_is_wrong_with_the_data(place: Path, monkeyp
 def test_an_unexpected_error_is_one_line_and_a_traceback_on_request(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(evaluation, "take_snapshot", lambda **_: 1 / 0)
+    monkeypatch.setattr(evaluator, "take_snapshot", lambda **_: 1 / 0)
     assert _here(place, monkeypatch, *BASIC, "--output", "unexpected") == 1
     said = capsys.readouterr().err
     assert said.splitlines()[-1] == "embviz: ZeroDivisionError: division by zero (EMBVIZ_DEBUG=1 shows where)"

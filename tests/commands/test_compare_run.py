@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +16,8 @@ from small_runs import a_run, a_subset
 
 from embviz_callback import EmbeddingVisualizer
 from embviz_callback.commands.analyse import main as analyse
-from embviz_callback.delivery.run.keeping import MOST, forget_kept_after, forget_kept_before, keep, kept_folders
-from embviz_callback.delivery.run.run_page import forget_after, read_ledger, read_views
+from embviz_callback.delivery.run.keeping import MOST
+from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.snapshot import Snapshot, load_snapshot
 from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
 
@@ -32,11 +33,11 @@ def snapshot() -> Snapshot:
 
 def add(folder: Path, snapshot: Snapshot, step: int, rank1: float = 0.5) -> None:
     metrics = replace(snapshot.metrics, figures={**snapshot.metrics.figures, "rank1": rank1})
-    keep(folder, replace(snapshot, step=step, epoch=step // 10, metrics=metrics), f"{step:09d}_epoch")
+    RunFolder(folder).keep(replace(snapshot, step=step, epoch=step // 10, metrics=metrics), f"{step:09d}_epoch")
 
 
 def steps(folder: Path) -> list[int]:
-    return [load_snapshot(path).step or 0 for path in kept_folders(folder)]
+    return [load_snapshot(path).step or 0 for path in RunFolder(folder).kept]
 
 
 def test_a_long_run_keeps_twenty_spread_evenly_with_the_first_the_last_and_the_best(
@@ -64,27 +65,43 @@ def test_what_came_after_the_checkpoint_is_forgotten_and_another_subset_keeps_it
 ) -> None:
     for step in (0, 10, 20, 30):
         add(tmp_path, snapshot, step)
-    forget_after(tmp_path, 10)
+    RunFolder(tmp_path).forget_after(10)
     assert steps(tmp_path) == [0, 10]
     other = a_run(a_subset(10), (1.0,), maps=False)[0]
     add(tmp_path, other, 20)
     assert steps(tmp_path) == [20]
-    forget_kept_after(tmp_path / "nothing", 3)
+    RunFolder(tmp_path / "nothing").forget_after(3)
 
 
-def test_a_new_run_in_the_same_folder_forgets_the_old_one_but_not_itself(snapshot: Snapshot, tmp_path: Path) -> None:
+def test_a_new_run_in_the_same_folder_forgets_the_old_one_whatever_the_clock_says(
+    snapshot: Snapshot, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path)
+    folder.belong_to("old", resumed_after=None)
     add(tmp_path, snapshot, 0)
+    folder.add_view(snapshot, ())
+    later = time.time_ns() + 10**15
+    for path in [*tmp_path.rglob("*.json"), *tmp_path.rglob("*.npz")]:
+        os.utime(path, ns=(later, later))  # as if the clock had been set back since
+    folder.belong_to("new", resumed_after=None)
+    assert (folder.kept, folder.views(snapshot.subset.fingerprint)) == ([], ())
     add(tmp_path, snapshot, 10)
-    old, own = kept_folders(tmp_path)
-    job = tmp_path / "job"
-    job.mkdir()
-    (job / "job.json").write_text("{}")
-    begun = 1_000_000_000
-    os.utime(job / "job.json", ns=(begun, begun))
-    os.utime(old / "snapshot.json", ns=(begun - 1, begun - 1))
-    os.utime(own / "snapshot.json", ns=(begun + 1, begun + 1))
-    forget_kept_before(tmp_path, job)
-    assert kept_folders(tmp_path) == [own]
+    folder.add_view(snapshot, ())
+    folder.belong_to("new", resumed_after=None)  # its next evaluation
+    assert steps(tmp_path) == [10]
+    assert len(folder.views(snapshot.subset.fingerprint)) == 1
+
+
+def test_a_resumed_run_keeps_its_own_up_to_its_checkpoint(snapshot: Snapshot, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.belong_to("one", resumed_after=None)
+    for step in (0, 10, 20):
+        add(tmp_path, snapshot, step)
+    folder.belong_to("one", resumed_after=10)
+    assert steps(tmp_path) == [0, 10]
+    add(tmp_path, snapshot, 15)
+    folder.belong_to("one", resumed_after=None)  # only the first job after the resume says from where
+    assert steps(tmp_path) == [0, 10, 15]
 
 
 def embviz(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -189,7 +206,7 @@ def test_mistakes_are_answered_in_one_line(trained: Path, tmp_path: Path) -> Non
         f"embviz compare: --run: {tmp_path} keeps no evaluations; give the folder of a run, which holds snapshots/\n"
     )
     shutil.copytree(folder / "snapshots", tmp_path / "snapshots")
-    torn = kept_folders(tmp_path)[1] / "arrays.npz"
+    torn = RunFolder(tmp_path).kept[1] / "arrays.npz"
     torn.write_bytes(torn.read_bytes()[:100])
     done = embviz("--run", f"{tmp_path}")
     assert done.returncode == 2
@@ -201,21 +218,19 @@ def test_mistakes_are_answered_in_one_line(trained: Path, tmp_path: Path) -> Non
 def test_a_resumed_run_keeps_what_came_before_and_a_new_one_starts_afresh(tmp_path: Path) -> None:
     folder = fit(tmp_path, 3).folder
     assert folder is not None
-    assert [load_snapshot(path).label for path in kept_folders(folder)] == [
+    assert [load_snapshot(path).label for path in RunFolder(folder).kept] == [
         "untrained",
         *map("epoch {}".format, range(3)),
     ]
     fit(tmp_path, 2, tmp_path / "kept" / "epoch=0.ckpt")
-    assert [load_snapshot(path).label for path in kept_folders(folder)] == ["untrained", "epoch 0", "epoch 1"]
+    assert [load_snapshot(path).label for path in RunFolder(folder).kept] == ["untrained", "epoch 0", "epoch 1"]
     assert _on_the_page(folder) == ["untrained", "epoch 0", "epoch 1"]
     fit(tmp_path, 1)
-    assert [load_snapshot(path).label for path in kept_folders(folder)] == ["untrained", "epoch 0"]
+    assert [load_snapshot(path).label for path in RunFolder(folder).kept] == ["untrained", "epoch 0"]
     assert _on_the_page(folder) == ["untrained", "epoch 0"]
 
 
 def _on_the_page(folder: Path) -> list[str]:
-    ledger = read_ledger(folder).latest
-    assert ledger is not None
-    labels = [view["label"] for view in read_views(folder, ledger.fingerprint)]
-    assert labels == [evaluation.label for evaluation in ledger.evaluations]
-    return labels
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    shown = json.loads(text.split('id="data">', 1)[1].split("</script>", 1)[0])
+    return [str(view["label"]) for view in shown["views"]]

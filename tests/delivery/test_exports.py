@@ -11,9 +11,9 @@ from embviz_callback.delivery.results.result_files import (
     errors_csv,
     metrics_json,
     read_embeddings,
-    to_json,
 )
 from embviz_callback.embeddings import Embeddings
+from embviz_callback.files import to_json
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings

@@ -17,7 +17,7 @@ from embviz_callback.delivery.alerts.rule import AlertEvent
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.loggers import Gallery
 from embviz_callback.delivery.places import Places, find_places
-from embviz_callback.delivery.run.live import Memory, Run
+from tests.tiny_training import a_session
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAYAAAD0In+KAAAADklEQVR4nGP4z8DwHwQBEPgD/U6VwW8AAAAASUVORK5CYII="
@@ -377,4 +377,4 @@ def test_a_run_on_a_tracking_server_has_a_folder_of_its_own_here() -> None:
 
 def test_a_rank_that_writes_nothing_and_a_trial_show_nothing(tmp_path: Path) -> None:
     for places in (Places(None, None, rank=1), Places(None, None, is_trial=True)):
-        assert Run(places, Memory(), loggers=[Anybodys()]).gallery.loggers == ()
+        assert a_session(places, loggers=[Anybodys()]).gallery.loggers == ()

@@ -14,6 +14,7 @@ from embviz_callback.encoding.encode import EncodingMemoryError, encode_subset, 
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
 from embviz_callback.settings import Settings
+from tests.tiny_models import one_way
 
 
 class Lengths:
@@ -190,9 +191,8 @@ def test_a_subset_is_encoded_with_its_prompts_each_text_once() -> None:
     ]
     subset = choose_subset(records_from(items), max_samples=10, seed=0)
     encode = Lengths()
-    embeddings = encode_subset(
-        encode, subset, Settings(query_prompt="query: ", document_prompt="doc: ", batch_size=100), progress=None
-    )
+    subject = one_way(encode, query_prompt="query: ", document_prompt="doc: ")
+    embeddings = encode_subset(subject, subset, batch_size=100)
     assert sorted(encode.batches[0]) == ["doc: d1", "doc: d2", "doc: n1", "query: q1", "query: q2"]
     for rows, texts, prompt in (
         (embeddings.queries, subset.queries, "query: "),
@@ -213,7 +213,7 @@ def test_real_pairs_are_encoded_in_far_fewer_texts_than_records() -> None:
 
     subset = choose_subset(read_pairs(path).records, max_samples=500, seed=7)
     encode = Lengths()
-    embeddings = encode_subset(encode, subset, Settings())
+    embeddings = encode_subset(one_way(encode), subset, batch_size=Settings.batch_size)
     n_texts = sum(len(batch) for batch in encode.batches)
     assert n_texts == len({*subset.queries, *subset.documents, *subset.hard_negatives})
     assert len(embeddings.queries) == len(subset.queries)

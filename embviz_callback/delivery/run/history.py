@@ -13,7 +13,7 @@ from embviz_callback.snapshot import Snapshot
 
 _COLUMNS = shown(COURSE)
 _MOST_ROWS = 500  # in memory and in every checkpoint, 3 kB each; the file keeps them all
-_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)  # the last of an Infinity as a count
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def readable_rows(stored: Iterable[Any]) -> tuple[list[HistoryRow], int]:
     for one in stored:
         try:
             rows.append(HistoryRow.from_json(one))
-        except _UNREADABLE:
+        except UNREADABLE:
             n_left_aside += 1
     return rows, n_left_aside
 

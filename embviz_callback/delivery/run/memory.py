@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from embviz_callback.delivery.alerts.rule import AlertState
-from embviz_callback.delivery.run.history import History, readable_rows
+from embviz_callback.delivery.run.history import UNREADABLE, History, readable_rows
 
 _log = logging.getLogger("embviz_callback")
 
@@ -71,5 +71,5 @@ def _alert_of(stored: Any) -> tuple[AlertState, bool]:
     """The alert's state, and whether it could be read."""
     try:
         return AlertState.from_json(stored), True
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except UNREADABLE:
         return AlertState(), False

@@ -14,8 +14,9 @@ from embviz_callback.analysis.compare.comparison import best_checkpoint, common_
 from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.analysis.metrics.intervals import paired_difference, per_query
-from embviz_callback.commands.compare import comparison_json, main, parser
-from embviz_callback.delivery.run.run_page import forget_after, publish_page, read_ledger, read_views
+from embviz_callback.commands.compare import main, parser
+from embviz_callback.delivery.results.comparison_folder import comparison_json
+from embviz_callback.delivery.run.run_folder import PageNotes, RunFolder
 from embviz_callback.delivery.tensorboard.dashboards import layout_value, threshold_value
 from embviz_callback.drawing.figures.catalogue import to_png
 from embviz_callback.drawing.figures.filmstrip import MOST_FRAMES, draw_filmstrip
@@ -225,29 +226,34 @@ def test_the_layout_is_one_that_tensorboard_reads() -> None:
     assert (threshold.tag, threshold.simple_value) == ("my.run_detail/margin_threshold", 0.25)
 
 
-def test_page_and_ledger_of_a_run_grow_with_it_and_survive_a_resume(run: list[Snapshot], tmp_path: Path) -> None:
+def shown_labels(folder: RunFolder, snapshot: Snapshot) -> list[str]:
+    """What the page shows when an evaluation is added to it."""
+    folder.add_view(snapshot, ())
+    return [str(view["label"]) for view in folder.write_page(snapshot, PageNotes())]
+
+
+def test_the_page_of_a_run_grows_with_it_and_survives_a_resume(run: list[Snapshot], tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
     for snapshot in (run[0], run[2], run[1], run[2]):
-        views = publish_page(tmp_path, snapshot)
-    assert [view["label"] for view in views] == ["epoch 0", "epoch 1", "epoch 2"]
-    latest = read_ledger(tmp_path).latest
-    assert latest is not None
-    assert [one.label for one in latest.evaluations] == ["epoch 0", "epoch 1", "epoch 2"]
+        labels = shown_labels(folder, snapshot)
+    assert labels == ["epoch 0", "epoch 1", "epoch 2"]
     assert (tmp_path / "report.html").stat().st_size > 50_000
-    forget_after(tmp_path, 20)
-    assert [view["label"] for view in read_views(tmp_path, run[0].subset.fingerprint)] == ["epoch 0", "epoch 1"]
-    assert len(publish_page(tmp_path, run[3])) == 3
-    forget_after(tmp_path / "nothing", 3)
+    assert not (tmp_path / "ledger.json").exists()
+    folder.forget_after(20)
+    assert [view["label"] for view in folder.views(run[0].subset.fingerprint)] == ["epoch 0", "epoch 1"]
+    assert shown_labels(folder, run[3]) == ["epoch 0", "epoch 1", "epoch 3"]
+    RunFolder(tmp_path / "nothing").forget_after(3)
 
 
 def test_an_untrained_model_comes_first_and_another_subset_keeps_its_own_page(
     run: list[Snapshot], tmp_path: Path
 ) -> None:
-    publish_page(tmp_path, run[0])
-    publish_page(tmp_path, replace(run[1], epoch=None, step=0, label="untrained"))
-    views = publish_page(tmp_path, run[2])
-    assert [view["label"] for view in views] == ["untrained", "epoch 0", "epoch 2"]
+    folder = RunFolder(tmp_path)
+    shown_labels(folder, run[0])
+    shown_labels(folder, replace(run[1], epoch=None, step=0, label="untrained"))
+    assert shown_labels(folder, run[2]) == ["untrained", "epoch 0", "epoch 2"]
     other = a_run(a_subset(20), (1.0,))[0]
-    assert len(publish_page(tmp_path, other)) == 1
+    assert shown_labels(folder, other) == ["epoch 0"]
 
 
 def kept(run: list[Snapshot], folder: Path) -> Path:

@@ -26,11 +26,13 @@ from embviz_callback.drawing.reports.evaluation_report import report
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.encoding.encode import encode_corpus, encode_subset
 from embviz_callback.encoding.product import device_for, gpu_product, with_product
+from embviz_callback.encoding.subject import Side
 from embviz_callback.pairs.corpus import Corpus, corpus_for, read_corpus
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, load_snapshot, save_snapshot, take_snapshot
+from tests.tiny_models import one_way
 
 SEEDS = st.integers(0, 2**32 - 1)
 SETTINGS = Settings(bootstrap_draws=100, heatmap_pairs=4, batch_size=3)
@@ -116,11 +118,13 @@ LISTINGS = [f"Phòng {row}, quận {row % 7} có gác" for row in range(60)]
 
 def evaluated(subset: Subset, corpus: Corpus | None, label: str = "one", encode: Encoder | None = None) -> Snapshot:
     encode = encode or Encoder()
-    embeddings = encode_subset(encode, subset, SETTINGS)
+    embeddings = encode_subset(one_way(encode), subset, batch_size=SETTINGS.batch_size)
     corpus_scan = None
     if corpus is not None:
         subset = corpus.beside(subset)
-        corpus_scan = scan_with_corpus(embeddings, corpus, encode_corpus(encode, corpus, SETTINGS))
+        corpus_scan = scan_with_corpus(
+            embeddings, corpus, encode_corpus(Side(encode), corpus, batch_size=SETTINGS.batch_size)
+        )
     return take_snapshot(
         label=label, subset=subset, embeddings=embeddings, settings=SETTINGS, epoch=0, step=4, corpus_scan=corpus_scan
     )
@@ -147,7 +151,7 @@ def test_copies_of_positives_in_the_corpus_change_nothing() -> None:
 
 def test_vectors_stand_in_the_corpus_order_and_no_batch_is_larger_than_asked() -> None:
     corpus, encode = Corpus(("b", "aaaa", "cc", "a", "d")), Encoder(nowhere=("cc",))
-    vectors = encode_corpus(encode, corpus, SETTINGS)
+    vectors = encode_corpus(Side(encode), corpus, batch_size=SETTINGS.batch_size)
     expected = encode(list(corpus.texts)).numpy()
     assert encode.sizes == [3, 2, 5]
     assert vectors == pytest.approx(expected / np.maximum(np.linalg.norm(expected, axis=1, keepdims=True), 1e-9))
@@ -160,7 +164,9 @@ def test_vectors_stand_in_the_corpus_order_and_no_batch_is_larger_than_asked() -
 
 def test_dims_that_change_within_a_corpus_are_refused() -> None:
     with pytest.raises(ValueError) as error:
-        encode_corpus(lambda texts: torch.ones(len(texts), len(texts)), Corpus(("a", "b", "c", "d")), SETTINGS)
+        encode_corpus(
+            Side(lambda texts: torch.ones(len(texts), len(texts))), Corpus(("a", "b", "c", "d")), batch_size=3
+        )
     assert str(error.value) == "encode must return rows of one dim, got 1 and 3 in different batches"
 
 

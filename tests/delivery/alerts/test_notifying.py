@@ -23,9 +23,8 @@ from embviz_callback.delivery.alerts.people import Notifier
 from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert
 from embviz_callback.delivery.alerts.sending_process import deliver, is_private, scheme_of
 from embviz_callback.delivery.places import Places
-from embviz_callback.delivery.run.live import Memory, Run
 from tests.tiny_models import tiny_bert
-from tests.tiny_training import TinyBiEncoder, pairs, trainer
+from tests.tiny_training import TinyBiEncoder, a_session, pairs, trainer
 
 SECRET = "T0PS3CR3Tc0ffee"
 VARIABLE = "EMBVIZ_TEST_ADDRESSES"
@@ -277,8 +276,8 @@ def test_without_apprise_one_sentence_says_what_to_install(monkeypatch: pytest.M
 
 def test_a_trial_and_another_rank_notify_nobody() -> None:
     for places in (Places(None, None, rank=1), Places(None, None, is_trial=True)):
-        assert Run(places, Memory(), alert=MarginAlert(notify=VARIABLE)).notifier is None
-    assert Run(Places(None, None), Memory(), alert=MarginAlert(notify=VARIABLE)).notifier is not None
+        assert a_session(places, alert=MarginAlert(notify=VARIABLE)).notifier is None
+    assert a_session(Places(None, None), alert=MarginAlert(notify=VARIABLE)).notifier is not None
 
 
 FIT = """

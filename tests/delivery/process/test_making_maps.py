@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from embviz_callback.analysis.maps.projections import Projection, Skipped, project
+from embviz_callback.delivery import showing
 from embviz_callback.delivery.guarding import Guard
-from embviz_callback.delivery.process import publishing
-from embviz_callback.delivery.process.publishing import make_maps
+from embviz_callback.delivery.showing import make_maps
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
@@ -70,7 +70,7 @@ def test_both_maps_are_in_the_making_at_the_same_time(monkeypatch: pytest.Monkey
         meeting.wait()
         return Skipped(f"{method} was here")
 
-    monkeypatch.setattr(publishing, "project", meet)
+    monkeypatch.setattr(showing, "project", meet)
     maps = make_maps(snapshot(0), None, guard(), THREADS)
     assert maps == {"tsne": Skipped("tsne was here"), "umap": Skipped("umap was here")}
 
@@ -85,7 +85,7 @@ def test_f40_a_map_that_fails_takes_neither_the_other_nor_the_filters_of_warning
             raise RuntimeError("no such luck")
         return Skipped("made")
 
-    monkeypatch.setattr(publishing, "project", fail)
+    monkeypatch.setattr(showing, "project", fail)
     filters, watching = list(warnings.filters), guard()
     maps = make_maps(snapshot(0), None, watching, THREADS)
     (fault,) = watching.faults
@@ -97,7 +97,7 @@ def test_f40_a_map_that_fails_takes_neither_the_other_nor_the_filters_of_warning
 
 def test_a_map_that_is_left_out_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(publishing, "open_layout", opened.append)
+    monkeypatch.setattr(showing, "open_layout", opened.append)
     maps = make_maps(snapshot(0, skip_tsne=True, skip_umap=True), None, guard(), THREADS)
     assert maps == {"tsne": Skipped("left out by skip_tsne"), "umap": Skipped("left out by skip_umap")}
     assert opened == []

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,17 +21,21 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.process import drawing_process
 from embviz_callback.delivery.process import worker as worker_module
+from embviz_callback.delivery.process.handovers import Conclusion, Job, write_conclusion, write_job
 from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.publishing import Published
 from embviz_callback.delivery.process.starvation import starved_s
 from embviz_callback.delivery.process.worker import Limits, Worker
-from embviz_callback.delivery.run.live import Memory, Run
+from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.embeddings import Embeddings
+from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
+from embviz_callback.session import Plan, begin
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, load_snapshot, take_snapshot
-from tests.tiny_training import pairs
+from tests.tiny_models import one_way
+from tests.tiny_training import TinyBiEncoder, a_session, pairs
 
 pytestmark = pytest.mark.slow
 
@@ -67,19 +70,8 @@ class Told:
 
 
 def job(shown: Snapshot) -> Callable[[Path], None]:
-    """What fills a job's folder as the callback fills it."""
-
-    def fill(folder: Path) -> None:
-        scratch = folder.parent / "scratch"
-        run = Run(Places(scratch, None), Memory(), on_error="raise")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "executable", "/nowhere/python")  # the job waits on disk
-            run.hand_over(shown)
-        (waiting,) = (scratch / "jobs" / "pending").iterdir()
-        shutil.copytree(waiting, folder, dirs_exist_ok=True)
-        shutil.rmtree(scratch)
-
-    return fill
+    """What fills a job's folder."""
+    return partial(write_job, shown, Job(place=f"epoch_{shown.epoch or 0:04d}"))
 
 
 def bare(epoch: int) -> tuple[str, Callable[[Path], None]]:
@@ -117,15 +109,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory, threads_left: list[thread
     """A run of two evaluations with all five figures, handed over as the callback does it."""
     before = set(threading.enumerate())
     folder = tmp_path_factory.mktemp("run") / "embviz"
-    run = Run(Places(folder, folder), Memory(), on_error="raise")
-    shown = snapshot(None)
-    run.begin(shown.subset, is_resumed=False)
-    for found in (shown, snapshot(0)):
-        run.record(found)
-        run.hand_over(found)
-    run.finish(is_hurried=False)
+    settings = Settings(bootstrap_draws=100)
+    subset = choose_subset(records_from(pairs(12)), max_samples=12, seed=7)
+    places = Places(folder, folder)
+    session = begin(Plan(settings, on_error="raise"), Evaluator(subset, settings), places, Memory(), is_resumed=False)
+    for moment in (Moment(None, 0), Moment(0, 9)):
+        session.evaluate(moment, one_way(TinyBiEncoder().eval().encode), lambda values: None)
+    session.finish(is_hurried=False)
     threads_left += set(threading.enumerate()) - before
-    return folder, run.guard.faults
+    return folder, session.guard.faults
 
 
 FIVE = {f"{name}.png" for name in ("tsne_projection", "umap_projection", "similarity_heatmap")} | {
@@ -232,7 +224,7 @@ def test_f42_a_drawing_that_takes_too_long_ends_itself_and_the_log_says_where(tm
 def test_f42_what_a_drawing_waits_for_a_processor_does_not_count(is_starved: bool) -> None:
     script = (
         "import sys, time\n"
-        "from embviz_callback.delivery import drawing_process\n"
+        "from embviz_callback.delivery.process import drawing_process\n"
         "if sys.argv[1] == 'True':\n"
         "    drawing_process.starved_s = time.monotonic\n"
         "with drawing_process._time_limit(0.5):\n"
@@ -249,7 +241,7 @@ def test_f42_what_a_drawing_waits_for_a_processor_does_not_count(is_starved: boo
 def test_cycles_of_a_drawn_job_are_freed_after_it_and_the_libraries_are_not_looked_through() -> None:
     script = (
         "import gc, weakref\n"
-        "from embviz_callback.delivery import drawing_process\n"
+        "from embviz_callback.delivery.process import drawing_process\n"
         "class Node: pass\n"
         "def drawn():\n"
         "    node = Node()\n"
@@ -373,8 +365,8 @@ def test_f42_a_process_that_does_not_move_at_all_is_killed(tmp_path: Path, monke
 def test_f47_ctrl_c_while_the_last_figures_are_awaited_ends_the_drawing_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(Places(tmp_path / "run", None), Memory())
-    run.begin(choose_subset(records_from(pairs()), max_samples=5, seed=7), is_resumed=False)
+    run = a_session(Places(tmp_path / "run", None))
+    run.open(is_resumed=False)
     assert run.worker is not None
     assert run.worker.pid is not None
 
@@ -407,11 +399,7 @@ def test_what_was_put_off_is_drawn_when_nothing_else_will_come(tmp_path: Path) -
         worker.submit(*bare(epoch))
     assert worker.n_deferred > 0
 
-    def fill(folder: Path) -> None:
-        facts = {"prefix": "embviz", "events": None, "said": [], "faults": []}
-        (folder / "conclusion.json").write_text(json.dumps(facts), encoding="utf-8")
-
-    worker.conclude("last", fill)
+    worker.conclude("last", partial(write_conclusion, Conclusion()))
     assert finish(worker)
     assert worker.jobs.names("deferred") == []
     assert all("report.md" in drawn(tmp_path, f"epoch_000{epoch}") for epoch in range(1, 4))

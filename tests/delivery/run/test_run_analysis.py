@@ -10,15 +10,14 @@ from small_runs import a_run, a_subset
 from embviz_callback import EmbeddingVisualizer
 from embviz_callback.delivery.process.publishing import Publisher
 from embviz_callback.delivery.run import run_analysis
-from embviz_callback.delivery.run.keeping import keep, kept_folders
 from embviz_callback.delivery.run.run_analysis import publish_analysis
-from embviz_callback.delivery.run.run_page import ANALYSIS, forget_after, publish_page
+from embviz_callback.delivery.run.run_folder import PageNotes, RunFolder
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.snapshot import Snapshot
 from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
 
 pytestmark = QUIET
-FACTS = {"said": ["epoch 1: the alert was firing"], "faults": ["a fault"]}
+SAID = PageNotes(["epoch 1: the alert was firing"], ["a fault"])
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +25,12 @@ def run() -> list[Snapshot]:
     return a_run(a_subset(24), (2.0, 1.0, 0.5))
 
 
-def kept(folder: Path, run: list[Snapshot]) -> Path:
+def kept(path: Path, run: list[Snapshot]) -> RunFolder:
+    folder = RunFolder(path)
     for snapshot in run:
-        keep(folder, snapshot, f"{snapshot.step:09d}_epoch_{snapshot.epoch:04d}")
-        publish_page(folder, snapshot)
+        folder.keep(snapshot, f"{snapshot.step:09d}_epoch_{snapshot.epoch:04d}")
+        folder.add_view(snapshot, ())
+        folder.write_page(snapshot, PageNotes())
     return folder
 
 
@@ -41,28 +42,28 @@ def page_data(folder: Path) -> dict[str, Any]:
 
 def test_the_last_evaluation_is_analysed_with_what_lasted_over_the_run(run: list[Snapshot], tmp_path: Path) -> None:
     folder = kept(tmp_path, run)
-    publish_analysis(folder, FACTS)
-    facts = json.loads((folder / "analysis.json").read_text(encoding="utf-8"))
+    publish_analysis(folder, SAID)
+    facts = json.loads((folder.path / "analysis.json").read_text(encoding="utf-8"))
     assert facts["label"] == "epoch 2"
     assert {one["column"] for one in facts["groups"]} == {"quận", "area"}
-    assert "## Errors" in (folder / "analysis.md").read_text(encoding="utf-8")
-    shown = page_data(folder)
+    assert "## Errors" in (folder.path / "analysis.md").read_text(encoding="utf-8")
+    shown = page_data(folder.path)
     assert (shown["analysis"]["label"], shown["analysis"]["n_evaluations"]) == ("epoch 2", 3)
-    assert shown["alerts"] == FACTS["said"]
+    assert shown["alerts"] == SAID.alerts
     assert "a fault" in shown["notes"]
     assert shown["data_check"]["file"] == "the evaluated pairs"
 
 
 def test_the_page_keeps_the_analysis_until_the_run_goes_on_from_before_it(run: list[Snapshot], tmp_path: Path) -> None:
     folder = kept(tmp_path, run)
-    publish_analysis(folder, FACTS)
-    publish_page(folder, run[2])
-    assert page_data(folder)["analysis"] is not None
+    publish_analysis(folder, SAID)
+    folder.write_page(run[2], PageNotes())
+    assert page_data(folder.path)["analysis"] is not None
     assert run[1].step is not None
-    forget_after(folder, run[1].step)
-    publish_page(folder, run[1])
-    assert page_data(folder)["analysis"] is None
-    assert not (folder / ANALYSIS).exists()
+    folder.forget_after(run[1].step)
+    folder.write_page(run[1], PageNotes())
+    assert page_data(folder.path)["analysis"] is None
+    assert not list((folder.path / "page-data" / "analysis").iterdir())
 
 
 def test_a_subset_too_large_to_analyse_here_is_left_to_the_command(
@@ -70,16 +71,16 @@ def test_a_subset_too_large_to_analyse_here_is_left_to_the_command(
 ) -> None:
     folder = kept(tmp_path, run)
     monkeypatch.setattr(run_analysis, "_MOST_QUERIES", 50)
-    publish_analysis(folder, FACTS)
-    assert page_data(folder)["analysis"]["n_evaluations"] == 2
+    publish_analysis(folder, SAID)
+    assert page_data(folder.path)["analysis"]["n_evaluations"] == 2
     monkeypatch.setattr(run_analysis, "_MOST_QUERIES", 20)
     with pytest.raises(ValueError) as error:
-        publish_analysis(folder, FACTS)
-    assert str(error.value) == f"24 queries are too many to analyse here; embviz analyse --run {folder} does it"
+        publish_analysis(folder, SAID)
+    assert str(error.value) == f"24 queries are too many to analyse here; embviz analyse --run {tmp_path} does it"
 
 
 def test_nothing_is_written_of_a_run_that_keeps_nothing(tmp_path: Path) -> None:
-    publish_analysis(tmp_path, FACTS)
+    publish_analysis(RunFolder(tmp_path), SAID)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -96,10 +97,9 @@ def test_an_evaluation_drawn_late_starts_from_the_one_before_it_in_training(
     assert publisher._previous(run[1], "0_epoch") is None
 
 
-def test_a_wrong_name_of_a_function_is_found_before_the_training(tmp_path: Path) -> None:
-    made = EmbeddingVisualizer(pairs(), features="rental_features:no_such_function")
+def test_a_wrong_name_of_a_function_is_found_before_the_training() -> None:
     with pytest.raises(DataError) as error:
-        trainer(tmp_path, made).fit(TinyBiEncoder())
+        EmbeddingVisualizer(pairs(), features="rental_features:no_such_function")
     assert str(error.value) == (
         "'rental_features:no_such_function': 'rental_features' has no function 'no_such_function'. Fix: check the name"
     )
@@ -122,4 +122,4 @@ def test_a_training_ends_with_its_analysis_by_the_users_own_columns(
     assert "street" in page_data(folder)["columns"]
     assert not list(folder.glob("projector*"))
     assert (folder / "tsne_filmstrip.png").exists()  # the last evaluation draws it, though the conclusion still waits
-    assert [path.name.partition("_")[2] for path in kept_folders(folder)] == ["untrained", "epoch_0000", "epoch_0001"]
+    assert [path.name.partition("_")[2] for path in RunFolder(folder).kept] == ["untrained", "epoch_0000", "epoch_0001"]

@@ -19,7 +19,7 @@ from werkzeug.test import Client
 
 from embviz_callback import EmbeddingVisualizer
 from embviz_callback.delivery.provenance import plain_hparams
-from embviz_callback.delivery.run.keeping import kept_folders
+from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.delivery.tensorboard.projector import write_projection
 from embviz_callback.snapshot import Snapshot, load_snapshot
 from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
@@ -148,7 +148,7 @@ def test_a_resumed_run_stays_one_row_with_its_final_metrics_and_keeps_its_earlie
     assert row["hparams"] == {"lr": 0.03, "pooling": "mean"}
     (session,) = row["sessions"]
     assert (session["name"], session["status"]) == ("run/embviz", "STATUS_SUCCESS")
-    last = load_snapshot(kept_folders(folder)[-1])
+    last = load_snapshot(RunFolder(folder).kept[-1])
     final = {one["name"]["tag"]: one["value"] for one in row["metricValues"]}
     for name in ("margin", "rank1", "separation", "mrr"):
         assert final[f"embviz_final/{name}"] == pytest.approx(last.metrics[name], abs=1e-6)

@@ -14,8 +14,8 @@ from torch import Tensor
 from embviz_callback.encoding.encode import encode_corpus
 from embviz_callback.encoding.ranks import shared_corpus as distributed
 from embviz_callback.encoding.ranks.shared_corpus import RankError, Ranks, encode_shared, share_of, together
+from embviz_callback.encoding.subject import Side
 from embviz_callback.pairs.corpus import Corpus
-from embviz_callback.settings import Settings
 
 
 def on_ranks(n_ranks: int, act: Callable[[Ranks], Any]) -> tuple[list[Any], list[int]]:
@@ -72,7 +72,7 @@ def test_every_text_has_one_place_and_every_rank_as_many_full_batches(n: int, n_
 @settings(max_examples=25, deadline=None)
 @given(**SIZES)
 def test_every_rank_gets_what_a_lone_process_encodes(n: int, n_ranks: int, batch_size: int) -> None:
-    corpus, options = corpus_of(n), Settings(batch_size=batch_size)
+    corpus = corpus_of(n)
     seen: list[list[int]] = [[] for _ in range(n_ranks)]
 
     def act(ranks: Ranks) -> Any:
@@ -81,10 +81,10 @@ def test_every_rank_gets_what_a_lone_process_encodes(n: int, n_ranks: int, batch
             return encode(texts)
 
         with together(ranks) as exchange:
-            return encode_shared(counted, corpus, options, exchange)
+            return encode_shared(Side(counted), corpus, exchange, batch_size=batch_size)
 
     found, made = on_ranks(n_ranks, act)
-    expected = encode_corpus(encode, corpus, options)
+    expected = encode_corpus(Side(encode), corpus, batch_size=batch_size)
     for vectors in found:
         assert vectors.tolist() == expected.tolist()
     assert len({tuple(sizes) for sizes in seen}) == 1  # each as many passes of as many texts
@@ -98,11 +98,11 @@ def test_shares_arrive_in_pieces_of_bounded_size(monkeypatch: pytest.MonkeyPatch
 
     def act(ranks: Ranks) -> Any:
         with together(ranks) as exchange:
-            return encode_shared(encode, corpus, Settings(batch_size=3), exchange)
+            return encode_shared(Side(encode), corpus, exchange, batch_size=3)
 
     found, made = on_ranks(2, act)
     assert made == [1 + 3, 1 + 3]  # whether all are ready, then six rows by two
-    assert found[0].tolist() == found[1].tolist() == encode_corpus(encode, corpus, Settings(batch_size=3)).tolist()
+    assert found[0].tolist() == found[1].tolist() == encode_corpus(Side(encode), corpus, batch_size=3).tolist()
 
 
 def test_a_rank_that_fails_takes_part_in_as_many_collectives_and_all_are_told() -> None:
@@ -113,7 +113,7 @@ def test_a_rank_that_fails_takes_part_in_as_many_collectives_and_all_are_told() 
             return encode(texts)
 
         with together(ranks) as exchange:
-            return encode_shared(broken, corpus_of(9), Settings(batch_size=2), exchange)
+            return encode_shared(Side(broken), corpus_of(9), exchange, batch_size=2)
 
     found, made = on_ranks(3, act)
     assert made == [1, 1, 1]
@@ -128,7 +128,7 @@ def test_a_rank_that_fails_takes_part_in_as_many_collectives_and_all_are_told() 
 def test_a_rank_that_does_not_even_try_is_not_waited_for() -> None:
     def act(ranks: Ranks) -> Any:
         with together(ranks) as exchange:
-            return "left" if ranks.rank else encode_shared(encode, corpus_of(9), Settings(batch_size=2), exchange)
+            return "left" if ranks.rank else encode_shared(Side(encode), corpus_of(9), exchange, batch_size=2)
 
     found, made = on_ranks(2, act)
     assert (found[1], made) == ("left", [1, 1])
@@ -139,7 +139,7 @@ def test_ranks_with_different_corpora_do_not_mix_them() -> None:
     def act(ranks: Ranks) -> Any:
         with together(ranks) as exchange:
             corpus = Corpus(("a", "b")) if ranks.rank else Corpus(("a", "c"))
-            return encode_shared(encode, corpus, Settings(batch_size=2), exchange)
+            return encode_shared(Side(encode), corpus, exchange, batch_size=2)
 
     found, made = on_ranks(2, act)
     assert made == [1, 1]

@@ -1,0 +1,96 @@
+"""How a model encodes: by its own methods, or by what its user gives."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from embviz_callback.encoding.encode import encode_subset
+from embviz_callback.encoding.subject import Side, Subject, sides_of
+from embviz_callback.pairs.formats.reading import records_from
+from embviz_callback.pairs.subset import choose_subset
+
+SUBSET = choose_subset(
+    records_from([{"query": "both", "pos": "d1"}, {"query": "q2", "pos": "both"}]), max_samples=10, seed=0
+)
+
+
+class TwoWays(nn.Module):
+    """Says in the first coordinate by which way a text came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def encode_query(self, texts: list[str]) -> Tensor:
+        self.seen += texts
+        return torch.tensor([[1.0, len(text)] for text in texts])
+
+    def encode_document(self, texts: list[str]) -> Tensor:
+        self.seen += texts
+        return torch.tensor([[-1.0, len(text)] for text in texts])
+
+
+def subject(model: nn.Module, encode: Any = None) -> Subject:
+    return Subject(model, *sides_of(model, encode, query_prompt="q: ", document_prompt="d: "))
+
+
+def by_query(model: TwoWays, texts: list[str]) -> Tensor:
+    return model.encode_query(texts)
+
+
+def by_document(model: TwoWays, texts: list[str]) -> Tensor:
+    return model.encode_document(texts)
+
+
+@pytest.mark.parametrize("encode", [None, (by_query, by_document)], ids=["its own methods", "a pair"])
+def test_queries_and_documents_each_go_their_way(encode: Any) -> None:
+    model = TwoWays()
+    made = subject(model, encode)
+    found = encode_subset(made, SUBSET, batch_size=8)
+    assert not made.is_one_way
+    assert (found.queries[:, 0] > 0).all()
+    assert (found.documents[:, 0] < 0).all()
+    assert sorted(model.seen) == sorted(
+        [f"q: {text}" for text in SUBSET.queries] + [f"d: {text}" for text in SUBSET.documents]
+    )
+
+
+def test_one_function_serves_both_sides_and_gets_the_model() -> None:
+    model = TwoWays()
+    made = subject(model, by_query)
+    assert made.is_one_way
+    assert (encode_subset(made, SUBSET, batch_size=8).documents[:, 0] > 0).all()
+
+
+def test_a_text_of_both_sides_is_encoded_once_where_one_function_serves_them() -> None:
+    model = TwoWays()
+    side = Side(model.encode_query)
+    encode_subset(Subject(model, side, side), SUBSET, batch_size=8)
+    assert sorted(model.seen) == ["both", "d1", "q2"]
+
+
+def test_what_is_given_is_taken_before_the_models_own_methods() -> None:
+    class Own(TwoWays):
+        def encode(self, texts: list[str]) -> Tensor:
+            raise AssertionError("not asked for")
+
+    assert (encode_subset(subject(Own(), by_document), SUBSET, batch_size=8).queries[:, 0] < 0).all()
+
+
+def test_a_model_without_a_way_to_encode_is_told_what_to_give() -> None:
+    with pytest.raises(TypeError) as error:
+        sides_of(nn.Linear(1, 1))
+    assert str(error.value) == (
+        "Linear has no method encode(texts); give encode=, a function that takes the model and a list of texts and "
+        "returns a tensor of shape (len(texts), dim)"
+    )
+
+
+def test_another_way_of_calling_keeps_prompts_and_stays_one_way() -> None:
+    model = TwoWays()
+    called = subject(model, by_query).called_by(lambda way: lambda texts: 2 * way(texts))
+    assert called.is_one_way
+    assert (called.queries.prompt, called.documents.prompt) == ("q: ", "d: ")
+    assert called.queries.encode(["ab"]).tolist() == [[2, 4]]
