@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -21,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from embviz_callback import EmbeddingVisualizer, MarginAlert, evaluate_pairs
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.delivery.alerts.rule import AlertEvent
-from embviz_callback.delivery.run.history import History
+from embviz_callback.delivery.run.history import History, HistoryRow
 from embviz_callback.encoding.isolation import observe
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
@@ -323,10 +324,10 @@ def test_f32_one_object_serves_two_trainers_one_after_the_other(tmp_path: Path) 
 
 
 def test_an_evaluation_that_is_repeated_replaces_its_row() -> None:
-    history = History()
+    history, metrics = History(), evaluate_pairs(np.eye(2), np.eye(2), [0, 1], draws=0)
     for epoch, step, label in ((None, 0, "untrained"), (0, 3, "first"), (0, 3, "again"), (1, 7, "next")):
-        history.add({"epoch": epoch, "step": step, "label": label, "fingerprint": "f"})
-    assert [row["label"] for row in history.rows] == ["untrained", "again", "next"]
+        history.add(HistoryRow(label, epoch, step, "f", metrics))
+    assert [row.label for row in history.rows] == ["untrained", "again", "next"]
 
 
 def test_a_second_run_into_the_same_folder_keeps_the_history_of_the_first(tmp_path: Path) -> None:
@@ -463,8 +464,8 @@ def test_what_is_missing_is_said_before_anything_is_trained(tmp_path: Path) -> N
     with pytest.raises(TypeError) as error:
         trainer(tmp_path, numbers_only()).fit(Mute())
     assert str(error.value) == (
-        "Mute has no method encode(self, texts: list[str]) -> Tensor of shape (len(texts), dim), "
-        "which EmbeddingVisualizer calls to embed queries and documents"
+        "Mute has no method encode(texts); give encode=, a function that takes the model and a list of texts and "
+        "returns a tensor of shape (len(texts), dim)"
     )
     with pytest.raises(ValueError) as missing:
         trainer(tmp_path, EmbeddingVisualizer()).fit(TinyBiEncoder())

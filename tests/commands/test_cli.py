@@ -18,6 +18,7 @@ from embviz_callback.cli import greeting, main
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.looking import tell_apart
 from embviz_callback.drawing.figures import heatmap
+from embviz_callback.drawing.wording import measured
 from embviz_callback.encoding.checkpoints.loading import load_checkpoint
 from embviz_callback.encoding.encode import encode_subset
 from embviz_callback.pairs.formats.reading import read_pairs
@@ -390,8 +391,10 @@ def test_several_checkpoints_are_compared_on_the_same_subset(place: Path) -> Non
     assert content["best"] == "b/model.pt"
     assert set(content["checkpoints"]) == {"a/model.pt", "b/model.pt"}
     assert content["checkpoints"]["a/model.pt"]["fingerprint"] == content["checkpoints"]["b/model.pt"]["fingerprint"]
-    rows = [line for line in done.stderr.splitlines() if "model.pt |" in line]
-    assert [row.split(" | ")[0] for row in rows] == ["| a/model.pt", "| b/model.pt"]
+    table = [line.split() for line in done.stderr.splitlines()]
+    assert ["a/model.pt", "b/model.pt"] in table
+    found = [measured(content["checkpoints"][label]["margin"], "margin") for label in ("a/model.pt", "b/model.pt")]
+    assert any(row[:1] == ["margin"] and {*found} <= {*row} for row in table)
     page = (place / "both" / "comparison.md").read_text(encoding="utf-8")
     assert "**Best: b/model.pt.** Rule: highest rank-1;" in page
     facts = json.loads((place / "both" / "comparison.json").read_text(encoding="utf-8"))
