@@ -199,6 +199,7 @@ def read_embeddings(path: Path) -> tuple[Subset, Embeddings, CorpusScan | None]:
             relevance=subset.relevance,
             hard_pairs=subset.hard_pairs,
             records=subset.records,
+            grades=subset.grades,
             non_finite=non_finite,
             zero=zero,
             **hard,
