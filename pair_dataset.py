@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from embviz_callback.commands.arguments import add_reading_options, reading_of
 from embviz_callback.demo.rental_pairs import MOST_PAIRS, generate_pairs
 from embviz_callback.files import write_atomically
 from embviz_callback.grammar import counted
-from embviz_callback.pairs.formats.reading import DataError, HardNegative, Record, read_pairs
+from embviz_callback.pairs.formats.reading import DataError, HardNegative, Reading, Record, read_pairs
 from embviz_callback.pairs.relevance import components, positives_by_query
 from embviz_callback.pairs.texts import fold
 
@@ -191,11 +192,12 @@ def without_texts_of(records: Sequence[Record], others: Iterable[Record]) -> tup
 
 
 class PairDataModule(pl.LightningDataModule):
-    """Training and validation pairs from files.
+    """Training and validation pairs from files or folders of any form (docs/data.md).
 
     Args:
-        train_path: One file or several, read as one.
-        val_path: Validation file; without one, a share of the training records is held out.
+        train_path: One or several, read as one; of a folder with splits the training split.
+        val_path: Validation data, of a folder the validation or test split; without, a share of the training records
+            is held out.
         validation_share: The share to hold out, above 0 and below 1; see `split_pairs`.
         batch_size: Pairs per step, at least 1. The last batch is kept, even if it is a single pair, which
             has no negatives but its hard ones.
@@ -205,6 +207,8 @@ class PairDataModule(pl.LightningDataModule):
         drop_seen_validation: Leave out validation records whose query or positive occurs anywhere in the
             training records, and say how many.
         generate: Rental pairs to generate at `train_path` where there is no such file; 0 never does.
+        reading: How both are read where it cannot be recognised, or should be read otherwise; its `split` is that of
+            the validation data.
 
     Raises:
         ValueError: If there is no batch size, or several files are to be generated.
@@ -222,6 +226,7 @@ class PairDataModule(pl.LightningDataModule):
         seed: int = 7,
         drop_seen_validation: bool = True,
         generate: int = 0,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -237,6 +242,7 @@ class PairDataModule(pl.LightningDataModule):
         self._seed = seed
         self._drop_seen_validation = drop_seen_validation
         self._generate = generate
+        self._reading = reading or Reading()
         self._training: tuple[Record, ...] = ()
         self._validation: tuple[Record, ...] = ()
 
@@ -254,9 +260,10 @@ class PairDataModule(pl.LightningDataModule):
         """
         if self._training:
             return
-        training = tuple(record for path in self._train_paths for record in _read(path))
+        for_training = replace(self._reading, split="train")
+        training = tuple(record for path in self._train_paths for record in _read(path, for_training))
         if self._val_path is not None:
-            validation = _read(self._val_path)
+            validation = _read(self._val_path, self._reading)
         else:
             training, validation = split_pairs(training, validation_share=self._validation_share, seed=self._seed)
         if self._drop_seen_validation:
@@ -310,8 +317,8 @@ class PairDataModule(pl.LightningDataModule):
         )
 
 
-def _read(path: str) -> tuple[Record, ...]:
-    file = read_pairs(path)
+def _read(path: str, reading: Reading) -> tuple[Record, ...]:
+    file = read_pairs(path, reading)
     for note in file.notes:
         logger.info("%s: %s", path, note)
     return file.records
@@ -348,11 +355,12 @@ def _parser() -> _Parser:
     generate.add_argument("--hard-negatives", type=int, default=4, help="of each record, 0 to 10 (default 4)")
     generate.add_argument("--output", type=Path, required=True, help="JSON file to write")
     split = commands.add_parser("split", help="divide a dataset; equivalent texts stay on one side")
-    split.add_argument("--input", type=Path, required=True, help="dataset to read")
+    split.add_argument("--input", type=Path, required=True, help="data of any form to read")
     split.add_argument("--train", type=Path, required=True, help="JSON file to write")
     split.add_argument("--val", type=Path, required=True, help="JSON file to write")
     split.add_argument("--validation-share", type=float, default=0.15, help="of the records (default 0.15)")
     split.add_argument("--seed", type=int, default=7, help="equal seeds give equal files (default 7)")
+    add_reading_options(split)
     return parser
 
 
@@ -376,7 +384,7 @@ def _generate(options: argparse.Namespace) -> dict[Path, int]:
 
 
 def _split(options: argparse.Namespace) -> dict[Path, int]:
-    records = _read(str(options.input))
+    records = _read(str(options.input), reading_of(options))
     sides = split_pairs(records, validation_share=options.validation_share, seed=options.seed)
     for path, side in zip((options.train, options.val), sides, strict=True):
         write_pairs(path, [record.as_json() for record in side])

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embviz_callback.demo.rental_pairs import AMENITIES, FURNITURE, TENANTS
-from embviz_callback.pairs.formats.reading import DataError, HardNegative, Record, read_pairs, records_from
+from embviz_callback.pairs.formats.reading import DataError, HardNegative, Reading, Record, read_pairs, records_from
 from embviz_callback.pairs.texts import fold, without_diacritics
 from pair_dataset import (
     PairBatch,
@@ -433,3 +433,26 @@ def test_the_real_files_make_a_module_without_shared_texts() -> None:
     batch = next(iter(data.train_dataloader()))
     assert len(batch) == 128
     assert batch.equivalent.diagonal().all()
+
+
+# --- data of other forms
+
+
+def test_a_folder_trains_on_its_training_split_and_is_judged_by_its_validation_split(tmp_path: Path) -> None:
+    rows = [{"anchor": f"trọ {at}", "positive": f"Phòng {at}"} for at in range(6)]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows[:4])), encoding="utf-8")
+    (tmp_path / "dev.jsonl").write_text("\n".join(map(json.dumps, rows[4:])), encoding="utf-8")
+    data = PairDataModule(str(tmp_path), str(tmp_path), batch_size=8)
+    assert [pair.query for pair in data.train_dataloader().dataset] == ["trọ 0", "trọ 1", "trọ 2", "trọ 3"]
+    assert [record.query for record in data.validation_pairs()] == ["trọ 4", "trọ 5"]
+
+
+def test_labels_of_training_pairs_need_a_word(tmp_path: Path) -> None:
+    rows = [{"sentence1": f"trọ {at}", "sentence2": f"Phòng {at}", "score": at} for at in range(6)]
+    path = tmp_path / "sts.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(DataError):
+        PairDataModule(str(path)).setup()
+    data = PairDataModule(str(path), reading=Reading(relevant_from=2), validation_share=0.3)
+    data.setup()
+    assert len(data.train_dataloader().dataset) + len(data.validation_pairs()) == 4
