@@ -10,7 +10,7 @@ from torch import Tensor
 from embviz_callback.encoding.cache.feature_store import DEFAULT_MAX_BYTES, FeatureStore
 from embviz_callback.encoding.cache.fingerprints import change_stamp, content_stamp, encoder_fingerprint
 from embviz_callback.encoding.memory import is_out_of_memory, release_memory
-from embviz_callback.encoding.models.biencoder import SELF_POOLING, Backbone, BiEncoder, pool
+from embviz_callback.encoding.models.biencoder import SELF_POOLING, Backbone, BiEncoder, features_of
 
 _log = logging.getLogger("embviz_callback")
 # Tokens in one batch: enough to fill the cores, small enough to stay in cache.
@@ -102,8 +102,12 @@ class CachedFeatures:
 
     def _open(self) -> FeatureStore:
         model = self.bi_encoder
+        skipped = f" without the first {model.skip} tokens" if model.skip else ""
         name = encoder_fingerprint(
-            model.backbone, pooling=model.pooling, max_length=model.max_length, precision=_precision(model)
+            model.backbone,
+            pooling=f"{model.pooling}{skipped}",
+            max_length=model.max_length,
+            precision=_precision(model),
         )
         return FeatureStore(None if self.root is None else self.root / name, max_bytes=self.max_bytes)
 
@@ -185,8 +189,7 @@ def _forward(bi_encoder: BiEncoder, tokens: list[_Tokens], texts: list[str]) -> 
         device = _device(bi_encoder)
         padded = bi_encoder.backbone.tokenizer.pad(tokens, padding=True, return_tensors="pt")  # type: ignore[attr-defined]
         batch = {name: _move(part, device) for name, part in padded.items()}
-        hidden = bi_encoder.encoder(**batch).last_hidden_state
-        return pool(hidden, batch["attention_mask"], bi_encoder.pooling).float()
+        return features_of(bi_encoder.encoder, batch, bi_encoder.pooling, skip=bi_encoder.skip).float()
 
 
 def _move(tensor: Tensor, device: torch.device) -> Tensor:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from embviz_callback.encoding.checkpoints.loading import CheckpointError, LoadedModel
-from embviz_callback.encoding.directories.model_directory import POOLING_FLAGS
+from embviz_callback.encoding.directories.modules import POOLING_FLAGS
 from embviz_callback.encoding.models.biencoder import BiEncoder, ProjectionHead
 from embviz_callback.encoding.models.ngrams import CharNgrams
 
@@ -44,6 +44,9 @@ def check_exportable(loaded: LoadedModel, path: str | Path) -> None:
             f"{path} has an encoder of its own, {type(model.encoder).__name__}, which cannot be exported; "
             "export a checkpoint whose encoder is a transformers model"
         )
+    if loaded.document_model is not model or model.pooling == "pooler":
+        what = "two towers" if loaded.document_model is not model else "the encoder's own pooler"
+        raise CheckpointError(f"{path} has {what}, which cannot be exported; export a checkpoint of one pooled encoder")
     if model.head is not None and not isinstance(model.head, ProjectionHead):
         raise CheckpointError(
             f"{path} has a head of its own, {type(model.head).__name__}; a linear head can be exported"
@@ -86,7 +89,13 @@ def _write(loaded: LoadedModel, folder: Path) -> None:
         for row, (kind, path) in enumerate(modules)
     ]
     _write_json(folder / "modules.json", listed)
-    facts = {"prompts": prompts_of(loaded.config), "default_prompt_name": None, "similarity_fn_name": "cosine"}
+    facts: dict[str, Any] = {
+        "prompts": prompts_of(loaded.config),
+        "default_prompt_name": None,
+        "similarity_fn_name": loaded.similarity,
+    }
+    if model.dim is not None:
+        facts["truncate_dim"] = model.dim
     _write_json(folder / "config_sentence_transformers.json", facts)
 
 
@@ -118,8 +127,8 @@ def _write_modules(model: BiEncoder, folder: Path) -> list[tuple[str, str]]:
             save_file(tensors, folder / name / "model.safetensors", metadata={"format": "pt"})
         written.append((kind, name))
 
-    pooling = {flag: name == model.pooling for name, flag in POOLING_FLAGS.items()}
-    add("Pooling", {"word_embedding_dimension": model.backbone.dim, **pooling, "include_prompt": True})
+    pooling = {flag: name in model.pooling.split("+") for name, flag in POOLING_FLAGS.items()}
+    add("Pooling", {"word_embedding_dimension": model.backbone.dim, **pooling, "include_prompt": not model.skip})
     head = model.head
     if head is not None:
         if head.ln is not None and head.norm_first:

@@ -6,26 +6,39 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from embviz_callback.encoding.cache.fingerprints import state_sha256
 from embviz_callback.encoding.checkpoints.hub import HubError, hub_directory, is_hub_name
 from embviz_callback.encoding.checkpoints.missing import explain_missing
 from embviz_callback.encoding.checkpoints.training_files import read_training_file
-from embviz_callback.encoding.directories.adapters import is_adapter
 from embviz_callback.encoding.directories.model_directory import read_directory, read_encoder
+from embviz_callback.encoding.directories.settings_files import settings_in_folder
+from embviz_callback.encoding.directories.transformer import Wanted, dtype_named
 from embviz_callback.encoding.memory import is_out_of_memory
-from embviz_callback.encoding.models.biencoder import POOLINGS, Backbone, BiEncoder, ProjectionHead
+from embviz_callback.encoding.models.biencoder import (
+    POOLINGS,
+    SELF_POOLING,
+    Backbone,
+    BiEncoder,
+    ProjectionHead,
+    count_truncated,
+    n_prompt_tokens,
+)
 from embviz_callback.encoding.models.rebuilding import build_head, fill, outline, pretrained
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.fit import Fit, Found, find_encoders, is_of_documents, is_of_queries
 from embviz_callback.encoding.weights.heads import Layer, find_head
 from embviz_callback.encoding.weights.lora import LowRank, Scale, merge, split_lora
+from embviz_callback.encoding.weights.stored import Weight
 from embviz_callback.encoding.weights.weights_file import file_facts
 
 __all__ = ["CheckpointError", "LoadedModel", "load_checkpoint"]
 
 DEFAULT_ENCODER = "BAAI/bge-m3"
 _DEFAULT_MAX_LENGTH = 256
+# Of what the user says, what turns no text into another vector.
+_NOT_SHOWN = ("prefix", "head_activation", "tokenizer", "dtype")
 _POOLING_WORDS = {"avg": "mean", "average": "mean", "mean_pooling": "mean", "cls_token": "cls", "cls_pooling": "cls"}
 
 
@@ -36,6 +49,9 @@ class LoadedModel:
     Attributes:
         model: Encodes queries; in eval mode, without gradients, on the device that was asked for.
         document_model: The same, but for a model of two towers.
+        query_prompt: Put before queries, the user's or else the checkpoint's.
+        document_prompt: Put before documents, likewise.
+        similarity: "cosine", "dot", "euclidean" or "manhattan", what its vectors are made to be compared by.
         kind: "Lightning checkpoint", "training checkpoint", "state dict", "head", "sentence-transformers"
             or "transformers".
         sha256: Of the file, or of names and contents of the files used of a directory.
@@ -51,6 +67,9 @@ class LoadedModel:
 
     model: BiEncoder
     document_model: BiEncoder
+    query_prompt: str
+    document_prompt: str
+    similarity: str
     kind: str
     sha256: str
     size_bytes: int
@@ -60,6 +79,31 @@ class LoadedModel:
     config: Mapping[str, Any]
     stripped_prefix: str
     notes: tuple[str, ...]
+
+    def encode_query(self, texts: Sequence[str]) -> Tensor:
+        """Vectors of queries as they are served, ``(n, dim)``; the caller chooses gradients."""
+        return self.model.encode([self.query_prompt + text for text in texts])
+
+    def encode_document(self, texts: Sequence[str]) -> Tensor:
+        """Vectors of documents, likewise."""
+        return self.document_model.encode([self.document_prompt + text for text in texts])
+
+    def truncated_share(self, queries: Sequence[str], documents: Sequence[str]) -> float:
+        """The share of texts that are longer than what is read of them.
+
+        Args:
+            queries: Without prompts.
+            documents: Likewise.
+
+        Returns:
+            In [0, 1]; 0 without texts.
+        """
+        sides = ((self.model, self.query_prompt, queries), (self.document_model, self.document_prompt, documents))
+        counts = (
+            count_truncated(model.backbone, [prompt + text for text in texts], model.max_length)
+            for model, prompt, texts in sides
+        )
+        return sum(counts) / max(1, len(queries) + len(documents))
 
 
 def load_checkpoint(
@@ -72,6 +116,10 @@ def load_checkpoint(
     prefix: str | None = None,
     head_activation: str | None = None,
     lora_alpha: float | None = None,
+    tokenizer: str | None = None,
+    dtype: str | None = None,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
 ) -> LoadedModel:
     """The model in a file or directory.
 
@@ -89,6 +137,10 @@ def load_checkpoint(
         prefix: Where several encoders fit a file, what stands before the names of the one that is meant.
         head_activation: What stands between the layers of a head that has several; one of `ACTIVATIONS`.
         lora_alpha: Of LoRA weights in a file that does not say it.
+        tokenizer: Name or path of the tokenizer, if not the encoder's own.
+        dtype: "float32" (the default), "bfloat16", "float16", or "auto" for that of the weights.
+        query_prompt: By default what the checkpoint says; "" for none.
+        document_prompt: Likewise.
 
     Returns:
         The model, ready to encode.
@@ -98,7 +150,8 @@ def load_checkpoint(
     """
     place = Path(path).expanduser()
     given: dict[str, Any] = {"pooling": pooling, "max_length": max_length, "prefix": prefix}
-    given |= {"head_activation": head_activation, "lora_alpha": lora_alpha}
+    given |= {"head_activation": head_activation, "lora_alpha": lora_alpha, "tokenizer": tokenizer, "dtype": dtype}
+    given |= {"query_prompt": query_prompt, "document_prompt": document_prompt}
     chosen = {name: value for name, value in given.items() if value is not None}
     if is_hub_name(path):
         return _from_hub(str(path), device, **chosen)
@@ -125,33 +178,75 @@ def _from_hub(name: str, device: str | torch.device, **chosen: Any) -> LoadedMod
 def _from_directory(
     path: Path, encoder: str | None, device: str | torch.device, chosen: Mapping[str, Any]
 ) -> LoadedModel:
-    adapts = is_adapter(path)
-    found = read_directory(path, base=encoder if adapts else None)
-    config = {**found.config, **chosen}
+    found = read_directory(path, _wanted(chosen, base=encoder))
     notes = list(found.notes)
-    if encoder is not None and not adapts:
+    if encoder is not None and not any(note.startswith("a LoRA adapter") for note in notes):
         notes.append(f"the encoder {encoder!r} is not used: a model directory has its own")
-    model = _ready(_assemble(found.backbone, found.head, config, path, notes), device, path)
-    return LoadedModel(
-        model=model,
-        document_model=model,
+    if found.documents is not found.queries:
+        notes.append("two towers: queries and documents are encoded by routes of their own")
+    towers = (found.queries, found.documents)
+    configs = [{**found.config, **tower.settings, **chosen} for tower in towers]
+    parts = [(tower.backbone, tower.head) for tower in towers]
+    return _loaded(
+        parts,
+        configs,
+        path,
+        device,
+        notes,
         kind=found.kind,
         sha256=found.sha256,
         size_bytes=found.size_bytes,
         encoder=str(path),
         epoch=None,
         loss=None,
-        config=config,
         stripped_prefix="",
-        notes=tuple(notes),
     )
+
+
+def _wanted(chosen: Mapping[str, Any], *, base: str | None) -> Wanted:
+    dtype = chosen.get("dtype", "float32")
+    return Wanted(base, chosen.get("tokenizer"), dtype, is_pooled="pooling" in chosen)
+
+
+def _loaded(
+    parts: Sequence[tuple[Backbone, ProjectionHead | None]],
+    configs: Sequence[Mapping[str, Any]],
+    path: Path,
+    device: str | torch.device,
+    notes: list[str],
+    **facts: Any,
+) -> LoadedModel:
+    """The towers of queries and documents, one for both where they do not differ."""
+    prompts = [_prompt(config, name) for config, name in zip(configs, ("query_prompt", "document_prompt"), strict=True)]
+    models: list[BiEncoder] = []
+    for (backbone, head), config, prompt in zip(parts, configs, prompts, strict=True):
+        skip = 0 if config.get("include_prompt", True) else n_prompt_tokens(backbone, prompt)
+        is_same = models and (backbone, head) == parts[0] and skip == models[0].skip
+        made = models[0] if is_same else _assemble(backbone, head, config, path, notes, skip=skip)
+        models.append(_ready(made, device, path) if not is_same else made)
+    shown = {name: value for name, value in configs[0].items() if name not in _NOT_SHOWN}
+    return LoadedModel(
+        model=models[0],
+        document_model=models[1],
+        query_prompt=prompts[0],
+        document_prompt=prompts[1],
+        similarity=str(configs[0].get("similarity", "cosine")),
+        config=shown,
+        notes=tuple(dict.fromkeys(notes)),
+        **facts,
+    )
+
+
+def _prompt(config: Mapping[str, Any], name: str) -> str:
+    found = config.get(name)
+    return found if isinstance(found, str) else ""
 
 
 def _from_file(path: Path, encoder: str | None, device: str | torch.device, chosen: Mapping[str, Any]) -> LoadedModel:
     saved = read_training_file(path, prefix=chosen.get("prefix"))
     config = {**saved.config, **chosen}
     notes = list(saved.notes)
-    sketch, revision, where = _sketch(path, encoder, config)
+    sketch, revision, where = _sketch(path, encoder, config, saved.weights)
     weights, changes = split_lora(saved.weights, path)
     found = find_encoders(sketch.encoder, weights, path, prefix=chosen.get("prefix"), called=sketch.name)
     heads = [_head(found, fit, sketch, config, path, notes) for fit in found.fits or (None,)]
@@ -166,35 +261,39 @@ def _from_file(path: Path, encoder: str | None, device: str | torch.device, chos
         )
     if changes:
         _merge(backbones, changes, config, path)
-    models = [
-        _ready(_assemble(backbone, head, config, path, notes), device, path)
-        for backbone, head in zip(backbones, heads, strict=True)
-    ]
-    if len(models) == 2:
+    if len(backbones) == 2:
         first, second = (fit.prefix for fit in found.fits)
         notes.append(f"two towers: queries are encoded by {first}*, documents by {second}*")
     sha256, size_bytes = file_facts(path)
-    return LoadedModel(
-        model=models[0],
-        document_model=models[-1],
+    parts = list(zip(backbones, heads, strict=True))
+    return _loaded(
+        [parts[0], parts[-1]],
+        [config, config],
+        path,
+        device,
+        notes,
         kind=saved.kind if found.fits or saved.kind != "state dict" else "head",
         sha256=sha256,
         size_bytes=size_bytes,
         encoder=sketch.name,
         epoch=saved.epoch,
         loss=saved.loss,
-        config={name: value for name, value in config.items() if name not in ("prefix", "head_activation")},
         stripped_prefix=", ".join(filter(None, (fit.prefix.removesuffix("encoder.") for fit in found.fits))),
-        notes=tuple(dict.fromkeys(notes)),
     )
 
 
-def _sketch(path: Path, encoder: str | None, config: Mapping[str, Any]) -> tuple[Backbone, str | None, str]:
+def _sketch(
+    path: Path, encoder: str | None, config: Mapping[str, Any], weights: Mapping[str, Weight]
+) -> tuple[Backbone, str | None, str]:
     name, where = _encoder_name(path, encoder, config)
     # A revision belongs to the encoder it was noted with.
     revision = None if encoder is not None else config.get("revision")
     revision = revision if isinstance(revision, str) else None
-    return outline(name, revision=revision, where=where), revision, where
+    if Path(name).expanduser().is_dir():
+        settings_in_folder(Path(name).expanduser())
+    dtype = dtype_named(str(config.get("dtype", "float32")), weights.values())
+    sketch = outline(name, revision=revision, where=where, tokenizer=config.get("tokenizer"), dtype=dtype)
+    return sketch, revision, where
 
 
 def _head(
@@ -245,7 +344,12 @@ def _filled(sketch: Backbone, fit: Fit, path: Path) -> Backbone:
 def _named(name: str, revision: str | None, where: str, config: Mapping[str, Any], notes: list[str]) -> Backbone:
     """The encoder that a file only names, with the weights it was published with."""
     folder = Path(name).expanduser()
-    backbone = read_encoder(folder) if folder.is_dir() else pretrained(name, revision=revision, where=where)
+    wanted = _wanted(config, base=None)
+    if folder.is_dir():
+        backbone = read_encoder(folder, wanted)
+    else:
+        dtype = dtype_named(wanted.dtype, ())
+        backbone = pretrained(name, revision=revision, where=where, tokenizer=wanted.tokenizer, dtype=dtype)
     backbone = replace(backbone, name=name)
     expected = config.get("encoder_sha256")
     if isinstance(expected, str) and state_sha256(backbone.encoder) != expected:
@@ -276,21 +380,48 @@ def _encoder_name(path: Path, given: str | None, config: Mapping[str, Any]) -> t
 
 
 def _assemble(
-    backbone: Backbone, head: ProjectionHead | None, config: Mapping[str, Any], path: Path, notes: list[str]
+    backbone: Backbone,
+    head: ProjectionHead | None,
+    config: Mapping[str, Any],
+    path: Path,
+    notes: list[str],
+    *,
+    skip: int,
 ) -> BiEncoder:
-    pooling = config.get("pooling", "mean")
-    pooling = _POOLING_WORDS.get(str(pooling).lower(), str(pooling).lower())
-    if pooling not in POOLINGS:
+    pooling = str(config.get("pooling", "mean")).lower()
+    pooling = _POOLING_WORDS.get(pooling, pooling)
+    if not set(pooling.split("+")) <= set(POOLINGS):
         raise CheckpointError(
             f"{path} pools by {short(pooling)!r}, {' and '.join(POOLINGS)} can be read; choose one with --pooling"
         )
-    return BiEncoder(
-        backbone,
-        head,
-        pooling=pooling,
-        max_length=_max_length(backbone, config, path, notes),
-        normalise=config.get("normalise") is not False,
-    )
+    assumed = _assumed(backbone, config)
+    if assumed:
+        notes.append(f"not written in it and assumed: {', '.join(assumed)}")
+    max_length = _max_length(backbone, config, path, notes)
+    try:
+        return BiEncoder(
+            backbone,
+            head,
+            pooling=pooling,
+            max_length=max_length,
+            normalise=config.get("normalise") is not False,
+            skip=skip,
+            dim=config.get("truncate_dim"),
+        )
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}; copy or download it again") from None
+
+
+def _assumed(backbone: Backbone, config: Mapping[str, Any]) -> list[str]:
+    """What a checkpoint leaves open and vectors depend on, with the option that says it."""
+    if isinstance(backbone.encoder, SELF_POOLING):
+        return []
+    found = []
+    if "pooling" not in config:
+        found.append("the mean of all tokens (--pooling)")
+    if "max_length" not in config and (backbone.max_length or _DEFAULT_MAX_LENGTH + 1) > _DEFAULT_MAX_LENGTH:
+        found.append(f"{_DEFAULT_MAX_LENGTH} tokens per text (--max-length)")
+    return found
 
 
 def _max_length(backbone: Backbone, config: Mapping[str, Any], path: Path, notes: list[str]) -> int:

@@ -1,6 +1,6 @@
 """A bi-encoder: backbone, pooling, projection head, unit length."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from pathlib import Path
@@ -12,14 +12,24 @@ from torch import Tensor, nn
 from embviz_callback.encoding.models.ngrams import CharNgrams, NgramTokenizer
 from embviz_callback.encoding.models.static import StaticTable
 
-# By the names of sentence-transformers.
-POOLINGS = ("mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens")
+# By the names of sentence-transformers; "pooler" is what the encoder itself makes of its first token (SimCSE, DPR).
+TOKEN_POOLINGS = ("mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens")
+POOLINGS = (*TOKEN_POOLINGS, "pooler")
+# What sentence-transformers takes for these: their decoders make no embeddings.
+_ENCODER_CLASSES = {
+    "t5": "T5EncoderModel",
+    "mt5": "MT5EncoderModel",
+    "umt5": "UMT5EncoderModel",
+    "longt5": "LongT5EncoderModel",
+    "switch_transformers": "SwitchTransformersEncoderModel",
+}
 # Encoders without tokens in a sequence: cheap to run, and pooled by themselves.
 SELF_POOLING = (CharNgrams, StaticTable)
 _NGRAM_PREFIX = "char-ngrams-"
+_MOST_SPECIAL_TOKENS = 8
 
 
-def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
+def pool(hidden: Tensor, mask: Tensor, pooling: str, *, skip: int = 0) -> Tensor:
     """One vector per text from one vector per token.
 
     Args:
@@ -27,27 +37,51 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
         mask: ``(n_texts, n_tokens)``, 1 for tokens, 0 for padding.
         pooling: "mean" over the tokens that are not padding; "cls" and "lasttoken", the first and the last
             of them; "max" of each feature; "weightedmean", in which the n-th token counts n times
-            (Muennighoff 2022); "mean_sqrt_len_tokens", their sum over the root of their number.
+            (Muennighoff 2022); "mean_sqrt_len_tokens", their sum over the root of their number; several joined
+            by "+" stand one after the other.
+        skip: First tokens of every text that are left out, those of a prompt.
 
     Returns:
-        ``(n_texts, dim)``.
+        ``(n_texts, dim)``, or as many dims as there are poolings.
 
     Raises:
         ValueError: If the pooling is unknown.
     """
+    if "+" in pooling:
+        return torch.cat([pool(hidden, mask, part, skip=skip) for part in pooling.split("+")], dim=-1)
+    places = mask.cumsum(dim=1)  # counted from the first real token, wherever the tokenizer puts its padding
+    mask = mask * (places > skip) if skip else mask
     if pooling in ("cls", "lasttoken"):
-        # The first or last real token, wherever the tokenizer puts its padding.
         place = mask.argmax(dim=1) if pooling == "cls" else mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
         return hidden[torch.arange(len(hidden), device=hidden.device), place]
-    if pooling not in POOLINGS:
+    if pooling not in TOKEN_POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     if pooling == "max":
         return hidden.masked_fill(weights == 0, -torch.inf).amax(dim=1)
     if pooling == "weightedmean":
-        weights = weights * mask.cumsum(dim=1).unsqueeze(-1)  # counted from the first real token
+        weights = weights * places.unsqueeze(-1)
     total, amount = (hidden * weights).sum(dim=1), weights.sum(dim=1).clamp(min=1e-9)
     return total / (amount.sqrt() if pooling == "mean_sqrt_len_tokens" else amount)
+
+
+def features_of(encoder: nn.Module, batch: Mapping[str, Tensor], pooling: str, *, skip: int = 0) -> Tensor:
+    """What an encoder makes of tokens, one vector per text.
+
+    Args:
+        encoder: Of transformers.
+        batch: What its tokenizer made, padded, on the encoder's device.
+        pooling: See `pool`; "pooler" for the encoder's own.
+        skip: Likewise.
+
+    Returns:
+        ``(n_texts, dim)``.
+    """
+    taken = _inputs(encoder)
+    outputs = encoder(**{name: part for name, part in batch.items() if not taken or name in taken})
+    if pooling == "pooler":
+        return outputs.pooler_output  # type: ignore[no-any-return]
+    return pool(outputs.last_hidden_state, batch["attention_mask"], pooling, skip=skip)
 
 
 class ProjectionHead(nn.Module):
@@ -91,7 +125,14 @@ class Backbone:
     name: str
 
 
-def load_backbone(name: str, *, revision: str | None = None, pretrained: bool = True) -> Backbone:
+def load_backbone(
+    name: str,
+    *,
+    revision: str | None = None,
+    pretrained: bool = True,
+    tokenizer: str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Backbone:
     """The encoder of that name.
 
     Args:
@@ -100,22 +141,53 @@ def load_backbone(name: str, *, revision: str | None = None, pretrained: bool = 
         revision: Branch, tag or commit on the hub.
         pretrained: False gives the same architecture with fresh weights, to be filled from a
             checkpoint; only configuration and tokenizer are then read.
+        tokenizer: Where its tokenizer is, if not with it.
+        dtype: Of its weights.
 
     Returns:
-        The encoder in eval mode, on the CPU, in float32.
+        The encoder in eval mode, on the CPU.
     """
     if name.startswith(_NGRAM_PREFIX):
         return _ngram_backbone(name)
-    from transformers import AutoConfig, AutoModel, AutoTokenizer  # takes seconds to import
+    from transformers import AutoConfig, AutoTokenizer  # takes seconds to import
 
-    where = str(Path(name).expanduser()) if Path(name).expanduser().exists() else name
-    tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
+    where, options = _where(name), {"revision": revision, "trust_remote_code": False}
+    reader = AutoTokenizer.from_pretrained(where, **options) if tokenizer is None else _tokenizer_of(tokenizer)
+    config: Any = AutoConfig.from_pretrained(where, **options)
+    kind = _encoder_class(config)
     if pretrained:
-        encoder = AutoModel.from_pretrained(where, revision=revision, dtype=torch.float32, trust_remote_code=False)
+        encoder = kind.from_pretrained(where, dtype=dtype, **options)
     else:
-        config: Any = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
-        encoder = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
-    return Backbone(encoder.eval(), tokenizer, int(encoder.config.hidden_size), _reach(encoder, tokenizer), name)
+        encoder = (kind.from_config if hasattr(kind, "from_config") else kind._from_config)(config, dtype=dtype)
+    return Backbone(encoder.eval(), reader, _width(encoder.config), _reach(encoder, reader), name)
+
+
+def _where(name: str) -> str:
+    return str(Path(name).expanduser()) if Path(name).expanduser().exists() else name
+
+
+def _tokenizer_of(name: str) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(_where(name), trust_remote_code=False)
+
+
+def _encoder_class(config: Any) -> Any:
+    import transformers
+
+    named = (config.architectures or [""])[0]
+    if config.model_type == "dpr":
+        return transformers.DPRContextEncoder if "Context" in named else transformers.DPRQuestionEncoder
+    return getattr(transformers, _ENCODER_CLASSES.get(config.model_type, "AutoModel"))
+
+
+def _width(config: Any) -> int:
+    """Of the vectors; the projection of DPR stands in its pooler."""
+    return (
+        int(getattr(config, "projection_dim", 0) or config.hidden_size)
+        if config.model_type == "dpr"
+        else int(config.hidden_size)
+    )
 
 
 def _ngram_backbone(name: str) -> Backbone:
@@ -142,7 +214,7 @@ def _reach(encoder: Any, tokenizer: Any) -> int | None:
 
 
 def pooled_features(
-    backbone: Backbone, texts: Sequence[str], *, pooling: str, max_length: int, device: torch.device
+    backbone: Backbone, texts: Sequence[str], *, pooling: str, max_length: int, device: torch.device, skip: int = 0
 ) -> Tensor:
     """What the backbone makes of texts, before any head.
 
@@ -152,6 +224,7 @@ def pooled_features(
         pooling: See `pool`; those of `SELF_POOLING` pool by themselves.
         max_length: Tokens that are read; more are cut off.
         device: Where the encoder lives.
+        skip: See `pool`.
 
     Returns:
         ``(n, backbone.dim)`` on `device`.
@@ -160,9 +233,47 @@ def pooled_features(
         return backbone.encoder(*(part.to(device) for part in backbone.tokenizer(texts)))  # type: ignore[no-any-return]
     limit = min(max_length, backbone.max_length or max_length)
     batch = backbone.tokenizer(list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt")
-    taken = _inputs(backbone.encoder)
-    batch = {name: part.to(device, non_blocking=True) for name, part in batch.items() if not taken or name in taken}
-    return pool(backbone.encoder(**batch).last_hidden_state, batch["attention_mask"], pooling)
+    batch = {name: part.to(device, non_blocking=True) for name, part in batch.items()}
+    return features_of(backbone.encoder, batch, pooling, skip=skip)
+
+
+def n_prompt_tokens(backbone: Backbone, prompt: str) -> int:
+    """How many tokens a prompt has, what the tokenizer puts before it included, what it puts behind it not.
+
+    Args:
+        backbone: Whose tokenizer counts.
+        prompt: The text; "" for none.
+
+    Returns:
+        0 without a prompt.
+    """
+    if not prompt:
+        return 0
+    tokens = backbone.tokenizer([prompt])["input_ids"][0]
+    special = getattr(backbone.tokenizer, "all_special_ids", ())
+    return len(tokens) - (1 if tokens and tokens[-1] in special else 0)
+
+
+def count_truncated(backbone: Backbone, texts: Sequence[str], max_length: int) -> int:
+    """How many texts are longer than what is read of them.
+
+    Args:
+        backbone: Whose tokenizer counts.
+        texts: Prompts included.
+        max_length: Tokens that are read.
+
+    Returns:
+        Their number; 0 for encoders without tokens in a sequence.
+    """
+    if isinstance(backbone.encoder, SELF_POOLING):
+        return 0
+    limit = min(max_length, backbone.max_length or max_length)
+    # A token is at least a byte, so that most texts need not be cut into tokens to know.
+    candidates = [text for text in texts if len(text.encode("utf-8", "replace")) + _MOST_SPECIAL_TOKENS > limit]
+    if not candidates:
+        return 0
+    rows = backbone.tokenizer(candidates, truncation=False, verbose=False)["input_ids"]
+    return sum(len(row) > limit for row in rows)
 
 
 def _inputs(encoder: nn.Module) -> frozenset[str]:
@@ -182,6 +293,8 @@ class BiEncoder(nn.Module):
         pooling: See `pool`.
         max_length: Tokens per text.
         normalise: Scale embeddings to length 1.
+        skip: See `pool`.
+        dim: Of an embedding only so many numbers, the first (Matryoshka); None for all.
 
     Raises:
         ValueError: If the pooling is unknown or the head does not fit the backbone.
@@ -195,26 +308,34 @@ class BiEncoder(nn.Module):
         pooling: str = "mean",
         max_length: int = 256,
         normalise: bool = True,
+        skip: int = 0,
+        dim: int | None = None,
     ) -> None:
         super().__init__()
-        if pooling not in POOLINGS:
+        modes = pooling.split("+")
+        if not set(modes) <= set(POOLINGS if len(modes) == 1 else TOKEN_POOLINGS):
             raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
-        if head is not None and head.linear.in_features != backbone.dim:
-            raise ValueError(f"the head takes {head.linear.in_features} features, {backbone.name} gives {backbone.dim}")
+        width = backbone.dim * len(modes)
+        if head is not None and head.linear.in_features != width:
+            raise ValueError(f"the head takes {head.linear.in_features} features, {backbone.name} gives {width}")
         self.backbone = backbone
         self.encoder = backbone.encoder
         self.head = head
         self.pooling, self.max_length, self.normalise = pooling, max_length, normalise
+        self.skip, self.dim = skip, dim
 
     def features(self, texts: Sequence[str]) -> Tensor:
         """Pooled features of texts, ``(n, dim_in)``."""
         device = next((part.device for part in (*self.parameters(), *self.buffers())), torch.device("cpu"))
-        return pooled_features(self.backbone, texts, pooling=self.pooling, max_length=self.max_length, device=device)
+        options: dict[str, Any] = {"pooling": self.pooling, "max_length": self.max_length, "skip": self.skip}
+        return pooled_features(self.backbone, texts, device=device, **options)
 
     def project(self, features: Tensor) -> Tensor:
         """Embeddings of pooled features, ``(n, dim_in)`` to ``(n, dim)``."""
-        projected = features if self.head is None else self.head(features)
-        return nn.functional.normalize(projected, dim=-1) if self.normalise else projected
+        # An encoder may be kept in half precision, whose head is not.
+        projected = features if self.head is None else self.head(features.to(self.head.linear.weight.dtype))
+        rows = nn.functional.normalize(projected, dim=-1) if self.normalise else projected
+        return rows[:, : self.dim] if self.dim is not None else rows
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Embeddings of texts, ``(n, dim)``; the caller chooses mode and gradients."""

@@ -105,13 +105,22 @@ def _layer_norm(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> Any
     return "before" if tuple(weights["ln.weight"].shape) == (dim_in,) else "after"
 
 
-def outline(name: str, *, revision: str | None, where: str) -> Backbone:
+def outline(
+    name: str,
+    *,
+    revision: str | None,
+    where: str,
+    tokenizer: str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Backbone:
     """An encoder's configuration and tokenizer, its weights without memory.
 
     Args:
         name: See `load_backbone`.
         revision: On the hub.
         where: Which file asks for it and why this name, for the error.
+        tokenizer: Where its tokenizer is, if not with it.
+        dtype: Of its weights.
 
     Returns:
         The backbone on torch's meta device; the built-in encoder, which has no weights, as it is.
@@ -119,13 +128,13 @@ def outline(name: str, *, revision: str | None, where: str) -> Backbone:
     with _explained(name, where):
         _refuse_foreign_code(name, revision)
         with contextlib.nullcontext() if name.startswith(_BUILT_IN) else torch.device("meta"):
-            return load_backbone(name, revision=revision, pretrained=False)
+            return load_backbone(name, revision=revision, pretrained=False, tokenizer=tokenizer, dtype=dtype)
 
 
-def pretrained(name: str, *, revision: str | None, where: str) -> Backbone:
+def pretrained(name: str, *, revision: str | None, where: str, **options: Any) -> Backbone:
     """An encoder with the weights it was published with; arguments as for `outline`."""
     with _explained(name, where), _quiet():
-        return load_backbone(name, revision=revision)
+        return load_backbone(name, revision=revision, **options)
 
 
 def fill(backbone: Backbone, weights: Mapping[str, Weight], path: Path) -> tuple[Backbone, tuple[str, ...]]:
@@ -137,7 +146,7 @@ def fill(backbone: Backbone, weights: Mapping[str, Weight], path: Path) -> tuple
         path: For the error.
 
     Returns:
-        The backbone in float32 on the CPU, and the names that it had no use for (a language
+        The backbone on the CPU, and the names that it had no use for (a language
         model's output layer, an unused pooler).
 
     Raises:
@@ -154,7 +163,7 @@ def fill(backbone: Backbone, weights: Mapping[str, Weight], path: Path) -> tuple
             state_dict=fetch(weights),
             output_loading_info=True,
             ignore_mismatched_sizes=True,
-            dtype=torch.float32,
+            dtype=encoder.dtype,
         )
     missing = sorted(name for name in report["missing_keys"] if not is_optional(name))
     if report["mismatched_keys"]:

@@ -21,7 +21,7 @@ from transformers import DistilBertConfig, DistilBertModel
 
 from embviz_callback.cli import main
 from embviz_callback.encoding.checkpoints.loading import CheckpointError, LoadedModel, load_checkpoint
-from embviz_callback.encoding.models.biencoder import POOLINGS, BiEncoder, load_backbone, pool
+from embviz_callback.encoding.models.biencoder import POOLINGS, TOKEN_POOLINGS, BiEncoder, load_backbone, pool
 from tests.tiny_models import (
     TEXTS,
     tiny_bert,
@@ -32,6 +32,7 @@ from tests.tiny_models import (
     weights_of,
 )
 
+ASSUMED = "not written in it and assumed: the mean of all tokens (--pooling)"
 SAFE_AGAIN = (
     "in the program that made it, save the weights alone with torch.save({'state_dict': model.state_dict()}, ...) "
     "or as safetensors"
@@ -99,7 +100,7 @@ def test_a_raw_state_dict_is_read_with_the_encoder_that_the_user_names(
     torch.save(weights_of(model), tmp_path / "raw.pt")
     loaded = load_checkpoint(tmp_path / "raw.pt", encoder=str(encoder), max_length=32)
     assert _same(loaded, model)
-    assert (loaded.kind, loaded.stripped_prefix, loaded.notes) == ("state dict", "", ())
+    assert (loaded.kind, loaded.stripped_prefix, loaded.notes) == ("state dict", "", (ASSUMED,))
 
 
 @pytest.mark.parametrize("key", ["head.linear.weight", "linear.weight", "module.head.linear.weight", "head.weight"])
@@ -183,7 +184,7 @@ def test_what_belongs_to_the_loss_is_left_out_and_named(tmp_path: Path, encoder:
     torch.save(weights_of(model) | extra, tmp_path / "extra.pt")
     loaded = load_checkpoint(tmp_path / "extra.pt", encoder=str(encoder), max_length=32)
     assert _same(loaded, model)
-    assert loaded.notes == ("not used: logit_scale, loss_fn, teacher",)
+    assert loaded.notes == ("not used: logit_scale, loss_fn, teacher", ASSUMED)
 
 
 def test_a_transformer_saved_without_a_model_around_it_is_an_encoder(tmp_path: Path, encoder: Path) -> None:
@@ -226,6 +227,7 @@ def test_a_frozen_encoder_that_is_not_the_one_trained_with_is_told(tmp_path: Pat
     assert load_checkpoint(tmp_path / "h.pt").notes == (
         f"the weights of encoder {str(encoder)!r} are not those that the head was trained on (their hash does not "
         "begin with 000000000000): these figures may be those of no real model",
+        ASSUMED,
     )
 
 
@@ -331,7 +333,7 @@ def test_a_dense_layer_keeps_its_bias_and_activation(tmp_path: Path, encoder: Pa
 def test_an_unknown_pooling_and_code_of_its_own_are_refused(tmp_path: Path, encoder: Path) -> None:
     folder = _sentence_transformers(encoder, tmp_path / "median")
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "median"}))
-    assert _error(folder) == f"{folder / '1_Pooling'} pools by median; {' and '.join(POOLINGS)} can be read"
+    assert _error(folder) == f"{folder / '1_Pooling'} pools by median; {' and '.join(TOKEN_POOLINGS)} can be read"
     folder = _sentence_transformers(encoder, tmp_path / "code")
     modules = json.loads((folder / "modules.json").read_text())
     modules[0]["type"] = "custom_st.Transformer"
@@ -445,7 +447,7 @@ def test_what_todays_sentence_transformers_saves_is_read(tmp_path: Path, encoder
 def test_every_pooling_is_that_of_sentence_transformers(tmp_path: Path, encoder: Path) -> None:
     from sentence_transformers import SentenceTransformer, models
 
-    for pooling in POOLINGS:
+    for pooling in TOKEN_POOLINGS:
         parts = [models.Transformer(str(encoder), max_seq_length=32), models.Pooling(16, pooling_mode=pooling)]
         theirs = SentenceTransformer(modules=parts, device="cpu")
         theirs.save_pretrained(str(tmp_path / pooling))
@@ -473,7 +475,7 @@ def test_static_embeddings_are_read_with_their_prompts(tmp_path: Path) -> None:
     assert (loaded.kind, loaded.model.head) == ("sentence-transformers", None)
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", TOKEN_POOLINGS)
 def test_no_pooling_minds_on_which_side_a_tokenizer_pads(pooling: str) -> None:
     hidden = torch.tensor([[[1.0, 2.0], [3.0, -4.0]]])
     nothing = torch.full((1, 1, 2), 9.0)

@@ -103,6 +103,7 @@ def test_what_is_no_weight_and_what_is_not_needed_is_left_aside(
     assert loaded.notes == (
         "left aside, since they are no weights: module._extra_state",
         "not used: loss, mask, module, n_averaged",
+        "not written in it and assumed: the mean of all tokens (--pooling)",
     )
 
 

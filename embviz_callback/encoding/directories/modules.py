@@ -1,0 +1,248 @@
+"""The modules of sentence-transformers, as towers: transformer, pooling and what comes after; routes of a router."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from embviz_callback.encoding.directories.settings_files import read_settings
+from embviz_callback.encoding.directories.transformer import WEIGHTS, Folder, Wanted, read_transformer
+from embviz_callback.encoding.models.biencoder import TOKEN_POOLINGS, Backbone, ProjectionHead
+from embviz_callback.encoding.models.heads import ACTIVATIONS, Stack, Unit
+from embviz_callback.encoding.models.static import StaticTable, StaticTokenizer
+from embviz_callback.encoding.weights.complaints import CheckpointError, short
+from embviz_callback.encoding.weights.stored import fetch
+
+POOLING_FLAGS = {
+    "cls": "pooling_mode_cls_token",
+    "max": "pooling_mode_max_tokens",
+    "mean": "pooling_mode_mean_tokens",
+    "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
+    "weightedmean": "pooling_mode_weightedmean_tokens",
+    "lasttoken": "pooling_mode_lasttoken",
+}
+_ROUTERS = ("Router", "Asym")
+Modules = Sequence[tuple[str, Path]]
+
+
+@dataclass(frozen=True, eq=False)
+class Tower:
+    """What turns the texts of one side into vectors.
+
+    Attributes:
+        backbone: Encoder with its weights, and tokenizer.
+        head: What comes after pooling, or None.
+        settings: `pooling`, `max_length`, `normalise` and `include_prompt`, as far as it says them.
+    """
+
+    backbone: Backbone
+    head: ProjectionHead | None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_modules(path: Path, folder: Folder) -> dict[str, Modules]:
+    """The modules that each side's texts go through.
+
+    Args:
+        path: Holds ``modules.json``.
+        folder: Keeps what was read.
+
+    Returns:
+        Kind and place of each module, for "query" and for "document".
+    """
+    folder.used.add(path / "modules.json")
+    modules = [_module(entry, path) for entry in _listed(read_settings(path / "modules.json"), path)]
+    return {side: _routed(modules, side, folder) for side in ("query", "document")}
+
+
+def _listed(modules: Any, path: Path) -> list[dict[str, Any]]:
+    if not isinstance(modules, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("type"), str) and isinstance(entry.get("path"), str)
+        for entry in modules
+    ):
+        raise CheckpointError(f"{path / 'modules.json'} is no list of modules with type and path")
+    return modules
+
+
+def _module(entry: Mapping[str, Any], path: Path) -> tuple[str, Path]:
+    package, _, kind = entry["type"].rpartition(".")
+    if not f"{package}.".startswith("sentence_transformers."):
+        raise CheckpointError(f"{path} asks for code of its own, {short(entry['type'])}, which is never run here")
+    folder = (path / entry["path"]).resolve()
+    if not folder.is_relative_to(path.resolve()):
+        raise CheckpointError(f"{path} names a module outside of it, {short(entry['path'])}; do not trust it")
+    return kind, path / entry["path"]
+
+
+def _routed(modules: Modules, side: str, folder: Folder) -> Modules:
+    """With the modules of a side's route in place of each router."""
+    found: list[tuple[str, Path]] = []
+    for kind, path in modules:
+        found += _route(path, side, folder) if kind in _ROUTERS else [(kind, path)]
+    return found
+
+
+def _route(path: Path, side: str, folder: Folder) -> list[tuple[str, Path]]:
+    place = next((path / name for name in ("router_config.json", "config.json") if (path / name).is_file()), None)
+    facts = folder.json(place) if place is not None else {}
+    types, structure, parameters = facts.get("types"), facts.get("structure"), facts.get("parameters") or {}
+    if not isinstance(types, dict) or not isinstance(structure, dict) or not isinstance(parameters, dict):
+        raise CheckpointError(f"{path} is a router without types and structure; copy or download the model again")
+    mapped = parameters.get("route_mappings") or {}
+    named = (mapped.get(f"({task}, {kind})") for task in (f"'{side}'", "None") for kind in ("'text'", "None"))
+    route = next((name for name in (*named, side, "text", parameters.get("default_route")) if name in structure), None)
+    if route is None:
+        raise CheckpointError(f"{path} has routes for {short(', '.join(structure))}, none for {side}")
+    return [_module({"type": str(types.get(name)), "path": str(name)}, path) for name in structure[route]]
+
+
+def tower_of(
+    modules: Mapping[str, Modules], side: str, folder: Folder, wanted: Wanted
+) -> tuple[Tower, tuple[str, ...]]:
+    """The modules of one side, built.
+
+    Args:
+        modules: From `read_modules`.
+        side: "query" or "document".
+        folder: Keeps what was read, so that a transformer of both sides is read once.
+        wanted: What the user says.
+
+    Returns:
+        The tower, and what the reader should know.
+
+    Raises:
+        CheckpointError: If it is made of anything but a transformer, pooling and dense layers, or static embeddings.
+    """
+    chain = modules[side]
+    kinds = [kind for kind, _ in chain]
+    settings: dict[str, Any] = {"normalise": kinds[-1:] == ["Normalize"]}
+    if kinds[:1] == ["StaticEmbedding"]:
+        backbone, head = _static(chain[0][1], folder), _head(chain[1:], folder)
+        return Tower(backbone, head, settings | {"pooling": "mean"}), ()
+    if kinds[:2] != ["Transformer", "Pooling"]:
+        raise CheckpointError(
+            f"{folder.root} is made of {', '.join(kinds) or 'nothing'}; a Transformer followed by Pooling, "
+            "or a StaticEmbedding, can be read"
+        )
+    backbone, notes = read_transformer(chain[0][1], folder, wanted)
+    settings = {**_transformer_settings(chain[0][1], folder), **_pooling(chain[1][1], folder), **settings}
+    if backbone.max_length is not None:
+        settings.setdefault("max_length", backbone.max_length)
+    if settings.pop("do_lower_case", False):
+        backbone = replace(backbone, tokenizer=_LowerCase(backbone.tokenizer))
+    return Tower(backbone, _head(chain[2:], folder), settings), notes
+
+
+class _LowerCase:
+    """A tokenizer that is given lower-case text."""
+
+    def __init__(self, tokenizer: Callable[..., Any]) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, texts: list[str], **options: Any) -> Any:
+        return self.tokenizer([text.lower() for text in texts], **options)
+
+    def pad(self, *arguments: Any, **options: Any) -> Any:
+        """Pads what was made of texts."""
+        return self.tokenizer.pad(*arguments, **options)  # type: ignore[attr-defined]
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """Numbers of tokens that are no text."""
+        return list(self.tokenizer.all_special_ids)  # type: ignore[attr-defined]
+
+
+def _static(path: Path, folder: Folder) -> Backbone:
+    weights = _module_weights(path, folder)
+    table = weights.get("embedding.weight")
+    if set(weights) != {"embedding.weight"} or table is None or table.ndim != 2:
+        raise CheckpointError(f"{path} should have embedding.weight of shape (tokens, dim), it has {sorted(weights)}")
+    if not (path / "tokenizer.json").is_file():
+        raise CheckpointError(f"{path} has no tokenizer.json; copy or download the model again")
+    folder.used.add(path / "tokenizer.json")
+    tokenizer = StaticTokenizer(path / "tokenizer.json")
+    return Backbone(StaticTable(table).eval(), tokenizer, table.shape[1], None, str(folder.root))
+
+
+def _transformer_settings(path: Path, folder: Folder) -> dict[str, Any]:
+    for found in sorted(path.glob("sentence_*_config.json")):
+        facts = folder.json(found)
+        if facts.get("transformer_task", "feature-extraction") != "feature-extraction":
+            raise CheckpointError(f"{path} is made for {short(str(facts['transformer_task']))}, not for embeddings")
+        length = facts.get("max_seq_length")
+        return {"do_lower_case": bool(facts.get("do_lower_case"))} | ({"max_length": length} if length else {})
+    return {}
+
+
+def _pooling(path: Path, folder: Folder) -> dict[str, Any]:
+    facts = folder.json(path / "config.json")
+    given = facts.get("pooling_mode") or [mode for mode, flag in POOLING_FLAGS.items() if facts.get(flag)] or "mean"
+    modes = [str(mode) for mode in (given if isinstance(given, list) else [given])]
+    if not set(modes) <= set(TOKEN_POOLINGS):
+        raise CheckpointError(f"{path} pools by {short(' + '.join(modes))}; {' and '.join(TOKEN_POOLINGS)} can be read")
+    left_out = {"include_prompt": False} if facts.get("include_prompt") is False else {}
+    return {"pooling": "+".join(modes), **left_out}
+
+
+def _head(modules: Modules, folder: Folder) -> ProjectionHead | None:
+    """What stands between pooling and the last normalisation."""
+    if modules and modules[-1][0] == "Normalize":
+        modules = modules[:-1]
+    modules = [(kind, path) for kind, path in modules if kind != "Dropout"]
+    if not modules:
+        return None
+    unknown = [kind for kind, _ in modules if kind not in ("Dense", "LayerNorm", "Normalize")]
+    if unknown or modules[0][0] != "Dense":
+        odd = (unknown or [modules[0][0]])[0]
+        raise CheckpointError(f"{folder.root} has {odd} after pooling; Dense layers can be read")
+    layers = [layer for kind, path in modules for layer in _layers(kind, path, folder)]
+    if len(layers) == 1 and isinstance(layers[0], ProjectionHead):
+        return layers[0]
+    return cast("ProjectionHead", Stack(layers))
+
+
+def _layers(kind: str, path: Path, folder: Folder) -> list[nn.Module]:
+    if kind == "Normalize":
+        return [Unit()]
+    weights = _module_weights(path, folder)
+    if kind == "LayerNorm":
+        return [_layer_norm(weights, path)]
+    facts = folder.json(path / "config.json")
+    if facts.get("use_residual") or facts.get("module_input_name", "sentence_embedding") != "sentence_embedding":
+        raise CheckpointError(f"{path} is a Dense layer with a residual or another input, which cannot be read")
+    activation = str(facts.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
+    if activation not in ACTIVATIONS:
+        raise CheckpointError(f"{path} has the activation {short(activation)}; {', '.join(ACTIVATIONS)} can be read")
+    dense = _dense(weights, path)
+    return [dense] if activation == "Identity" else [dense, ACTIVATIONS[activation]()]
+
+
+def _layer_norm(weights: Mapping[str, Tensor], path: Path) -> nn.LayerNorm:
+    if set(weights) != {"norm.weight", "norm.bias"}:
+        raise CheckpointError(f"{path} should have norm.weight and norm.bias, it has {short(sorted(weights))}")
+    if {tuple(tensor.shape) for tensor in weights.values()} != {(weights["norm.weight"].numel(),)}:
+        raise CheckpointError(f"{path} should have norm.weight and norm.bias of one shape (dim,)")
+    norm = nn.LayerNorm(weights["norm.weight"].numel())
+    norm.load_state_dict({name.removeprefix("norm."): tensor.float() for name, tensor in weights.items()})
+    return norm
+
+
+def _dense(weights: Mapping[str, Tensor], path: Path) -> ProjectionHead:
+    matrix = weights.get("linear.weight")
+    if matrix is None or matrix.ndim != 2 or not set(weights) <= {"linear.weight", "linear.bias"}:
+        raise CheckpointError(f"{path} should have linear.weight of shape (dim, dim_in), it has {sorted(weights)}")
+    head = ProjectionHead(matrix.shape[1], matrix.shape[0])
+    head.linear = nn.Linear(matrix.shape[1], matrix.shape[0], bias="linear.bias" in weights)
+    if "linear.bias" in weights and weights["linear.bias"].shape != matrix.shape[:1]:
+        raise CheckpointError(f"{path} should have a linear.bias of shape ({matrix.shape[0]},)")
+    head.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    return head
+
+
+def _module_weights(path: Path, folder: Folder) -> dict[str, Tensor]:
+    for name in WEIGHTS:
+        if (path / name).is_file():
+            return fetch(folder.weights(path / name))
+    raise CheckpointError(f"{path} has no weights; it needs {' or '.join(WEIGHTS)}")

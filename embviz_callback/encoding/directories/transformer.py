@@ -1,0 +1,186 @@
+"""The transformer of a model directory: weights compared with its configuration, a tokenizer that is there."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from embviz_callback.encoding.directories.adapters import ADAPTER_SETTINGS, adapt, base_folder, is_adapter
+from embviz_callback.encoding.directories.diagnoses import refuse_quantised, what_instead
+from embviz_callback.encoding.directories.settings_files import check_sizes, read_settings, settings_in_folder
+from embviz_callback.encoding.models.biencoder import Backbone
+from embviz_callback.encoding.models.rebuilding import fill, outline
+from embviz_callback.encoding.weights.complaints import CheckpointError, short
+from embviz_callback.encoding.weights.stored import Weight
+from embviz_callback.encoding.weights.weights_file import file_facts, weights_in
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_TOKENIZER_ENDS = (".model", "tokenizer.json", "vocab.txt", "vocab.json", "bpe.codes", "tokenizer.jsonl", ".tiktoken")
+_BYTE_TOKENIZERS = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user says of a model directory.
+
+    Attributes:
+        base: Of an adapter, the model that it adapts; None for what it names.
+        tokenizer: Where a tokenizer is, if not in the directory.
+        dtype: "float32", "bfloat16", "float16", or "auto" for that of the weights.
+        is_pooled: Whether the user, or whoever asks, knows how tokens become one vector.
+    """
+
+    base: str | None = None
+    tokenizer: str | None = None
+    dtype: str = "float32"
+    is_pooled: bool = False
+
+
+@dataclass
+class Folder:
+    """Collects which files a model was read from."""
+
+    root: Path
+    used: set[Path] = field(default_factory=set)
+    read: dict[Path, tuple[Backbone, tuple[str, ...]]] = field(default_factory=dict)
+
+    def json(self, path: Path) -> dict[str, Any]:
+        """An object of settings."""
+        self.used.add(path)
+        content = read_settings(path)
+        if not isinstance(content, dict):
+            raise CheckpointError(f"{path} holds {type(content).__name__}, not an object of settings")
+        return content
+
+    def weights(self, path: Path) -> dict[str, Weight]:
+        """What a file of weights holds."""
+        self.used.add(path)
+        return weights_in(path)
+
+    def facts(self) -> tuple[str, int]:
+        """SHA-256 and size in bytes of all files together."""
+        digest, total = hashlib.sha256(), 0
+        for path in sorted(self.used):
+            sha256, size = file_facts(path)
+            digest.update(f"{path.relative_to(self.root).as_posix()} {sha256}\n".encode())
+            total += size
+        return digest.hexdigest(), total
+
+
+def is_causal(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration is that of a language model that reads from left to right."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    kind = config.get("model_type")
+    is_both_ways = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.get("is_encoder_decoder") is True
+    return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not is_both_ways
+
+
+def read_transformer(path: Path, folder: Folder, wanted: Wanted) -> tuple[Backbone, tuple[str, ...]]:
+    """Encoder and tokenizer of a directory of transformers, with an adapter merged if there is one.
+
+    Args:
+        path: Holds ``config.json`` and weights, or an adapter's.
+        folder: Keeps what was read.
+        wanted: What the user says.
+
+    Returns:
+        The encoder, and what the reader should know.
+    """
+    if path not in folder.read:
+        folder.read[path] = _adapted(path, folder, wanted) if is_adapter(path) else _whole(path, folder, wanted)
+    return folder.read[path]
+
+
+def _adapted(path: Path, folder: Folder, wanted: Wanted) -> tuple[Backbone, tuple[str, ...]]:
+    facts = folder.json(path / ADAPTER_SETTINGS)
+    place = base_folder(facts, path, wanted.base)
+    backbone, notes = _whole(place, Folder(place), wanted)
+    unused = adapt(backbone, facts, path, folder.weights)
+    folder.used |= settings_in_folder(path)
+    more = (f"not used: {short(', '.join(unused))}",) if unused else ()
+    return backbone, (f"a LoRA adapter, merged into {place}", *notes, *more)
+
+
+def _whole(path: Path, folder: Folder, wanted: Wanted) -> tuple[Backbone, tuple[str, ...]]:
+    folder.used |= settings_in_folder(path)
+    config = folder.json(path / "config.json")
+    refuse_quantised(config, path)
+    weights = _encoder_weights(path, folder)
+    check_sizes(config, weights.values(), path)
+    if wanted.tokenizer is None:
+        _check_tokenizer(path, folder)
+    dtype = dtype_named(wanted.dtype, weights.values(), config.get("dtype", config.get("torch_dtype")))
+    sketch = outline(str(path), revision=None, where=f"{path} is an", tokenizer=wanted.tokenizer, dtype=dtype)
+    backbone, unused = fill(sketch, weights, path)
+    return backbone, (f"not used: {short(', '.join(unused))}",) if unused else ()
+
+
+def _check_tokenizer(path: Path, folder: Folder) -> None:
+    """Without one transformers makes an empty one, to which every word is unknown."""
+    if any(found.name.endswith(_TOKENIZER_ENDS) and found.is_file() for found in path.iterdir()):
+        return
+    place = path / "tokenizer_config.json"
+    if place.is_file() and folder.json(place).get("tokenizer_class") in _BYTE_TOKENIZERS:
+        return
+    raise CheckpointError(
+        f"{path} has no tokenizer; save it there with the model, or name it with --tokenizer NAME|PATH"
+    )
+
+
+def dtype_named(name: str, weights: Iterable[Weight], noted: object = None) -> torch.dtype:
+    """The type that an encoder's weights get.
+
+    Args:
+        name: "float32", "bfloat16", "float16", or "auto".
+        weights: Of the encoder; for "auto" what most of them have.
+        noted: What a configuration says of them, for "auto".
+
+    Returns:
+        The type.
+    """
+    if name != "auto":
+        return DTYPES[name]
+    kinds = [weight.dtype for weight in weights if weight.dtype in DTYPES.values()]
+    known = DTYPES.get(str(noted).removeprefix("torch."))
+    return known or (max(set(kinds), key=kinds.count) if kinds else torch.float32)
+
+
+def _encoder_weights(path: Path, folder: Folder) -> dict[str, Weight]:
+    for name in WEIGHTS:
+        if (path / name).is_file():
+            return folder.weights(path / name)
+        index = path / f"{name}.index.json"
+        if index.is_file():
+            return _sharded(index, folder)
+    instead = what_instead(path)
+    if not instead.startswith("there is no"):
+        raise CheckpointError(f"{path} is a directory, but no model: {instead}")
+    raise CheckpointError(f"{path} has a config.json but no weights; it needs {' or '.join(WEIGHTS)}")
+
+
+def _sharded(index: Path, folder: Folder) -> dict[str, Weight]:
+    table = folder.json(index)
+    places = table.get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise CheckpointError(f"{index} has no weight_map from weights to files; copy or download the model again")
+    state: dict[str, Weight] = {}
+    for name in sorted(set(places.values())):
+        # A name from a file must not lead out of its directory.
+        if Path(name).name != name:
+            raise CheckpointError(f"{index} names a shard outside of its directory, {short(name)}; do not trust it")
+        state |= folder.weights(index.parent / name)
+    missing = sorted(set(places) - set(state))
+    if missing:
+        raise CheckpointError(
+            f"{index} lists {missing[0]} and {len(missing) - 1} more weights that are in none of its shards; "
+            "copy or download the model again"
+        )
+    return state
