@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from embviz_callback.analysis.scan import CorpusScan, scan_with_corpus
 from embviz_callback.embeddings import Embeddings, Vectors
 from embviz_callback.pairs.corpus import Corpus, corpus_for, read_corpus
+from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.reading import PairFile
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings
@@ -113,7 +114,7 @@ class Evaluator:
         *,
         corpus: Any = None,
         max_corpus: int | None = None,
-        skip_bad: bool = False,
+        reading: Reading | None = None,
     ) -> Self:
         """An evaluator on the subset that the settings choose from pairs.
 
@@ -122,7 +123,7 @@ class Evaluator:
             settings: Options of the evaluation.
             corpus: Path or texts of further documents, as `read_corpus` takes them; None for none.
             max_corpus: Most texts of it; None for all.
-            skip_bad: Leave items of the corpus out that have a problem.
+            reading: How the corpus is read; None to recognise its form.
 
         Returns:
             The evaluator; a `DataError` says what is wrong with the corpus.
@@ -131,7 +132,7 @@ class Evaluator:
         made = cls(subset, settings, source=pairs.facts, notes=tuple(f"{pairs.path}: {note}" for note in pairs.notes))
         if corpus is None:
             return made
-        read = read_corpus(corpus, skip_bad=skip_bad)
+        read = read_corpus(corpus, reading)
         beside = corpus_for(subset, read).first(max_corpus)
         notes = (*made.notes, *(f"{read.name}: {note}" for note in read.notes), beside.sentence)
         return replace(made, subset=beside.beside(subset), corpus=beside, notes=notes)

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from embviz_callback.pairs.formats.form import Reading
-
 
 class UsageError(ValueError):
     """Bad arguments or input: the command ends with exit status 2 and this text on one line."""
@@ -88,32 +86,3 @@ def finite_number(text: str) -> float:
     if not _is_number(text) or not math.isfinite(float(text)):
         raise argparse.ArgumentTypeError(f"must be a number, got {text!r}")
     return float(text)
-
-
-def add_reading_options(made: argparse.ArgumentParser) -> None:
-    """Options for how data are read, where they cannot be recognised or should be read otherwise."""
-    made.add_argument("--format", default="", metavar="NAME", help="the form of the data (default: recognised)")
-    made.add_argument(
-        "--fields",
-        default="",
-        metavar="OURS=THEIRS,...",
-        help="columns that hold query, pos, hard_neg, id, prompt, label",
-    )
-    made.add_argument("--split", default="", metavar="NAME", help="part of a folder (default: validation, then test)")
-    made.add_argument(
-        "--relevant-from", type=finite_number, metavar="X", help="least grade, label or score of a relevant document"
-    )
-    made.add_argument("--relevant-label", default="", metavar="L", help="the label of a relevant pair")
-
-
-def reading_of(options: argparse.Namespace) -> Reading:
-    """What the options of `add_reading_options` say; a `DataError` says if they mean nothing."""
-    pairs = [part.partition("=") for part in options.fields.split(",") if part]
-    return Reading(
-        format=options.format,
-        fields={ours.strip(): theirs.strip() for ours, _, theirs in pairs},
-        split=options.split,
-        relevant_from=options.relevant_from,
-        relevant_label=options.relevant_label,
-        skip_bad=getattr(options, "skip_bad_records", False),
-    )

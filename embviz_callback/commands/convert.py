@@ -5,8 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from embviz_callback.commands.arguments import Parser, UsageError, add_reading_options, reading_of
+from embviz_callback.commands.arguments import Parser, UsageError
 from embviz_callback.commands.ending import ended
+from embviz_callback.commands.options import add_reading_options, reading_of
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.reading import read_pairs

@@ -16,8 +16,8 @@ from embviz_callback.delivery.results.result_files import read_embeddings
 from embviz_callback.encoding.checkpoints.hub import is_hub_name
 from embviz_callback.encoding.checkpoints.missing import explain_missing
 from embviz_callback.evaluator import Evaluator, Listener, Moment
+from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.reading import read_pairs
-from embviz_callback.pairs.weights import WeightRule
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Provenance, Snapshot
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from embviz_callback.encoding.subject import Subject
 
 _PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "umap-learn", "matplotlib")
+
+_RECOGNISED = Reading()
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,8 @@ class Request:
         settings: Options of the evaluation.
         serving: Names and values of `Serving` that the user gave.
         device: As torch calls it; "auto" for CUDA where there is one, else the CPU.
-        skip_bad_records: Leave out records with a problem.
+        reading: How data and corpus are read.
         corpus: Path of further documents that answer no query; None for none.
-        rule: Weighs hard negatives; None for the default.
     """
 
     checkpoints: tuple[str, ...]
@@ -47,9 +48,8 @@ class Request:
     settings: Settings
     serving: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
-    skip_bad_records: bool = False
+    reading: Reading = _RECOGNISED
     corpus: str | None = None
-    rule: WeightRule | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +158,8 @@ def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal
         evaluator = next(iter(saved.values())).evaluator
     else:
         # DataErrors say where and how by themselves, and end a command with 2.
-        pairs = read_pairs(request.data, rule=request.rule, skip_bad=request.skip_bad_records)
-        evaluator = Evaluator.on(pairs, request.settings, corpus=request.corpus, skip_bad=request.skip_bad_records)
+        pairs = read_pairs(request.data, request.reading)
+        evaluator = Evaluator.on(pairs, request.settings, corpus=request.corpus, reading=request.reading)
         for note in evaluator.notes:
             terminal.say(note)
     other = f"{next(iter(saved), '')} on" if request.data is None else "--data gives"

@@ -10,6 +10,7 @@ from embviz_callback.settings import RANGES, Settings
 
 if TYPE_CHECKING:
     from embviz_callback.commands.looking import Request
+    from embviz_callback.pairs.formats.form import Reading
     from embviz_callback.pairs.weights import WeightRule
 
 _DEFAULTS = Settings()
@@ -44,6 +45,7 @@ def add_subject_options(made: argparse.ArgumentParser, *, is_required: bool) -> 
         metavar="PATH",
         help="further documents that answer no query, ranked beside those of --data: JSON, JSON Lines or .txt",
     )
+    add_reading_options(made)
     made.add_argument("--output", default="visualizations/", metavar="DIR", help="default %(default)s")
 
 
@@ -67,6 +69,46 @@ def add_evaluation_options(made: argparse.ArgumentParser) -> None:
     made.add_argument("--skip-umap", action="store_true", help="leave the UMAP map out")
     made.add_argument("--skip-tsne", action="store_true", help="leave the t-SNE map out")
     made.add_argument("--skip-bad-records", action="store_true", help="leave out and count records with a problem")
+
+
+def add_reading_options(made: argparse.ArgumentParser) -> None:
+    """Options for how data are read, where they cannot be recognised or should be read otherwise."""
+    made.add_argument("--format", default="", metavar="NAME", help="the form of the data (default: recognised)")
+    made.add_argument(
+        "--fields",
+        default="",
+        metavar="OURS=THEIRS,...",
+        help="columns that hold query, pos, hard_neg, id, prompt, label",
+    )
+    made.add_argument("--split", default="", metavar="NAME", help="part of a folder (default: validation, then test)")
+    made.add_argument(
+        "--relevant-from", type=finite_number, metavar="X", help="least grade, label or score of a relevant document"
+    )
+    made.add_argument("--relevant-label", default="", metavar="L", help="the label of a relevant pair")
+
+
+def reading_of(options: argparse.Namespace, rule: "WeightRule | None" = None) -> "Reading":
+    """What the options of `add_reading_options` say; a `DataError` says if they mean nothing.
+
+    Args:
+        options: Of a command.
+        rule: Weighs hard negatives that bring no weight; None for the default.
+
+    Returns:
+        How data are read.
+    """
+    from embviz_callback.pairs.formats.form import Reading
+
+    pairs = [part.partition("=") for part in options.fields.split(",") if part]
+    return Reading(
+        format=options.format,
+        fields={ours.strip(): theirs.strip() for ours, _, theirs in pairs},
+        split=options.split,
+        relevant_from=options.relevant_from,
+        relevant_label=options.relevant_label,
+        skip_bad=getattr(options, "skip_bad_records", False),
+        rule=rule,
+    )
 
 
 def add_model_options(made: argparse.ArgumentParser) -> None:
@@ -138,9 +180,8 @@ def request_from(options: argparse.Namespace, rule: "WeightRule | None" = None) 
         settings=settings_from(options),
         serving=serving,
         device=options.device,
-        skip_bad_records=options.skip_bad_records,
+        reading=reading_of(options, rule),
         corpus=options.corpus,
-        rule=rule,
     )
 
 

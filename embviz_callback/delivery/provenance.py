@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import embviz_callback
-from embviz_callback.pairs.formats.reading import PairFile, pairs_from
+from embviz_callback.pairs.formats.reading import PairFile, read_pairs
 
 # They would stand in reports and job files, which are passed on.
 _SECRET = re.compile(r"(?i)token(?!s|i)|secret|passw|api_?key|credential")
@@ -37,7 +37,7 @@ def given_pairs(data: Any, datamodule: Any = None) -> PairFile:
                 "or give the trainer a data module with validation_pairs()"
             )
         data = give()
-    return pairs_from(data)
+    return read_pairs(data)
 
 
 def circumstances(trainer: Any, module: Any) -> dict[str, Any]:

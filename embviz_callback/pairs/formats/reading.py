@@ -19,7 +19,7 @@ from embviz_callback.pairs.problems import DataError, Problems, Spot, show
 from embviz_callback.pairs.records import HardNegative, Record, to_record
 from embviz_callback.pairs.weights import WeightRule, default_rule
 
-__all__ = ["DataError", "HardNegative", "PairFile", "Reading", "Record", "pairs_from", "read_pairs", "records_from"]
+__all__ = ["DataError", "HardNegative", "PairFile", "Reading", "Record", "read_pairs", "records_from"]
 
 
 @dataclass(frozen=True)
@@ -60,21 +60,6 @@ class PairFile:
         """Where an evaluation of them comes from, plain JSON."""
         of_file = {"data_sha256": self.sha256, "skipped_records": self.skipped} if self.sha256 else {}
         return {"data": self.path} | of_file
-
-
-def pairs_from(data: Any, *, skip_bad: bool = False) -> PairFile:
-    """Pairs from a path, or from a list of records in Python.
-
-    Args:
-        data: Either.
-        skip_bad: Leave records out that have a problem.
-
-    Returns:
-        The pairs; a `DataError` says what is wrong with them.
-    """
-    if isinstance(data, str | os.PathLike):
-        return read_pairs(data, skip_bad=skip_bad)
-    return PairFile(records_from(data, skip_bad=skip_bad), f"{len(data)} pairs from Python")
 
 
 def read_pairs(
