@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from embviz_callback.commands.arguments import add_reading_options, reading_of
+from embviz_callback.commands.options import add_reading_options, reading_of
 from embviz_callback.demo.rental_pairs import MOST_PAIRS, generate_pairs
 from embviz_callback.files import write_atomically
 from embviz_callback.grammar import counted
