@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from embviz_callback.encoding.ranks.shared_corpus import Ranks
 from embviz_callback.encoding.ranks.spread_weights import is_sharding
 from embviz_callback.encoding.subject import EncodeWith, Subject, sides_of
 from embviz_callback.evaluator import Evaluator, Moment
+from embviz_callback.pairs.formats.reading import Reading
 from embviz_callback.session import Plan, Session, begin
 from embviz_callback.settings import Settings, merged, nearest
 
@@ -73,14 +74,15 @@ class EmbeddingVisualizer(Callback):
     ``embviz_<name>_detail``.
 
     Args:
-        data: Path of a JSON or JSON Lines file, a list of pairs, or None for what the data
-            module's ``validation_pairs()`` returns (a path or a list).
+        data: A file or folder of pairs in any form that docs/data.md lists, a list, `Dataset` or DataFrame of them,
+            or None for what the data module's ``validation_pairs()`` returns.
+        reading: How they are read where that cannot be recognised, or should be otherwise.
         encode: Takes the module and ``n`` texts and gives ``(n, dim)``, for a module without ``encode``; a pair of
             such functions where queries and documents are encoded in two ways.
         settings: Options of the evaluation as one value, instead of the single ones below.
         limits: Those of the drawing process, likewise.
         corpus: Further documents that answer no query, so that ranks are against 100,000 and not 500: path of
-            a JSON, JSON Lines or ``.txt`` file, or a list of texts; see docs/corpus.md.
+            a file or folder, a list of texts, or "auto" for those the data were judged among; see docs/corpus.md.
         shard_corpus: With several ranks, each encodes its share of the corpus; otherwise each encodes all of it.
         alert: Watches the margin; None for no alert.
         output_dir: Where figures, report and history go; by default ``embviz`` in the logger's folder.
@@ -118,12 +120,13 @@ class EmbeddingVisualizer(Callback):
 
     def __init__(
         self,
-        data: str | os.PathLike[str] | list[Any] | tuple[Any, ...] | None = None,
+        data: Any = None,
         *,
+        reading: Reading | None = None,
         encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
         settings: Settings | None = None,
         limits: Limits | None = None,
-        corpus: str | os.PathLike[str] | list[Any] | tuple[Any, ...] | None = None,
+        corpus: Any = None,
         shard_corpus: bool = False,
         alert: MarginAlert | None = _DEFAULT_ALERT,
         output_dir: str | os.PathLike[str] | None = None,
@@ -161,9 +164,11 @@ class EmbeddingVisualizer(Callback):
         self.settings = merged("settings", settings, flat, _DEFAULT_SETTINGS)
         flat = {option.name: given[option.name] for option in fields(Limits)}
         self.limits = merged("limits", limits, flat, _DEFAULT_LIMITS)
-        self.data = data
+        # A generator gives its rows once, and a callback may watch several fits.
+        self.data = list(data) if isinstance(data, Iterator) else data
+        self.reading = reading
         self.encode = encode
-        self.corpus = corpus
+        self.corpus = list(corpus) if isinstance(corpus, Iterator) else corpus
         self.shard_corpus = shard_corpus
         self.alert = alert
         self.output_dir = None if output_dir is None else Path(output_dir)
@@ -208,7 +213,7 @@ class EmbeddingVisualizer(Callback):
             return
         sides_of(pl_module, self.encode)  # refuses here rather than after an epoch
         is_trial = bool(getattr(trainer, "fast_dev_run", False))
-        pairs = given_pairs(self.data, trainer.datamodule)  # type: ignore[attr-defined]
+        pairs = given_pairs(self.data, trainer.datamodule, self.reading)  # type: ignore[attr-defined]
         settings = replace(self.settings, max_samples=_TRIAL_QUERIES) if is_trial else self.settings
         max_corpus = _TRIAL_TEXTS if is_trial else None
         self._evaluator = Evaluator.on(pairs, settings, corpus=self.corpus, max_corpus=max_corpus)
@@ -387,9 +392,9 @@ def _check_options(given: Mapping[str, Any]) -> None:
     if given["when"] not in _WEIGHTS:
         raise ValueError(f"when must be {' or '.join(map(repr, _WEIGHTS))}, got {given['when']!r}")
     data, output_dir = given["data"], given["output_dir"]
-    if not isinstance(data, str | os.PathLike | list | tuple | None):
+    if not isinstance(data, str | os.PathLike | Iterable | None) or isinstance(data, bytes):
         raise TypeError(f"data must be a path, a list of pairs or None, got {type(data).__name__}")
-    if not isinstance(given["corpus"], str | os.PathLike | list | tuple | None):
+    if not isinstance(given["corpus"], str | os.PathLike | Iterable | None) or isinstance(given["corpus"], bytes):
         raise TypeError(f"corpus must be a path, a list of texts or None, got {type(given['corpus']).__name__}")
     if given["shard_corpus"] and given["corpus"] is None:
         raise ValueError("shard_corpus=True needs a corpus, got none")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from embviz_callback.analysis.scan import CorpusScan, scan_with_corpus
 from embviz_callback.embeddings import Embeddings, Vectors
-from embviz_callback.pairs.corpus import Corpus, corpus_for, read_corpus
+from embviz_callback.pairs.corpus import Corpus, corpus_for, own_corpus, read_corpus
 from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.reading import PairFile
 from embviz_callback.pairs.subset import Subset, choose_subset
@@ -121,7 +121,8 @@ class Evaluator:
         Args:
             pairs: As they were read.
             settings: Options of the evaluation.
-            corpus: Path or texts of further documents, as `read_corpus` takes them; None for none.
+            corpus: Path or texts of further documents, as `read_corpus` takes them, "auto" for those that the pairs
+                were judged among; None for none.
             max_corpus: Most texts of it; None for all.
             reading: How the corpus is read; None to recognise its form.
 
@@ -132,6 +133,8 @@ class Evaluator:
         made = cls(subset, settings, source=pairs.facts, notes=tuple(f"{pairs.path}: {note}" for note in pairs.notes))
         if corpus is None:
             return made
+        if isinstance(corpus, str) and corpus == "auto":
+            corpus, reading = own_corpus(pairs), replace(reading or Reading(), split=pairs.split)
         read = read_corpus(corpus, reading)
         beside = corpus_for(subset, read).first(max_corpus)
         notes = (*made.notes, *(f"{read.name}: {note}" for note in read.notes), beside.sentence)

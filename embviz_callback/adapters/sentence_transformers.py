@@ -15,6 +15,7 @@ from embviz_callback.delivery.provenance import given_pairs
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.encoding.subject import EncodeWith
 from embviz_callback.evaluator import Evaluator, Moment
+from embviz_callback.pairs.formats.reading import Reading
 from embviz_callback.session import Plan, Session, begin
 from embviz_callback.settings import Settings, merged, split_options
 
@@ -54,7 +55,8 @@ class EmbvizEvaluator(BaseEvaluator):
     and `document_prompt` are what is put before them.
 
     Args:
-        data: Path of a JSON or JSON Lines file, or a list of pairs.
+        data: A file or folder of pairs in any form that docs/data.md lists, or a list, `Dataset` or DataFrame of them.
+        reading: How they are read where that cannot be recognised, or should be otherwise.
         encode: Takes the model and ``n`` texts and gives ``(n, dim)``, or a pair of such functions for queries and
             documents; None for the model's own way.
         settings: Options of the evaluation as one value.
@@ -72,12 +74,13 @@ class EmbvizEvaluator(BaseEvaluator):
 
     def __init__(
         self,
-        data: str | os.PathLike[str] | list[Any] | tuple[Any, ...],
+        data: Any,
         *,
+        reading: Reading | None = None,
         encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
         settings: Settings | None = None,
         limits: Limits | None = None,
-        corpus: str | os.PathLike[str] | list[Any] | tuple[Any, ...] | None = None,
+        corpus: Any = None,
         alert: MarginAlert | None = _DEFAULT_ALERT,
         output_dir: str | os.PathLike[str] | None = None,
         figures: bool = True,
@@ -98,7 +101,7 @@ class EmbvizEvaluator(BaseEvaluator):
             on_error=on_error,
         )
         self._encode = encode
-        self._evaluator = Evaluator.on(given_pairs(data), self._plan.settings, corpus=corpus)
+        self._evaluator = Evaluator.on(given_pairs(data, reading=reading), self._plan.settings, corpus=corpus)
         self._session: Session | None = None
         self._is_finished = False
 

@@ -24,6 +24,7 @@ from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.tags import prefix_of, scalar_tag
 from embviz_callback.encoding.subject import EncodeWith, sides_of
 from embviz_callback.evaluator import Evaluator, Moment
+from embviz_callback.pairs.formats.reading import Reading
 from embviz_callback.session import Plan, Session, begin
 from embviz_callback.settings import Settings, merged, split_options
 
@@ -82,7 +83,8 @@ class EmbvizTrainerCallback(TrainerCallback):
     Epochs are counted as the trainer counts them: "epoch 1" is the model after one epoch.
 
     Args:
-        data: Path of a JSON or JSON Lines file, or a list of pairs.
+        data: A file or folder of pairs in any form that docs/data.md lists, or a list, `Dataset` or DataFrame of them.
+        reading: How they are read where that cannot be recognised, or should be otherwise.
         encode: Takes the trainer's model and ``n`` texts and gives ``(n, dim)``, or a pair of such functions for
             queries and documents; None for the model's own way.
         settings: Options of the evaluation as one value.
@@ -105,12 +107,13 @@ class EmbvizTrainerCallback(TrainerCallback):
 
     def __init__(
         self,
-        data: str | os.PathLike[str] | list[Any] | tuple[Any, ...],
+        data: Any,
         *,
+        reading: Reading | None = None,
         encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
         settings: Settings | None = None,
         limits: Limits | None = None,
-        corpus: str | os.PathLike[str] | list[Any] | tuple[Any, ...] | None = None,
+        corpus: Any = None,
         alert: MarginAlert | None = _DEFAULT_ALERT,
         output_dir: str | os.PathLike[str] | None = None,
         when: str = "epoch_end",
@@ -139,7 +142,7 @@ class EmbvizTrainerCallback(TrainerCallback):
             on_error,
             overhead_limit,
         )
-        self._evaluator = Evaluator.on(given_pairs(data), self._plan.settings, corpus=corpus)
+        self._evaluator = Evaluator.on(given_pairs(data, reading=reading), self._plan.settings, corpus=corpus)
         self._session: Session | None = None
         self._handler: Any = None
         self._is_training = False

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.kept_runs import kept_snapshots, refuse_beside_run, run_at
 from embviz_callback.commands.looking import look_at
-from embviz_callback.commands.options import request_from
+from embviz_callback.commands.options import reading_of, request_from
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.run.data_check import without_unkept
 from embviz_callback.delivery.run.run_folder import RunFolder
@@ -81,7 +81,9 @@ def rule_of(options: argparse.Namespace) -> WeightRule:
 
 def _checkup(options: argparse.Namespace, own: RawPairs) -> Checkup:
     demands = Demands(extract=extract_of(options), compare=(options.place, "price"), rule=rule_of(options))
-    return check(read_raw(options.train), own, demands) if options.train else check(own, None, demands)
+    if not options.train:
+        return check(own, None, demands)
+    return check(read_raw(options.train, replace(reading_of(options), split="train")), own, demands)
 
 
 def _from_run(options: argparse.Namespace) -> Analysed:
@@ -103,7 +105,7 @@ def _from_run(options: argparse.Namespace) -> Analysed:
 
 def _from_checkpoints(options: argparse.Namespace, terminal: Terminal) -> Analysed:
     # First: what is wrong with the file is worth more than what a model makes of it.
-    checkup = None if options.data is None else _checkup(options, read_raw(options.data))
+    checkup = None if options.data is None else _checkup(options, read_raw(options.data, reading_of(options)))
     request = request_from(options, rule_of(options))
     history, subject = [], None
     for look in look_at(request, terminal):

@@ -40,7 +40,7 @@ class Request:
         serving: Names and values of `Serving` that the user gave.
         device: As torch calls it; "auto" for CUDA where there is one, else the CPU.
         reading: How data and corpus are read.
-        corpus: Path of further documents that answer no query; None for none.
+        corpus: Path of further documents that answer no query, "auto" for those of the data; None for none.
     """
 
     checkpoints: tuple[str, ...]

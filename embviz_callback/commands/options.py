@@ -39,11 +39,13 @@ def add_subject_options(made: argparse.ArgumentParser, *, is_required: bool) -> 
         help=".pt, .ckpt, .safetensors, a model directory, a name on the hub, or an embeddings.npz to draw again; "
         "several are compared",
     )
-    made.add_argument("--data", metavar="PATH", help="the pairs, JSON or JSON Lines (required, but for embeddings.npz)")
+    made.add_argument(
+        "--data", metavar="PATH", help="file or folder of pairs, docs/data.md (not needed for embeddings.npz)"
+    )
     made.add_argument(
         "--corpus",
         metavar="PATH",
-        help="further documents that answer no query, ranked beside those of --data: JSON, JSON Lines or .txt",
+        help="further documents that answer no query, ranked beside those of --data; auto: those the data bring",
     )
     add_reading_options(made)
     made.add_argument("--output", default="visualizations/", metavar="DIR", help="default %(default)s")

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import embviz_callback
-from embviz_callback.pairs.formats.reading import PairFile, read_pairs
+from embviz_callback.pairs.formats.reading import PairFile, Reading, read_pairs
 
 # They would stand in reports and job files, which are passed on.
 _SECRET = re.compile(r"(?i)token(?!s|i)|secret|passw|api_?key|credential")
@@ -16,12 +16,13 @@ _MOST_HPARAMS, _LONGEST = 50, 200
 _PACKAGES = ("torch", "pytorch-lightning", "lightning", "numpy")
 
 
-def given_pairs(data: Any, datamodule: Any = None) -> PairFile:
+def given_pairs(data: Any, datamodule: Any = None, reading: Reading | None = None) -> PairFile:
     """The pairs that a training is to be watched by.
 
     Args:
-        data: Path, list of pairs, or None for the data module's.
-        datamodule: May have ``validation_pairs()``, which returns a path or pairs.
+        data: What `read_pairs` takes, or None for the data module's.
+        datamodule: May have ``validation_pairs()``, which returns the same.
+        reading: How they are read.
 
     Returns:
         The pairs.
@@ -37,7 +38,7 @@ def given_pairs(data: Any, datamodule: Any = None) -> PairFile:
                 "or give the trainer a data module with validation_pairs()"
             )
         data = give()
-    return read_pairs(data)
+    return read_pairs(data, reading)
 
 
 def circumstances(trainer: Any, module: Any) -> dict[str, Any]:

@@ -89,7 +89,8 @@ def read_corpus(given: Any, reading: Reading | None = None, *, skip_bad: bool = 
         DataError: If something cannot be read or is no text; it says in which file, record and field.
     """
     reading = reading or Reading()
-    reading = replace(reading, skip_bad=reading.skip_bad or skip_bad)
+    # The form of the pairs is not that of the corpus.
+    reading = replace(reading, format="", skip_bad=reading.skip_bad or skip_bad)
     if not isinstance(given, str | os.PathLike):
         return _from_object(given, reading)
     name = show_path(given)
@@ -156,6 +157,8 @@ def _candidates(items: Sequence[Any], name: str, reading: Reading, *, has_odd: b
         items, has_odd = [{"_id": str(key), "text": text} for key, text in corpus.items()], False
     problems = Problems(name, n_records=len(items))
     names = names_of(items)
+    if not names.issuperset(reading.fields.values()):
+        reading = replace(reading, fields={})
     if _are_records(items, names, reading):
         found, notes = _of_records(items, name, reading, problems)
     else:
@@ -170,7 +173,7 @@ def _candidates(items: Sequence[Any], name: str, reading: Reading, *, has_odd: b
 
 def _are_records(items: Sequence[Any], names: frozenset[str], reading: Reading) -> bool:
     """Whether the items are records of another form than ours."""
-    if reading.fields or reading.format:
+    if reading.fields:
         return True
     are_lists = all(isinstance(item, list | tuple) for item in items)
     return are_lists or not (names & {"pos", "text", "document_text"} or known_form(names) is None)

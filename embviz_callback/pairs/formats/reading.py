@@ -28,7 +28,7 @@ class PairFile:
 
     Attributes:
         records: At least one, in their order.
-        path: As the user gave it, "pairs" for an object in Python.
+        path: As the user gave it, or how many rows an object in Python has.
         sha256: Of the file as it is on disk; of the names and hashes of several; empty for an object.
         skipped: Records left out because something was wrong with them.
         notes: What was recognised, assumed, replaced, not read or looks odd, one sentence each.
@@ -36,6 +36,7 @@ class PairFile:
         unread: Names of columns that were not read.
         split: Which part of the source this is, empty where it has no parts.
         corpus: Where all documents of the source lie, for ``--corpus auto``; empty where it has no others.
+        relevant_from: The least grade of a relevant document, where documents are graded.
 
     Raises:
         ValueError: If there is no record.
@@ -50,6 +51,7 @@ class PairFile:
     unread: tuple[str, ...] = ()
     split: str = ""
     corpus: str = ""
+    relevant_from: float = 1
 
     def __post_init__(self) -> None:
         if not self.records:
@@ -58,8 +60,17 @@ class PairFile:
     @property
     def facts(self) -> dict[str, Any]:
         """Where an evaluation of them comes from, plain JSON."""
-        of_file = {"data_sha256": self.sha256, "skipped_records": self.skipped} if self.sha256 else {}
-        return {"data": self.path} | of_file
+        facts: dict[str, Any] = {"data": self.path}
+        facts |= {"data_sha256": self.sha256, "skipped_records": self.skipped} if self.sha256 else {}
+        facts |= {"data_form": self.form} if self.form != "native" else {}
+        facts |= {"data_split": self.split} if self.split else {}
+        return facts | ({"relevant_from": self.relevant_from} if self.is_graded else {})
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether documents have grades that tell more than relevant or not."""
+        grades = {one.grade for record in self.records for one in record.judged}
+        return len(grades) > 1 or min(grades, default=self.relevant_from) < self.relevant_from
 
 
 def read_pairs(
@@ -94,8 +105,18 @@ def read_pairs(
         raise DataError(f"{found.name}: no record has a relevant document ({'; '.join(found.notes)}). {_NO_RELEVANT}")
     skipped = len(made) - len(records)
     notes = (*found.notes, *_notes(problems, skipped, len(made)), *quality_notes(records))
+    path = found.path if isinstance(given, str | os.PathLike) else f"{len(found.rows)} pairs from Python"
     return PairFile(
-        records, found.path, found.sha256, skipped, notes, found.form, found.unread, found.split, found.corpus
+        records=records,
+        path=path,
+        sha256=found.sha256,
+        skipped=skipped,
+        notes=notes,
+        form=found.form,
+        unread=found.unread,
+        split=found.split,
+        corpus=found.corpus,
+        relevant_from=reading.least_grade,
     )
 
 
