@@ -463,7 +463,7 @@ def test_the_report_begins_with_what_is_wrong_with_the_data(place: Path, monkeyp
     data = ("--checkpoint", "best_model.pt", "--data", "odd.json")
     assert _here(place, monkeypatch, *data, "--output", "odd", "--skip-umap", "--skip-tsne") == 0
     report = (place / "odd" / "report.md").read_text(encoding="utf-8")
-    row = "| **wrong** | 1 | hard negatives equal a positive of their query | record 2: Phòng trọ Gò Vấp, giá 5 triệu"
+    row = "| **wrong** | 1 | hard negative equals a positive of its query | record 2: Phòng trọ Gò Vấp, giá 5 triệu"
     assert row in report[: report.index("## Model and data")]
 
 
