@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.analysis.metrics.numbers import Metrics, evaluate_pairs
 from embviz_callback.delivery.alerts.announcing import announce, reading_of
 from embviz_callback.delivery.alerts.people import LIMIT_S, Notifier
@@ -30,7 +31,6 @@ from embviz_callback.pairs.importing import load_function
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot
 
-_BOUNDS = ("_optimistic", "_pessimistic")  # of ties: in the history and the report, they would double the tags
 _LAST = "last"  # sorts behind the jobs of evaluations, which begin with a number
 _SPARE_BYTES = 50_000_000  # left free on the disk for the checkpoints of the training
 
@@ -407,4 +407,6 @@ def _short(folder: Path | None) -> str:
 
 
 def _shown(metrics: Metrics) -> dict[str, float]:
-    return {name: float(value) for name, value in metrics.items() if not name.endswith(_BOUNDS)}
+    # Bounds of ties stand in the history and the report; they would double the tags.
+    known = (name for name in metrics if name in CATALOGUE and not CATALOGUE[name].is_bound)
+    return {name: metrics[name] for name in known}

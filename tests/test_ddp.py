@@ -188,7 +188,7 @@ def test_f37_the_alert_stops_all_ranks_in_the_same_epoch(ranks: tuple[list[dict[
 def test_f34_nobody_waits_for_drawing(ranks: tuple[list[dict[str, Any]], Path]) -> None:
     found, folder = ranks
     assert [rank["drawing_that_hangs"]["rows"] for rank in found] == [3, 3]
-    assert "evaluations are not drawn; draw them with: " in (folder / "said0.txt").read_text()
+    assert " not drawn; draw " in (folder / "said0.txt").read_text()
 
 
 def test_f35_there_is_no_collective_but_the_one_to_stop_and_those_that_share_a_corpus_out() -> None:

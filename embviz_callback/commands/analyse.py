@@ -21,6 +21,7 @@ from embviz_callback.commands.options import (
 )
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.files import write_atomically
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.importing import load_function
 
 if TYPE_CHECKING:
@@ -195,13 +196,14 @@ def _say(options: argparse.Namespace, output: Path, snapshot: "Snapshot", answer
     from embviz_callback.drawing.wording import group_sentence
 
     errors, metrics = answers.errors, snapshot.metrics
-    lines = [f"{len(errors.misses)} of {errors.n_queries} queries find a wrong document first"]
+    find = "finds" if len(errors.misses) == 1 else "find"
+    lines = [f"{len(errors.misses)} of {counted(errors.n_queries, 'query')} {find} a wrong document first"]
     lines += [f"   {sentence}" for sentence in errors.sentences()[:5]]
     lines += [f"by {slices.column}: {group_sentence(slices)}" for slices in answers.slices if group_sentence(slices)]
     if answers.importance.effects:
         lines.append(f"moves the similarity most: {', '.join(answers.importance.order)}")
     lines += [f"similarity against {curve.column}: {curve.verdict}" for curve in answers.continuity]
-    lines.append(f"{len(answers.suspects)} probable false negatives")
+    lines.append(counted(len(answers.suspects), "probable false negative"))
     lines.append(f"margin {metrics.margin:.4f}, rank-1 {100 * metrics.rank1:.1f}%; see {output / 'analysis.md'}")
     sys.stdout.write("\n".join(lines) + "\n")
 

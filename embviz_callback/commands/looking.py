@@ -16,6 +16,7 @@ from embviz_callback.delivery.results.result_files import read_embeddings
 from embviz_callback.encoding.checkpoints.hub import is_hub_name
 from embviz_callback.encoding.checkpoints.missing import explain_missing
 from embviz_callback.evaluator import Evaluator, Listener, Moment
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.reading import read_pairs
 from embviz_callback.settings import Settings
@@ -188,7 +189,7 @@ def _measured(
         terminal.say(f"{label}: {note}")
     subset = evaluator.subset
     n_texts = len({*subset.queries, *subset.documents, *subset.hard_negatives}) + subset.n_corpus
-    terminal.say(f"{label}: encoding {n_texts:,} texts on {device}")
+    terminal.say(f"{label}: encoding {counted(n_texts, 'text')} on {device}")
     queries, documents = subject.queries.prompt, subject.documents.prompt
     settings = replace(evaluator.settings, query_prompt=queries, document_prompt=documents)
     evaluator = replace(evaluator, settings=settings)

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import finite_number, whole_number
 from embviz_callback.settings import RANGES, Settings
 
@@ -68,8 +69,8 @@ def add_evaluation_options(made: argparse.ArgumentParser) -> None:
             metavar="N",
             help=f"{meaning} (default %(default)s)",
         )
-    made.add_argument("--skip-umap", action="store_true", help="leave the UMAP map out")
-    made.add_argument("--skip-tsne", action="store_true", help="leave the t-SNE map out")
+    for method, row in MAPS.items():
+        made.add_argument(f"--skip-{method}", action="store_true", help=f"leave the {row.title} map out")
     made.add_argument("--skip-bad-records", action="store_true", help="leave out and count records with a problem")
 
 

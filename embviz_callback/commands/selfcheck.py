@@ -14,6 +14,7 @@ from typing import Any
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
+from embviz_callback.grammar import counted
 
 _NAMED = 3
 _FIT = "embviz_callback.commands.selfcheck_fit"
@@ -116,7 +117,7 @@ def _compare(options: argparse.Namespace, terminal: Terminal) -> Outcome:
     differing = _differing(without["groups"], watched["groups"])
     changed = [group for group, names in differing.items() if names]
     facts["evaluations"] = watched["evaluations"]
-    seen = f"in {facts['steps']:,} steps with {facts['evaluations']:,} evaluations"
+    seen = f"in {counted(facts['steps'], 'step')} with {counted(facts['evaluations'], 'evaluation')}"
     if changed:
         sentence = (
             f"The training is not the same with the callback, {seen}: {', '.join(changed)}."

@@ -7,6 +7,7 @@ from functools import partial
 from embviz_callback.delivery.guarding import say, say_plainly
 from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.worker import Worker
+from embviz_callback.grammar import counted
 
 _log = logging.getLogger("embviz_callback")
 
@@ -24,16 +25,17 @@ def wait_for_drawings(worker: Worker, limit_s: float) -> None:
     worker.finish(limit_s, partial(_say_progress, limit_s))
     if waited and not worker.n_unfinished:
         failed = len(worker.jobs.names("failed"))
-        some = f"{failed} evaluation{'s' if failed > 1 else ''} could not be drawn, the others are"
+        some = f"{counted(failed, 'evaluation')} could not be drawn, the others are"
         what = some if failed else "all figures are drawn"
         say_plainly(f"{what}, {time.monotonic() - begun:.0f} s after training")
     left = worker.n_unfinished + len(worker.jobs.names("deferred"))
     if left:
-        _log.warning("embviz: %d evaluations are not drawn; draw them with: %s", left, worker.how_to_finish)
+        undrawn = counted(left, "evaluation[s] [are|is] not drawn; draw [them|it] with")
+        _log.warning("embviz: %s: %s", undrawn, worker.how_to_finish)
 
 
 def _say_progress(limit_s: float, left: int) -> None:
-    waiting = "1 evaluation is" if left == 1 else f"{left} evaluations are"
+    waiting = counted(left, "evaluation[s] [are|is]")
     say_plainly(f"training is over, {waiting} still being drawn (at most {limit_s:.0f} s)")
 
 

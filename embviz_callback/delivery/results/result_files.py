@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.analysis.scan import CorpusScan
 from embviz_callback.analysis.verdict.checklist import Check, band, is_ready
 from embviz_callback.analysis.why.answers import Answers
@@ -21,7 +22,6 @@ from embviz_callback.pairs.check.findings import Checkup
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot
 
-_BANDED = ("margin", "separation")
 _ERROR_COLUMNS = ("query", "expected", "rank", "first", "score_expected", "score_first", "id")
 _MAX_TEXT_BYTES = 1 << 28
 _DAMAGED = (OSError, AttributeError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -44,7 +44,7 @@ def metrics_json(snapshot: Snapshot, checks: Sequence[Check]) -> dict[str, Any]:
         "epoch": snapshot.epoch,
         "fingerprint": snapshot.subset.fingerprint,
         **numbers,
-        "bands": {name: band(name, snapshot.metrics[name]) for name in _BANDED},
+        "bands": {name: band(name, snapshot.metrics[name]) for name, row in CATALOGUE.items() if row.bands},
         "checklist": [_plain_check(check) for check in checks],
         "ready": is_ready(checks) if checks else None,
         "diagnosis": asdict(snapshot.diagnosis),

@@ -90,7 +90,7 @@ def oddities(snapshot: Snapshot) -> tuple[str, ...]:
     if metrics.non_finite or metrics.zero:
         found.append(
             f"Unusable embeddings: {counted(metrics.non_finite, 'row')} with NaN or infinity and"
-            f" {metrics.zero} of length zero; they count as misses and are not drawn"
+            f" {metrics.zero} of length zero; each counts as a miss and is not drawn"
         )
     return tuple(found)
 

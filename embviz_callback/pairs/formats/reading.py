@@ -105,7 +105,7 @@ def read_pairs(
         raise DataError(f"{found.name}: no record has a relevant document ({'; '.join(found.notes)}). {_NO_RELEVANT}")
     skipped = len(made) - len(records)
     notes = (*found.notes, *_notes(problems, skipped, len(made)), *quality_notes(records))
-    path = found.path if isinstance(given, str | os.PathLike) else f"{len(found.rows)} pairs from Python"
+    path = found.path if isinstance(given, str | os.PathLike) else f"{counted(len(found.rows), 'pair')} from Python"
     return PairFile(
         records=records,
         path=path,

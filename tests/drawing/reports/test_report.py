@@ -390,7 +390,7 @@ def test_a_collapsed_model_looks_weird_in_every_way() -> None:
 def test_unusable_embeddings_look_weird() -> None:
     (sentence,) = oddities(snapshot_of([f"room {i}" for i in range(12)], unusable=(3,)))
     assert sentence == (
-        "Unusable embeddings: 1 row with NaN or infinity and 0 of length zero; they count as misses and are not drawn"
+        "Unusable embeddings: 1 row with NaN or infinity and 0 of length zero; each counts as a miss and is not drawn"
     )
 
 
