@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,14 +74,14 @@ class RunFolder:
         """Notes what the page shows of an evaluation."""
         view = epoch_view(snapshot, checks=checks)
         name = f"{_place(snapshot.epoch, snapshot.step)}_{safe_name(snapshot.label)}.json"
-        write_atomically(self.path / _VIEWS / name, json.dumps(view, ensure_ascii=False, allow_nan=False))
+        write_atomically(self.path / _VIEWS / name, json.dumps(view.to_json(), ensure_ascii=False, allow_nan=False))
 
     def views(self, fingerprint: str) -> tuple[View, ...]:
         """What the page shows of each evaluation of one subset, in the order of training."""
-        found = [_read(path) for path in sorted((self.path / _VIEWS).glob("*.json"))]
-        return tuple(view for view in found if view["fingerprint"] == fingerprint)
+        found = [View.from_json(_read(path)) for path in sorted((self.path / _VIEWS).glob("*.json"))]
+        return tuple(view for view in found if view.fingerprint == fingerprint)
 
-    def add_analysis(self, view: View) -> None:
+    def add_analysis(self, view: Mapping[str, Any]) -> None:
         """Notes what the page shows of the analysis of the last evaluation."""
         write_atomically(self.path / _ANALYSIS, json.dumps(view, ensure_ascii=False, allow_nan=False))
 
@@ -153,7 +153,7 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _analysis_of(self, subset: Subset) -> View | None:
+    def _analysis_of(self, subset: Subset) -> Mapping[str, Any] | None:
         try:
             found = _read(self.path / _ANALYSIS)
         except (OSError, ValueError):

@@ -37,7 +37,7 @@ def draw_filmstrip(views: Sequence[View], method: str) -> Figure:
     Returns:
         The figure; without any map one that says why.
     """
-    mapped = [view for view in views if "points" in view["maps"].get(method, {})]
+    mapped = [view for view in views if "points" in view.map_of(method)]
     frames = [mapped[place] for place in _chosen(len(mapped))]
     if not frames:
         return _empty(views, method)
@@ -53,7 +53,7 @@ def draw_filmstrip(views: Sequence[View], method: str) -> Figure:
         top = _HEAD + (place // columns) * (side + _CAPTION) + _CAPTION
         box = (left + 4) / _WIDTH, 1 - (top + side - 4) / height, (side - 8) / _WIDTH, (side - 8) / height
         axes = figure.add_axes(box)
-        is_hit = np.array([rank == 1 for rank in view["ranks"]])
+        is_hit = np.array([rank == 1 for rank in view.ranks])
         paint_map(axes, places[place], outcomes(places[place], is_hit, _SIZES))
         _bare(axes, frame)
         _caption(axes, _facts(view, method, frame.count_outside(places[place])), side)
@@ -69,7 +69,7 @@ def _chosen(n: int) -> list[int]:
 
 def _places(view: View, method: str) -> Places:
     """Queries first, then documents; NaN for what is on no map."""
-    made = view["maps"][method]
+    made = view.map_of(method)
     packed = np.frombuffer(base64.b64decode(made["points"]), dtype="<i2").reshape(-1, 2).astype(np.float64)
     packed[packed == np.iinfo(np.int16).min] = np.nan
     return np.asarray(packed / np.iinfo(np.int16).max * made["half"] + np.asarray(made["centre"]))
@@ -83,10 +83,10 @@ def _bare(axes: Axes, frame: Frame) -> None:
 
 
 def _facts(view: View, method: str, n_outside: int) -> tuple[str, str]:
-    made = view["maps"][method]
+    made = view.map_of(method)
     moved = "" if made["displacement"] is None else f", moved {number(made['displacement'], 2)}"
     cut = f", {n_outside} cut off" if n_outside else ""
-    return view["label"], f"trust {number(made['trustworthiness'], 2)}{moved}{cut}"
+    return view.label, f"trust {number(made['trustworthiness'], 2)}{moved}{cut}"
 
 
 def _caption(axes: Axes, facts: tuple[str, str], side: float) -> None:
@@ -109,7 +109,7 @@ def _caption(axes: Axes, facts: tuple[str, str], side: float) -> None:
 
 
 def _foot(frames: Sequence[View], n_maps: int, *, is_cut: bool) -> str:
-    first, last = (sum(rank == 1 for rank in view["ranks"]) / len(view["ranks"]) for view in (frames[0], frames[-1]))
+    first, last = (sum(rank == 1 for rank in view.ranks) / len(view.ranks) for view in (frames[0], frames[-1]))
     missing = f"{counted(n_maps - len(frames), 'evaluation')} between them not shown · " if n_maps > len(frames) else ""
     axes = "same axes, far points cut off" if is_cut else "same axes everywhere"
     return (
@@ -127,7 +127,7 @@ def _write(figure: Figure, method: str, foot: str) -> None:
 
 
 def _empty(views: Sequence[View], method: str) -> Figure:
-    reasons = [view["maps"][method]["reason"] for view in views if "reason" in view["maps"].get(method, {})]
+    reasons = [view.map_of(method)["reason"] for view in views if "reason" in view.map_of(method)]
     figure = style.new_figure(240, _WIDTH, is_fixed=True)
     reason = reasons[-1] if reasons else "no such map was made"
     _write(figure, method, f"Not drawn: {reason}")

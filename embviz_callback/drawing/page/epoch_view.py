@@ -4,7 +4,7 @@ import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,92 @@ _NOWHERE = -32768
 # Every epoch may find others of 100,000 texts, and keeps them beside its numbers.
 _CORPUS_PLACES, _CORPUS_CHARACTERS = 3, 200
 _HISTOGRAM_BINS = 128
+_DETAILS = ("top", "top_scores", "depth", "is_wide", "scores", "gaps", "answers", "heatmap", "histogram")
 
-View = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class View:
+    """One evaluation as the page shows it; the page's own script reads the content, Python these properties.
+
+    Attributes:
+        content: Plain JSON.
+    """
+
+    content: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the subset."""
+        return str(self.content["fingerprint"])
+
+    @property
+    def label(self) -> str:
+        """Of the evaluation."""
+        return str(self.content["label"])
+
+    @property
+    def step(self) -> int | None:
+        """Under which it is logged; None outside training."""
+        return self.content["step"]  # type: ignore[no-any-return]
+
+    @property
+    def ranks(self) -> Sequence[float | None]:
+        """Of each query that is shown; None for an infinite one."""
+        return self.content["ranks"]  # type: ignore[no-any-return]
+
+    @property
+    def has_details(self) -> bool:
+        """Whether its maps, lists, heatmap and distribution are there, and not its numbers and ranks alone."""
+        return "top" in self.content
+
+    @property
+    def corpus_texts(self) -> Sequence[tuple[int, str]]:
+        """Row and text of what it names of a corpus."""
+        return self.content.get("corpus_texts", ())  # type: ignore[no-any-return]
+
+    def map_of(self, method: str) -> Mapping[str, Any]:
+        """The map by a method: its points and facts, or the ``reason`` why there is none; empty where nobody says."""
+        return self.content["maps"].get(method, {})  # type: ignore[no-any-return]
+
+    def named_documents(self) -> list[int]:
+        """Rows of the pool that it names anywhere, some of them more than once."""
+        content = self.content
+        named = [*content["firsts"], *content.get("answers", ())]
+        if self.has_details:
+            packed = np.frombuffer(base64.b64decode(content["top"]), dtype="<i4" if content["is_wide"] else "<i2")
+            named += np.unique(packed).tolist()
+        return named + [document for _, document in (content.get("heatmap") or {"pairs": ()})["pairs"]]
+
+    def without_details(self) -> "View":
+        """Its numbers and ranks alone, for a page of so many that all would not fit."""
+        light = {name: value for name, value in self.content.items() if name not in _DETAILS}
+        light["maps"] = {
+            method: {name: value for name, value in made.items() if name != "points"}
+            for method, made in self.content["maps"].items()
+        }
+        return View(light)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content."""
+        return dict(self.content)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "View":
+        """The view that `to_json` gave.
+
+        Returns:
+            The view.
+
+        Raises:
+            ValueError: If something else was stored.
+        """
+        missing = [name for name in ("fingerprint", "label", "step", "ranks", "maps") if name not in stored]
+        if missing:
+            raise ValueError(f"a view must hold {', '.join(missing)}, there are {', '.join(map(str, stored))}")
+        return cls(stored)
 
 
-def epoch_view(snapshot: Snapshot, *, checks: Sequence[Check] = ()) -> dict[str, Any]:
+def epoch_view(snapshot: Snapshot, *, checks: Sequence[Check] = ()) -> View:
     """What the page shows of one evaluation, small enough to keep one of every epoch.
 
     Coordinates are rounded to 1/32767 of the map's half width, cosines of the ten first documents
@@ -38,7 +119,7 @@ def epoch_view(snapshot: Snapshot, *, checks: Sequence[Check] = ()) -> dict[str,
         checks: The checklist for it.
 
     Returns:
-        Plain JSON, about 45 kB for 500 queries.
+        The view, about 45 kB of JSON for 500 queries.
     """
     n = min(len(snapshot.subset.queries), MOST_QUERIES)
     metrics = snapshot.metrics.as_dict()
@@ -61,8 +142,7 @@ def epoch_view(snapshot: Snapshot, *, checks: Sequence[Check] = ()) -> dict[str,
         "corpus_texts": _corpus_texts(snapshot, n),
     }
     # JSON knows neither NaN nor infinity; the page reads null, and the word.
-    plain: dict[str, Any] = json.loads(json.dumps(view), parse_constant=lambda name: None if name == "NaN" else name)
-    return plain
+    return View(json.loads(json.dumps(view), parse_constant=lambda name: None if name == "NaN" else name))
 
 
 def shown_documents(subset: Subset, n: int) -> list[int]:

@@ -32,7 +32,6 @@ from embviz_callback.snapshot import Snapshot
 MOST_BYTES = 1_900_000
 _SECTIONS = (SPREAD, RANKS)
 _SCRIPTS = ("data.js", "state.js", "map.js", "charts.js", "lists.js", "answers.js", "main.js")
-_DETAILS = ("top", "top_scores", "depth", "is_wide", "scores", "gaps", "answers", "heatmap", "histogram")
 
 
 def page(
@@ -42,8 +41,8 @@ def page(
     checks: Sequence[Sequence[Check]] = (),
     alerts: Sequence[str] = (),
     notes: Sequence[str] = (),
-    data: View | None = None,
-    analysis: View | None = None,
+    data: Mapping[str, Any] | None = None,
+    analysis: Mapping[str, Any] | None = None,
 ) -> str:
     """The page of snapshots at hand; see `page_from_views`.
 
@@ -77,8 +76,8 @@ def page_from_views(
     title: str = "Embedding run",
     alerts: Sequence[str] = (),
     notes: Sequence[str] = (),
-    data: View | None = None,
-    analysis: View | None = None,
+    data: Mapping[str, Any] | None = None,
+    analysis: Mapping[str, Any] | None = None,
     most_bytes: int = MOST_BYTES,
 ) -> str:
     """One HTML file with everything in it.
@@ -106,18 +105,18 @@ def page_from_views(
     if not views:
         raise ValueError("a page needs at least one evaluation, got none")
     for view in views:
-        if view["fingerprint"] != subset.fingerprint:
+        if view.fingerprint != subset.fingerprint:
             raise ValueError(
-                f"a page shows one subset: {view['label']} is of {view['fingerprint']}, not of {subset.fingerprint}"
+                f"a page shows one subset: {view.label} is of {view.fingerprint}, not of {subset.fingerprint}"
             )
     around = {"data_check": data, "analysis": analysis, **_texts(views, subset)}
     if analysis is not None:
-        around["columns"] = {**_first(analysis["columns"], len(views[0]["ranks"])), **around["columns"]}
+        around["columns"] = {**_first(analysis["columns"], len(views[0].ranks)), **around["columns"]}
     kept = _thinned(views, most_bytes - _size(around))
-    dropped = sum("top" not in view for view in kept)
+    dropped = sum(not view.has_details for view in kept)
     left_out = f"details of {dropped} of {counted(len(views), 'evaluation')} were left out to keep this file small"
     remarks = [left_out] if dropped else []
-    n = len(views[0]["ranks"])
+    n = len(views[0].ranks)
     if n < len(subset.queries):
         remarks.append(f"lists, maps and ranks show {n} queries chosen at random of {len(subset.queries)}")
     content = {
@@ -221,9 +220,9 @@ def _facts(subset: Subset) -> dict[str, Any]:
 
 def _texts(views: Sequence[View], subset: Subset) -> dict[str, Any]:
     """The queries that are shown, and every document that any view names."""
-    n = len(views[0]["ranks"])
+    n = len(views[0].ranks)
     shown = shown_documents(subset, n)
-    needed = {*shown, *(row for view in views for row in _named_documents(view))}
+    needed = {*shown, *(row for view in views for row in view.named_documents())}
     positives: list[list[int]] = [[] for _ in range(n)]
     for query, document in subset.relevance.tolist():
         if query < n:
@@ -235,24 +234,16 @@ def _texts(views: Sequence[View], subset: Subset) -> dict[str, Any]:
         "positives": positives,
         "columns": {name: [columns.get(name) for columns in subset.metadata[:n]] for name in names},
         "documents": {row: subset.documents[row] for row in sorted(needed) if 0 <= row < len(subset.documents)}
-        | {row: text for view in views for row, text in view.get("corpus_texts", ())},
+        | {row: text for view in views for row, text in view.corpus_texts},
         "shown_documents": shown,
     }
 
 
-def _named_documents(view: View) -> list[int]:
-    named = [*view["firsts"], *view.get("answers", ())]
-    if "top" in view:
-        top = np.frombuffer(base64.b64decode(view["top"]), dtype="<i4" if view["is_wide"] else "<i2")
-        named += np.unique(top).tolist()
-    return named + [document for _, document in (view.get("heatmap") or {"pairs": ()})["pairs"]]
-
-
 def _thinned(views: Sequence[View], room: int) -> list[View]:
     """The views, without the details of so many that they fit."""
-    bare = [_without_details(view) for view in views]
-    room -= sum(map(_size, bare))
-    cost = [_size(view) - _size(light) for view, light in zip(views, bare, strict=True)]
+    bare = [view.without_details() for view in views]
+    room -= sum(_size(view.content) for view in bare)
+    cost = [_size(view.content) - _size(light.content) for view, light in zip(views, bare, strict=True)]
     keep = set(range(len(views)))
     n = len(views)
     while sum(cost[place] for place in keep) > room and n > 1:
@@ -264,22 +255,13 @@ def _thinned(views: Sequence[View], room: int) -> list[View]:
 def _spread(views: Sequence[View], n: int) -> set[int]:
     """About `n` places: the last, the first, the best, then evenly between them."""
     last = len(views) - 1
-    best = max(range(len(views)), key=lambda place: (views[place]["ranks"].count(1), -place))
+    best = max(range(len(views)), key=lambda place: (list(views[place].ranks).count(1), -place))
     ends = [last, 0, best][:n]
     even = np.linspace(0, last, max(n - 1, 1)).round().astype(int).tolist() if n > len(ends) else []
     return {*ends, *even[: max(n - 1, 0)]}
 
 
-def _lean(view: View, *, is_last: bool) -> View:
+def _lean(view: View, *, is_last: bool) -> dict[str, Any]:
     """Without what the page shows of the last evaluation only, or holds once for all."""
-    lean = {name: value for name, value in view.items() if name != "corpus_texts"}
+    lean = {name: value for name, value in view.content.items() if name != "corpus_texts"}
     return lean if is_last else {**lean, "provenance": {}}
-
-
-def _without_details(view: View) -> dict[str, Any]:
-    light = {name: value for name, value in view.items() if name not in _DETAILS}
-    light["maps"] = {
-        method: {name: value for name, value in made.items() if name != "points"}
-        for method, made in view["maps"].items()
-    }
-    return light

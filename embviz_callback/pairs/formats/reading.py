@@ -21,6 +21,8 @@ from embviz_callback.pairs.weights import WeightRule, default_rule
 
 __all__ = ["DataError", "HardNegative", "PairFile", "Reading", "Record", "read_pairs", "records_from"]
 
+_IN_PYTHON = "pairs"  # what a list is called in messages
+
 
 @dataclass(frozen=True)
 class PairFile:
@@ -60,7 +62,10 @@ class PairFile:
     @property
     def facts(self) -> dict[str, Any]:
         """Where an evaluation of them comes from, plain JSON."""
-        facts: dict[str, Any] = {"data": self.path}
+        in_python = not self.sha256 and self.path == _IN_PYTHON
+        facts: dict[str, Any] = {
+            "data": f"{counted(len(self.records), 'pair')} from Python" if in_python else self.path
+        }
         facts |= {"data_sha256": self.sha256, "skipped_records": self.skipped} if self.sha256 else {}
         facts |= {"data_form": self.form} if self.form != "native" else {}
         facts |= {"data_split": self.split} if self.split else {}

@@ -25,7 +25,7 @@ from embviz_callback.drawing.figures.side_by_side import (
     draw_comparison_maps,
     draw_comparison_metrics,
 )
-from embviz_callback.drawing.page.epoch_view import epoch_view
+from embviz_callback.drawing.page.epoch_view import View, epoch_view
 from embviz_callback.drawing.reports.comparison_report import comparison_report, sentences
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.snapshot import Snapshot, save_snapshot, take_snapshot
@@ -195,7 +195,7 @@ def test_the_film_strip_has_a_frame_for_every_epoch_on_the_same_axes(run: list[S
     assert len(figure.axes) == 4
     assert len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}) == 1
     assert "epoch 3" in texts_of(figure)
-    many = draw_filmstrip([views[0] | {"label": f"epoch {n}"} for n in range(90)], "tsne")
+    many = draw_filmstrip([View(views[0].to_json() | {"label": f"epoch {n}"}) for n in range(90)], "tsne")
     assert len(many.axes) == MOST_FRAMES
     assert {"epoch 0", "epoch 89"} < set(texts_of(many).split("\n"))
     assert "50 evaluations between them not shown" in texts_of(many)
@@ -229,7 +229,7 @@ def test_the_layout_is_one_that_tensorboard_reads() -> None:
 def shown_labels(folder: RunFolder, snapshot: Snapshot) -> list[str]:
     """What the page shows when an evaluation is added to it."""
     folder.add_view(snapshot, ())
-    return [str(view["label"]) for view in folder.write_page(snapshot, PageNotes())]
+    return [view.label for view in folder.write_page(snapshot, PageNotes())]
 
 
 def test_the_page_of_a_run_grows_with_it_and_survives_a_resume(run: list[Snapshot], tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_the_page_of_a_run_grows_with_it_and_survives_a_resume(run: list[Snapsho
     assert (tmp_path / "report.html").stat().st_size > 50_000
     assert not (tmp_path / "ledger.json").exists()
     folder.forget_after(20)
-    assert [view["label"] for view in folder.views(run[0].subset.fingerprint)] == ["epoch 0", "epoch 1"]
+    assert [view.label for view in folder.views(run[0].subset.fingerprint)] == ["epoch 0", "epoch 1"]
     assert shown_labels(folder, run[3]) == ["epoch 0", "epoch 1", "epoch 3"]
     RunFolder(tmp_path / "nothing").forget_after(3)
 

@@ -16,7 +16,7 @@ from small_runs import HOSTILE, a_map, a_run, a_subset
 
 from embviz_callback.analysis.compare.ledger import Ledger, mcnemar
 from embviz_callback.analysis.verdict.checklist import Check, band, checklist
-from embviz_callback.drawing.page.epoch_view import epoch_view
+from embviz_callback.drawing.page.epoch_view import View, epoch_view
 from embviz_callback.drawing.page.page import page, page_from_views
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.formats.reading import records_from
@@ -120,7 +120,7 @@ def test_the_page_may_load_nothing_and_runs_no_other_script(written: Path) -> No
 
 
 def test_a_view_holds_ranks_texts_and_coordinates_of_its_snapshot(run: list[Snapshot]) -> None:
-    view = json.loads(json.dumps(epoch_view(run[1]), allow_nan=False))
+    view = json.loads(json.dumps(epoch_view(run[1]).to_json(), allow_nan=False))
     assert view["ranks"] == [round(rank, 2) for rank in run[1].similarity.rank.tolist()]
     assert view["firsts"] == run[1].similarity.top_documents[:, 0].tolist()
     top = np.frombuffer(base64.b64decode(view["top"]), dtype="<i2").reshape(-1, view["depth"])
@@ -135,7 +135,7 @@ def test_a_view_holds_ranks_texts_and_coordinates_of_its_snapshot(run: list[Snap
 def test_a_tie_for_the_first_place_never_becomes_a_hit(run: list[Snapshot]) -> None:
     rank = run[0].similarity.rank.copy()
     rank[:3] = [1 + 1 / 500, np.inf, 1.0]
-    view = epoch_view(replace(run[0], similarity=replace(run[0].similarity, rank=rank)))
+    view = epoch_view(replace(run[0], similarity=replace(run[0].similarity, rank=rank))).to_json()
     assert view["ranks"][:3] == [1.01, None, 1]
 
 
@@ -147,7 +147,7 @@ def test_rows_without_direction_are_drawn_nowhere(run: list[Snapshot]) -> None:
     placed = a_map(broken)
     placed.queries[0] = np.nan
     snapshot = take_snapshot(label="broken", subset=run[0].subset, embeddings=broken, settings=Settings())
-    view = json.loads(json.dumps(epoch_view(snapshot.with_maps({"tsne": placed})), allow_nan=False))
+    view = json.loads(json.dumps(epoch_view(snapshot.with_maps({"tsne": placed})).to_json(), allow_nan=False))
     assert np.isnan(points_of(view)[0]).all()
     assert (view["ranks"][0], view["firsts"][0], view["scores"][0]) == (None, -1, None)
 
@@ -158,16 +158,16 @@ def test_a_run_of_twenty_epochs_and_five_hundred_pairs_stays_under_two_megabytes
     ]
     items = [{"query": f"tìm {text[:50]} {row}", "pos": text} for row, text in enumerate(texts)]
     subset = choose_subset(records_from(items), max_samples=500, seed=7)
-    view = epoch_view(a_run(subset, (0.8,))[0])
+    view = epoch_view(a_run(subset, (0.8,))[0]).to_json()
     both = view["maps"] | {"umap": view["maps"]["tsne"]}
-    views = [view | {"maps": both, "label": f"epoch {epoch}", "epoch": epoch} for epoch in range(20)]
+    views = [View(view | {"maps": both, "label": f"epoch {epoch}", "epoch": epoch}) for epoch in range(20)]
     made = page_from_views(views, subset)
     assert len(made.encode()) < 2_000_000
     assert all("top" in one for one in data_of(made)["views"])  # type: ignore[union-attr]
 
 
 def test_a_long_run_keeps_all_numbers_and_the_details_that_fit(run: list[Snapshot]) -> None:
-    views = [epoch_view(run[1]) | {"label": f"epoch {n}", "epoch": n} for n in range(60)]
+    views = [View(epoch_view(run[1]).to_json() | {"label": f"epoch {n}", "epoch": n}) for n in range(60)]
     whole, small = page_from_views(views, run[0].subset), page_from_views(views, run[0].subset, most_bytes=300_000)
     kept = data_of(small)
     detailed = [one["epoch"] for one in kept["views"] if "top" in one]  # type: ignore[union-attr]
@@ -332,7 +332,7 @@ def test_a_page_without_maps_and_of_one_evaluation_works(tab: Tab, run: list[Sna
 
 @pytest.mark.slow
 def test_a_thinned_page_shows_the_nearest_details_and_says_so(tab: Tab, run: list[Snapshot], tmp_path: Path) -> None:
-    views = [epoch_view(run[1]) | {"label": f"epoch {n}", "epoch": n} for n in range(60)]
+    views = [View(epoch_view(run[1]).to_json() | {"label": f"epoch {n}", "epoch": n}) for n in range(60)]
     path = tmp_path / "long.html"
     path.write_text(page_from_views(views, run[0].subset, most_bytes=230_000), encoding="utf-8")
     tab.open(path, "epoch=1")

@@ -14,7 +14,7 @@ from small_runs import HOSTILE, a_map
 from embviz_callback.analysis.why.answers import Answers, Questions, analyse
 from embviz_callback.commands.analyse import main
 from embviz_callback.delivery.results.result_files import embeddings_npz
-from embviz_callback.drawing.page.epoch_view import epoch_view
+from embviz_callback.drawing.page.epoch_view import View, epoch_view
 from embviz_callback.drawing.page.page import page, page_from_views
 from embviz_callback.drawing.page.page_analysis import answers_view
 from embviz_callback.drawing.reports.data_section import brief
@@ -99,7 +99,7 @@ def test_the_view_of_an_analysis_says_what_its_file_says_and_cuts_only_lists_and
 
 
 def test_a_page_with_an_analysis_of_long_texts_keeps_its_size(run: list[Snapshot], answers: Answers) -> None:
-    views = [epoch_view(run[2]) | {"label": f"epoch {n}", "epoch": n} for n in range(60)]
+    views = [View(epoch_view(run[2]).to_json() | {"label": f"epoch {n}", "epoch": n}) for n in range(60)]
     analysis = answers_view(answers, "epoch 2")
     made = page_from_views(views, run[0].subset, analysis=analysis, most_bytes=600_000)
     assert len(json.dumps(analysis, ensure_ascii=False).encode()) < 400_000
@@ -148,7 +148,7 @@ def test_the_data_check_stands_at_the_top_and_in_a_section_and_its_texts_do_not_
     tab.open(written)
     assert tab.text("#dataline").startswith("The data: ")
     assert HOSTILE[0] in tab.text("#datacheck")
-    assert "records repeat another one entirely" in tab.text("#datacheck")
+    assert "record repeats another one entirely" in tab.text("#datacheck")
     assert tab.ask("document.images.length") == 0
     assert tab.ask("document.title") != "hacked"
     tab.click("#dataline button")

@@ -287,7 +287,7 @@ def test_report_errors_page_and_analysis_name_the_same_first_document_of_a_tie()
     assert {row[0]: row[4] for row in table} == firsts
     listed = csv.DictReader(io.StringIO(errors_csv(snapshot)))
     assert {row["query"]: row["first"] for row in listed} == firsts
-    shown = epoch_view(snapshot)["firsts"]
+    shown = epoch_view(snapshot).content["firsts"]
     assert {query: subset.documents[row] for query, row in zip(subset.queries, shown, strict=True)} == firsts
     misses = errors_of(snapshot.embeddings, snapshot.similarity, columns_of(subset)).misses
     assert {subset.queries[miss.query]: subset.documents[miss.first] for miss in misses} == firsts
