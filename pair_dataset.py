@@ -24,7 +24,7 @@ from embviz_callback.pairs.relevance import components, positives_by_query
 from embviz_callback.pairs.texts import fold
 
 # Light by itself, for commands that must not wait for torch; found here by whoever looks for it here.
-from rental_features import extract_features as extract_features
+from examples.rental_features import extract_features as extract_features
 
 logger = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,15 @@ def _block(page: Path, number: int, match: re.Match[str]) -> Block:
     return Block(page.relative_to(ROOT).as_posix(), number, match["language"], code, why_not)
 
 
+def as_installed(code: str) -> str:
+    """Changed for sentence-transformers 5, where that is installed, as docs and examples say that one should."""
+    is_old = find_spec("sentence_transformers") and not find_spec("sentence_transformers.sentence_transformer")
+    return code.replace("sentence_transformers.sentence_transformer.", "sentence_transformers.") if is_old else code
+
+
 def run_python(block: Block, names: dict[str, Any]) -> None:
     """Blocks of a page share their names, as in one session."""
-    exec(compile(block.code, f"{block.page}, block {block.number}", "exec"), names)
+    exec(compile(as_installed(block.code), f"{block.page}, block {block.number}", "exec"), names)
 
 
 def run_shell(block: Block) -> None:

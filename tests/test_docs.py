@@ -1,5 +1,6 @@
 """Every block of README and docs runs as it stands, and the site is built without a warning or a request."""
 
+import ast
 import gzip
 import json
 import re
@@ -15,11 +16,12 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from safetensors.torch import save_file
 
+import embviz_callback
 from embviz_callback import EmbeddingVisualizer
 from embviz_callback.cli import main
+from examples.rental_features import extract_features
 from model import BestModel, RentalBiEncoder
 from pair_dataset import PairDataModule, generate_pairs
-from rental_features import extract_features
 from tests.doc_blocks import PAGES, ROOT, Block, blocks_of, run_python, run_shell
 from tests.small_runs import a_run, a_subset
 from tests.tiny_models import tiny_bert, tiny_model, weights_of
@@ -118,6 +120,26 @@ def test_a_block_of_code_names_its_language() -> None:
         assert all(opened), f"{page.name}: a block of code without a language is neither run nor coloured"
 
 
+def test_what_troubleshooting_quotes_is_what_the_program_says() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "embviz_callback").rglob("*.py")]
+    said = [node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    messages = "\n".join(text for text in said if isinstance(text, str))
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    quotes = [
+        quote
+        for cell in re.findall(r"^\| (`.*?) \|", page, flags=re.MULTILINE)
+        for quote in re.findall("`([^`]+)`", cell)
+    ]
+    assert len(quotes) >= 8
+    for quote in quotes:
+        # What stands for a value, and how a message is put together of place, finding and mend.
+        fixed = re.split(
+            r"\.\.\.|, \.\.\.|\d+|'\w+'\??|\S+\.json\S* |expected |, found |UMAP|umap-learn|EmbeddingVisualizer ", quote
+        )
+        for part in (part.strip(" ,") for part in fixed):
+            assert part in messages, f"{quote}: {part}"
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built as `make docs` does it."""
@@ -138,6 +160,19 @@ def test_the_site_is_built_without_a_warning_and_asks_no_network(site: Path) -> 
         assert not [address for address in loaded if re.match(r"(https?:)?//", address)], page.name
     for sheet in site.rglob("*.css"):
         assert not re.search(r"(@import|url\()\s*['\"]?(https?:)?//", sheet.read_text(encoding="utf-8")), sheet.name
+
+
+@pytest.mark.slow
+def test_the_site_begins_with_what_the_readme_begins_with_and_has_a_reference_of_every_public_name(site: Path) -> None:
+    first = (site / "index.html").read_text(encoding="utf-8")
+    assert "_images/report_page.png" in first
+    assert "Two commands" in first
+    reference = (site / "api.html").read_text(encoding="utf-8")
+    for name in {*embviz_callback.__all__} - {"__version__"}:
+        assert f'id="embviz_callback.{name}"' in reference
+    for name in ("transformers.EmbvizTrainerCallback", "sentence_transformers.EmbvizEvaluator"):
+        assert f'id="embviz_callback.adapters.{name}"' in reference
+    assert "on_train_epoch_end" not in reference
 
 
 def test_pictures_of_the_docs_are_small_and_shown() -> None:

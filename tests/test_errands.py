@@ -26,13 +26,10 @@ METRIC_ROW = """    mrr_at_3 = Metric(
 FORMULA = """    parts |= {"mrr_at_3": (sums.reciprocal(3), ones)}
     return {"""
 METRIC_IS_SHOWN = """
-from pathlib import Path
-import json, sys
-
 from embviz_callback.analysis.compare.comparison import compare
 from embviz_callback.analysis.verdict.checklist import checklist
 from embviz_callback.analysis.why.slices import SHOWN
-from embviz_callback.delivery.run.history import epoch_table
+from embviz_callback.delivery.run.history import HistoryRow, epoch_table
 from embviz_callback.delivery.tags import scalar_tag
 from embviz_callback.delivery.tensorboard.dashboards import layout_value
 from embviz_callback.delivery.tensorboard.hparams import session_values
@@ -47,9 +44,7 @@ metrics = run[-1].metrics
 assert 0 < metrics.mrr_at_3 <= metrics.mrr
 assert metrics.intervals["mrr_at_3"][0] < metrics.mrr_at_3
 stored = metrics.as_dict() | {"label": "epoch 3"}
-history = Path(sys.argv[1]) / "history.jsonl"
-history.write_text(json.dumps(stored))
-assert "mrr_at_3" in epoch_table(history)
+assert "mrr_at_3" in epoch_table([HistoryRow.of(run[-1], alert=False)])
 assert "| mrr\\_at\\_3 |" in report(run[-1], checks=checklist(metrics, {}, (), None))
 assert comparison_report(compare(run)).count("| mrr_at_3 |") == 2
 assert "| mrr_at_3 |" in model_card("a", {}, stored)
@@ -141,6 +136,74 @@ assert '"plane":"Plane"' in page([snapshot])
 """
 
 
+FORM = """
+from embviz_callback.pairs.formats.form import Form, Item, among, having
+
+
+def _of_talk(row, reading):
+    yield Item({"query": row["ask"], "pos": row["reply"]}, {".query": ".ask", ".pos": ".reply"})
+
+
+TALK = Form("talk", "talk (ask, reply)", having("ask", "reply"), among("ask", "reply"), _of_talk)
+"""
+FORM_IS_READ = """
+import json, sys
+from pathlib import Path
+
+from embviz_callback.pairs.formats.reading import read_pairs
+
+path = Path(sys.argv[1]) / "talk.jsonl"
+path.write_text(json.dumps({"ask": "a room?", "reply": "a room in the old town"}))
+read = read_pairs(path)
+assert read.form == "talk"
+assert [(one.query, one.positives) for one in read.records] == [("a room?", ("a room in the old town",))]
+"""
+
+WAY = """def _to_notes(logger: Any, showing: Showing, prefix: str) -> None:
+    logger.notes += [f"{prefix}/{name}" for name in (*showing.figures, *showing.texts)]
+
+
+_WAYS: Mapping[str, Way] = {
+    "NoteLogger": _to_notes, """
+LOGGER_IS_SHOWN = """
+import sys
+from pathlib import Path
+
+from embviz_callback.delivery.guarding import Guard
+from embviz_callback.delivery.loggers import Gallery
+
+
+class NoteLogger:
+    notes = []
+
+
+gallery = Gallery([NoteLogger()], prefix="embviz", folder=Path(sys.argv[1]), guard=Guard(on_error="raise", note=print))
+assert gallery.introduction() == ""
+gallery.expect("job", "epoch 1", 7)
+gallery.receive("job", ["epoch_0001/tsne_projection.png", "epoch_0001/report.md"])
+gallery.show()
+assert NoteLogger.notes == ["embviz/tsne_projection", "embviz/report"]
+"""
+
+RULE_FIELD = """    notify: str | None = None
+    least_rank1: float = 0.0
+
+    def __post_init__"""
+CAUSE = """    if reading.rank1 < alert.least_rank1:
+        return "low rank-1"
+    limit = alert.recovers_at"""
+RULE_FIRES = """
+from embviz_callback import MarginAlert
+from embviz_callback.delivery.alerts.rule import AlertState, Reading, judge
+
+reading = Reading(epoch=1, step=9, margin=0.5, separation=3.0, rank1=0.4)
+state, event = judge(MarginAlert(least_rank1=0.5), AlertState(), reading)
+assert state.firing and event.cause == "low rank-1"
+assert "rank-1 is below 0.5" in event.message
+assert judge(MarginAlert(), AlertState(), reading) == (AlertState(), None)
+"""
+
+
 class Errand:
     """A copy of the package, and which of its files were touched."""
 
@@ -195,6 +258,28 @@ def test_another_map_is_a_row_and_a_file(errand: Errand) -> None:
     errand.replace("analysis/metrics/pictures.py", ")\nMAPS:", MAP_ROW)
     errand.add("analysis/maps/plane.py", MAP)
     errand.run(MAP_IS_SHOWN)
+
+
+def test_another_form_of_data_is_a_file_and_a_place_in_the_order(errand: Errand) -> None:
+    first = "from embviz_callback.pairs.formats.rows.columns import COLUMNS\n"
+    taken = "from embviz_callback.pairs.formats.rows.talk import TALK\n"
+    errand.replace("pairs/formats/detection.py", first, first + taken)
+    errand.replace("pairs/formats/detection.py", "*(TEVATRON,", "*(TALK, TEVATRON,")
+    errand.add("pairs/formats/rows/talk.py", FORM)
+    errand.run(FORM_IS_READ)
+
+
+def test_another_logger_is_a_function_and_its_name(errand: Errand) -> None:
+    errand.replace("delivery/loggers.py", "_WAYS: Mapping[str, Way] = {", WAY)
+    errand.run(LOGGER_IS_SHOWN)
+
+
+def test_another_rule_of_the_alert_is_a_field_and_a_cause(errand: Errand) -> None:
+    errand.replace("delivery/alerts/rule.py", "    notify: str | None = None\n\n    def __post_init__", RULE_FIELD)
+    errand.replace("delivery/alerts/rule.py", "    limit = alert.recovers_at", CAUSE)
+    sentence = '        "low rank-1": f"rank-1 is below {alert.least_rank1:g}",\n'
+    errand.replace("delivery/alerts/rule.py", '        "collapse": f"', sentence + '        "collapse": f"')
+    errand.run(RULE_FIRES)
 
 
 def test_the_copy_is_what_runs(errand: Errand) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from embviz_callback.demo.rental_pairs import generate_pairs
+from tests.doc_blocks import as_installed
 from tests.tiny_models import tiny_bert
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -46,12 +47,9 @@ def test_an_example_trains_and_leaves_figures_and_report(tmp_path: Path, script:
 
 
 def _own_copy(folder: Path) -> Path:
-    """The examples, changed for sentence-transformers 5 as they say that one should."""
-    if needs_trainer.args[0] or find_spec("sentence_transformers.sentence_transformer"):
-        return EXAMPLES
     copies = shutil.copytree(EXAMPLES, folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     script = copies / "sentence_transformer.py"
-    script.write_text(script.read_text(encoding="utf-8").replace(".sentence_transformer.", "."), encoding="utf-8")
+    script.write_text(as_installed(script.read_text(encoding="utf-8")), encoding="utf-8")
     return copies
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.doc_blocks import ROOT, blocks_of
 
+PACKAGE = ROOT / "embviz_callback"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON = [block for block in blocks_of(ROOT / "README.md") if block.language == "python"]
 
@@ -21,6 +22,23 @@ def test_the_two_commands_are_targets_and_linked_pages_exist() -> None:
         subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
     for page in re.findall(r"\]\(([\w/.-]+)\)", README):
         assert (ROOT / page).exists(), page
+
+
+def test_every_place_that_contributors_are_told_of_exists_and_every_room_is_among_them() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w./-]+(?:/|\.(?:py|md|toml|txt)))`", text))
+    assert len(named) > 40
+    for name in named:
+        assert (ROOT / name).exists() or (PACKAGE / name).exists(), name
+    rooms = {f"{path.parent.relative_to(PACKAGE)}/" for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"} - {
+        "./"
+    }
+    assert sorted(rooms - named) == []
+
+
+def test_a_picture_of_the_page_and_one_of_a_figure_come_before_any_command() -> None:
+    top = README.partition("```")[0]
+    assert re.findall(r"!\[.+\]\(docs/images/(.+)\.png\)", top) == ["report_page", "similarity_distribution_healthy"]
 
 
 def test_contributors_have_three_commands() -> None:

@@ -99,9 +99,10 @@ def test_an_evaluation_drawn_late_starts_from_the_one_before_it_in_training(
 
 def test_a_wrong_name_of_a_function_is_found_before_the_training() -> None:
     with pytest.raises(DataError) as error:
-        EmbeddingVisualizer(pairs(), features="rental_features:no_such_function")
+        EmbeddingVisualizer(pairs(), features="examples.rental_features:no_such_function")
     assert str(error.value) == (
-        "'rental_features:no_such_function': 'rental_features' has no function 'no_such_function'. Fix: check the name"
+        "'examples.rental_features:no_such_function': 'examples.rental_features' has no function 'no_such_function'. "
+        "Fix: check the name"
     )
 
 

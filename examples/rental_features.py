@@ -1,6 +1,6 @@
 """Reads district, price, area and amenities out of Vietnamese rental texts, and changes one of them at a time.
 
-Light on purpose: `embviz check --features rental_features:extract_features` must not wait for torch.
+Light on purpose: `embviz check --features examples.rental_features:extract_features` must not wait for torch.
 """
 
 import re

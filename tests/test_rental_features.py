@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from embviz_callback.analysis.why.errors import differing
-from rental_features import controlled_edits, extract_features, price_band
+from examples.rental_features import controlled_edits, extract_features, price_band
 
 
 @pytest.mark.parametrize(
