@@ -91,7 +91,7 @@ def compare_checkpoints(options: argparse.Namespace, terminal: Terminal) -> int:
     if reference > len(options.checkpoint):
         raise UsageError(f"--reference must be at most {len(options.checkpoint)}, got {reference}")
     with quietly():
-        outcomes = evaluate(request_from(options), output_of(options), terminal)
+        outcomes = evaluate(request_from(options), output_of(options), terminal, trec=getattr(options, "trec", False))
         # Nobody says that they are epochs of one training, in this order.
         snapshots = [replace(outcome.snapshot, epoch=None) for outcome in outcomes]
         comparison = _written(snapshots, options, reference)

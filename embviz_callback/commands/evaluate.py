@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import embviz_callback
 from embviz_callback.analysis.metrics.pictures import MAPS
-from embviz_callback.commands.arguments import Parser
+from embviz_callback.commands.arguments import Parser, UsageError
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.options import (
     add_ending_options,
@@ -53,7 +53,10 @@ def parser() -> Parser:
     """Every option, with its default."""
     made = Parser(prog="embviz", description="Evaluates embedding models on pairs, and draws what they see.")
     made.add_argument("--version", action="version", version=f"embviz {embviz_callback.__version__}")
-    add_subject_options(made, is_required=True)
+    add_subject_options(made, is_required=False)
+    meaning = "vectors from elsewhere instead of --checkpoint: one row of queries and of documents per record of --data"
+    made.add_argument("--vectors", nargs=2, metavar=("Q.npy", "D.npy"), help=meaning)
+    made.add_argument("--trec", action="store_true", help="leave run.trec and qrels.trec beside the results")
     add_evaluation_options(made)
     add_model_options(made)
     add_ending_options(made)
@@ -61,12 +64,16 @@ def parser() -> Parser:
 
 
 def _run(options: argparse.Namespace, terminal: Terminal) -> int:
-    if len(options.checkpoint) > 1:
+    if options.vectors is None and not options.checkpoint:
+        raise UsageError("required: --checkpoint")
+    if options.vectors is not None and options.checkpoint:
+        raise UsageError("give either --checkpoint or --vectors")
+    if options.checkpoint and len(options.checkpoint) > 1:
         from embviz_callback.commands.compare import compare_checkpoints
 
         return compare_checkpoints(options, terminal)
     with quietly():
-        outcome = evaluate(request_from(options), output_of(options), terminal)[0]
+        outcome = evaluate(request_from(options), output_of(options), terminal, trec=options.trec)[0]
     text = f"{summary(outcome)}\n{statistics(outcome.metrics)}"
     if options.json:
         terminal.say(text)
@@ -76,13 +83,14 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     return status({outcome.label: outcome.metrics}, options.fail_below_margin, terminal, faults=outcome.faults)
 
 
-def evaluate(request: "Request", output: Path, terminal: Terminal) -> "list[Outcome]":
+def evaluate(request: "Request", output: Path, terminal: Terminal, *, trec: bool = False) -> "list[Outcome]":
     """Looks at every checkpoint and writes the files of each.
 
     Args:
         request: What is wanted.
         output: Folder of the results, with a folder in it for each of several checkpoints.
         terminal: Hears what is going on.
+        trec: Leave a run and its judgements too.
 
     Returns:
         One outcome per checkpoint, in the order given.
@@ -106,7 +114,17 @@ def evaluate(request: "Request", output: Path, terminal: Terminal) -> "list[Outc
         for fault in outcome.faults:
             terminal.say(f"{snapshot.label}: {fault}")
         outcomes.append(outcome)
+        if trec:
+            _leave_trec(outcome)
     return outcomes
+
+
+def _leave_trec(outcome: "Outcome") -> None:
+    from embviz_callback.delivery.results.trec import trec_files
+    from embviz_callback.files import write_atomically
+
+    for name, content in trec_files(outcome.snapshot).items():
+        write_atomically(outcome.folder / name, content)
 
 
 def _bar(terminal: Terminal, method: str) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.provenance import versions
+from embviz_callback.delivery.results.plain_vectors import embeddings_in_order, load_rows
 from embviz_callback.delivery.results.result_files import read_embeddings
 from embviz_callback.encoding.checkpoints.hub import is_hub_name
 from embviz_callback.encoding.checkpoints.missing import explain_missing
@@ -42,6 +43,7 @@ class Request:
         device: As torch calls it; "auto" for CUDA where there is one, else the CPU.
         reading: How data and corpus are read.
         corpus: Path of further documents that answer no query, "auto" for those of the data; None for none.
+        vectors: Paths of query and document rows in the order of the records, in place of checkpoints; None for none.
     """
 
     checkpoints: tuple[str, ...]
@@ -51,6 +53,7 @@ class Request:
     device: str = "auto"
     reading: Reading = _RECOGNISED
     corpus: str | None = None
+    vectors: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +82,8 @@ def look_at(request: Request, terminal: Terminal) -> Iterator[Look]:
     Raises:
         UsageError: If a path, the data, the device or a checkpoint cannot be used.
     """
+    if request.vectors is not None:
+        return iter([_from_vectors(request, request.vectors, terminal)])
     labels = tell_apart(request.checkpoints)
     for path in request.checkpoints:
         if not is_hub_name(path) and not Path(path).expanduser().exists():
@@ -97,6 +102,28 @@ def _looks(request: Request, labels: Sequence[str], terminal: Terminal) -> Itera
             yield Look(saved[path].recalled(evaluator, Moment(name=label), provenance))
         else:
             yield _measured(path, label, evaluator, request, facts, terminal)
+
+
+def _from_vectors(request: Request, paths: Sequence[str], terminal: Terminal) -> Look:
+    """Vectors that somebody else has made of the data's records, one of the query and one of the document each."""
+    if request.data is None:
+        raise UsageError("--vectors: needs the records that they are of. Fix: add --data PATH")
+    if request.corpus is not None:
+        raise UsageError("--corpus: its documents have no vectors among --vectors. Fix: leave it out")
+    with as_usage_error(ValueError):
+        queries, documents = (load_rows(Path(path).expanduser()) for path in paths)
+    pairs = read_pairs(request.data, replace(request.reading, skip_bad=False))
+    if any(record.hard_negatives for record in pairs.records):
+        terminal.say(f"{request.data}: hard negatives have no vectors and are left out")
+        records = tuple(replace(record, hard_negatives=()) for record in pairs.records)
+        pairs = replace(pairs, records=records)
+    evaluator = Evaluator.on(pairs, request.settings)
+    for note in evaluator.notes:
+        terminal.say(note)
+    with as_usage_error(ValueError):
+        embeddings = embeddings_in_order(evaluator.subset, pairs.records, queries, documents)
+    provenance = Provenance({"vectors": list(paths), **evaluator.source, "versions": _versions()})
+    return Look(evaluator.recall(embeddings, None, Moment(name="vectors"), provenance))
 
 
 def tell_apart(paths: Sequence[str]) -> list[str]:

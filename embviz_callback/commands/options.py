@@ -178,7 +178,8 @@ def request_from(options: argparse.Namespace, rule: "WeightRule | None" = None) 
 
     serving = {name: getattr(options, name) for name in _SERVING} | {"cache": not options.no_cache}
     return Request(
-        checkpoints=tuple(options.checkpoint),
+        checkpoints=tuple(options.checkpoint or ()),
+        vectors=None if getattr(options, "vectors", None) is None else tuple(options.vectors),
         data=options.data,
         settings=settings_from(options),
         serving=serving,

@@ -111,7 +111,8 @@ def test_arrays_of_another_program_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError) as error:
         read_embeddings(tmp_path / "other.npz")
     assert str(error.value) == (
-        f"{tmp_path / 'other.npz'} is no embeddings.npz of this program ('subset'); make it again"
+        f"{tmp_path / 'other.npz'} is no embeddings.npz of this program "
+        "(expected the arrays query and document, found query); make it again"
     )
 
 

@@ -17,6 +17,7 @@ from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.analysis.scan import CorpusScan
 from embviz_callback.analysis.verdict.checklist import Check, band, is_ready
 from embviz_callback.analysis.why.answers import Answers
+from embviz_callback.delivery.results.plain_vectors import subset_of_arrays
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.check.findings import Checkup
 from embviz_callback.pairs.subset import Subset
@@ -175,7 +176,7 @@ def _text_array(texts: Sequence[str]) -> NDArray[np.str_]:
 
 
 def read_embeddings(path: Path) -> tuple[Subset, Embeddings, CorpusScan | None]:
-    """The subset, its vectors and the scan among its corpus from a file of `embeddings_npz`.
+    """The subset, its vectors and the scan among its corpus from a file of `embeddings_npz`, or from plain arrays.
 
     Args:
         path: The file.
@@ -184,12 +185,15 @@ def read_embeddings(path: Path) -> tuple[Subset, Embeddings, CorpusScan | None]:
         All of it, equal to what was saved; no scan where there was no corpus.
 
     Raises:
-        ValueError: If the file is damaged or another program's.
+        ValueError: If the file is damaged, or holds neither (see `subset_of_arrays`).
     """
     try:
         # Opened here: numpy leaves a file open that turns out to be none of its own.
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if not name.endswith("_text")}
+            is_ours = "subset" in file.files
+            arrays = {name: file[name] for name in file.files if not (is_ours and name.endswith("_text"))}
+        if not is_ours:
+            return *subset_of_arrays(arrays), None
         subset = Subset.from_json(json.loads(arrays["subset"].tobytes()))
         non_finite, zero = (int(count) for count in arrays["set_aside"])
         hard = {"hard_negatives": arrays["hard_negative"]} if "hard_negative" in arrays else {}
