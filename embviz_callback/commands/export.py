@@ -52,7 +52,10 @@ def _export(options: argparse.Namespace, terminal: Terminal) -> int:
     from embviz_callback.encoding.checkpoints.export import check_exportable, export_model, prompts_of  # torch
     from embviz_callback.encoding.checkpoints.loading import CheckpointError, load_checkpoint
 
-    chosen = {name: getattr(options, name) for name in ("encoder", "pooling", "max_length")}
+    chosen = {
+        name: getattr(options, name)
+        for name in ("encoder", "pooling", "max_length", "tokenizer", "prefix", "lora_alpha")
+    }
     try:
         loaded = load_checkpoint(options.checkpoint, **chosen)
         check_exportable(loaded, options.checkpoint)

@@ -24,7 +24,9 @@ from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Provenance, Snapshot
 
 if TYPE_CHECKING:
+    from embviz_callback.encoding.checkpoints.served import Served
     from embviz_callback.encoding.subject import Subject
+    from embviz_callback.pairs.subset import Subset
 
 _PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "umap-learn", "matplotlib")
 
@@ -211,10 +213,10 @@ def _measured(
     device = str(facts["device"])
     with as_usage_error(CheckpointError):
         served = serve_checkpoint(path, Serving(device=device, **request.serving), lambda: facts)
-    subject = served.subject
+    subset = evaluator.subset
+    subject = _with_reach(served, subset)
     for note in subject.notes:
         terminal.say(f"{label}: {note}")
-    subset = evaluator.subset
     n_texts = len({*subset.queries, *subset.documents, *subset.hard_negatives}) + subset.n_corpus
     terminal.say(f"{label}: encoding {counted(n_texts, 'text')} on {device}")
     queries, documents = subject.queries.prompt, subject.documents.prompt
@@ -222,6 +224,17 @@ def _measured(
     evaluator = replace(evaluator, settings=settings)
     listener = Listener(warn=partial(_warn, terminal, label), progress=terminal.bar)
     return Look(evaluator.look(subject, Moment(served.epoch, name=label), listener=listener), subject)
+
+
+def _with_reach(served: "Served", subset: "Subset") -> "Subject":
+    """The subject, which says how many of these texts are longer than what it reads of them."""
+    share = served.truncated_share(subset.queries, (*subset.documents, *subset.hard_negatives))
+    subject = served.subject
+    if not share:
+        return subject
+    note = f"{100 * share:.1f} % of the texts are longer than what is read of them; --max-length reads more"
+    notes = (*subject.notes, note)
+    return replace(subject, notes=notes, origin={**subject.origin, "notes": list(notes), "truncated_share": share})
 
 
 def _versions() -> dict[str, str]:

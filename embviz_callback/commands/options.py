@@ -22,7 +22,11 @@ _AMOUNTS = {
     "heatmap_pairs": "rows and columns of the heatmap",
     "bootstrap_draws": "resamplings behind an interval",
 }
-_SERVING = ("encoder", "pooling", "max_length", "query_prompt", "document_prompt")
+_SERVING = (
+    *("encoder", "pooling", "max_length", "query_prompt", "document_prompt", "tokenizer", "dtype", "prefix"),
+    *("head_activation", "lora_alpha"),
+)
+_ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "SiLU", "Sigmoid")
 
 
 def add_subject_options(made: argparse.ArgumentParser, *, is_required: bool) -> None:
@@ -132,7 +136,7 @@ def add_encoder_options(made: argparse.ArgumentParser) -> None:
     )
     made.add_argument(
         "--pooling",
-        choices=("mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"),
+        choices=("mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens", "pooler"),
         help="default: what the checkpoint says, else mean",
     )
     made.add_argument(
@@ -140,6 +144,20 @@ def add_encoder_options(made: argparse.ArgumentParser) -> None:
         type=whole_number(1, 1_000_000),
         metavar="N",
         help="tokens per text (default: what the checkpoint says, else 256)",
+    )
+    made.add_argument("--tokenizer", metavar="NAME|PATH", help="the tokenizer, where the model brings none")
+    made.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="float32",
+        help="of the encoder's weights, auto for that of the checkpoint (default %(default)s)",
+    )
+    made.add_argument("--prefix", metavar="NAME", help="where several encoders fit a file, the module that is meant")
+    made.add_argument(
+        "--head-activation", choices=_ACTIVATIONS, help="what stands between the layers of a head that has several"
+    )
+    made.add_argument(
+        "--lora-alpha", type=finite_number, metavar="X", help="of LoRA weights in a file that does not say it"
     )
 
 

@@ -133,7 +133,7 @@ def _refused(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> st
         (
             ["--checkpoint", "x", "--pooling", "median"],
             "argument --pooling: invalid choice: 'median' (choose from "
-            "mean, cls, max, lasttoken, weightedmean, mean_sqrt_len_tokens)",
+            "mean, cls, max, lasttoken, weightedmean, mean_sqrt_len_tokens, pooler)",
         ),
         (["--checkpoint", "x", "x", "--data", "y"], "--checkpoint: x is given twice"),
     ],

@@ -9,7 +9,7 @@ from typing import Any
 from embviz_callback.encoding.directories.adapters import ADAPTER_SETTINGS, adapt, base_folder, is_adapter
 from embviz_callback.encoding.directories.diagnoses import what_instead
 from embviz_callback.encoding.directories.modules import Tower, read_modules, tower_of
-from embviz_callback.encoding.directories.transformer import Folder, Wanted, is_causal, read_transformer
+from embviz_callback.encoding.directories.transformer import Folder, Wanted, has_tokenizer, is_causal, read_transformer
 from embviz_callback.encoding.models.biencoder import Backbone
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 
@@ -109,7 +109,8 @@ def _adapter(path: Path, wanted: Wanted) -> ModelDirectory:
     folder = Folder(path)
     facts = folder.json(path / ADAPTER_SETTINGS)
     place = base_folder(facts, path, wanted.base)
-    found = read_directory(place, replace(wanted, base=None))
+    tokenizer = str(path) if wanted.tokenizer is None and has_tokenizer(path, folder) else wanted.tokenizer
+    found = read_directory(place, replace(wanted, base=None, tokenizer=tokenizer))
     unused = adapt(found.queries.backbone, facts, path, folder.weights)
     sha256, size = folder.facts()
     notes = [f"a LoRA adapter, merged into {place}", *found.notes]

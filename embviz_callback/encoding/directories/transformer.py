@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,8 @@ def read_transformer(path: Path, folder: Folder, wanted: Wanted) -> tuple[Backbo
 def _adapted(path: Path, folder: Folder, wanted: Wanted) -> tuple[Backbone, tuple[str, ...]]:
     facts = folder.json(path / ADAPTER_SETTINGS)
     place = base_folder(facts, path, wanted.base)
+    if wanted.tokenizer is None and has_tokenizer(path, folder):
+        wanted = replace(wanted, tokenizer=str(path))
     backbone, notes = _whole(place, Folder(place), wanted)
     unused = adapt(backbone, facts, path, folder.weights)
     folder.used |= settings_in_folder(path)
@@ -115,24 +117,22 @@ def _whole(path: Path, folder: Folder, wanted: Wanted) -> tuple[Backbone, tuple[
     refuse_quantised(config, path)
     weights = _encoder_weights(path, folder)
     check_sizes(config, weights.values(), path)
-    if wanted.tokenizer is None:
-        _check_tokenizer(path, folder)
+    if wanted.tokenizer is None and not has_tokenizer(path, folder):
+        raise CheckpointError(
+            f"{path} has no tokenizer; save it there with the model, or name it with --tokenizer NAME|PATH"
+        )
     dtype = dtype_named(wanted.dtype, weights.values(), config.get("dtype", config.get("torch_dtype")))
     sketch = outline(str(path), revision=None, where=f"{path} is an", tokenizer=wanted.tokenizer, dtype=dtype)
     backbone, unused = fill(sketch, weights, path)
     return backbone, (f"not used: {short(', '.join(unused))}",) if unused else ()
 
 
-def _check_tokenizer(path: Path, folder: Folder) -> None:
-    """Without one transformers makes an empty one, to which every word is unknown."""
+def has_tokenizer(path: Path, folder: Folder) -> bool:
+    """Whether a directory brings a tokenizer of its own; without one transformers makes an empty one."""
     if any(found.name.endswith(_TOKENIZER_ENDS) and found.is_file() for found in path.iterdir()):
-        return
+        return True
     place = path / "tokenizer_config.json"
-    if place.is_file() and folder.json(place).get("tokenizer_class") in _BYTE_TOKENIZERS:
-        return
-    raise CheckpointError(
-        f"{path} has no tokenizer; save it there with the model, or name it with --tokenizer NAME|PATH"
-    )
+    return place.is_file() and folder.json(place).get("tokenizer_class") in _BYTE_TOKENIZERS
 
 
 def dtype_named(name: str, weights: Iterable[Weight], noted: object = None) -> torch.dtype:
