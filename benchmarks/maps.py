@@ -29,7 +29,7 @@ from embviz_callback.analysis.maps import layouts
 from embviz_callback.analysis.maps.map_quality import Space, mean_displacement, registered, trustworthiness
 from embviz_callback.analysis.maps.projections import Projection, project
 from embviz_callback.analysis.metrics.pictures import FIGURES
-from embviz_callback.drawing.figures.catalogue import draw, to_png
+from embviz_callback.drawing.figures.png import draw, to_png
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.encoding.encode import encode_texts
 from embviz_callback.encoding.models.biencoder import BiEncoder, load_backbone

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from embviz_callback.analysis.maps.projections import project
 from embviz_callback.demo.rental_pairs import generate_pairs
-from embviz_callback.drawing.figures.catalogue import draw, to_png
+from embviz_callback.drawing.figures.png import draw, to_png
 from embviz_callback.encoding.models.biencoder import BiEncoder, ProjectionHead, load_backbone
 from embviz_callback.encoding.subject import Side, Subject
 from embviz_callback.evaluator import Evaluator, Moment

@@ -14,12 +14,12 @@ from torch.nn.parameter import is_lazy
 from embviz_callback.adapters.either_lightning import Callback, join_loaded, pl
 from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert
 from embviz_callback.delivery.guarding import Guard
-from embviz_callback.delivery.moments import is_due, is_last, is_whole_epoch, step_of_epoch, step_of_validation
 from embviz_callback.delivery.places import Places, find_places
 from embviz_callback.delivery.process.worker import Limits
 from embviz_callback.delivery.provenance import circumstances, given_pairs
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.tags import prefix_of, scalar_tag
+from embviz_callback.delivery.timing import is_due, is_last, is_whole_epoch, step_of_epoch, step_of_validation
 from embviz_callback.encoding.ranks.shared_corpus import Ranks
 from embviz_callback.encoding.ranks.spread_weights import is_sharding
 from embviz_callback.encoding.subject import EncodeWith, Subject, sides_of

@@ -17,13 +17,13 @@ from embviz_callback.delivery.alerts.people import LIMIT_S, Notifier
 from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert, judge
 from embviz_callback.delivery.guarding import Guard, say
 from embviz_callback.delivery.loggers import Gallery
-from embviz_callback.delivery.moments import Budget
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.process.handovers import Conclusion, Job, write_conclusion, write_job
 from embviz_callback.delivery.process.waiting import set_aside_earlier, wait_for_drawings
 from embviz_callback.delivery.process.worker import Limits, Worker
 from embviz_callback.delivery.run.history import HistoryRow, append_to_history
 from embviz_callback.delivery.run.memory import Memory
+from embviz_callback.delivery.timing import Budget
 from embviz_callback.encoding.subject import Subject
 from embviz_callback.evaluator import Encoded, Evaluator, Listener, Moment
 from embviz_callback.files import append_row, require_space, safe_name, to_json, write_atomically

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import embviz_callback
-from benchmarks.house import largest_folder, lines_of_code
+from benchmarks.house import largest_folder, lines_of_code, modules
+from embviz_callback.commands import COMMANDS
 
 PACKAGE = Path(embviz_callback.__file__).parent
 DRAWING_SIDE = ("torch", "transformers", "pytorch_lightning", "lightning")
@@ -51,7 +52,7 @@ def test_evaluating_plain_arrays_needs_numpy_alone() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["delivery.process.drawing_process", "drawing.figures.catalogue", "drawing.reports.evaluation_report", "snapshot"],
+    ["delivery.process.drawing_process", "drawing.figures.png", "drawing.reports.evaluation_report", "snapshot"],
 )
 def test_the_drawing_side_knows_no_torch(module: str) -> None:
     assert not _modules_after(f"import embviz_callback.{module}") & set(DRAWING_SIDE)
@@ -93,6 +94,13 @@ def test_the_tests_lie_where_the_package_has_what_they_test() -> None:
     tests = PACKAGE.parent / "tests"
     folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")}
     assert not [f"{folder}" for folder in folders if not (PACKAGE / folder).is_dir()]
+
+
+def test_no_two_modules_share_a_name() -> None:
+    subcommands = {place.rpartition(".")[2] for place, _meaning in COMMANDS.values()}
+    names = [path.stem for path in modules(PACKAGE.parent)]
+    # What a subcommand is called, its file is called too.
+    assert [name for name in {*names} - subcommands if names.count(name) > 1] == []
 
 
 def test_lines_of_code_are_neither_docstrings_nor_comments_nor_blank(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def draw_spectrum(snapshot: Snapshot) -> Figure:
 FIGURE_IS_SHOWN = """
 from embviz_callback.analysis.metrics.pictures import FIGURES, wanted_figures
 from embviz_callback.analysis.verdict.checklist import checklist
-from embviz_callback.drawing.figures.catalogue import draw, to_png
+from embviz_callback.drawing.figures.png import draw, to_png
 from embviz_callback.drawing.reports.evaluation_report import report
 from embviz_callback.settings import Settings
 from tests.small_runs import a_run, a_subset
@@ -112,7 +112,7 @@ from dataclasses import replace
 from embviz_callback.analysis.maps.projections import project
 from embviz_callback.analysis.metrics.pictures import wanted_figures, wanted_maps
 from embviz_callback.analysis.verdict.checklist import checklist
-from embviz_callback.drawing.figures.catalogue import draw, to_png
+from embviz_callback.drawing.figures.png import draw, to_png
 from embviz_callback.drawing.figures.filmstrip import draw_filmstrip
 from embviz_callback.drawing.page.epoch_view import epoch_view
 from embviz_callback.drawing.page.page import page
@@ -261,7 +261,7 @@ def test_another_map_is_a_row_and_a_file(errand: Errand) -> None:
 
 
 def test_another_form_of_data_is_a_file_and_a_place_in_the_order(errand: Errand) -> None:
-    first = "from embviz_callback.pairs.formats.rows.columns import COLUMNS\n"
+    first = "from embviz_callback.pairs.formats.rows.anchor_columns import COLUMNS\n"
     taken = "from embviz_callback.pairs.formats.rows.talk import TALK\n"
     errand.replace("pairs/formats/detection.py", first, first + taken)
     errand.replace("pairs/formats/detection.py", "*(TEVATRON,", "*(TALK, TEVATRON,")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.commands.arguments import Parser, UsageError
-from embviz_callback.commands.loading import TokenReach
 from embviz_callback.commands.options import add_reading_options, reading_of
+from embviz_callback.commands.token_reach import TokenReach
 from embviz_callback.files import write_atomically
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.check.checkup import KINDS, Demands, check

@@ -15,7 +15,7 @@ from embviz_callback.analysis.metrics.pictures import MAPS, wanted_figures, want
 from embviz_callback.analysis.verdict.checklist import Check, bright_diagonal, checklist
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.sinks import Sink
-from embviz_callback.drawing.figures.catalogue import draw, to_png
+from embviz_callback.drawing.figures.png import draw, to_png
 from embviz_callback.drawing.reports.evaluation_report import report
 from embviz_callback.snapshot import Snapshot
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from embviz_callback.embeddings import Embeddings, Rows, Vectors, unit_rows
-from embviz_callback.encoding.memory import is_out_of_memory, release_memory
+from embviz_callback.encoding.out_of_memory import is_out_of_memory, release_memory
 from embviz_callback.encoding.subject import Encode, Side, Subject
 from embviz_callback.pairs.corpus import Corpus
 from embviz_callback.pairs.subset import Subset

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from embviz_callback.embeddings import Vectors
-from embviz_callback.encoding.memory import is_out_of_memory, release_memory
+from embviz_callback.encoding.out_of_memory import is_out_of_memory, release_memory
 
 LARGE_POOL = 10_000  # documents from which the way to the device and back is worth it
 

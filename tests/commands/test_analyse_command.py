@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from embviz_callback.analysis.why.answers import Answers, Questions, analyse
 from embviz_callback.commands.analyse import main
 from embviz_callback.delivery.results.result_files import embeddings_npz, read_embeddings
-from embviz_callback.drawing.figures.catalogue import to_png
+from embviz_callback.drawing.figures.png import to_png
 from embviz_callback.drawing.figures.why.analysis_figures import analysis_figures
 from embviz_callback.drawing.figures.why.group_figures import draw_groups, draw_map_by
 from embviz_callback.drawing.reports.analysis_report import analysis_report

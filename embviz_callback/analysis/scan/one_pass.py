@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from embviz_callback.analysis.scan.counting import count_pairs
-from embviz_callback.analysis.scan.distribution import FINE_BINS, sample, total
 from embviz_callback.analysis.scan.nearest import NOTHING, keep_best
+from embviz_callback.analysis.scan.spread import FINE_BINS, sample, total
 from embviz_callback.analysis.scan.tiles import Tally, Task, Tile, tiles_of
 
 _LOWEST_BAND = 64  # rows, below which a product is slow

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.scan import one_pass, tiles
 from embviz_callback.analysis.scan.counting import counts_with_twins, find_twins
-from embviz_callback.analysis.scan.distribution import COARSE_BINS, distribution
 from embviz_callback.analysis.scan.moments import effective_rank, mean_off_diagonal, moments, row_moments
 from embviz_callback.analysis.scan.nearest import best_documents, naive_hits
 from embviz_callback.analysis.scan.one_pass import one_thread_each
 from embviz_callback.analysis.scan.pool import EQUAL, Pool, Product, exact_products, make_pool
+from embviz_callback.analysis.scan.spread import COARSE_BINS, distribution
 from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 
 EXACT_AUC_PAIRS = 2**22  # so many negatives are kept and sorted: 16 MiB

@@ -16,8 +16,8 @@ from embviz_callback.delivery.sinks import FolderSink, Sink, TensorBoardSink
 from embviz_callback.delivery.tensorboard.dashboards import layout_value, threshold_value
 from embviz_callback.delivery.tensorboard.hparams import session_values
 from embviz_callback.delivery.tensorboard.projector import write_projection
-from embviz_callback.drawing.figures.catalogue import to_png
 from embviz_callback.drawing.figures.filmstrip import draw_filmstrip
+from embviz_callback.drawing.figures.png import to_png
 from embviz_callback.files import write_atomically
 from embviz_callback.snapshot import Snapshot, load_snapshot
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from embviz_callback.analysis.why.answers import Answers
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.results.result_files import analysis_json
-from embviz_callback.drawing.figures.catalogue import to_png
+from embviz_callback.drawing.figures.png import to_png
 from embviz_callback.drawing.figures.why.analysis_figures import analysis_figures
 from embviz_callback.drawing.reports.analysis_report import analysis_report
 from embviz_callback.files import to_json, write_atomically

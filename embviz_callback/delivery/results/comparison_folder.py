@@ -8,7 +8,7 @@ from typing import Any
 
 from embviz_callback.analysis.compare.comparison import Comparison, common_maps, compare
 from embviz_callback.analysis.metrics.pictures import MAPS
-from embviz_callback.drawing.figures.catalogue import to_png
+from embviz_callback.drawing.figures.png import to_png
 from embviz_callback.drawing.figures.side_by_side import (
     draw_comparison_distributions,
     draw_comparison_maps,

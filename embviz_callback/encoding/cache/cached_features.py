@@ -9,8 +9,8 @@ from torch import Tensor
 
 from embviz_callback.encoding.cache.feature_store import DEFAULT_MAX_BYTES, FeatureStore
 from embviz_callback.encoding.cache.fingerprints import change_stamp, content_stamp, encoder_fingerprint
-from embviz_callback.encoding.memory import is_out_of_memory, release_memory
 from embviz_callback.encoding.models.biencoder import SELF_POOLING, Backbone, BiEncoder, features_of
+from embviz_callback.encoding.out_of_memory import is_out_of_memory, release_memory
 
 _log = logging.getLogger("embviz_callback")
 # Tokens in one batch: enough to fill the cores, small enough to stay in cache.

@@ -15,7 +15,6 @@ from embviz_callback.encoding.checkpoints.training_files import read_training_fi
 from embviz_callback.encoding.directories.model_directory import read_directory, read_encoder
 from embviz_callback.encoding.directories.settings_files import settings_in_folder
 from embviz_callback.encoding.directories.transformer import Wanted, dtype_named
-from embviz_callback.encoding.memory import is_out_of_memory
 from embviz_callback.encoding.models.biencoder import (
     POOLINGS,
     SELF_POOLING,
@@ -26,6 +25,7 @@ from embviz_callback.encoding.models.biencoder import (
     n_prompt_tokens,
 )
 from embviz_callback.encoding.models.rebuilding import build_head, fill, outline, pretrained
+from embviz_callback.encoding.out_of_memory import is_out_of_memory
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.fit import Fit, Found, find_encoders, is_of_documents, is_of_queries
 from embviz_callback.encoding.weights.heads import Layer, find_head

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from embviz_callback.encoding.directories.settings_files import read_settings
 from embviz_callback.encoding.directories.transformer import WEIGHTS, Folder, Wanted, read_transformer
 from embviz_callback.encoding.models.biencoder import TOKEN_POOLINGS, Backbone, ProjectionHead
-from embviz_callback.encoding.models.heads import ACTIVATIONS, Stack, Unit
+from embviz_callback.encoding.models.stack import ACTIVATIONS, Stack, Unit
 from embviz_callback.encoding.models.static import StaticTable, StaticTokenizer
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.stored import fetch

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from embviz_callback.encoding.models.biencoder import Backbone, ProjectionHead, load_backbone
-from embviz_callback.encoding.models.heads import ACTIVATIONS, Stack
 from embviz_callback.encoding.models.ngrams import CharNgrams
+from embviz_callback.encoding.models.stack import ACTIVATIONS, Stack
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.fit import is_optional
 from embviz_callback.encoding.weights.heads import Layer

@@ -9,7 +9,7 @@ from typing import Any
 
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.collections.folders import corpus_files
-from embviz_callback.pairs.formats.collections.objects import is_collection
+from embviz_callback.pairs.formats.collections.one_file import is_collection
 from embviz_callback.pairs.formats.collections.parts import (
     DOCUMENT_FIELDS,
     Part,

@@ -6,7 +6,7 @@ from typing import Any
 
 from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, listed, text_id
 from embviz_callback.pairs.formats.labels import ALL_LABELS
-from embviz_callback.pairs.formats.rows.columns import COLUMNS
+from embviz_callback.pairs.formats.rows.anchor_columns import COLUMNS
 from embviz_callback.pairs.formats.rows.flagembedding import FLAGEMBEDDING
 from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS
 from embviz_callback.pairs.formats.rows.lists import LISTS, SETS

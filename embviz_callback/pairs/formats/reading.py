@@ -8,7 +8,7 @@ from typing import Any
 
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.collections.folders import translate_folder
-from embviz_callback.pairs.formats.collections.objects import is_collection, translate_rows
+from embviz_callback.pairs.formats.collections.one_file import is_collection, translate_rows
 from embviz_callback.pairs.formats.detection import KNOWN_NAMES, is_whole
 from embviz_callback.pairs.formats.form import Item, Reading
 from embviz_callback.pairs.formats.remarks import quality_notes

@@ -18,8 +18,8 @@ from embviz_callback.commands.compare import main, parser
 from embviz_callback.delivery.results.comparison_folder import comparison_json
 from embviz_callback.delivery.run.run_folder import PageNotes, RunFolder
 from embviz_callback.delivery.tensorboard.dashboards import layout_value, threshold_value
-from embviz_callback.drawing.figures.catalogue import to_png
 from embviz_callback.drawing.figures.filmstrip import MOST_FRAMES, draw_filmstrip
+from embviz_callback.drawing.figures.png import to_png
 from embviz_callback.drawing.figures.side_by_side import (
     draw_comparison_distributions,
     draw_comparison_maps,

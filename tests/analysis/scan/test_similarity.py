@@ -11,8 +11,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from embviz_callback.analysis.scan import EQUAL, Similarity, scan
 from embviz_callback.analysis.scan import similarity as similarity_room
-from embviz_callback.analysis.scan.distribution import exact_auc
 from embviz_callback.analysis.scan.nearest import NOTHING, column_of, make_keys, score_of
+from embviz_callback.analysis.scan.spread import exact_auc
 from embviz_callback.analysis.scan.tiles import Tile
 from embviz_callback.embeddings import Embeddings
 

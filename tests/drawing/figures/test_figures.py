@@ -19,7 +19,7 @@ from PIL import Image
 from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.pictures import FIGURES, FigureRow
 from embviz_callback.drawing import style
-from embviz_callback.drawing.figures.catalogue import draw, to_png
+from embviz_callback.drawing.figures.png import draw, to_png
 from embviz_callback.drawing.figures.top_k import bars, shared_features, telling_queries
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.records import Record
@@ -184,7 +184,7 @@ def test_a_users_own_style_changes_no_picture() -> None:
 
 
 def test_pyplot_is_never_imported() -> None:
-    room = "embviz_callback.drawing.figures.catalogue"
+    room = "embviz_callback.drawing.figures.png"
     code = f"import sys, {room}; print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.pairs.formats.collections.assembly import Judgements, assemble, assembled_notes
-from embviz_callback.pairs.formats.collections.layouts import LAYOUTS, Parts, find_parts
-from embviz_callback.pairs.formats.collections.objects import translate_rows
+from embviz_callback.pairs.formats.collections.folder_layouts import LAYOUTS, Parts, find_parts
+from embviz_callback.pairs.formats.collections.one_file import translate_rows
 from embviz_callback.pairs.formats.collections.parts import Part, documents_of, judgements_of, queries_of
 from embviz_callback.pairs.formats.detection import KNOWN_NAMES, is_whole
 from embviz_callback.pairs.formats.form import Reading

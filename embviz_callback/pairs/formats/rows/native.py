@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among
-from embviz_callback.pairs.formats.rows.columns import is_negative
+from embviz_callback.pairs.formats.rows.anchor_columns import is_negative
 from embviz_callback.pairs.records import RECORD_FIELDS
 
 

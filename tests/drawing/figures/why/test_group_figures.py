@@ -9,7 +9,7 @@ from matplotlib.text import Text
 
 from embviz_callback.analysis.why.columns import columns_of
 from embviz_callback.analysis.why.slices import Slices, slice_by
-from embviz_callback.drawing.figures.catalogue import to_png
+from embviz_callback.drawing.figures.png import to_png
 from embviz_callback.drawing.figures.why.group_figures import draw_affinity
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, take_snapshot
