@@ -25,6 +25,7 @@ _STAND_INS = frozenset(
     | {"lorem ipsum", "lorem ipsum dolor sit amet", "your text here", "test", "xxx", "query", "pos", "neg", "positive"}
     | {"negative", "document", "passage", "#n/a", "#ref!", "#value!", "khong co", "khong co noi dung"}
 )
+_LONGEST_STAND_IN = 100  # with all the white space and brackets that anybody puts around one
 _WORD = re.compile(r"[^\W_]+")
 # Marks that nobody sees and that make equal texts unequal: zero-width spaces and joiners, soft
 # hyphen, byte order mark, marks and overrides of direction.
@@ -71,8 +72,12 @@ def is_placeholder(text: str) -> bool:
         >>> [is_placeholder(text) for text in ("{pos}", "Phòng {district} 5tr", "N/A", "...", "5tr")]
         [True, True, True, True, False]
     """
+    if _TEMPLATE.search(text) or not _WORD.search(text):
+        return True
+    if len(text) > _LONGEST_STAND_IN:
+        return False
     bare = " ".join(without_diacritics(text).casefold().split()).strip("<>[](){}\"' .:")
-    return bool(_TEMPLATE.search(text)) or bare in _STAND_INS or not _WORD.search(text)
+    return bare in _STAND_INS
 
 
 def without_invisible(text: str) -> str:

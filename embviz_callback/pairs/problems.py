@@ -1,7 +1,7 @@
 """What is wrong with a dataset, in words that say where it is and how to mend it."""
 
 from collections.abc import Mapping, Sized
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from embviz_callback.pairs.texts import clean
 
@@ -69,7 +69,7 @@ class Spot:
     def at(self, step: str | int) -> "Spot":
         """The field or element one step further in."""
         suffix = f"[{step}]" if isinstance(step, int) else f".{show_name(step)}"
-        return replace(self, place=self.place + suffix)
+        return Spot(self.problems, self.index, self.place + suffix, self.called)  # replace() takes three times as long
 
     @property
     def their_place(self) -> str:
