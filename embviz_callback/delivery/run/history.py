@@ -1,6 +1,5 @@
 """What a run has found so far: in memory, in a checkpoint, and in ``history.jsonl``."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, Self
 
 from embviz_callback.analysis.metrics.catalogue import COURSE, shown
 from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.drawing.wording import measured
 from embviz_callback.files import append_row, free_name, read_rows, write_rows
 from embviz_callback.snapshot import Snapshot
 
@@ -184,5 +184,4 @@ def epoch_table(rows: Sequence[HistoryRow]) -> str:
 
 
 def _table_row(row: HistoryRow) -> str:
-    values = (row.metrics.get(name, math.nan) for name in _COLUMNS)
-    return f"{row.label:<12}" + "".join(f"{'n/a':>12}" if math.isnan(value) else f"{value:>12.4f}" for value in values)
+    return f"{row.label:<12}" + "".join(f"{measured(row.metrics.get(name), name):>12}" for name in _COLUMNS)

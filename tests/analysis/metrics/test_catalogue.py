@@ -21,6 +21,7 @@ from embviz_callback.analysis.metrics.catalogue import (
     shown,
 )
 from embviz_callback.analysis.metrics.numbers import Metrics, evaluate_pairs
+from embviz_callback.delivery.run.history import HistoryRow, epoch_table
 from embviz_callback.drawing.wording import change, interval, measured
 
 CAPPED = [name for name, row in CATALOGUE.items() if row.unit in (SHARE, SCORE)]
@@ -123,3 +124,12 @@ def test_the_page_of_the_metrics_is_what_the_catalogue_says() -> None:
 
 
 RECALLS = "`recall_at_1` `recall_at_5` `recall_at_10` `recall_at_50`"
+
+
+def test_the_table_of_a_run_writes_metrics_as_every_other_place_does() -> None:
+    values = {"margin": 0.37131, "separation": 2.4567, "rank1": 0.99974, "auc": 0.99974}
+    row = HistoryRow("epoch 1", epoch=1, step=9, fingerprint="f", metrics=Metrics(values))
+    assert epoch_table([row]).splitlines()[1:] == [
+        f"{'':12}{'margin':>12}{'separation':>12}{'rank1':>12}{'auc':>12}{'mrr':>12}",
+        f"{'epoch 1':12}{'0.3713':>12}{'2.46':>12}{'99.9 %':>12}{'0.999':>12}{'n/a':>12}",
+    ]
