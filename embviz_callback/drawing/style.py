@@ -5,10 +5,11 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from matplotlib import font_manager, style
+from matplotlib import style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ft2font import FT2Font, LoadFlags
 
+from embviz_callback.drawing.lettering import FAMILY, advance, has_glyph
 from embviz_callback.drawing.wording import pool
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.texts import clean
@@ -33,7 +34,7 @@ ELLIPSIS = "…"
 _LONGEST = 600  # characters looked at; no figure has room for more
 _MOST_MARKS = 2  # combining marks on one letter; Vietnamese needs two
 _LOOK: dict[str, Any] = {
-    "font.family": ["DejaVu Sans"],
+    "font.family": [FAMILY],
     "font.size": 12,
     "figure.dpi": DPI,
     "axes.titlesize": LABEL_SIZE,
@@ -73,6 +74,12 @@ def new_figure(height: int, width: int = WIDTH, *, is_fixed: bool = False) -> Fi
     """An empty figure of so many pixels, whose axes make room for each other or stay where they are put."""
     layout: Literal["constrained"] | None = None if is_fixed else "constrained"
     return Figure(figsize=(width / DPI, height / DPI), dpi=DPI, layout=layout, facecolor="white")
+
+
+def placed_axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Axes of so many pixels in a fixed figure: the same place in every epoch, and no costly search for it."""
+    across, upwards = figure.bbox.size
+    return figure.add_axes((left / across, bottom / upwards, width / across, height / upwards))
 
 
 def head(figure: Figure, title: str, snapshot: Snapshot) -> None:
@@ -117,10 +124,11 @@ def shown(text: str) -> str:
             continue  # joiners, direction marks, variation selectors
         marks = marks + 1 if category == "Mn" else 0
         if marks <= _MOST_MARKS:
-            visible.append(character if ord(character) in _glyphs() else BOX)
+            visible.append(character if has_glyph(character) else BOX)
     return "".join(visible)
 
 
+@functools.lru_cache(maxsize=8192)  # most texts of one evaluation are those of the one before
 def fitted(text: str, room: float, size: float) -> str:
     """A text for one line of so many pixels, clipped with an ellipsis.
 
@@ -138,7 +146,7 @@ def fitted(text: str, room: float, size: float) -> str:
         return whole
     left = ems - width_in_ems(ELLIPSIS)
     for count, character in enumerate(whole):
-        left -= _advance(character)
+        left -= advance(character)
         if left < 0:
             return whole[:count].rstrip() + ELLIPSIS
     return whole + ELLIPSIS
@@ -146,25 +154,7 @@ def fitted(text: str, room: float, size: float) -> str:
 
 def width_in_ems(text: str) -> float:
     """Length of a line in units of its type size."""
-    return sum(_advance(character) for character in text)
-
-
-@functools.cache
-def _font() -> FT2Font:
-    font = FT2Font(font_manager.findfont("DejaVu Sans", fallback_to_default=False))
-    font.set_size(64, 72)
-    return font
-
-
-@functools.cache
-def _glyphs() -> frozenset[int]:
-    return frozenset(_font().get_charmap())
-
-
-@functools.lru_cache(maxsize=4096)
-def _advance(character: str) -> float:
-    glyph = _font().load_char(ord(character), flags=LoadFlags.NO_HINTING)
-    return float(glyph.linearHoriAdvance) / 65536 / 64
+    return sum(advance(character) for character in text)
 
 
 @styled

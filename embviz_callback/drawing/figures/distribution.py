@@ -16,6 +16,8 @@ from embviz_callback.snapshot import Snapshot
 _TITLE = "Similarity distribution"
 _N_BINS = 64  # over [-1, 1]
 _HEIGHTS = (10.0, 20.0, 40.0)  # the first that holds all bars, so that most epochs share one
+_ABOVE, _BELOW = (130, 335, 647, 367), (130, 132, 647, 184)  # px
+_LABEL_REACH = 0.85  # of the axis: a label in the middle of an arrow at its end would leave the picture
 _BOX = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 Floats = NDArray[np.float64]
@@ -76,9 +78,9 @@ def draw_distribution(snapshot: Snapshot) -> Figure:
     """
     metrics = snapshot.metrics
     kinds = groups(snapshot.similarity)
-    figure = style.new_figure(820)
+    figure = style.new_figure(820, is_fixed=True)
     style.head(figure, _TITLE, snapshot)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 0.6 + 0.3 * len(kinds)))
+    above, below = (style.placed_axes(figure, *place) for place in (_ABOVE, _BELOW))
     _densities(above, kinds)
     _margin(above, kinds)
     _boxes(below, kinds)
@@ -120,6 +122,7 @@ def _densities(axes: Axes, kinds: tuple[Group, ...]) -> None:
     peak = max(float(kind.density.max()) for kind in kinds)
     height = next((height for height in _HEIGHTS if peak <= 0.85 * height), 1.25 * _N_BINS / 2)
     axes.set(xlim=(-1, 1), ylim=(0, height), ylabel="density of pairs")
+    axes.tick_params(labelbottom=False)
     axes.grid(visible=True)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, borderaxespad=0.2, reverse=True)
 
@@ -137,7 +140,7 @@ def _margin(axes: Axes, kinds: tuple[Group, ...]) -> None:
         arrowprops={"arrowstyle": "<->", "linewidth": 2, "shrinkA": 0, "shrinkB": 0},
     )
     axes.text(
-        (negative + positive) / 2,
+        float(np.clip((negative + positive) / 2, -_LABEL_REACH, _LABEL_REACH)),
         1.03 * height,
         f"margin {number(positive - negative)}",
         ha="center",
@@ -154,6 +157,6 @@ def _boxes(axes: Axes, kinds: tuple[Group, ...]) -> None:
         axes.barh(row, third - first, left=first, height=0.55, facecolor=kind.colour, edgecolor=style.INK, alpha=0.75)
         axes.vlines(middle, row - 0.275, row + 0.275, colors=style.INK, linewidth=2.5)
         axes.plot(kind.mean, row, marker="D", color="white", markeredgecolor=style.INK, markersize=8)
-    axes.set(ylim=(-0.6, len(kinds) - 0.4), yticks=range(len(kinds)), xlabel="cosine similarity")
+    axes.set(xlim=(-1, 1), ylim=(-0.6, len(kinds) - 0.4), yticks=range(len(kinds)), xlabel="cosine similarity")
     axes.set_yticklabels([kind.name for kind in kinds])
     axes.grid(visible=True, axis="x")

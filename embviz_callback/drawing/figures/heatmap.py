@@ -15,6 +15,7 @@ from embviz_callback.snapshot import Snapshot
 
 _TITLE = "Similarity heatmap"
 _SCALE = (-0.5, 1.0)  # cosines; what lies lower is drawn in a colour of its own
+_SQUARE, _BAR = (60, 124, 618, 618), (694, 179, 28, 541)  # px
 _LARGEST_MARK = 22  # points
 
 Cells = NDArray[np.bool_]
@@ -34,9 +35,9 @@ def draw_heatmap(snapshot: Snapshot) -> Figure:
     pairs = heatmap_rows(embeddings, settings.heatmap_pairs, settings.seed)
     scores = embeddings.queries[pairs[:, 0]] @ embeddings.documents[pairs[:, 1]].T
     usable = np.outer(embeddings.usable_queries[pairs[:, 0]], embeddings.usable_documents[pairs[:, 1]])
-    figure = style.new_figure(820)
+    figure = style.new_figure(820, is_fixed=True)
     style.head(figure, _TITLE, snapshot)
-    axes = figure.add_subplot()
+    axes = style.placed_axes(figure, *_SQUARE)
     _paint(figure, axes, np.where(usable, scores, np.nan))
     _mark(axes, np.where(usable, scores, -np.inf), _relevant(snapshot, pairs))
     share = bright_diagonal(embeddings, pairs[:, 0], pairs[:, 1])
@@ -67,7 +68,7 @@ def _paint(figure: Figure, axes: Axes, scores: NDArray[np.float32]) -> None:
     colours = colormaps["cividis"].with_extremes(under="#000000", bad="#FFFFFF")
     low, high = _SCALE
     image = axes.imshow(scores, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
-    bar = figure.colorbar(image, ax=axes, extend="min", fraction=0.046, pad=0.02)
+    bar = figure.colorbar(image, cax=style.placed_axes(figure, *_BAR), extend="min")
     bar.set_label("cosine similarity")
     ticks = [tick for tick in (0, 9, 19, 29, 39, 49, 99, 149, 199) if tick < len(scores)]
     axes.set(xticks=ticks, yticks=ticks, xlabel="document", ylabel="query")

@@ -18,7 +18,7 @@ _HALF_WIDTHS = (2.2, 3.0, 5.0, 10.0)  # in map radii; the first that holds all p
 
 _HEIGHT = 905  # px
 # A fixed square of 700 px: points of two epochs can be compared at the same place of the picture.
-_SQUARE = (75 / style.WIDTH, 130 / _HEIGHT, 700 / style.WIDTH, 700 / _HEIGHT)
+_SQUARE = (75, 130, 700, 700)
 
 _SIZES = Sizes(document=55, hit=34, miss=80, outline=1.3, rim=0.6)
 
@@ -43,7 +43,7 @@ def draw_map(snapshot: Snapshot, method: str) -> Figure:
         return style.text_panel(title, snapshot, reason)
     figure = style.new_figure(_HEIGHT, is_fixed=True)
     style.head(figure, title, snapshot)
-    axes = figure.add_axes(_SQUARE)
+    axes = style.placed_axes(figure, *_SQUARE)
     places, is_hit = in_radii(placed(made)), snapshot.similarity.is_hit
     _join(axes, places[: len(is_hit)], places[len(is_hit) :], snapshot.embeddings.relevance, is_hit)
     paint_map(axes, places, outcomes(places, is_hit, _SIZES, names=True), above=3)

@@ -4,12 +4,12 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from embviz_callback.analysis.metrics.pictures import FIGURES
 from embviz_callback.drawing import style
+from embviz_callback.drawing.lettering import Canvas
 from embviz_callback.snapshot import Snapshot
 
 
@@ -42,7 +42,7 @@ def to_png(figure: Figure) -> bytes:
     Returns:
         PNG, without a date or a version in it; of 256 colours, unless its colours are data.
     """
-    canvas: Any = FigureCanvasAgg(figure)
+    canvas: Any = Canvas(figure)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     # A third of the size, every epoch again; flat colours and grey type lose nothing by it.

@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -448,4 +448,7 @@ def test_negative_cosines_have_bars_of_their_own_length() -> None:
     low, high = axes.get_xlim()
     assert low < 0
     assert high == 1
-    assert all(bar.get_width() >= 0 for bar in axes.patches)
+    (bars_of_query,) = (found for found in axes.collections if isinstance(found, PolyCollection))
+    ends = [path.vertices[:, 0] for path in bars_of_query.get_paths()]
+    assert len(ends) >= 10
+    assert all(end.min() == low for end in ends)

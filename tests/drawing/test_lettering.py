@@ -1,0 +1,56 @@
+"""Lines of text drawn from outlines look as matplotlib's own, take the same room, and are outlined once."""
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+
+from embviz_callback.drawing import lettering, style
+from embviz_callback.drawing.lettering import FAMILY, Canvas
+
+VIETNAMESE = "Phòng trọ quận Bình Thạnh, giá 3tr5/tháng, gần ĐH — “ở ghép”: ✓ ≡ ✗ AVATAR Ỷ"
+
+
+@style.styled
+def drawn(canvas: type[FigureCanvasAgg], text: str, **look: object) -> np.ndarray:
+    """Darkness, 0 to 255, of a line on a white page."""
+    figure = Figure(figsize=(9, 9), dpi=100)
+    figure.text(0.0213, 0.4177, text, fontsize=12, **look)
+    page = canvas(figure)
+    page.draw()
+    return 255.0 - np.asarray(page.buffer_rgba())[..., :3].mean(axis=2)
+
+
+@pytest.mark.parametrize(
+    "look", [{}, {"rotation": 90, "ha": "center"}, {"rotation": 30}, {"va": "top", "color": "#0072B2"}]
+)
+def test_a_line_looks_as_matplotlib_draws_it(look: dict[str, object]) -> None:
+    ours, theirs = drawn(Canvas, VIETNAMESE, **look), drawn(FigureCanvasAgg, VIETNAMESE, **look)
+    inked = theirs > 0
+    assert inked.sum() > 3000
+    assert np.abs(ours - theirs)[inked].mean() < 12  # of 255
+    assert ours.sum() == pytest.approx(theirs.sum(), rel=0.01)
+    assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("size", [8, 10.5, 16])
+@pytest.mark.parametrize("text", [VIETNAMESE, "0.94", "…", "gỹ", "1,000 queries · n = 5", " two  spaces "])
+@style.styled
+def test_a_line_takes_the_room_that_matplotlib_measures(text: str, size: float) -> None:
+    prop = FontProperties(family=[FAMILY], size=size)
+    ours = lettering._Renderer(800, 100, 100).get_text_width_height_descent(text, prop, False)
+    theirs = RendererAgg(800, 100, 100).get_text_width_height_descent(text, prop, False)
+    assert ours == pytest.approx(theirs, abs=1.0)  # px
+
+
+@pytest.mark.parametrize("text", ["مرحبا", "שלום", "z\u0301\u0302", "$\\frac{a}{b}$"])
+def test_scripts_that_need_shaping_marks_and_mathematics_are_left_to_matplotlib(text: str) -> None:
+    assert np.array_equal(drawn(Canvas, text, parse_math=True), drawn(FigureCanvasAgg, text, parse_math=True))
+
+
+def test_a_letter_is_outlined_once() -> None:
+    drawn(Canvas, VIETNAMESE)
+    known = lettering._outline.cache_info().misses
+    drawn(Canvas, VIETNAMESE[::-1])
+    assert lettering._outline.cache_info().misses == known
