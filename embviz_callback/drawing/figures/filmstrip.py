@@ -3,14 +3,16 @@
 import base64
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.drawing import style
-from embviz_callback.drawing.figures.painting import Frame, Places, Sizes, common_frame, outcomes, paint_map
+from embviz_callback.drawing.figures.painting import Places, Sizes, common_frame, outcomes, paint_map
 from embviz_callback.drawing.page.epoch_view import View
 from embviz_callback.drawing.wording import number, percent
 from embviz_callback.grammar import counted
@@ -18,7 +20,7 @@ from embviz_callback.grammar import counted
 MOST_FRAMES = 40
 _WIDTH = 1200  # px
 _NARROW = 170  # px
-_CAPTION = 46  # px above a frame
+_CAPTION, _GAP = 46, 4  # px above a frame, and around it
 _HEAD, _FOOT = 40, 44  # px
 _SIZES = Sizes(document=5, hit=8, miss=13, outline=0.5)
 
@@ -41,24 +43,54 @@ def draw_filmstrip(views: Sequence[View], method: str) -> Figure:
     frames = [mapped[place] for place in _chosen(len(mapped))]
     if not frames:
         return _empty(views, method)
-    columns = min(len(frames), max(4, math.ceil(math.sqrt(1.4 * len(frames)))))
-    rows = math.ceil(len(frames) / columns)
-    side = (_WIDTH - 20) / columns
-    height = round(_HEAD + _FOOT + rows * (side + _CAPTION))
-    figure = style.new_figure(height, _WIDTH, is_fixed=True)
+    grid = _Grid.of(len(frames))
+    figure = style.new_figure(grid.height, _WIDTH, is_fixed=True)
+    # One pair of axes for all frames, in pixels: forty pairs cost ten times as much.
+    axes = style.placed_axes(figure, 0, 0, _WIDTH, grid.height)
+    axes.set(xlim=(0, _WIDTH), ylim=(0, grid.height))
+    axes.set_axis_off()
     places = [_places(view, method) for view in frames]
     frame = common_frame(places)
-    for place, view in enumerate(frames):
-        left = 10 + (place % columns) * side
-        top = _HEAD + (place // columns) * (side + _CAPTION) + _CAPTION
-        box = (left + 4) / _WIDTH, 1 - (top + side - 4) / height, (side - 8) / _WIDTH, (side - 8) / height
-        axes = figure.add_axes(box)
-        is_hit = np.array([rank == 1 for rank in view.ranks])
-        paint_map(axes, places[place], outcomes(places[place], is_hit, _SIZES))
-        _bare(axes, frame)
-        _caption(axes, _facts(view, method, frame.count_outside(places[place])), side)
+    shown = [grid.put(frame.inside(one), at) for at, one in enumerate(places)]
+    hits = [np.array([rank == 1 for rank in view.ranks]) for view in frames]
+    queries = [one[: len(hit)] for one, hit in zip(shown, hits, strict=True)]
+    documents = [one[len(hit) :] for one, hit in zip(shown, hits, strict=True)]
+    every = np.concatenate([*queries, *documents])
+    paint_map(axes, every, outcomes(every, np.concatenate(hits), _SIZES), above=2)
+    corners = [grid.corners(at) for at in range(len(frames))]
+    axes.add_collection(PolyCollection(corners, facecolors="none", edgecolors=style.PALE, linewidths=1.2))
+    for at, view in enumerate(frames):
+        _caption(axes, grid, at, _facts(view, method, frame.count_outside(places[at])))
     _write(figure, method, _foot(frames, len(mapped), is_cut=any(map(frame.count_outside, places))))
     return figure
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Where the frames lie, in px from the lower left corner."""
+
+    columns: int
+    side: float
+    height: int
+
+    @classmethod
+    def of(cls, n: int) -> "_Grid":
+        columns = min(n, max(4, math.ceil(math.sqrt(1.4 * n))))
+        side = (_WIDTH - 20) / columns
+        return cls(columns, side, round(_HEAD + _FOOT + math.ceil(n / columns) * (side + _CAPTION)))
+
+    def corners(self, at: int) -> Places:
+        """``(4, 2)`` of a frame, the lower left one first."""
+        left = 10 + (at % self.columns) * self.side + _GAP
+        top = self.height - _HEAD - (at // self.columns) * (self.side + _CAPTION) - _CAPTION - _GAP
+        right, bottom = left + self.side - 2 * _GAP, top - self.side + 2 * _GAP
+        return np.array([(left, bottom), (right, bottom), (right, top), (left, top)])
+
+    def put(self, places: Places, at: int) -> Places:
+        """Places of 0 to 1 across a frame, as px."""
+        corners = self.corners(at)
+        put: Places = corners[0] + places * (corners[2] - corners[0])
+        return put
 
 
 def _chosen(n: int) -> list[int]:
@@ -75,13 +107,6 @@ def _places(view: View, method: str) -> Places:
     return np.asarray(packed / np.iinfo(np.int16).max * made["half"] + np.asarray(made["centre"]))
 
 
-def _bare(axes: Axes, frame: Frame) -> None:
-    frame.put(axes)
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(color=style.PALE)
-
-
 def _facts(view: View, method: str, n_outside: int) -> tuple[str, str]:
     made = view.map_of(method)
     moved = "" if made["displacement"] is None else f", moved {number(made['displacement'], 2)}"
@@ -89,23 +114,13 @@ def _facts(view: View, method: str, n_outside: int) -> tuple[str, str]:
     return view.label, f"trust {number(made['trustworthiness'], 2)}{moved}{cut}"
 
 
-def _caption(axes: Axes, facts: tuple[str, str], side: float) -> None:
-    small = 9.5 if side > _NARROW else 8
-    lines = (
-        (style.fitted(facts[0], side - 12, 12), 12, style.INK, 19),
-        (style.fitted(facts[1], side - 10, small), small, style.FAINT, 4),
-    )
+def _caption(axes: Axes, grid: _Grid, at: int, facts: tuple[str, str]) -> None:
+    left, top = grid.corners(at)[3]
+    small = 9.5 if grid.side > _NARROW else 8
+    lines = ((facts[0], 12, style.INK, 19.0), (facts[1], small, style.FAINT, 4.0))
     for text, size, colour, above in lines:
-        axes.annotate(
-            text,
-            (0, 1),
-            xycoords="axes fraction",
-            xytext=(0, above * 72 / style.DPI),
-            textcoords="offset points",
-            fontsize=size,
-            color=colour,
-            parse_math=False,
-        )
+        shown = style.fitted(text, grid.side - 12, size)
+        axes.text(left, top + above, shown, fontsize=size, color=colour, parse_math=False)
 
 
 def _foot(frames: Sequence[View], n_maps: int, *, is_cut: bool) -> str:

@@ -71,6 +71,13 @@ class Frame:
         (x, y), half = self.middle, self.half
         axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half))
 
+    def inside(self, places: Places) -> Places:
+        """Places as shares of the side, 0 to 1; NaN for what cannot be seen in it."""
+        shares = (places - self.middle) / (2 * self.half) + 0.5
+        is_seen = np.abs(places - self.middle).max(axis=1) <= self.half
+        found: Places = np.where(is_seen[:, None], shares, np.nan)
+        return found
+
     def count_outside(self, places: Places) -> int:
         """How many points cannot be seen in it."""
         return int((np.abs(places - self.middle).max(axis=1) > self.half).sum())  # false for NaN

@@ -18,14 +18,12 @@ from embviz_callback.commands.compare import main, parser
 from embviz_callback.delivery.results.comparison_folder import comparison_json
 from embviz_callback.delivery.run.run_folder import PageNotes, RunFolder
 from embviz_callback.delivery.tensorboard.dashboards import layout_value, threshold_value
-from embviz_callback.drawing.figures.filmstrip import MOST_FRAMES, draw_filmstrip
 from embviz_callback.drawing.figures.png import to_png
 from embviz_callback.drawing.figures.side_by_side import (
     draw_comparison_distributions,
     draw_comparison_maps,
     draw_comparison_metrics,
 )
-from embviz_callback.drawing.page.epoch_view import View, epoch_view
 from embviz_callback.drawing.reports.comparison_report import comparison_report, sentences
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.snapshot import Snapshot, save_snapshot, take_snapshot
@@ -187,24 +185,6 @@ def test_common_maps_start_from_each_other(run: list[Snapshot]) -> None:
     assert second.displacement is not None
     assert second.displacement < 0.5
     assert other == Skipped("its texts stand in another order; evaluate it with the same seed")
-
-
-def test_the_film_strip_has_a_frame_for_every_epoch_on_the_same_axes(run: list[Snapshot]) -> None:
-    views = [epoch_view(one) for one in run]
-    figure = draw_filmstrip(views, "tsne")
-    assert len(figure.axes) == 4
-    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}) == 1
-    assert "epoch 3" in texts_of(figure)
-    many = draw_filmstrip([View(views[0].to_json() | {"label": f"epoch {n}"}) for n in range(90)], "tsne")
-    assert len(many.axes) == MOST_FRAMES
-    assert {"epoch 0", "epoch 89"} < set(texts_of(many).split("\n"))
-    assert "50 evaluations between them not shown" in texts_of(many)
-
-
-def test_a_film_strip_without_maps_says_why(run: list[Snapshot]) -> None:
-    text = texts_of(draw_filmstrip([epoch_view(run[0])], "umap"))
-    assert "Not drawn: UMAP is not installed; pip install umap-learn" in text
-    assert "no such map was made" in texts_of(draw_filmstrip([epoch_view(run[0].with_maps({}))], "tsne"))
 
 
 def test_the_layout_is_one_that_tensorboard_reads() -> None:

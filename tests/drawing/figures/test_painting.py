@@ -4,18 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.collections import PathCollection
+from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver
+from matplotlib.transforms import Bbox
 from small_runs import a_run, a_subset
 
-from embviz_callback.analysis.maps.projections import Projection
+from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.drawing import style
-from embviz_callback.drawing.figures.filmstrip import draw_filmstrip
+from embviz_callback.drawing.figures.filmstrip import MOST_FRAMES, draw_filmstrip
 from embviz_callback.drawing.figures.painting import Places, Sizes, common_frame, in_radii, outcomes, paint_map
 from embviz_callback.drawing.figures.side_by_side import draw_comparison_maps
-from embviz_callback.drawing.page.epoch_view import epoch_view
+from embviz_callback.drawing.page.epoch_view import View, epoch_view
 from embviz_callback.snapshot import Snapshot
 
 
@@ -95,15 +96,50 @@ def test_radii_are_a_maps_own_or_anothers() -> None:
     assert in_radii(np.array([[2.0, 5.0]]), places).tolist() == [[0, 4]]
 
 
+def frames_of(figure: Figure) -> list[tuple[Bbox, Places]]:
+    """Each frame of a strip with the points in it."""
+    (axes,) = figure.axes
+    (borders,) = (found for found in axes.collections if isinstance(found, PolyCollection))
+    points = [np.asarray(found.get_offsets()) for found in axes.collections if isinstance(found, PathCollection)]
+    every = np.concatenate(points)
+    boxes = [path.get_extents() for path in borders.get_paths()]
+    return [(box, every[[box.contains(*place) for place in every]]) for box in boxes]
+
+
 def test_the_film_strip_is_framed_by_what_most_points_need_and_says_what_is_cut_off(run: list[Snapshot]) -> None:
     figure = draw_filmstrip([epoch_view(one) for one in run], "tsne")
-    ((low, high),) = {axes.get_xlim() for axes in figure.axes}
-    assert high - low < 2.2  # the maps are 2 across
+    frames = frames_of(figure)
+    assert [len(points) for _, points in frames] == [67, 80, 80, 80]
+    assert all(np.ptp(points[:, 0]) > 0.9 * box.width for box, points in frames[1:])
     text = said(figure)
     assert "trust 0.91, moved 0.05, 13 cut off" in text
     assert text.count("cut off") == 2  # the first frame, and the line below all
     assert "same axes, far points cut off" in text
     assert "same axes everywhere" in said(draw_filmstrip([epoch_view(one) for one in run[1:]], "tsne"))
+
+
+def test_a_strip_shows_a_point_at_the_same_place_of_every_frame(run: list[Snapshot]) -> None:
+    frames = frames_of(draw_filmstrip([epoch_view(one) for one in run[1:]], "tsne"))
+    places = [np.sort((points - box.min) / box.size, axis=0) for box, points in frames]
+    assert places[0] == pytest.approx(places[1], abs=1e-4)
+    assert places[0] == pytest.approx(places[2], abs=1e-4)
+
+
+def test_a_strip_of_many_epochs_shows_forty_the_first_and_the_last_among_them(run: list[Snapshot]) -> None:
+    view = epoch_view(run[1]).to_json()
+    figure = draw_filmstrip([View(view | {"label": f"epoch {n}"}) for n in range(90)], "tsne")
+    assert len(frames_of(figure)) == MOST_FRAMES == 40
+    assert {"epoch 0", "epoch 89"} < set(said(figure).split("\n"))
+    assert "50 evaluations between them not shown" in said(figure)
+
+
+def test_a_film_strip_without_maps_says_why(run: list[Snapshot]) -> None:
+    text = said(draw_filmstrip([epoch_view(run[0])], "umap"))
+    assert "Not drawn: no such map was made" in text
+    skipped = run[0].with_maps({"umap": Skipped("UMAP is not installed; pip install umap-learn")})
+    assert "Not drawn: UMAP is not installed; pip install umap-learn" in said(
+        draw_filmstrip([epoch_view(skipped)], "umap")
+    )
 
 
 def moved(run: list[Snapshot], n_moved: int) -> list[Snapshot]:
