@@ -55,6 +55,7 @@ class Bar:
         score: Cosine with the query.
         kind: "own" for the best relevant document, "also relevant" or "wrong".
         shared: What it has in common with the query.
+        grade: What was judged of it; None where nobody judged it, or grades tell no more than the kind.
     """
 
     rank: float
@@ -62,6 +63,7 @@ class Bar:
     score: float
     kind: str
     shared: tuple[str, ...]
+    grade: int | None = None
 
 
 def telling_queries(snapshot: Snapshot) -> tuple[Telling, ...]:
@@ -178,13 +180,14 @@ def draw_top_k(snapshot: Snapshot) -> Figure:
     # Placed by hand: two hundred texts would have to be measured to find a layout.
     figure, panels = _stacked([_ROW * (_places(found)[-1] + 1.2) for found in lists])
     style.head(figure, _TITLE, snapshot)
+    graded = ", with the grade of what was judged" if len(snapshot.embeddings.grades) else ""
     low = min((bar.score for found in lists for bar in found), default=0.0)
     for axes, telling, found in zip(panels, chosen, lists, strict=True):
         _panel(axes, snapshot, telling, found, low=min(0.0, low))
     style.foot(
         figure,
         snapshot,
-        "✓ own document   ≡ also relevant   ✗ wrong   ·   bar: cosine similarity"
+        f"✓ own document   ≡ also relevant   ✗ wrong{graded}   ·   bar: cosine similarity"
         + (f" from {number(low, 2)}" if low < 0 else " from 0"),
         "in grey: what document and query share (equal columns, else phrases)",
     )
@@ -217,8 +220,10 @@ def _leads(snapshot: Snapshot) -> NDArray[np.float64]:
 
 
 def _bar(snapshot: Snapshot, query: int, document: int, rank: float, score: float, kind: str) -> Bar:
-    text = snapshot.text(document)
-    return Bar(rank, text, score, kind, shared_features(snapshot, query, document))
+    grades = snapshot.embeddings.grades
+    own = grades[(grades[:, 0] == query) & (grades[:, 1] == document), 2]
+    grade = int(own[0]) if len(own) else None
+    return Bar(rank, snapshot.text(document), score, kind, shared_features(snapshot, query, document), grade)
 
 
 def _shared_phrases(query: str, document: str) -> dict[tuple[str, ...], str]:
@@ -306,7 +311,7 @@ def _bars(places: list[float], found: tuple[Bar, ...], low: float) -> PolyCollec
 
 
 def _write(axes: Axes, place: float, bar: Bar) -> None:
-    sign = {"own": "✓", "also relevant": "≡", "wrong": "✗"}[bar.kind]
+    sign = {"own": "✓", "also relevant": "≡", "wrong": "✗"}[bar.kind] + ("" if bar.grade is None else f" {bar.grade}")
     colour = {"own": style.POSITIVE, "also relevant": style.DOCUMENT, "wrong": style.MISS}[bar.kind]
     common: dict[str, Any] = {
         "transform": axes.get_yaxis_transform(),
