@@ -93,9 +93,11 @@ def _check_hope(rows: Sequence[Any], names: frozenset[str], name: str) -> None:
     """Whether a correction of single names would make records of the rows."""
     if any(isinstance(row, Record) for row in rows) or not names:
         return
-    if "text" in names and names & {"_id", "id", "docid"} and not names & {"query", "pos"}:
+    is_part = "text" in names and names & {"_id", "id", "docid"} and not names & {"query", "pos"}
+    if is_part or names & {"corpus-id", "docid", "doc_id", "corpus_id"}:
+        found = "texts with identifiers (a corpus, or queries)" if is_part else "judgements without texts"
         fix = "give the folder in which queries, corpus and qrels lie"
-        raise DataError(f"{name}: expected pairs, found texts with identifiers (a corpus, or queries). Fix: {fix}")
+        raise DataError(f"{name}: expected pairs, found {found}. Fix: {fix}")
     missing = [field for field in ("query", "pos") if field not in names and field not in meant_fields(names)]
     # One that is there needs the other; two unknown columns may be anything.
     if len(missing) == 2 or (missing and len(names) > 1 and not names & {"query", "pos"}):

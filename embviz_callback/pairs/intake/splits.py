@@ -14,7 +14,7 @@ def choose_split(available: Collection[str], wanted: str, where: str) -> str:
 
     Args:
         available: Their names; a subset may stand before a split, as in ``vi-test``.
-        wanted: As the user named it, empty for validation (or dev), then test.
+        wanted: As the user named it, or a subset; empty for validation (or dev), then test.
         where: What the user calls the data set.
 
     Returns:
@@ -28,6 +28,9 @@ def choose_split(available: Collection[str], wanted: str, where: str) -> str:
     if wanted:
         found = [name for name in names if name == wanted] or [name for name in names if _fits(name, (wanted,))]
         found = found or [name for name in names if _last(name) == _SAME.get(wanted, wanted)]
+        of_subset = [name for name in names if name.startswith(f"{wanted}-")]
+        if not found and of_subset:
+            return choose_split(of_subset, "", where)
         if not found:
             raise DataError(f"{where}: expected the split {show_name(wanted)}, found {listed}. Fix: --split {names[0]}")
         return _only(found, where)

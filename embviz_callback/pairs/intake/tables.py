@@ -52,7 +52,11 @@ def _rows(text: str, name: str, *, is_tsv: bool) -> Iterator[list[str]]:
     csv.field_size_limit(_LONGEST_CELL)
     try:
         # A NUL ends a line to this module; the reader of texts replaces it.
-        yield from (row for row in csv.reader(io.StringIO(text.replace("\0", "\ufffd"), newline="")) if row)
+        file = io.StringIO(text.replace("\0", "\ufffd"), newline="")
+        first = text[: text.find("\n")] if "\n" in text else text
+        # Spreadsheets write semicolons where the comma stands in numbers.
+        delimiter = ";" if first.count(";") > first.count(",") else ","
+        yield from (row for row in csv.reader(file, delimiter=delimiter) if row)
     except csv.Error as error:
         raise DataError(f"{name}: no valid CSV ({error}). Fix: write it with a CSV writer") from None
 

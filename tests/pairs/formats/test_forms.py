@@ -295,3 +295,63 @@ def test_a_cut_that_no_grade_reaches_is_refused(tmp_path: Path) -> None:
         f"{folder}: expected a query with a document of grade 5 or more, found none; not there are 1 of the judged "
         f"queries and 1 of the documents. Fix: check that {folder}/qrels/test.tsv uses their identifiers"
     )
+
+
+# --- splits, tables and parts of collections
+
+
+def _subsets(folder: Path) -> Path:
+    for language in ("en", "vi"):
+        for split in ("dev", "test"):
+            rows = {
+                f"{language}-corpus.jsonl": {"id": "d", "text": f"{language} document"},
+                f"{language}-queries.jsonl": {"id": "q", "text": f"{language} query"},
+                f"{language}-qrels/{split}.jsonl": {"query-id": "q", "corpus-id": "d", "score": 1},
+            }
+            for name, row in rows.items():
+                (folder / name).parent.mkdir(exist_ok=True)
+                (folder / name).write_text(json.dumps(row), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(("wanted", "split"), [("vi", "vi-dev"), ("vi-test", "vi-test"), ("en", "en-dev")])
+def test_a_subset_is_a_split_like_any_other(tmp_path: Path, wanted: str, split: str) -> None:
+    found = read_pairs(_subsets(tmp_path), Reading(split=wanted))
+    assert (found.split, found.records[0].query) == (split, f"{split[:2]} query")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("", "expected one split, found en-dev, vi-dev. Fix: say which is meant: --split en-dev"),
+        ("test", "expected one split, found en-test, vi-test. Fix: say which is meant: --split en-test"),
+        ("de", "expected the split de, found en-dev, en-test, vi-dev, vi-test. Fix: --split en-dev"),
+    ],
+)
+def test_a_split_that_is_none_or_several_is_asked_for(tmp_path: Path, wanted: str, message: str) -> None:
+    assert _refusal(_subsets(tmp_path), Reading(split=wanted)) == f"{tmp_path}: {message}"
+
+
+def test_training_data_are_never_judged_unless_they_are_named(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text(json.dumps({"query": "a", "pos": "b"}), encoding="utf-8")
+    assert _refusal(tmp_path) == (
+        f"{tmp_path}: expected a split called validation, dev or test, found train. "
+        "Fix: say which is meant: --split train"
+    )
+    assert read_pairs(tmp_path, Reading(split="train")).split == "train"
+
+
+@pytest.mark.parametrize(
+    "content", ["query,pos\r\na,b\r\n", "query;pos\na;b\n", "\ufeffquery,pos\na,b", 'query,pos\n"a","b"\n']
+)
+def test_tables_are_read_with_the_separator_and_the_line_ends_they_have(tmp_path: Path, content: str) -> None:
+    (tmp_path / "pairs.csv").write_bytes(content.encode())
+    assert read_pairs(tmp_path / "pairs.csv").records == records_from([{"query": "a", "pos": "b"}])
+
+
+def test_judgements_alone_are_no_pairs(tmp_path: Path) -> None:
+    path = CASES["beir"].write(tmp_path) / "qrels" / "test.tsv"
+    assert _refusal(path) == (
+        f"{path}: expected pairs, found judgements without texts. "
+        "Fix: give the folder in which queries, corpus and qrels lie"
+    )
