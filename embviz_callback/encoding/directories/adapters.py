@@ -8,9 +8,9 @@ import torch
 
 from embviz_callback.encoding.checkpoints.hub import HubError, hub_directory, is_hub_name
 from embviz_callback.encoding.models.biencoder import Backbone
+from embviz_callback.encoding.models.lora import merge, scale_in, split_lora
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.fit import plain_name
-from embviz_callback.encoding.weights.lora import merge, scale_in, split_lora
 from embviz_callback.encoding.weights.stored import Weight, fetch
 
 ADAPTER_SETTINGS = "adapter_config.json"

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -40,6 +39,11 @@ class Layer:
         return len(self.weights["weight"].shape) == 1
 
     @property
+    def dim_in(self) -> int:
+        """How many numbers it takes."""
+        return self.weights["weight"].shape[-1]
+
+    @property
     def family(self) -> str:
         """The module that it is part of."""
         return self.name.rpartition(".")[0]
@@ -50,12 +54,15 @@ class Layer:
         return self.name if self.name.split(".")[-1] in _CALLED_HEAD and not self.is_norm else self.family
 
 
-def find_head(rest: Mapping[str, Weight], path: Path, *, near: str = "") -> tuple[list[Layer], tuple[str, ...]]:
+def find_head(
+    rest: Mapping[str, Weight], path: Path, *, dim: int, near: str = ""
+) -> tuple[list[Layer], tuple[str, ...]]:
     """The layers of a head among the weights that are not the encoder's.
 
     Args:
         rest: By plain name, in the order of the file.
         path: For the error.
+        dim: Of the features that a head takes; where no matrix takes so many, any is given.
         near: What stands before the encoder's names: of several heads that beside it is meant.
 
     Returns:
@@ -66,12 +73,14 @@ def find_head(rest: Mapping[str, Weight], path: Path, *, near: str = "") -> tupl
     """
     layers = _layers({name: weight for name, weight in rest.items() if not _OTHER_PURPOSE.search(name)})
     matrices = [layer for layer in layers if not layer.is_norm and layer.weights["weight"].shape[0] < _MANY]
+    fitting = {layer.group for layer in matrices if layer.dim_in == dim}
+    matrices = [layer for layer in matrices if not fitting or layer.group in fitting]
     if not matrices:
         return [], _ignored(rest, [])
     group = _group_of(matrices, path, near)
+    chain = _chain([layer for layer in matrices if layer.group == group], path, dim if fitting else matrices[0].dim_in)
     mates = {group, group.rpartition(".")[0]} if any(layer.name == group for layer in matrices) else {group}
-    head = [layer for layer in layers if layer.group == group or (layer.is_norm and layer.family in mates)]
-    _check_chain([layer for layer in head if not layer.is_norm], path)
+    head = [layer for layer in layers if layer in chain or (layer.is_norm and layer.family in mates)]
     if any(f"{layer.name}.running_mean" in rest for layer in head):
         raise CheckpointError(f"{path}: its head normalises over batches, which cannot be read; export the model")
     return head, _ignored(rest, head)
@@ -89,11 +98,18 @@ def _group_of(matrices: list[Layer], path: Path, near: str) -> str:
     return nearest[0]
 
 
-def _check_chain(matrices: list[Layer], path: Path) -> None:
-    """Each takes what the one before gives, or they are no layers of one head."""
-    shapes = [layer.weights["weight"].shape for layer in matrices]
-    if any(before[0] != after[1] for before, after in pairwise(shapes)):
-        _refuse_several([layer.name for layer in matrices], path)
+def _chain(matrices: list[Layer], path: Path, dim: int) -> list[Layer]:
+    """Those of which each takes what the one before gives; what else takes the features makes it ambiguous."""
+    chain: list[Layer] = []
+    width = dim
+    for layer in matrices:
+        if layer.dim_in == width:
+            chain.append(layer)
+            width = layer.weights["weight"].shape[0]
+    rivals = [layer for layer in matrices if layer not in chain and layer.dim_in == dim]
+    if rivals:
+        _refuse_several([chain[0].name, rivals[0].name], path)
+    return chain
 
 
 def _refuse_several(names: list[str], path: Path) -> NoReturn:

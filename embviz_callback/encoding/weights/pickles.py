@@ -1,11 +1,14 @@
 """What a pickle says, read instruction by instruction; nothing that it asks for is imported or called."""
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pickletools import genops
 from typing import Any, Protocol
 
 import torch
+
+from embviz_callback.encoding.weights.pickled import Inert, Storage, StoredTensor
 
 # Far above the optimizer's state of the largest model; each costs a microsecond and up to 200 bytes.
 MOST_INSTRUCTIONS = 2_000_000
@@ -43,63 +46,6 @@ class PickleError(ValueError):
 
 class AttackError(PickleError):
     """A pickle that asks for what only an attack asks for; the text is its name."""
-
-
-@dataclass(eq=False)
-class Inert:
-    """Something that a pickle asks for and that is not made.
-
-    Attributes:
-        name: Of the class or function.
-        arguments: What it was to be called with.
-        state: What its attributes were to be set from, or None.
-    """
-
-    name: str
-    arguments: Any = ()
-    state: Any = None
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
-
-
-@dataclass(eq=False)
-class Storage:
-    """A run of bytes that tensors look into; where it lies is known to whoever reads the file.
-
-    Attributes:
-        key: Its name in the file.
-        dtype: Of its elements.
-        n_bytes: Its length.
-    """
-
-    key: str
-    dtype: torch.dtype
-    n_bytes: int
-
-
-@dataclass(frozen=True, eq=False)
-class StoredTensor:
-    """A tensor whose numbers were not read yet.
-
-    Attributes:
-        storage: Where they lie.
-        dtype: Of the tensor.
-        shape: Sizes.
-        stride: In elements.
-        offset: Of the first element, in elements.
-    """
-
-    storage: Storage
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    offset: int
-
-    @property
-    def n_bytes(self) -> int:
-        """What the tensor would take if it shared nothing."""
-        return _product(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -314,7 +260,7 @@ def _tensor(name: str, arguments: tuple[Any, ...]) -> StoredTensor | None:
     if len(size) != len(stride) or len(size) > _MOST_DIMS or not all(isinstance(n, int) and n >= 0 for n in numbers):
         raise PickleError("a tensor of impossible size")
     reach = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) + 1
-    if storage.n_bytes % given.itemsize or (_product(size) and reach * given.itemsize > storage.n_bytes):
+    if storage.n_bytes % given.itemsize or (math.prod(size) and reach * given.itemsize > storage.n_bytes):
         raise PickleError(f"a tensor of {reach} elements in a storage of {storage.n_bytes} bytes")
     return StoredTensor(storage, given, size, stride, offset)
 
@@ -323,37 +269,6 @@ def _dtype(value: Any) -> torch.dtype | None:
     name = value.name.removeprefix("torch.") if isinstance(value, _Global) else ""
     found = getattr(torch, name, None) if name.isidentifier() else None
     return found if isinstance(found, torch.dtype) else None
-
-
-def _product(sizes: Iterable[int]) -> int:
-    total = 1
-    for size in sizes:
-        total *= size
-    return total
-
-
-def settings_in(value: Any) -> Mapping[Any, Any] | None:
-    """What an object that was not made holds under names, or None.
-
-    Args:
-        value: A mapping, or an `Inert` whose attributes are noted: a Namespace, or a container of OmegaConf,
-            whose values lie one level deeper.
-
-    Returns:
-        Names and values.
-    """
-    if isinstance(value, Mapping):
-        return value
-    state = value.state if isinstance(value, Inert) else None
-    if not isinstance(state, Mapping):
-        return None
-    inner = state.get("_content", state)
-    return {key: _unwrapped(part) for key, part in inner.items()} if isinstance(inner, Mapping) else None
-
-
-def _unwrapped(value: Any) -> Any:
-    state = value.state if isinstance(value, Inert) else None
-    return state["_val"] if isinstance(state, Mapping) and "_val" in state else value
 
 
 _LITERALS = {

@@ -81,6 +81,13 @@ def test_a_head_is_found_by_its_shape(tmp_path: Path, folder: Path, encoder: Map
     assert torch.equal(vectors(_load(state, folder, tmp_path).model), _expected(folder, HEAD))
 
 
+def test_matrices_of_other_shapes_are_no_heads(tmp_path: Path, folder: Path, encoder: Mapping[str, Tensor]) -> None:
+    state = {"queue.0.weight": torch.ones(5, 7), "adapter.weight": torch.ones(5, 7), **_under("backbone.", encoder)}
+    loaded = _load(state | {"fc.weight": HEAD, "out.weight": torch.ones(3, 3)}, folder, tmp_path)
+    assert torch.equal(vectors(loaded.model), _expected(folder, HEAD))
+    assert loaded.notes[0] == "not used: adapter, out, queue"
+
+
 def test_encoder_and_head_may_lie_in_dictionaries_of_their_own(
     tmp_path: Path, folder: Path, encoder: Mapping[str, Tensor]
 ) -> None:
