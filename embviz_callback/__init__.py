@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from embviz_callback.analysis.metrics.numbers import Metrics, evaluate_pairs
     from embviz_callback.callback import EmbeddingVisualizer
     from embviz_callback.delivery.alerts.rule import MarginAlert
+    from embviz_callback.encoding.text_encoder import text_encoder
     from embviz_callback.settings import Settings
 
 __version__ = "0.1.0"
-__all__ = ["EmbeddingVisualizer", "MarginAlert", "Metrics", "Settings", "__version__", "evaluate_pairs"]
+__all__ = ["EmbeddingVisualizer", "MarginAlert", "Metrics", "Settings", "__version__", "evaluate_pairs", "text_encoder"]
 
 _HOMES = {
     "EmbeddingVisualizer": "embviz_callback.callback",
@@ -22,6 +23,7 @@ _HOMES = {
     "Metrics": "embviz_callback.analysis.metrics.numbers",
     "Settings": "embviz_callback.settings",
     "evaluate_pairs": "embviz_callback.analysis.metrics.numbers",
+    "text_encoder": "embviz_callback.encoding.text_encoder",
 }
 
 

@@ -22,7 +22,7 @@ from embviz_callback.delivery.tags import prefix_of, scalar_tag
 from embviz_callback.delivery.timing import is_due, is_last, is_whole_epoch, step_of_epoch, step_of_validation
 from embviz_callback.encoding.ranks.shared_corpus import Ranks
 from embviz_callback.encoding.ranks.spread_weights import is_sharding
-from embviz_callback.encoding.subject import EncodeWith, Subject, sides_of
+from embviz_callback.encoding.subject import EncodeWith, Subject, notes_on_towers, sides_of
 from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.formats.reading import Reading
 from embviz_callback.session import Plan, Session, begin
@@ -145,8 +145,8 @@ class EmbeddingVisualizer(Callback):
         seed: int = Settings.seed,
         every_n_epochs: int = Settings.every_n_epochs,
         batch_size: int = Settings.batch_size,
-        query_prompt: str = Settings.query_prompt,
-        document_prompt: str = Settings.document_prompt,
+        query_prompt: str | None = Settings.query_prompt,
+        document_prompt: str | None = Settings.document_prompt,
         skip_tsne: bool = Settings.skip_tsne,
         skip_umap: bool = Settings.skip_umap,
         heatmap_pairs: int = Settings.heatmap_pairs,
@@ -217,6 +217,12 @@ class EmbeddingVisualizer(Callback):
         settings = replace(self.settings, max_samples=_TRIAL_QUERIES) if is_trial else self.settings
         max_corpus = _TRIAL_TEXTS if is_trial else None
         self._evaluator = Evaluator.on(pairs, settings, corpus=self.corpus, max_corpus=max_corpus)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tries the module on two texts: what can never work is refused before anything is trained."""
+        if self._evaluator is None or is_sharding(trainer.strategy) or any(map(is_lazy, pl_module.parameters())):
+            return
+        self._evaluator.try_out(self._subject(trainer, pl_module))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the session and, before the first step of a new training, evaluates the untrained model."""
@@ -340,8 +346,10 @@ class EmbeddingVisualizer(Callback):
         return session.evaluate(Moment(epoch, step, is_partial), self._subject(trainer, pl_module), log)
 
     def _subject(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Subject:
-        prompts = {"query_prompt": self.settings.query_prompt, "document_prompt": self.settings.document_prompt}
-        queries, documents = sides_of(pl_module, self.encode, **prompts)
+        settings = self.settings
+        queries, documents = sides_of(
+            pl_module, self.encode, query_prompt=settings.query_prompt, document_prompt=settings.document_prompt
+        )
         return Subject(
             pl_module,
             queries,
@@ -352,6 +360,7 @@ class EmbeddingVisualizer(Callback):
             can_halve=not is_sharding(trainer.strategy),
             wrapper=trainer.strategy.model,
             ranks=Ranks.of(trainer) if self.shard_corpus else None,
+            notes=notes_on_towers(pl_module, queries, documents),
         )
 
     def _log_values(

@@ -163,6 +163,14 @@ class Evaluator:
             encoded = self.encode(subject, exchange, listener)
         return self.measure(encoded, moment, self.provenance(subject), history=history, listener=listener)
 
+    def try_out(self, subject: "Subject") -> None:
+        """Refuses, before any training, a model that can never be looked at; see `probe`. It is left as it was."""
+        from embviz_callback.encoding.encode import probe
+        from embviz_callback.encoding.isolation import observe
+
+        with observe(subject.module, subject.trainer):
+            probe(subject, self.subset.queries[:2])
+
     def provenance(self, subject: "Subject") -> Provenance:
         """Where an evaluation of a model comes from."""
         return Provenance({**subject.origin, **self.source, **subject.facts()})

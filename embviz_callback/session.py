@@ -213,6 +213,8 @@ class Session:
         missing = "metrics and figures of this evaluation"
         # By itself: on a rank where something else fails for good, weights are still gathered for the others.
         # And within an exchange: a rank that no longer tries still has to tell those that wait for its share.
+        for note in subject.notes:
+            self.guard.warn("model", note, note)
         with self.evaluator.exchange(subject) as exchange:
             encode = partial(self.evaluator.encode, subject, exchange, self._listener)
             encoded = attempt("encoding", encode, skipped=missing, redo=again)

@@ -19,8 +19,8 @@ class Settings:
         seed: Chooses the subset and starts the maps.
         every_n_epochs: Evaluate at the end of every n-th epoch, at least 1.
         batch_size: Texts per forward pass, at least 1; halved when memory runs out.
-        query_prompt: Text put before every query ("query: " for E5), default none.
-        document_prompt: Text put before every document and hard negative, default none.
+        query_prompt: Text put before every query ("query: " for E5); "" for none. Default None: the model's own.
+        document_prompt: The same for every document and hard negative.
         skip_tsne: Leave the t-SNE map out.
         skip_umap: Leave the UMAP map out.
         heatmap_pairs: Rows and columns of the heatmap, 2 to 200.
@@ -38,8 +38,8 @@ class Settings:
     seed: int = 7
     every_n_epochs: int = 1
     batch_size: int = 32
-    query_prompt: str = ""
-    document_prompt: str = ""
+    query_prompt: str | None = None
+    document_prompt: str | None = None
     skip_tsne: bool = False
     skip_umap: bool = False
     heatmap_pairs: int = 50
@@ -49,7 +49,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         for option in fields(self):
-            _check_type(option.name, getattr(self, option.name), type(option.default))
+            if option.name in _TEXT_OR_NONE:
+                _check_text(option.name, getattr(self, option.name))
+            else:
+                _check_type(option.name, getattr(self, option.name), type(option.default))
         for name, low, high in RANGES:
             value = getattr(self, name)
             if not low <= value <= high:
@@ -99,6 +102,7 @@ def split_options(options: Mapping[str, Any], *kinds: type) -> tuple[dict[str, A
     return tuple({name: options[name] for name in group if name in options} for group in names)
 
 
+_TEXT_OR_NONE = ("query_prompt", "document_prompt")
 RANGES = (  # name, least and most
     ("max_samples", 1, 1_000_000),
     ("seed", 0, 2**32 - 1),
@@ -113,6 +117,11 @@ def nearest(name: str, known: list[str]) -> str:
     """The end of an error sentence: which known name was probably meant."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(sorted(known))}"
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str | None):
+        raise TypeError(f"{name} must be str or None, got {type(value).__name__} {value!r}")
 
 
 def _check_type(name: str, value: object, expected: type) -> None:

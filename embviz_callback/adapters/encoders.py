@@ -1,19 +1,23 @@
 """How a trainer's model turns texts into vectors, and what a report says of it."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
 from embviz_callback.delivery.provenance import versions
-from embviz_callback.encoding.subject import Encode, EncodeWith, Subject, sides_of
+from embviz_callback.encoding.subject import Encode, EncodeWith, Side, Subject, notes_on_towers, sides_of
 from embviz_callback.settings import Settings
 
 _PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy")
-_WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel")
+# The columns of pairs by the names that sentence-transformers' documentation gives them.
+_QUERY_COLUMNS = ("query", "anchor", "question", "sentence1", "premise")
+_DOCUMENT_COLUMNS = ("pos", "positive", "answer", "document", "passage", "sentence2", "hypothesis", "response")
+_WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParallel")
 
 
 def subject_of(
@@ -21,6 +25,7 @@ def subject_of(
     settings: Settings,
     encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
     *,
+    trained_with: "Prompts | None" = None,
     autocast: torch.dtype | None = None,
     can_halve: bool = True,
     **facts: Any,
@@ -29,8 +34,9 @@ def subject_of(
 
     Args:
         model: A SentenceTransformer, or any module, also wrapped for several ranks.
-        settings: Of the evaluation; its prompts.
+        settings: Of the evaluation; its prompts go before all others.
         encode: See `sides_of`; None for the model's own way.
+        trained_with: The prompts that the trainer puts before texts, which go before the model's own.
         autocast: Of a training in mixed precision.
         can_halve: See `Subject`.
         facts: What else the report says, plain JSON.
@@ -38,7 +44,7 @@ def subject_of(
     Returns:
         The subject.
     """
-    inner = model.module if type(model).__name__ in _WRAPPERS else model
+    inner = inner_model(model)
 
     def tell() -> dict[str, Any]:
         return {
@@ -48,15 +54,25 @@ def subject_of(
             "versions": versions(*_PACKAGES),
         }
 
+    prompts = Prompts(settings.query_prompt, settings.document_prompt).or_else(trained_with)
     if encode is None and _is_sentence_transformer(inner):
-        encode = _encode_plainly
-    prompts = {"query_prompt": settings.query_prompt, "document_prompt": settings.document_prompt}
-    queries, documents = sides_of(inner, encode, **prompts)
-    subject = Subject(inner, queries, documents, facts=tell, can_halve=can_halve, wrapper=model)
+        queries, documents = _sides_of_sentence_transformer(inner, prompts)
+        facts |= _served_prompts(inner, prompts)
+    else:
+        queries, documents = sides_of(inner, encode, query_prompt=prompts.query, document_prompt=prompts.document)
+    notes = notes_on_towers(inner, queries, documents)
+    subject = Subject(inner, queries, documents, facts=tell, can_halve=can_halve, wrapper=model, notes=notes)
     if autocast is None:
         return subject
     # Set by the trainer around the forward pass alone, where an encode of other ways than that never comes by.
     return subject.called_by(lambda way: partial(_encode_under, autocast, inner, way))
+
+
+def inner_model(model: Any) -> Any:
+    """The model inside what a trainer wraps around it for several ranks, or compiles."""
+    while type(model).__name__ in _WRAPPERS:
+        model = model.module
+    return getattr(model, "_orig_mod", model)
 
 
 def _encode_under(dtype: torch.dtype, model: Any, encode: Encode, texts: list[str]) -> Any:
@@ -64,10 +80,95 @@ def _encode_under(dtype: torch.dtype, model: Any, encode: Encode, texts: list[st
         return encode(texts)
 
 
-def _encode_plainly(model: Any, texts: list[str]) -> Any:
+@dataclass(frozen=True)
+class Prompts:
+    """What is put before texts; None leaves it to somebody else.
+
+    Attributes:
+        query: Before queries.
+        document: Before documents.
+    """
+
+    query: str | None = None
+    document: str | None = None
+
+    def or_else(self, other: "Prompts | None") -> "Prompts":
+        """These, and where they leave a side open that of another."""
+        if other is None:
+            return self
+        return Prompts(
+            other.query if self.query is None else self.query,
+            other.document if self.document is None else self.document,
+        )
+
+
+def prompts_of(arguments: Any) -> Prompts | None:
+    """The prompts that a SentenceTransformerTrainer trains with: one for all, or by column.
+
+    Args:
+        arguments: Of the trainer; those of transformers' own have none.
+
+    Returns:
+        What is put before queries and documents; None where nothing is, or where each data set has its own.
+    """
+    given = getattr(arguments, "prompts", None)
+    if isinstance(given, str):
+        return Prompts(given, given)
+    if not isinstance(given, Mapping):
+        return None
+    if len(given) == 1 and isinstance(only := next(iter(given.values())), Mapping):
+        given = only  # of the only data set
+    by_column = {name: text for name, text in given.items() if isinstance(text, str)}
+    query = next((by_column[name] for name in _QUERY_COLUMNS if name in by_column), None)
+    document = next((by_column[name] for name in _DOCUMENT_COLUMNS if name in by_column), None)
+    return None if query is None and document is None else Prompts(query or "", document or "")
+
+
+def _sides_of_sentence_transformer(model: Any, prompts: Prompts) -> tuple[Side, Side]:
+    """Its own serving functions: routes, prompts, truncated dimensions and pooling are the model's business.
+
+    A prompt is handed over by name and not joined to the text, since some poolings leave its tokens out.
+
+    Returns:
+        The queries' side and the documents', one and the same function where that makes no difference.
+    """
+    for_queries = partial(_encode_served, model, "encode_query", prompts.query)
+    if not _has_routes(model) and _prompt_of(model, prompts.query, "query") == _prompt_of(
+        model, prompts.document, "document"
+    ):
+        return Side(for_queries), Side(for_queries)  # one function, so that a text of both sides is encoded once
+    return Side(for_queries), Side(partial(_encode_served, model, "encode_document", prompts.document))
+
+
+def _encode_served(model: Any, name: str, prompt: str | None, texts: list[str]) -> Any:
     with _ordinary_tensors(model):
-        # The empty prompt keeps a default prompt of the model's own from being added.
-        return model.encode(texts, prompt="", batch_size=len(texts), convert_to_tensor=True, show_progress_bar=False)
+        options = {"batch_size": len(texts), "convert_to_tensor": True, "show_progress_bar": False}
+        return getattr(model, name)(texts, prompt=prompt, **options)
+
+
+def _has_routes(model: Any) -> bool:
+    return any(type(part).__name__ in ("Router", "Asym") for part in model.children())
+
+
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # as sentence-transformers looks for them
+
+
+def _prompt_of(model: Any, given: str | None, side: str) -> str:
+    if given is not None:
+        return given
+    names = ("query",) if side == "query" else _DOCUMENT_PROMPTS
+    own = model.prompts or {}
+    fallback = own.get(model.default_prompt_name or "", "")
+    return next((own[name] for name in names if name in own), fallback) or ""
+
+
+def _served_prompts(model: Any, prompts: Prompts) -> dict[str, str]:
+    """For the report: what is put before texts."""
+    found = {
+        "query_prompt": _prompt_of(model, prompts.query, "query"),
+        "document_prompt": _prompt_of(model, prompts.document, "document"),
+    }
+    return {name: text for name, text in found.items() if text}
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Face 3: an evaluator for sentence-transformers, with the callback's numbers, files and figures."""
+"""Face 3: an evaluator for sentence-transformers and for loops of one's own: the callback's numbers, files, figures."""
 
 import os
 import weakref
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
-from embviz_callback.adapters.encoders import subject_of
+from embviz_callback.adapters.encoders import inner_model, subject_of
 from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.process.worker import Limits
 from embviz_callback.delivery.provenance import given_pairs
 from embviz_callback.delivery.run.memory import Memory
+from embviz_callback.delivery.tags import prefix_of
 from embviz_callback.encoding.subject import EncodeWith
 from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.formats.reading import Reading
@@ -37,22 +38,21 @@ else:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "sentence_transformers":
             raise
-        raise ModuleNotFoundError(
-            "EmbvizEvaluator needs sentence-transformers 5 or newer; "
-            'install it with: pip install "embviz-callback[sentence-transformers]"',
-            name=error.name,
-        ) from None
+        BaseEvaluator = object  # a loop of the user's own asks for nothing of it
 
 _DEFAULT_ALERT = MarginAlert()
 
 
 class EmbvizEvaluator(BaseEvaluator):
-    """Evaluates a SentenceTransformer on a fixed subset; numbers are returned, figures drawn by another process.
+    """Evaluates a model on a fixed subset; numbers are returned, figures drawn by another process.
 
-    It encodes in eval mode without gradients and leaves random streams and modes as they were.
-    A call without an epoch, as by ``model.evaluate``, waits for its figures; one of a training
-    does not, `finish` or the end of the program does. The model's own default prompt is not used: `query_prompt`
-    and `document_prompt` are what is put before them.
+    For whatever takes an evaluator of sentence-transformers, and for a training loop of your own, which needs no
+    other library: call it with the model after every epoch, and `finish` at the end. It encodes in eval mode
+    without gradients and leaves random streams and modes as they were. A call without an epoch, as by
+    ``model.evaluate``, waits for its figures; one of a training does not, `finish` or the end of the program does.
+
+    A SentenceTransformer is encoded as it is served: by ``encode_query`` and ``encode_document``, with its routes,
+    prompts and truncated dimensions. Any other module needs these two, ``encode(texts)``, or the argument `encode`.
 
     Args:
         data: A file or folder of pairs in any form that docs/data.md lists, or a list, `Dataset` or DataFrame of them.
@@ -66,6 +66,7 @@ class EmbvizEvaluator(BaseEvaluator):
         output_dir: Where files go; by default ``embviz`` in the output path of the first call.
         figures: False writes no figures and starts no process.
         on_error: "warn" lets no fault of ours end the training, "raise" lets every fault through.
+        name: Tells several evaluators of one training apart, in keys and folders: ``embviz_<name>_margin``.
         options: The fields of `Settings` and of `Limits`, each by itself.
 
     Raises:
@@ -85,11 +86,14 @@ class EmbvizEvaluator(BaseEvaluator):
         output_dir: str | os.PathLike[str] | None = None,
         figures: bool = True,
         on_error: str = "warn",
+        name: str = "",
         **options: Any,
     ) -> None:
         super().__init__()
+        self.prefix = prefix_of(name)
+        self.name = self.prefix
         self.greater_is_better = True
-        self.primary_metric = "embviz_rank1"
+        self.primary_metric = f"{self.prefix}_rank1"
         self.output_dir = None if output_dir is None else Path(output_dir)
         flat_settings, flat_limits = split_options(options, Settings, Limits)
         self._plan = Plan(
@@ -103,6 +107,8 @@ class EmbvizEvaluator(BaseEvaluator):
         self._encode = encode
         self._evaluator = Evaluator.on(given_pairs(data, reading=reading), self._plan.settings, corpus=corpus)
         self._session: Session | None = None
+        self._model: weakref.ref[Any] | None = None
+        self._n_models = 0
         self._is_finished = False
 
     @property
@@ -111,36 +117,29 @@ class EmbvizEvaluator(BaseEvaluator):
         return None if self._session is None else self._session.places.folder
 
     def __call__(
-        self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
+        self, model: Any, output_path: str | None = None, epoch: float | None = -1, steps: int = -1
     ) -> dict[str, float]:
         """Measures, and has the figures drawn.
 
         Args:
-            model: A SentenceTransformer.
+            model: The model; another than the last one begins a history of its own.
             output_path: As the trainer gives it.
-            epoch: Epochs trained, may be a fraction; -1 for an evaluation outside of training.
+            epoch: Epochs trained, may be a fraction; None for the untrained model of a training that follows; -1 for
+                an evaluation outside of training.
             steps: Training steps done; -1 if not known.
 
         Returns:
             Every metric as ``embviz_<name>``, and ``embviz_alert`` where there is an alert; NaN for each metric
             where the evaluation failed.
         """
-        is_training = epoch != -1
-        if self._session is None or self._is_finished:
-            self._session = self._begin(output_path)
-        # The number of the step in the folder's name keeps two evaluations of one epoch apart.
-        moment = (
-            Moment(int(epoch), max(0, steps), steps != -1)
-            if is_training
-            else Moment(None, max(0, steps), name="evaluation")
-        )
+        session = self._session_of(model, output_path)
         found: dict[str, float] = {}
         subject = subject_of(model, self._plan.settings, self._encode)
-        self._session.evaluate(moment, subject, found.update)
-        if not is_training:
+        session.evaluate(_moment(epoch, steps), subject, found.update)
+        if epoch == -1:
             self.finish()
         # Not the last good values, by which the trainer could choose a model that nobody has looked at.
-        return {f"embviz_{name}": value for name, value in (found or self._session.no_values()).items()}
+        return {f"{self.prefix}_{name}": value for name, value in (found or session.no_values()).items()}
 
     def finish(self) -> None:
         """Waits for the figures that are still being drawn and ends the drawing process; a later call opens another."""
@@ -148,16 +147,35 @@ class EmbvizEvaluator(BaseEvaluator):
             self._session.finish(is_hurried=False)
         self._is_finished = True
 
-    def _begin(self, output_path: str | None) -> Session:
-        folder = self.output_dir
-        if folder is None and output_path is not None:
-            folder = Path(output_path) / "embviz"
-        rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-        folder = None if folder is None or rank else folder.absolute()
-        memory = Memory() if self._session is None else self._session.memory
-        places = Places(folder, folder, rank=rank)
-        session = begin(self._plan, self._evaluator, places, memory, is_resumed=self._is_finished)
-        self._is_finished = False
+    def _session_of(self, model: Any, output_path: str | None) -> Session:
+        """The open session of this model; that of another model is finished, and stays what it is."""
+        inner = inner_model(model)
+        is_same = self._model is not None and self._model() is inner
+        if self._session is not None and is_same and not self._is_finished:
+            return self._session
+        if not is_same:
+            if self._session is not None:
+                self.finish()
+            self._n_models += 1
+            self._model = weakref.ref(inner)
+        memory = self._session.memory if self._session is not None and is_same else Memory()
+        session = begin(self._plan, self._evaluator, self._places(output_path), memory, is_resumed=is_same)
+        self._session, self._is_finished = session, False
         # A training never says that it is over: the end of the evaluator or of the program does.
         weakref.finalize(self, session.finish, is_hurried=False)
         return session
+
+    def _places(self, output_path: str | None) -> Places:
+        rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+        folder = self.output_dir if self.output_dir is not None else output_path and Path(output_path) / self.prefix
+        if not folder or rank:
+            return Places(None, None, self.prefix, rank)
+        own = folder if self._n_models < 2 else folder.with_name(f"{folder.name}-{self._n_models}")
+        return Places(own.absolute(), own.absolute(), self.prefix)
+
+
+def _moment(epoch: float | None, steps: int) -> Moment:
+    if epoch is None or epoch == -1:
+        return Moment(None, max(0, steps), name="" if epoch is None else "evaluation")
+    # The number of the step in the folder's name keeps two evaluations of one epoch apart.
+    return Moment(int(epoch), max(0, steps), steps != -1)

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from transformers import TrainerCallback
 
-from embviz_callback.adapters.encoders import subject_of
+from embviz_callback.adapters.encoders import prompts_of, subject_of
 from embviz_callback.adapters.trackers import TRACKERS, loggers_of, report
 from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert
 from embviz_callback.delivery.places import Places
@@ -22,7 +22,7 @@ from embviz_callback.delivery.process.worker import Limits
 from embviz_callback.delivery.provenance import given_pairs
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.tags import prefix_of, scalar_tag
-from embviz_callback.encoding.subject import EncodeWith, sides_of
+from embviz_callback.encoding.subject import EncodeWith
 from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.formats.reading import Reading
 from embviz_callback.session import Plan, Session, begin
@@ -162,7 +162,8 @@ class EmbvizTrainerCallback(TrainerCallback):
         Returns:
             This callback.
         """
-        sides_of(trainer.model, self.encode)  # refuses here rather than when training begins
+        # Refuses here rather than when training begins.
+        self._evaluator.try_out(subject_of(trainer.model, self._plan.settings, self.encode))
         self._handler = trainer.callback_handler
         callbacks = self._handler.callbacks
         callbacks[:] = [one for one in callbacks if one is not self]
@@ -245,6 +246,7 @@ class EmbvizTrainerCallback(TrainerCallback):
             told.model,
             self._plan.settings,
             self.encode,
+            trained_with=prompts_of(told.args),
             autocast=_AUTOCAST.get(precision),
             # A retry on one rank alone would put the others' gathering of weights out of step.
             can_halve=not told.is_sharded,

@@ -57,6 +57,45 @@ def encode_texts(
     return _in_order(parts, distinct, texts)
 
 
+def probe(subject: Subject, texts: Sequence[str]) -> None:
+    """Tries a model on a few texts before any training, and refuses what can never work.
+
+    What fails in another way, such as for want of memory or of a device that is not there yet, is left to the
+    first evaluation, which is guarded.
+
+    Args:
+        subject: The model; it is left as it was.
+        texts: One or two.
+
+    Raises:
+        TypeError: If a function takes no list of texts, or gives no dense rows of floats.
+        ValueError: If it gives another number of rows, or vectors of another shape.
+    """
+    if any(tensor.is_meta for tensor in (*subject.module.parameters(), *subject.module.buffers())):
+        raise ValueError(
+            f"{type(subject.module).__name__} has weights on the meta device, so that nothing can be encoded; "
+            "give it weights before the training"
+        )
+    for side in dict.fromkeys((subject.queries, subject.documents)):
+        try:
+            with torch.no_grad():
+                rows = side.encode([side.prompt + text for text in texts])
+        except (TypeError, AttributeError, NotImplementedError) as error:
+            raise TypeError(
+                f"encoding two texts failed with {type(error).__name__}: {' '.join(str(error).split())[:200]}; "
+                f"{_name_of(side.encode)} must take a list of texts and give a tensor of shape (len(texts), dim); give "
+                "encode= a function that does"
+            ) from error
+        except Exception:  # noqa: BLE001 - guarded and told at the first evaluation
+            continue
+        _checked(rows, len(texts))
+
+
+def _name_of(encode: Encode) -> str:
+    inner = getattr(encode, "func", encode)
+    return str(getattr(inner, "__qualname__", type(inner).__name__))
+
+
 def longest_first(texts: Iterable[str]) -> list[str]:
     """Texts in an order that theirs has no part in, so that memory runs out at once or never."""
     return sorted(texts, key=lambda text: (-len(text), text))
@@ -227,8 +266,15 @@ def _checked(rows: Any, n_texts: int) -> Tensor:
         rows = torch.from_numpy(np.array(rows))  # a copy: torch refuses views with negative strides
     if not isinstance(rows, Tensor):
         raise TypeError(f"encode must return a tensor of shape (n_texts, dim), got {type(rows).__name__}")
+    if rows.layout is not torch.strided:
+        raise TypeError("encode must return dense rows, got a sparse tensor; sparse embeddings are not evaluated")
     if not rows.is_floating_point():
         raise TypeError(f"encode must return floats, got {rows.dtype}")
+    if rows.ndim == 3:
+        raise ValueError(
+            f"encode must return one row per text, shape ({n_texts}, dim), got {tuple(rows.shape)}: one vector per "
+            "token is late interaction, which is not evaluated; pool them into one"
+        )
     if rows.ndim != 2 or len(rows) != n_texts or rows.shape[1] == 0:
         raise ValueError(
             f"encode must return one row per text, shape ({n_texts}, dim), got {tuple(rows.shape)} for {n_texts} texts"

@@ -82,8 +82,8 @@ def sides_of(
     model: Any,
     encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
     *,
-    query_prompt: str = "",
-    document_prompt: str = "",
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
 ) -> tuple[Side, Side]:
     """How a model encodes queries and documents.
 
@@ -91,19 +91,22 @@ def sides_of(
         model: With ``encode_query(texts)`` and ``encode_document(texts)``, or ``encode(texts)``; anything where
             `encode` is given.
         encode: Takes the model and ``n`` texts and gives ``(n, dim)``, one for both sides or a pair of them.
-        query_prompt: Put before each query.
-        document_prompt: Put before each document.
+        query_prompt: Put before each query, also where the function adds one of its own; None for nothing.
+        document_prompt: Put before each document, likewise.
 
     Returns:
         The queries' side and the documents'; a TypeError says if there is no way to encode.
     """
     for_queries, for_documents = _ways(model, encode)
-    return Side(for_queries, query_prompt), Side(for_documents, document_prompt)
+    return Side(for_queries, query_prompt or ""), Side(for_documents, document_prompt or "")
 
 
 def _ways(model: Any, encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None) -> tuple[Encode, Encode]:
-    if isinstance(encode, tuple):
-        return partial(encode[0], model), partial(encode[1], model)
+    if isinstance(encode, tuple | list):  # a list is what YAML knows
+        if len(encode) != 2 or not all(map(callable, encode)):
+            raise TypeError("encode must be a function or a pair of them, one for queries and one for documents")
+        for_queries = partial(encode[0], model)
+        return for_queries, for_queries if encode[0] == encode[1] else partial(encode[1], model)
     if encode is not None:
         given = partial(encode, model)
         return given, given
@@ -114,6 +117,35 @@ def _ways(model: Any, encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None)
     if callable(both):
         return both, both
     raise TypeError(
-        f"{type(model).__name__} has no method encode(texts); give encode=, a function that takes the model and "
-        "a list of texts and returns a tensor of shape (len(texts), dim)"
+        f"{type(model).__name__} has no method encode(texts), nor encode_query and encode_document; give encode=, a "
+        "function that takes the model and a list of texts and returns a tensor of shape (len(texts), dim), or what "
+        "embviz_callback.text_encoder makes of a tokenizer"
+    )
+
+
+_QUERY_TOWERS = ("query", "question")
+_DOCUMENT_TOWERS = ("document", "doc", "passage", "context", "ctx", "item")
+
+
+def notes_on_towers(module: nn.Module, queries: Side, documents: Side) -> tuple[str, ...]:
+    """What to say of a module that seems to hold two encoders while one function encodes both sides.
+
+    Args:
+        module: The model.
+        queries: How its queries are encoded.
+        documents: How its documents are.
+
+    Returns:
+        One sentence, or none.
+    """
+    if queries.encode != documents.encode:
+        return ()
+    names = [name for name, _ in module.named_children()]
+    of_queries = next((name for name in names if name.lower().startswith(_QUERY_TOWERS)), None)
+    of_documents = next((name for name in names if name.lower().startswith(_DOCUMENT_TOWERS)), None)
+    if of_queries is None or of_documents is None:
+        return ()
+    return (
+        f"{type(module).__name__} holds {of_queries} and {of_documents}, but one function encodes queries and documents "
+        "alike; if they are served by two, give it encode_query and encode_document, or encode= a pair of functions",
     )

@@ -1,0 +1,122 @@
+"""An ``encode`` for modules whose forward pass takes a tokenizer's output instead of texts."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from embviz_callback.encoding.models.biencoder import POOLINGS, pool
+from embviz_callback.encoding.subject import EncodeWith
+
+_POOLER = "pooler"
+_EMBEDDINGS = ("sentence_embedding", "embeddings", "embedding", "sentence_embeddings")  # of 2 axes, by many hands
+_HIDDEN = ("last_hidden_state", "token_embeddings", "hidden_states")
+
+
+def text_encoder(
+    tokenizer: Any,
+    *,
+    pooling: str | None = None,
+    max_length: int = 256,
+    query_prompt: str = "",
+    document_prompt: str = "",
+) -> tuple[EncodeWith, EncodeWith]:
+    """What `EmbeddingVisualizer` and the adapters take as ``encode=`` for a module that knows no texts.
+
+    The module's ``forward`` takes ``input_ids`` and ``attention_mask`` by name, or one mapping of them. It gives
+    embeddings ``(n, dim)``, hidden states ``(n, n_tokens, dim)``, or an object or mapping with ``last_hidden_state``,
+    ``pooler_output`` or ``sentence_embedding``.
+
+    Args:
+        tokenizer: Of Hugging Face, or the name or path of one.
+        pooling: "mean", "cls", "lasttoken", "max", "weightedmean" or "mean_sqrt_len_tokens" over the hidden states, or
+            "pooler" for the model's own ``pooler_output``; None for a module that gives embeddings.
+        max_length: Tokens that are read of a text.
+        query_prompt: Put before each query.
+        document_prompt: Put before each document.
+
+    Returns:
+        A function for queries and one for documents, each from the module and ``n`` texts to ``(n, dim)``.
+
+    Raises:
+        ValueError: If the pooling is unknown.
+
+    Example:
+        >>> from transformers import AutoTokenizer  # doctest: +SKIP
+        >>> EmbeddingVisualizer("val.json", encode=text_encoder("BAAI/bge-m3", pooling="cls"))  # doctest: +SKIP
+    """
+    if pooling not in (None, _POOLER, *POOLINGS):
+        raise ValueError(f"pooling must be one of {', '.join((*POOLINGS, _POOLER))} or None, got {pooling!r}")
+    if isinstance(tokenizer, str):
+        from transformers import AutoTokenizer  # takes seconds to import
+
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+    return (
+        _TextEncoder(tokenizer, pooling, max_length, query_prompt),
+        _TextEncoder(tokenizer, pooling, max_length, document_prompt),
+    )
+
+
+@dataclass(frozen=True)
+class _TextEncoder:
+    """One side; equal for equal options, so that a text of both sides is encoded once."""
+
+    tokenizer: Any
+    pooling: str | None
+    max_length: int
+    prompt: str
+
+    def __call__(self, module: nn.Module, texts: list[str]) -> Tensor:
+        device = next((part.device for part in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+        features = self.tokenizer(
+            [self.prompt + text for text in texts],
+            padding=True,
+            truncation=True,
+            max_length=self.max_length,
+            return_tensors="pt",
+        )
+        batch = {name: part.to(device) for name, part in features.items()}
+        return _embeddings(_called(module, batch), batch["attention_mask"], self.pooling)
+
+
+def _called(module: nn.Module, batch: Mapping[str, Tensor]) -> Any:
+    """The forward pass, with those inputs that it takes."""
+    parameters = inspect.signature(module.forward).parameters
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    if takes_any or "input_ids" in parameters:
+        return module(**{name: part for name, part in batch.items() if takes_any or name in parameters})
+    return module(batch)
+
+
+def _embeddings(output: Any, mask: Tensor, pooling: str | None) -> Tensor:
+    if isinstance(output, tuple | list):
+        output = output[0]
+    if isinstance(output, Tensor):
+        found = output
+    elif pooling == _POOLER:
+        found = _member(output, ("pooler_output",))
+    else:
+        found = _member(output, (*_EMBEDDINGS, *_HIDDEN) if pooling is None else (*_HIDDEN, *_EMBEDDINGS))
+    if found.ndim != 3:
+        return found
+    if pooling in (None, _POOLER):
+        raise TypeError(
+            f"the module gives one vector per token, shape {tuple(found.shape)}; give text_encoder a pooling, such as "
+            '"mean" or "cls"'
+        )
+    return pool(found, mask, pooling)
+
+
+def _member(output: Any, names: tuple[str, ...]) -> Tensor:
+    for name in names:
+        found = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+        if isinstance(found, Tensor):
+            return found
+    there = sorted(output) if isinstance(output, Mapping) else [type(output).__name__]
+    raise TypeError(
+        f"the module's forward pass gives none of {', '.join(names)} but {', '.join(map(str, there))}; "
+        "give encode= a function of your own"
+    )
