@@ -137,6 +137,7 @@ class Session:
         self._listener = Listener(warn=self._warn_of_memory)
         self._budget = Budget(plan.overhead_limit)
         self._is_open = True
+        self._has_noted = False
         self._resumed_after: int | None = None
 
     def open(self, *, is_resumed: bool) -> None:
@@ -213,8 +214,10 @@ class Session:
         missing = "metrics and figures of this evaluation"
         # By itself: on a rank where something else fails for good, weights are still gathered for the others.
         # And within an exchange: a rank that no longer tries still has to tell those that wait for its share.
-        for note in subject.notes:
-            self.guard.warn("model", note, note)
+        if not self._has_noted:
+            self._has_noted = True
+            for note in subject.notes:
+                self.guard.warn("model", note, note)
         with self.evaluator.exchange(subject) as exchange:
             encode = partial(self.evaluator.encode, subject, exchange, self._listener)
             encoded = attempt("encoding", encode, skipped=missing, redo=again)

@@ -29,6 +29,7 @@ needs_trainer = pytest.mark.skipif(
         pytest.param("sentence_transformer", "epoch_0001", marks=needs_trainer),
         pytest.param("transformers_trainer", "epoch_0001", marks=needs_trainer),
         pytest.param("lightning_module", "epoch_0000"),
+        pytest.param("plain_loop", "epoch_0000"),
     ],
 )
 def test_an_example_trains_and_leaves_figures_and_report(tmp_path: Path, script: str, first: str) -> None:

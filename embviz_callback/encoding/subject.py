@@ -146,6 +146,6 @@ def notes_on_towers(module: nn.Module, queries: Side, documents: Side) -> tuple[
     if of_queries is None or of_documents is None:
         return ()
     return (
-        f"{type(module).__name__} holds {of_queries} and {of_documents}, but one function encodes queries and documents "
-        "alike; if they are served by two, give it encode_query and encode_document, or encode= a pair of functions",
+        f"{type(module).__name__} holds {of_queries} and {of_documents}, but one function encodes queries and "
+        "documents alike; if they are served by two, give it encode_query and encode_document, or encode= a pair of functions",
     )

@@ -26,17 +26,60 @@ def _model(folder: Path) -> Any:
     return SentenceTransformer(str(folder), device="cpu")
 
 
-def test_without_sentence_transformers_one_sentence_says_what_to_install() -> None:
-    program = (
-        "import sys; sys.modules['sentence_transformers'] = None\n"
-        "try:\n    import embviz_callback.adapters.sentence_transformers\n"
-        "except ModuleNotFoundError as error:\n    print(error)"
-    )
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == (
-        "EmbvizEvaluator needs sentence-transformers 5 or newer; "
-        'install it with: pip install "embviz-callback[sentence-transformers]"\n'
-    )
+LOOP = """
+import sys
+sys.modules["sentence_transformers"] = None
+import torch
+from pathlib import Path
+from embviz_callback.adapters import EmbvizEvaluator
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.EmbeddingBag(512, 8)
+
+    def encode(self, texts):
+        return self.table(torch.tensor([[ord(letter) % 512 for letter in (text * 9)[:40]] for text in texts]))
+
+pairs = [{"query": f"phòng {row}", "pos": f"nhà {row} quận {row}"} for row in range(12)]
+model, other = Model(), Model()
+look = EmbvizEvaluator(pairs, output_dir=Path(sys.argv[1], "own"), skip_tsne=True, skip_umap=True, on_error="raise")
+look(model, epoch=None)
+numbers = look(model, epoch=0)
+assert look(model, epoch=1)["embviz_margin"] == numbers["embviz_margin"]
+assert look.folder.name == "own"
+look(other, epoch=0)
+assert look.folder.name == "own-2"
+look.finish()
+print(sorted(name for name in numbers if "rank1" in name))
+"""
+
+
+@pytest.mark.slow
+def test_a_plain_loop_needs_no_other_library_and_each_model_has_its_own_history(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", LOOP, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "'embviz_rank1'" in done.stdout
+    for folder, labels in (("own", ["untrained", "epoch 0", "epoch 1"]), ("own-2", ["epoch 0"])):
+        lines = (tmp_path / folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        assert [json.loads(line)["label"] for line in lines] == labels
+        assert (tmp_path / folder / "epoch_0000" / "similarity_heatmap.png").is_file()
+
+
+@pytest.mark.slow
+@needs_sentence_transformers
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_two_evaluators_of_one_training_have_keys_and_folders_of_their_own(tmp_path: Path) -> None:
+    from sentence_transformers.evaluation import SequentialEvaluator
+
+    from embviz_callback.adapters import EmbvizEvaluator
+
+    made = [EmbvizEvaluator(PAIRS, name=name, figures=False, on_error="raise") for name in ("", "general")]
+    found = _model(tmp_path / "encoder").evaluate(SequentialEvaluator(made), output_path=str(tmp_path / "out"))
+    assert found["embviz_rank1"] == found["embviz_general_rank1"]
+    assert [one.folder for one in made] == [tmp_path / "out" / "embviz", tmp_path / "out" / "embviz_general"]
+    assert made[1].primary_metric == "embviz_general_rank1"
 
 
 @pytest.mark.slow
