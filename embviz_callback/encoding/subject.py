@@ -147,5 +147,6 @@ def notes_on_towers(module: nn.Module, queries: Side, documents: Side) -> tuple[
         return ()
     return (
         f"{type(module).__name__} holds {of_queries} and {of_documents}, but one function encodes queries and "
-        "documents alike; if they are served by two, give it encode_query and encode_document, or encode= a pair of functions",
+        "documents alike; if they are served by two, give it encode_query and encode_document, or encode= a pair of "
+        "functions",
     )

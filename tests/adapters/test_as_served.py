@@ -53,7 +53,9 @@ def with_dense(folder: Path) -> Any:
     from sentence_transformers import SentenceTransformer, models
 
     dense = models.Dense(16, 8, activation_function=torch.nn.Tanh())
-    return SentenceTransformer(modules=[models.Transformer(str(folder)), models.Pooling(16, "cls"), dense], device="cpu")
+    return SentenceTransformer(
+        modules=[models.Transformer(str(folder)), models.Pooling(16, "cls"), dense], device="cpu"
+    )
 
 
 MODELS: dict[str, Any] = {
@@ -71,7 +73,7 @@ def encoded(model: Any, settings: Settings, **options: Any) -> tuple[Any, Any]:
     evaluator = Evaluator.on(PairFile(records_from(PAIRS), "pairs"), settings)
     embeddings = evaluator.encode(subject_of(model, settings, **options)).embeddings
     order = [evaluator.subset.queries.index(pair["query"]) for pair in PAIRS]
-    own = {query: document for query, document in evaluator.subset.records.tolist()}
+    own = dict(evaluator.subset.records.tolist())
     return embeddings.queries[order], embeddings.documents[[own[row] for row in order]]
 
 

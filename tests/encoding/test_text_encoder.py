@@ -1,6 +1,5 @@
 """An encode for modules that know no texts: whatever form their output has, the right vectors come out."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,8 +110,7 @@ def test_hidden_states_without_a_pooling_are_refused_and_an_unknown_pooling_too(
     with pytest.raises(TypeError) as error, torch.no_grad():
         for_queries(bert, ["nhà", "phòng"])
     assert str(error.value) == (
-        "the module gives one vector per token, shape (2, 3, 16); give text_encoder a pooling, such as "
-        '"mean" or "cls"'
+        'the module gives one vector per token, shape (2, 3, 16); give text_encoder a pooling, such as "mean" or "cls"'
     )
     with pytest.raises(ValueError) as refused:
         text_encoder(tiny_tokenizer(), pooling="avg")
