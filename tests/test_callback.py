@@ -465,7 +465,7 @@ def test_what_is_missing_is_said_before_anything_is_trained(tmp_path: Path) -> N
         trainer(tmp_path, numbers_only()).fit(Mute())
     assert str(error.value) == (
         "Mute has no method encode(texts); give encode=, a function that takes the model and a list of texts and "
-        "returns a tensor of shape (len(texts), dim)"
+        "returns a tensor of shape (len(texts), dim), or what embviz_callback.text_encoder makes of a tokenizer"
     )
     with pytest.raises(ValueError) as missing:
         trainer(tmp_path, EmbeddingVisualizer()).fit(TinyBiEncoder())

@@ -117,9 +117,9 @@ def _ways(model: Any, encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None)
     if callable(both):
         return both, both
     raise TypeError(
-        f"{type(model).__name__} has no method encode(texts), nor encode_query and encode_document; give encode=, a "
-        "function that takes the model and a list of texts and returns a tensor of shape (len(texts), dim), or what "
-        "embviz_callback.text_encoder makes of a tokenizer"
+        f"{type(model).__name__} has no method encode(texts); give encode=, a function that takes the model and a list "
+        "of texts and returns a tensor of shape (len(texts), dim), or what embviz_callback.text_encoder makes of a "
+        "tokenizer"
     )
 
 

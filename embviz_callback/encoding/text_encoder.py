@@ -48,8 +48,8 @@ def text_encoder(
         >>> from transformers import AutoTokenizer  # doctest: +SKIP
         >>> EmbeddingVisualizer("val.json", encode=text_encoder("BAAI/bge-m3", pooling="cls"))  # doctest: +SKIP
     """
-    if pooling not in (None, _POOLER, *POOLINGS):
-        raise ValueError(f"pooling must be one of {', '.join((*POOLINGS, _POOLER))} or None, got {pooling!r}")
+    if pooling not in (None, *POOLINGS):
+        raise ValueError(f"pooling must be one of {', '.join(POOLINGS)} or None, got {pooling!r}")
     if isinstance(tokenizer, str):
         from transformers import AutoTokenizer  # takes seconds to import
 

@@ -388,7 +388,7 @@ def test_what_cannot_be_meant_is_refused_before_training(tmp_path: Path) -> None
         fit(tmp_path, callback(), model=Mute(2, 2))
     assert str(mute.value) == (
         "Mute has no method encode(texts); give encode=, a function that takes the model and a list of texts and "
-        "returns a tensor of shape (len(texts), dim)"
+        "returns a tensor of shape (len(texts), dim), or what embviz_callback.text_encoder makes of a tokenizer"
     )
     with pytest.raises(ValueError) as when:
         callback(when="train_epoch_end")

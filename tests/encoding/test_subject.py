@@ -84,7 +84,7 @@ def test_a_model_without_a_way_to_encode_is_told_what_to_give() -> None:
         sides_of(nn.Linear(1, 1))
     assert str(error.value) == (
         "Linear has no method encode(texts); give encode=, a function that takes the model and a list of texts and "
-        "returns a tensor of shape (len(texts), dim)"
+        "returns a tensor of shape (len(texts), dim), or what embviz_callback.text_encoder makes of a tokenizer"
     )
 
 
