@@ -94,6 +94,10 @@ def test_the_tests_lie_where_the_package_has_what_they_test() -> None:
     tests = PACKAGE.parent / "tests"
     folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")}
     assert not [f"{folder}" for folder in folders if not (PACKAGE / folder).is_dir()]
+    # A room within a room may be tested with the one around it, and what a floor shares with its rooms.
+    rooms = {path.parent.relative_to(PACKAGE) for path in modules(PACKAGE.parent)} - {Path()}
+    tested = folders | {around for folder in folders for around in folder.parents}
+    assert not [f"{room}" for room in rooms if room not in tested and room.parent not in folders - {Path()}]
 
 
 def test_no_two_modules_share_a_name() -> None:
