@@ -4,13 +4,16 @@ Four small models on the same invented pairs: a head trained as by `embviz demo`
 one trained by a loss without negatives (it collapses), and the trained one with a direction added that all its vectors
 share, as those of many published models do (the scores lie in a narrow band).
 
-Run: ``python docs/make_images.py`` (one to two minutes on one core).
+Run: ``python docs/make_images.py`` (one to two minutes on one core). The picture of a run's page in the README is taken
+of a page that is there, by Chromium: ``python docs/make_images.py embviz-demo/run/embviz/report.html``.
 """
 
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -46,6 +49,9 @@ _Loss = Callable[[Tensor, Tensor], Tensor]
 
 def main() -> int:
     """Trains the four, draws what is wanted of each."""
+    if len(sys.argv) > 1:
+        photograph(Path(sys.argv[1]), IMAGES / "report_page.png")
+        return 0
     torch.manual_seed(7)
     items = generate_pairs(2500, seed=7, hard_negatives=2)
     subset = choose_subset(records_from(items[2000:]), max_samples=_SETTINGS.max_samples, seed=7)
@@ -59,6 +65,19 @@ def main() -> int:
             path.write_bytes(png if len(png) < _MOST_BYTES else _smaller(png))
             print(f"  {path.name} {path.stat().st_size / 1000:.0f} kB")
     return 0
+
+
+def photograph(page: Path, to: Path) -> None:
+    """The upper part of a page: cards, map and charts, in as many colours as a small file holds."""
+    with TemporaryDirectory() as name:
+        shot = Path(name) / "page.png"
+        options = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1280,1770")
+        command = ["chromium", *options, "--virtual-time-budget=4000", f"--screenshot={shot}", page.resolve().as_uri()]
+        subprocess.run(command, check=True, capture_output=True)
+        picture = Image.open(shot).convert("RGB")
+    # This way keeps the rare colours, those of the few queries that were missed.
+    picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(to, optimize=True)
+    print(f"{to.name} {to.stat().st_size / 1000:.0f} kB")
 
 
 def _models(items: list[dict[str, Any]]) -> dict[str, _Encode]:
