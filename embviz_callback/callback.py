@@ -388,7 +388,7 @@ class EmbeddingVisualizer(Callback):
     def _stop_if_asked(self, trainer: pl.Trainer, event: AlertEvent | None) -> None:
         if self.alert is None or not self.alert.stop_training:
             return
-        stop = event is not None and event.kind == "firing"
+        stop = event is not None and event.stops
         if trainer.world_size > 1:
             # The only collective, at a point that every rank reaches, whatever failed on it: two
             # GPUs may differ in the last bit of a margin, and a rank that stops alone hangs all.

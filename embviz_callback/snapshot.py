@@ -9,8 +9,10 @@ from typing import Any, Self
 import numpy as np
 
 from embviz_callback.analysis.maps.projections import Projection, Skipped
+from embviz_callback.analysis.metrics.intervals import per_query
 from embviz_callback.analysis.metrics.numbers import Metrics, compute_metrics
 from embviz_callback.analysis.scan import CorpusScan, Similarity, pool_text, scan
+from embviz_callback.analysis.verdict.best import primary_metric
 from embviz_callback.analysis.verdict.diagnosis import Diagnosis, diagnose
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.subset import Subset
@@ -150,9 +152,9 @@ def take_snapshot(
         A snapshot without maps.
     """
     similarity = scan(embeddings) if corpus_scan is None else corpus_scan.similarity
-    metrics = compute_metrics(
-        similarity, embeddings, draws=settings.bootstrap_draws, seed=settings.seed, groups=subset.group
-    )
+    metrics = compute_metrics(similarity, embeddings, draws=settings.bootstrap_draws, seed=settings.seed)
+    if corpus_scan is not None:
+        metrics = replace(metrics, own=_among_own(embeddings))
     return Snapshot(
         label=label,
         epoch=epoch,
@@ -161,11 +163,16 @@ def take_snapshot(
         embeddings=embeddings,
         similarity=similarity,
         metrics=metrics,
-        diagnosis=diagnose(metrics, history=history),
+        diagnosis=diagnose(metrics, history=history, metric=primary_metric(embeddings)),
         settings=settings,
         provenance=provenance.with_corpus(corpus_scan),
         corpus_texts={} if corpus_scan is None else corpus_scan.texts,
     )
+
+
+def _among_own(embeddings: Embeddings) -> Metrics:
+    """The metrics among the subset's own documents, by which it is judged: a larger pool makes no model worse."""
+    return compute_metrics(scan(embeddings), embeddings, draws=0)
 
 
 def save_snapshot(snapshot: Snapshot, folder: Path) -> None:
@@ -203,14 +210,21 @@ def load_snapshot(folder: Path) -> Snapshot:
     embeddings = Embeddings(**{name: arrays[name] for name in _EMBEDDING_ARRAYS}, **graded, **facts["set_aside"])
     corpus = facts.get("corpus")  # evaluations that were kept before there were corpora lack it
     kept = None if corpus is None else CorpusScan.from_arrays(arrays, corpus)
+    subset = Subset.from_json(facts["subset"])
+    similarity = scan(embeddings) if kept is None else kept.similarity
+    metrics = replace(
+        Metrics.from_dict(facts["metrics"]),
+        per_query=per_query(similarity, embeddings),
+        own=None if kept is None else _among_own(embeddings),
+    )
     return Snapshot(
         label=facts["label"],
         epoch=facts["epoch"],
         step=facts["step"],
-        subset=Subset.from_json(facts["subset"]),
+        subset=subset,
         embeddings=embeddings,
-        similarity=scan(embeddings) if kept is None else kept.similarity,
-        metrics=Metrics.from_dict(facts["metrics"]),
+        similarity=similarity,
+        metrics=metrics,
         diagnosis=Diagnosis(**facts["diagnosis"]),
         settings=Settings(**facts["settings"]),
         maps={method: _load_map(method, entry, arrays) for method, entry in facts["maps"].items()},

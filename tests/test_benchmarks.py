@@ -18,6 +18,7 @@ SMALL = {
     "encoding": ["--data", DATA, "--texts", "20", "--rounds", "1"],
     "fuzzing": ["--n", "8"],
     "house": [f"{ROOT}"],
+    "conclusions": ["--runs", "2", "--only", "rule,clusters,verdicts,gate"],
     "interval_coverage": ["--runs", "1"],
     "maps": ["--data", DATA, "--features", "char-ngrams-64", "--epochs", "1"],
     "metrics": ["--repeats", "1", "--only", "bare,ours,faiss,semantic_search", "50"],

@@ -130,7 +130,7 @@ snapshot = snapshot.with_maps({"plane": made})
 assert to_png(draw("plane_projection", snapshot)).startswith(b"\\x89PNG")
 assert to_png(draw_filmstrip([epoch_view(snapshot)], "plane")).startswith(b"\\x89PNG")
 checks = checklist(snapshot.metrics, snapshot.maps, ("plane_projection",), None)
-assert [check.passed is None for check in checks if check.name == "clear_clusters_plane"] == [False]
+assert [check.meets is None for check in checks if check.name == "clear_clusters_plane"] == [False]
 assert "Plane: clusters are" in report(snapshot, checks=checks, figures=("plane_projection",))
 assert '"plane":"Plane"' in page([snapshot])
 """

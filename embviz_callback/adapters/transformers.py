@@ -265,7 +265,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         if self.alert is None or not self.alert.stop_training:
             return
         # At a point that every rank reaches, whatever failed on it: one that stops alone hangs all.
-        if told.any_rank(event is not None and event.kind == "firing"):
+        if told.any_rank(event is not None and event.stops):
             told.control.should_training_stop = True
 
     def _log_values(self, session: Session, told: _Told, moment: Moment, values: Mapping[str, float]) -> None:

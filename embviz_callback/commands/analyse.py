@@ -203,7 +203,7 @@ def _say(options: argparse.Namespace, output: Path, snapshot: "Snapshot", answer
     if answers.importance.effects:
         lines.append(f"moves the similarity most: {', '.join(answers.importance.order)}")
     lines += [f"similarity against {curve.column}: {curve.verdict}" for curve in answers.continuity]
-    lines.append(counted(len(answers.suspects), "probable false negative"))
+    lines.append(f"{counted(len(answers.suspects), 'candidate')} for false negatives")
     lines.append(f"margin {metrics.margin:.4f}, rank-1 {100 * metrics.rank1:.1f}%; see {output / 'analysis.md'}")
     sys.stdout.write("\n".join(lines) + "\n")
 

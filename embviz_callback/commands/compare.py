@@ -58,6 +58,12 @@ def parser() -> Parser:
     made.add_argument(
         "--reference", type=whole_number(1, 10**6), default=1, metavar="N", help="compare with the n-th (default 1)"
     )
+    made.add_argument(
+        "--metric",
+        default="",
+        metavar="NAME",
+        help="by which the best is chosen (default: mrr, or ndcg_at_10 for lists)",
+    )
     add_evaluation_options(made)
     add_model_options(made)
     add_ending_options(made)
@@ -115,7 +121,13 @@ def _written(snapshots: "Sequence[Snapshot]", options: argparse.Namespace, refer
     from embviz_callback.delivery.results.comparison_folder import write_comparison
 
     with as_usage_error(ValueError):
-        return write_comparison(snapshots, output_of(options), reference=reference - 1, maps=wanted_maps(options))
+        return write_comparison(
+            snapshots,
+            output_of(options),
+            reference=reference - 1,
+            metric=getattr(options, "metric", ""),
+            maps=wanted_maps(options),
+        )
 
 
 def _told(
@@ -128,7 +140,7 @@ def _told(
     where = f"{output_of(options) / 'comparison.md'}"
     parts = ["\n".join([*metrics_lines(comparison), "", *sentences(comparison), where, ""])]
     parts += ["".join(map(summary, outcomes))] if outcomes else []
-    text = "\n".join([*parts, statistics(comparison.metrics[comparison.best])])
+    text = "\n".join([*parts, statistics(comparison.metrics[comparison.best.place])])
     if options.json:
         terminal.say(text)
         checkpoints = {outcome.label: flat(outcome) for outcome in outcomes}

@@ -15,6 +15,7 @@ import embviz_callback
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import Parser, UsageError
 from embviz_callback.commands.ending import ended
+from embviz_callback.commands.gate import add_gate_options, baseline_of, gate_status, refuse_gate_without_baseline
 from embviz_callback.commands.options import (
     add_ending_options,
     add_evaluation_options,
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str]) -> int:
         arguments: Without the program's name.
 
     Returns:
-        0 when done, 2 for bad arguments or input, 3 if a margin is below the threshold, 1 for anything else.
+        0 when done, 2 for bad arguments or input, 3 if a margin is below the threshold or a loss against the baseline
+        is shown, 4 if the data cannot tell that, 1 for anything else.
     """
     terminal = Terminal()
     return ended(
@@ -60,6 +62,7 @@ def parser() -> Parser:
     add_evaluation_options(made)
     add_model_options(made)
     add_ending_options(made)
+    add_gate_options(made)
     return made
 
 
@@ -71,16 +74,24 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     if options.checkpoint and len(options.checkpoint) > 1:
         from embviz_callback.commands.compare import compare_checkpoints
 
+        if options.baseline is not None:
+            raise UsageError("--baseline holds one checkpoint against another; give one --checkpoint")
         return compare_checkpoints(options, terminal)
+    refuse_gate_without_baseline(options)
     with quietly():
-        outcome = evaluate(request_from(options), output_of(options), terminal, trec=options.trec)[0]
+        request = request_from(options)
+        baseline = baseline_of(options, request, terminal)
+        outcome = evaluate(request, output_of(options), terminal, trec=options.trec)[0]
     text = f"{summary(outcome)}\n{statistics(outcome.metrics)}"
     if options.json:
         terminal.say(text)
         write_out(as_json(flat(outcome)))
     else:
         write_out(text)
-    return status({outcome.label: outcome.metrics}, options.fail_below_margin, terminal, faults=outcome.faults)
+    reached = status({outcome.label: outcome.metrics}, options.fail_below_margin, terminal, faults=outcome.faults)
+    if baseline is None or reached:
+        return reached
+    return gate_status(outcome.snapshot, baseline, options, terminal)
 
 
 def evaluate(request: "Request", output: Path, terminal: Terminal, *, trec: bool = False) -> "list[Outcome]":
@@ -171,7 +182,7 @@ def statistics(metrics: "Metrics") -> str:
 def summary(outcome: "Outcome") -> str:
     """What came of one checkpoint, and where its report is."""
     diagnosis = outcome.snapshot.diagnosis
-    verdict = "ready" if outcome.content["ready"] else "not ready, see the checklist"
+    verdict = outcome.content["conclusion"]
     return (
         f"{outcome.label}: {diagnosis.verdict}, {verdict}\n"
         f"   {diagnosis.reason}; {diagnosis.advice}\n"

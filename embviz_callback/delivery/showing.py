@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 from embviz_callback.analysis.maps.layouts import open_layout
-from embviz_callback.analysis.maps.projections import Projection, Skipped, heatmap_rows, project
+from embviz_callback.analysis.maps.projections import Projection, Skipped, project
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import MAPS, wanted_figures, wanted_maps
-from embviz_callback.analysis.verdict.checklist import Check, bright_diagonal, checklist
+from embviz_callback.analysis.verdict.checklist import Check, bright_cells, checklist
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.sinks import Sink
 from embviz_callback.drawing.figures.png import draw, to_png
@@ -135,9 +135,7 @@ def _png(name: str, snapshot: Snapshot) -> bytes:
 
 
 def _checks(snapshot: Snapshot, made: Sequence[str]) -> tuple[Check, ...]:
-    settings = snapshot.settings
-    pairs = heatmap_rows(snapshot.embeddings, settings.heatmap_pairs, settings.seed)
-    bright = bright_diagonal(snapshot.embeddings, pairs[:, 0], pairs[:, 1]) if len(pairs) else None
+    bright = bright_cells(snapshot.embeddings, seed=snapshot.settings.seed)
     return checklist(snapshot.metrics, snapshot.maps, made, bright)
 
 

@@ -4,6 +4,7 @@ import math
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, SHARE
 from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.analysis.verdict.power import smallest_difference
 from embviz_callback.analysis.why.slices import Slices
 from embviz_callback.analysis.why.thresholds import Advice
 from embviz_callback.grammar import counted
@@ -149,14 +150,61 @@ def rank_word(rank: float) -> str:
 
 
 def group_sentence(slices: Slices) -> str:
-    """The worst group and the best in one sentence; "" where no group can be judged."""
+    """Whether the groups differ, and the worst and the best of them.
+
+    One test over all groups comes first: of twenty equal ones the worst and the best lie far apart as a rule. The
+    rates are shrunken by what chance accounts for.
+
+    Returns:
+        A sentence; "" where no group can be judged.
+    """
     judged = [group for group in slices.groups if not group.is_small]
     if len(judged) < 2:
         return ""
-    worst, best = judged[0], judged[-1]
+    if not slices.chance <= 0.05:
+        return f"the groups' rank-1 differs no more than chance allows (p {chance(slices.chance)} over all of them)"
+    worst, best = min(judged, key=lambda group: group.shrunken), max(judged, key=lambda group: group.shrunken)
     return (
-        f"worst {worst.label} (rank-1 {percent(worst.figures['rank1'])}, {counted(worst.n_queries, 'query')}), "
-        f"best {best.label} ({percent(best.figures['rank1'])})"
+        f"worst {worst.label} (rank-1 {percent(worst.shrunken)}, {counted(worst.n_queries, 'query')}), "
+        f"best {best.label} ({percent(best.shrunken)}), chance taken off; p {chance(slices.chance)} over all groups"
+    )
+
+
+def chance(p_value: float) -> str:
+    """A probability of chance.
+
+    Returns:
+        Three decimals, "below 0.001", or that nothing can be told.
+
+    Example:
+        >>> chance(0.0312), chance(0.0005), chance(float("nan"))
+        ('0.031', 'below 0.001', 'cannot tell')
+    """
+    if math.isnan(p_value):
+        return "cannot tell"
+    return number(p_value) if p_value >= 0.001 else "below 0.001"
+
+
+def power_sentence(n_groups: int, disagreeing: float, against: str = "") -> str:
+    """The smallest difference in rank-1 that a comparison on these queries finds.
+
+    Args:
+        n_groups: Groups of queries that are independent of each other.
+        disagreeing: Discordance of the models that are compared.
+        against: What it was measured against; empty where it is assumed.
+
+    Returns:
+        A sentence without a full stop.
+    """
+    at = f"as measured against {against}" if against else "assumed"
+    few = "; so few that every interval here is approximate" if n_groups < 50 else ""
+    least = smallest_difference(n_groups, disagreeing)
+    found = (
+        "no difference is found" if math.isnan(least) else f"a difference of {number(100 * least, 1)} points is found"
+    )
+    return (
+        f"Between two models on these {counted(n_groups, 'independent group')} of queries {found} in rank-1 in 80 % of"
+        f" the comparisons, where they disagree on {percent(disagreeing)} of the queries ({at}){few}"
     )
 
 
@@ -165,8 +213,10 @@ def advice_sentence(advice: Advice) -> str:
     goal = "the largest F1" if advice.wanted is None else f"{advice.kind} {percent(advice.wanted)}"
     if advice.reason:
         return f"{goal}: {advice.reason}"
-    ends = f"{number(advice.threshold.low)} to {number(advice.threshold.high)}"
+    low, high = advice.threshold.low, advice.threshold.high
+    ends = "" if math.isnan(low) else f" ({number(low)} to {number(high)})"
+    behind = f"; {advice.n_pairs:,} pairs stand behind it" if advice.n_pairs else ""
     return (
-        f"{goal}: show from {number(advice.threshold.value)} ({ends}); precision {percent(advice.precision)}, "
-        f"recall {percent(advice.recall)}, {number(advice.shown, 1)} documents per query"
+        f"{goal}: show from {number(advice.threshold.value)}{ends}; precision {percent(advice.precision)}, "
+        f"recall {percent(advice.recall)}, {number(advice.shown, 1)} documents per query{behind}"
     )

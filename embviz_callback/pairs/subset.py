@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.pairs.records import Record
-from embviz_callback.pairs.relevance import components, positives_by_query
+from embviz_callback.pairs.relevance import positives_by_query
 from embviz_callback.pairs.texts import fold
 
 Rows = NDArray[np.int64]
@@ -117,14 +117,6 @@ class Subset:
         facts += [["prompt", query, prompt] for query, prompt in zip(queries, self.prompts, strict=False) if prompt]
         facts += [["corpus", self.corpus_fingerprint]] if self.n_corpus else []
         return hashlib.sha256(json.dumps(sorted(facts)).encode()).hexdigest()[:12]
-
-    @cached_property
-    def group(self) -> Rows:
-        """``(N,)``, the cluster of each query: queries that share a document, directly or by way of others."""
-        documents: list[list[int]] = [[] for _ in self.queries]
-        for query, document in self.relevance.tolist():
-            documents[query].append(document)
-        return np.array(components(documents), dtype=np.int64)
 
     def as_file(self) -> list[dict[str, Any]]:
         """The subset as a dataset of its own, from which the same subset is chosen again; its corpus is not in it.

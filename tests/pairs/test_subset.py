@@ -64,7 +64,6 @@ def test_a_subset_is_laid_out_as_it_can_be_read_by_hand() -> None:
     assert (subset.ids[one], subset.ids[two]) == ("1", None)
     assert (subset.metadata[one], subset.metadata[two]) == ({"price": 5}, {"price": 6})
     assert subset.document_metadata == ({"price": 5}, {"price": 6})
-    assert subset.group.tolist() == [0, 0]
     assert subset.n_available == 2
 
 
@@ -211,14 +210,6 @@ def test_no_records_and_no_samples_are_refused() -> None:
     with pytest.raises(ValueError) as error:
         choose_subset([Record("q", ("a",))], max_samples=0, seed=0)
     assert str(error.value) == "max_samples must be at least 1, got 0"
-
-
-def test_queries_that_share_documents_are_one_group_by_way_of_others() -> None:
-    records = [Record("p", ("a",)), Record("q", ("a", "b")), Record("r", ("b",)), Record("s", ("c",))]
-    subset = choose_subset(records, max_samples=4, seed=0)
-    group = dict(zip(subset.queries, subset.group.tolist(), strict=True))
-    assert group["p"] == group["q"] == group["r"] != group["s"]
-    assert set(group.values()) == {0, 1}
 
 
 def test_a_chain_of_a_hundred_thousand_links_is_one_component() -> None:

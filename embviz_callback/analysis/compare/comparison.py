@@ -1,6 +1,5 @@
 """Several checkpoints or epochs side by side on one subset: what has changed beyond chance, and which is best."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -11,17 +10,12 @@ import numpy as np
 from embviz_callback.analysis.compare.ledger import Evaluated, Ledger
 from embviz_callback.analysis.compare.standings import Changes, Series
 from embviz_callback.analysis.maps.projections import Projection, Skipped, project
-from embviz_callback.analysis.metrics.intervals import PerQuery, paired_difference, per_query
+from embviz_callback.analysis.metrics.contrasts import Difference, compared
+from embviz_callback.analysis.metrics.intervals import PerQuery, per_query, point, sampling_groups
 from embviz_callback.analysis.metrics.numbers import Metrics
-from embviz_callback.embeddings import Embeddings
+from embviz_callback.analysis.verdict.best import Best, Fall, candidate, choose_best, fallen, primary_metric
+from embviz_callback.embeddings import Embeddings, Rows
 from embviz_callback.pairs.texts import fold
-
-RULE = (
-    "highest rank-1; of those that cannot be told from it (the paired 95 % interval of the difference includes 0)"
-    " the one with the highest separation, which unlike the margin does not depend on the scale of the scores;"
-    " of equal ones the first"
-)
-_SIGNS = ("rank1", "separation")
 
 
 class Measured(Evaluated, Protocol):
@@ -36,43 +30,6 @@ class Measured(Evaluated, Protocol):
         """The numbers."""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A metric's change between two evaluations of the same queries.
-
-    Attributes:
-        value: Later minus earlier.
-        low: Lower end of its paired 95 % interval; NaN where nothing can be said.
-        high: Upper end.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def is_beyond_chance(self) -> bool:
-        """Whether the interval leaves 0 out."""
-        return self.low > 0 or self.high < 0
-
-
-@dataclass(frozen=True)
-class Fall:
-    """A later evaluation that is worse than an earlier one beyond the interval.
-
-    Attributes:
-        metric: In which it is worse.
-        before: Label of the earlier one, the best until then.
-        after: Label of the later one.
-        difference: Below 0, its interval too.
-    """
-
-    metric: str
-    before: str
-    after: str
-    difference: Difference
-
-
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """Evaluations of one subset, in the order in which they were given.
@@ -82,13 +39,12 @@ class Comparison:
         labels: One per evaluation, all different.
         metrics: Likewise.
         reference: Index of the one that differences are taken from.
-        differences: For each evaluation name to difference from the reference; none for itself.
+        differences: For each evaluation name to difference from the reference; none for itself. Probabilities
+            are corrected for all the others that are compared with the reference.
         changes: For each evaluation the queries gained and lost since the reference.
-        best: Index of the best by RULE.
-        falls: Later ones that are worse than the best before them.
+        best: The best by RULE, and what may as well be.
+        fall: Of the last from the best before it, where they are epochs of a run in order; None where none is shown.
         series: Each query's standing.
-        is_in_order: They are epochs of a run, one after the other, so that a fall is a sign of
-            overfitting; otherwise later means further down the list only.
     """
 
     fingerprint: str
@@ -97,26 +53,28 @@ class Comparison:
     reference: int
     differences: tuple[Mapping[str, Difference], ...]
     changes: tuple[Changes, ...]
-    best: int
-    falls: tuple[Fall, ...]
+    best: Best
+    fall: Fall | None
     series: Series
-    is_in_order: bool
 
 
-def compare(snapshots: Sequence[Measured], *, reference: int = 0, draws: int = 1000, seed: int = 0) -> Comparison:
+def compare(
+    snapshots: Sequence[Measured], *, reference: int = 0, metric: str = "", draws: int = 1000, seed: int = 0
+) -> Comparison:
     """Compares evaluations pair by pair on the same resampled queries.
 
     Args:
         snapshots: Two or more, in the order of training if there is one.
         reference: Index of the one that the others are held against.
-        draws: Resamples behind an interval.
-        seed: Of the resamples.
+        metric: By which the best is chosen; by default `primary_metric`.
+        draws: Resamples behind the interval of the best.
+        seed: Of the resamples and of the flips of sign.
 
     Returns:
         The comparison.
 
     Raises:
-        ValueError: If there are fewer than two, or their subsets differ.
+        ValueError: If there are fewer than two, their subsets differ, or there is no such metric.
     """
     if len(snapshots) < 2:
         raise ValueError(f"a comparison needs at least two evaluations, got {len(snapshots)}")
@@ -130,36 +88,48 @@ def compare(snapshots: Sequence[Measured], *, reference: int = 0, draws: int = 1
     if not 0 <= reference < len(snapshots):
         raise ValueError(f"reference must be an index below {len(snapshots)}, got {reference}")
     statistics = [_statistics(one, snapshots[0]) for one in snapshots]
-    paired = _Paired(statistics, draws, seed)
+    decides = metric or primary_metric(snapshots[0].embeddings)
+    known = point(statistics[0])
+    if decides not in known:
+        raise ValueError(f"metric must be one of {', '.join(known)}, got {decides!r}")
+    candidates = [candidate(one, decides) for one in statistics]
     labels = _distinct([one.label for one in snapshots])
     series = _series(snapshots, labels)
-    places = range(len(snapshots))
     return Comparison(
         fingerprint=first,
         labels=labels,
         metrics=tuple(one.metrics for one in snapshots),
         reference=reference,
-        differences=tuple({} if place == reference else paired.differences(reference, place) for place in places),
-        changes=tuple(series.changes(reference, place) for place in places),
-        best=paired.best([one.metrics for one in snapshots]),
-        falls=paired.falls([one.metrics for one in snapshots], labels),
+        differences=_differences(statistics, reference, seed),
+        changes=tuple(series.changes(reference, place) for place in range(len(snapshots))),
+        best=choose_best(candidates, decides, draws=draws, seed=seed),
+        fall=fallen(candidates, decides) if _is_in_order(snapshots) else None,
         series=series,
-        is_in_order=_is_in_order(snapshots),
     )
 
 
-def best_checkpoint(snapshots: Sequence[Measured], *, draws: int = 1000, seed: int = 0) -> int:
+def best_checkpoint(snapshots: Sequence[Measured], *, metric: str = "", draws: int = 1000, seed: int = 0) -> int:
     """Index of the best of several evaluations of one subset, by RULE.
 
     Args:
         snapshots: One or more.
+        metric: As for `compare`.
         draws: Resamples behind the intervals.
         seed: Of the resamples.
 
     Returns:
         What `compare` calls best.
     """
-    return compare(snapshots, draws=draws, seed=seed).best if len(snapshots) > 1 else 0
+    return compare(snapshots, metric=metric, draws=draws, seed=seed).best.place if len(snapshots) > 1 else 0
+
+
+def _differences(statistics: Sequence[PerQuery], reference: int, seed: int) -> tuple[dict[str, Difference], ...]:
+    others = [place for place in range(len(statistics)) if place != reference]
+    found = compared(statistics[reference], [statistics[place] for place in others], seed=seed)
+    return tuple(
+        {} if place == reference else {name: family[others.index(place)] for name, family in found.items()}
+        for place in range(len(statistics))
+    )
 
 
 def common_maps(snapshots: Sequence[Measured], method: str, *, seed: int) -> tuple[Projection | Skipped, ...]:
@@ -184,61 +154,24 @@ def common_maps(snapshots: Sequence[Measured], method: str, *, seed: int) -> tup
     return tuple(made)
 
 
-@dataclass(frozen=True, eq=False)
-class _Paired:
-    """Differences between evaluations whose queries stand in one order."""
-
-    statistics: Sequence[PerQuery]
-    draws: int
-    seed: int
-
-    def differences(self, before: int, after: int) -> dict[str, Difference]:
-        found = paired_difference(self.statistics[before], self.statistics[after], draws=self.draws, seed=self.seed)
-        return {name: Difference(*ends) for name, ends in found.items()}
-
-    def best(self, metrics: Sequence[Metrics]) -> int:
-        """By RULE."""
-        top = _highest([one.rank1 for one in metrics])
-        equals = [
-            place
-            for place in range(len(metrics))
-            if place == top or not self.differences(top, place)["rank1"].is_beyond_chance
-        ]
-        return equals[_highest([metrics[place].separation for place in equals])]
-
-    def falls(self, metrics: Sequence[Metrics], labels: Sequence[str]) -> tuple[Fall, ...]:
-        """Later evaluations that are worse than the best one before them."""
-        found = []
-        for name in _SIGNS:
-            values = [one[name] for one in metrics]
-            for after in range(1, len(metrics)):
-                peak = _highest(values[:after])
-                difference = self.differences(peak, after)[name]
-                if difference.high < 0:
-                    found.append(Fall(name, labels[peak], labels[after], difference))
-        return tuple(found)
-
-
-def _highest(values: Sequence[float]) -> int:
-    """The first of the highest; NaN is below everything."""
-    known = [-math.inf if math.isnan(value) else value for value in values]
-    return known.index(max(known))
-
-
 def _statistics(one: Measured, first: Measured) -> PerQuery:
     """What its queries contribute, in the order of the first evaluation's queries."""
-    found = per_query(one.similarity, one.embeddings, groups=one.subset.group)
+    found, groups = one.metrics.per_query or per_query(one.similarity, one.embeddings), _groups(first)
     if one.subset.queries == first.subset.queries:
-        return replace(found, groups=first.subset.group)
+        return replace(found, groups=groups)
     row = {fold(text): place for place, text in enumerate(one.subset.queries)}
     order = np.array([row[fold(text)] for text in first.subset.queries])
     return PerQuery(
-        groups=first.subset.group,
+        groups=groups,
         positive=found.positive[order],
         negative=found.negative[order],
         ranks={name: values[order] for name, values in found.ranks.items()},
         centre=found.centre,
     )
+
+
+def _groups(first: Measured) -> Rows:
+    return sampling_groups(first.embeddings.relevance, len(first.embeddings.queries))
 
 
 def _distinct(labels: Sequence[str]) -> tuple[str, ...]:

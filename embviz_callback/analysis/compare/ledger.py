@@ -14,7 +14,6 @@ from embviz_callback.analysis.compare.standings import (
     Series,
     Standing,
     classify,
-    mcnemar,
 )
 from embviz_callback.analysis.scan import Similarity, pool_text
 from embviz_callback.pairs.subset import Subset
@@ -31,7 +30,6 @@ __all__ = [
     "Series",
     "Standing",
     "classify",
-    "mcnemar",
 ]
 
 _NOTHING = -1  # stands in the file for "no document could be ranked"

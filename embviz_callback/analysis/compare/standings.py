@@ -98,19 +98,12 @@ class Changes:
         after: Label of the other.
         improved: Missed before, hit after; the largest gain of ranks first.
         fell: Hit before, missed after; the deepest fall first.
-        p_value: McNemar's exact two-sided probability of so uneven a split by chance.
     """
 
     before: str
     after: str
     improved: tuple[Change, ...]
     fell: tuple[Change, ...]
-    p_value: float
-
-    def sentence(self) -> str:
-        """The change in one line, without a full stop."""
-        counts = f"{len(self.improved)} improved, {len(self.fell)} fell"
-        return f"since {self.before}: {counts} (McNemar's exact p = {self.p_value:.3g})"
 
 
 @dataclass(frozen=True)
@@ -146,20 +139,6 @@ class Series:
             found[classify(hits)].append(query.text)
         return {name: tuple(texts) for name, texts in found.items()}
 
-    def best(self) -> int:
-        """The evaluation with most hits; of equal ones that with the higher MRR, then the earliest.
-
-        Returns:
-            Its index.
-
-        Raises:
-            ValueError: If there is no evaluation.
-        """
-        if not self.evaluations:
-            raise ValueError("a series without evaluations has no best one")
-        order = [(len(one.hits), one.mrr) for one in self.evaluations]
-        return order.index(max(order))
-
     def changes(self, before: int, after: int) -> Changes:
         """Queries gained and lost from one evaluation to another.
 
@@ -168,19 +147,14 @@ class Series:
             after: Likewise; need not be the later one.
 
         Returns:
-            The changes, with McNemar's p.
+            The changes.
         """
         first, second = self.evaluations[before], self.evaluations[after]
         improved = self._moved(first, second, second.hits - first.hits)
         fell = self._moved(first, second, first.hits - second.hits)
         improved.sort(key=lambda change: (-change.before.rank, change.query))
         fell.sort(key=lambda change: (-change.after.rank, change.query))
-        p_value = mcnemar(len(improved), len(fell))
-        return Changes(first.label, second.label, tuple(improved), tuple(fell), p_value)
-
-    def since_best(self) -> Changes:
-        """What has improved and what has fallen at the last evaluation against the best one."""
-        return self.changes(self.best(), len(self.evaluations) - 1)
+        return Changes(first.label, second.label, tuple(improved), tuple(fell))
 
     def _moved(self, before: Evaluation, after: Evaluation, keys: Iterable[str]) -> list[Change]:
         return [
@@ -218,32 +192,3 @@ def classify(hits: Sequence[bool]) -> str:
     if not hits[-1]:
         return "forgotten"
     return "always" if hits[0] else "learned"
-
-
-def mcnemar(gained: int, lost: int) -> float:
-    """McNemar's exact test: the two-sided binomial probability of a split as uneven or more.
-
-    Under the hypothesis of no difference every changed query is gained or lost with
-    probability 1/2.
-
-    Args:
-        gained: Queries right now and wrong before.
-        lost: Queries wrong now and right before.
-
-    Returns:
-        The probability; 1 without any change.
-
-    Raises:
-        ValueError: If a count is negative.
-
-    Example:
-        >>> mcnemar(5, 0)
-        0.0625
-    """
-    if min(gained, lost) < 0:
-        raise ValueError(f"gained and lost must not be negative, got {gained} and {lost}")
-    if not gained + lost:
-        return 1.0
-    from scipy.stats import binomtest  # slow to import, and no metric needs it
-
-    return float(binomtest(gained, gained + lost).pvalue)

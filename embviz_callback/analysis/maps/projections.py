@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.maps.layouts import Layout, Progress, open_layout
 from embviz_callback.analysis.maps.map_quality import (
+    NEIGHBOURS,
     Points,
     Space,
     clear_share,
@@ -82,6 +83,12 @@ class Projection:
     fresh_trustworthiness: float | None = None
     compared_trustworthiness: float | None = None
     since_compared: int = 0
+
+    @property
+    def blind_share(self) -> float:
+        """What `clear_share` would be on a map drawn at random: ten of all other points are the nearest."""
+        shown = sum(int(np.isfinite(rows).all(axis=1).sum()) for rows in (self.queries, self.documents))
+        return min(NEIGHBOURS / max(shown - 1, 1), 1.0)
 
     def __post_init__(self) -> None:
         for name in ("queries", "documents"):

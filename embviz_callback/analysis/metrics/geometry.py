@@ -46,8 +46,8 @@ def uniformity(rows: Vectors, usable: NDArray[np.bool_] | None = None) -> float:
 def hubness(neighbours: Rows, n_documents: int) -> tuple[float, tuple[tuple[int, int], ...]]:
     """Skewness of how often each document is among a query's nearest, and the three worst hubs.
 
-    Radovanovic et al. 2010. Near 0: every document is found about equally often; above 2 or so:
-    a few documents crowd into everybody's list.
+    Radovanovic et al. 2010. Near 0: every document is found about equally often. Far above `blind_hubness`: a few
+    documents crowd into everybody's list.
 
     Args:
         neighbours: ``(n_queries, k)`` document rows, -1 for none.
@@ -62,3 +62,24 @@ def hubness(neighbours: Rows, n_documents: int) -> tuple[float, tuple[tuple[int,
     skewness = float(np.mean((counts - counts.mean()) ** 3) / spread**3) if spread > 0 else float("nan")
     worst = np.argsort(-counts, kind="stable")[:3]
     return skewness, tuple((int(row), int(counts[row])) for row in worst)
+
+
+def blind_hubness(n_queries: int, k: int, n_documents: int) -> float:
+    """Skewness if each query drew its k documents blindly: that of a binomial distribution.
+
+    Args:
+        n_queries: Queries.
+        k: Documents in each list.
+        n_documents: Documents in the ranked pool.
+
+    Returns:
+        The skewness; NaN where every query finds every document.
+
+    Example:
+        >>> round(blind_hubness(500, 10, 500), 2), round(blind_hubness(500, 10, 100_000), 2)
+        (0.31, 4.47)
+    """
+    share = k / n_documents if n_documents else 1.0
+    if not n_queries or share >= 1:
+        return float("nan")
+    return float((1 - 2 * share) / np.sqrt(n_queries * share * (1 - share)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from embviz_callback.analysis.metrics import geometry
 from embviz_callback.analysis.metrics.catalogue import Named
-from embviz_callback.analysis.metrics.intervals import RESOLUTION, PerQuery, bootstrap, per_query
+from embviz_callback.analysis.metrics.intervals import RESOLUTION, PerQuery, intervals_of, per_query
 from embviz_callback.analysis.scan import Product, Similarity, one_thread_each, scan
 from embviz_callback.embeddings import Embeddings, Rows, unit_rows
 
@@ -26,7 +26,7 @@ class Metrics(Named, Mapping[str, float]):
 
     Attributes:
         figures: Name to value.
-        intervals: Name to the (low, high) of a 95 % bootstrap interval over queries.
+        intervals: Name to the (low, high) of a 95 % interval over queries.
         hubs: (document row, occurrences) of the three documents most often among a query's
             ten nearest; a row from `n_documents` on is of the corpus.
         n_queries: Queries evaluated.
@@ -34,6 +34,9 @@ class Metrics(Named, Mapping[str, float]):
         non_finite: Rows that held NaN or infinity.
         zero: Rows without length.
         n_corpus: Further texts that the documents were ranked among.
+        n_hard_queries: Queries that have hard negatives.
+        per_query: What each query contributes, for tests of differences; None where only the sums are known.
+        own: The same among the subset's own documents, where a corpus makes the pool larger: verdicts are by these.
     """
 
     figures: Mapping[str, float]
@@ -44,6 +47,9 @@ class Metrics(Named, Mapping[str, float]):
     non_finite: int = 0
     zero: int = 0
     n_corpus: int = 0
+    n_hard_queries: int = 0
+    per_query: PerQuery | None = field(default=None, repr=False)
+    own: "Metrics | None" = field(default=None, repr=False)
 
     def __getitem__(self, name: str) -> float:
         return self.figures[name]
@@ -66,16 +72,17 @@ class Metrics(Named, Mapping[str, float]):
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
         """The metrics that `as_dict` wrote."""
+        # What was written down before there were corpora does not say that there was none.
+        counts: dict[str, Any] = {name: int(stored.get(name, 0)) for name in _COUNTS}
         return cls(
             figures={name: _from_json(value) for name, value in stored["metrics"].items()},
             intervals={name: (_from_json(low), _from_json(high)) for name, (low, high) in stored["intervals"].items()},
             hubs=tuple((int(row), int(count)) for row, count in stored["hubs"]),
-            # What was written down before there were corpora does not say that there was none.
-            **{name: int(stored.get(name, 0)) for name in _COUNTS},
+            **counts,
         )
 
 
-_COUNTS = ("n_queries", "n_documents", "non_finite", "zero", "n_corpus")
+_COUNTS = ("n_queries", "n_documents", "non_finite", "zero", "n_corpus", "n_hard_queries")
 
 
 def _to_json(value: float) -> float | str | None:
@@ -140,16 +147,19 @@ def compute_metrics(
     figures = _spreads(similarity) | _ranks(similarity, statistics) | _naive(similarity, embeddings)
     figures |= {"auc": similarity.auc, "auc_error": similarity.auc_error}
     figures |= _hard(similarity, embeddings) if len(embeddings.hard_pairs) else {}
-    figures |= _shape(similarity, embeddings) | {"hubness": skewness}
+    blind = geometry.blind_hubness(len(embeddings.queries), _NEIGHBOURS, similarity.n_pool)
+    figures |= _shape(similarity, embeddings) | {"hubness": skewness, "hubness_blind": blind}
     return Metrics(
         figures=figures,
-        intervals=bootstrap(statistics, draws=draws, seed=seed) if draws else {},
+        intervals=intervals_of(statistics, draws=draws, seed=seed) if draws else {},
         hubs=hubs,
         n_queries=len(embeddings.queries),
         n_documents=len(embeddings.documents),
         non_finite=embeddings.non_finite,
         zero=embeddings.zero,
         n_corpus=similarity.n_pool - len(embeddings.documents),
+        n_hard_queries=len(np.unique(embeddings.hard_pairs[:, 0])),
+        per_query=statistics,
     )
 
 

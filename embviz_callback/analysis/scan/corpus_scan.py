@@ -18,6 +18,8 @@ _PREFIX = "scan_"
 _BESIDE = "relevance"  # of the embeddings, which whoever keeps a scan keeps too
 _NAMES = tuple(one.name for one in fields(Similarity) if one.name != _BESIDE)
 
+_LATER = ("gain_above", "gain_tied", "overlap")
+
 
 @dataclass(frozen=True, eq=False)
 class CorpusScan:
@@ -55,8 +57,8 @@ class CorpusScan:
         Returns:
             An equal scan; a missing array, as in a file of another version, is a KeyError.
         """
-        # Scans that were kept before there were grades lack these.
-        names = [name for name in _NAMES if not name.startswith("gain_") or f"{_PREFIX}{name}" in arrays]
+        # Scans that were kept before there were grades lack these, and older ones the overlap.
+        names = [name for name in _NAMES if name not in _LATER or f"{_PREFIX}{name}" in arrays]
         found = {name: arrays[f"{_PREFIX}{name}"] for name in names}
         values: dict[str, Any] = {name: value if value.ndim else value.item() for name, value in found.items()}
         similarity = Similarity(relevance=arrays[_BESIDE], **values)

@@ -20,7 +20,7 @@ from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 
 EXACT_AUC_PAIRS = 2**22  # so many negatives are kept and sorted: 16 MiB
 SAMPLED_PAIRS = 2**22  # about so many of a larger number go into the histogram
-_OVERLAP_BINS = 64  # as the figure shows them; finer ones would count the gaps between few positives
+_SLACK = 6  # columns that are kept beyond the list: float32 may have let a near tie in its place
 _ROUNDINGS = 64  # of a variance in 1,024 dimensions, generously
 
 
@@ -65,6 +65,7 @@ class Similarity:
         gain_above: ``(n_gains,)`` documents of the pool above each pair of the embeddings' `gains`, -1 where it has
             no score; empty where grades tell no more than `relevance`.
         gain_tied: ``(n_gains,)`` other documents with its score.
+        overlap: Share that the distributions of positive and negative cosines have in common; NaN where one is empty.
     """
 
     relevance: Rows
@@ -96,6 +97,7 @@ class Similarity:
     n_pool: int
     gain_above: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     gain_tied: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    overlap: float = math.nan
 
     @cached_property
     def is_hit(self) -> NDArray[np.bool_]:
@@ -115,13 +117,6 @@ class Similarity:
     def first_score(self) -> Vectors:
         """``(n_queries,)`` the cosine of `came_first`, NaN for none."""
         return self._taken_first(self.top_scores, np.float32(np.nan))
-
-    @cached_property
-    def overlap(self) -> float:
-        """Share that the distributions of positive and negative cosines have in common; NaN where one is empty."""
-        counts = np.stack([self.positive_counts, self.negative_counts]).reshape(2, _OVERLAP_BINS, -1).sum(axis=2)
-        totals = counts.sum(axis=1, keepdims=True)
-        return float((counts / totals).min(axis=0).sum()) if totals.all() else math.nan
 
     def _taken_first(self, listed: NDArray[Any], nothing: Any) -> NDArray[Any]:
         """Of each query's list the entry at the place of `came_first`."""
@@ -189,8 +184,8 @@ def scan(
         **_negatives(rows),
         **vars(spread),
         edges=np.linspace(-1, 1, COARSE_BINS + 1),
-        top_documents=top_documents,
-        top_scores=top_scores,
+        top_documents=top_documents[:, :top_k],
+        top_scores=top_scores[:, :top_k],
         hard_scores=exact_products(embeddings.queries, embeddings.hard_negatives, embeddings.hard_pairs),
         naive_hits=naive_hits(embeddings, top_documents),
         effective_rank=effective_rank([query_moments, pool.moments]),
@@ -222,7 +217,7 @@ def _task(
         pool=pool,
         pairs=pairs,
         levels=np.where(pairs[:, 1] >= 0, exact, np.inf),
-        top_k=top_k,
+        top_k=top_k + _SLACK,
         tile=tile,
         stride=max(-(-cosines // SAMPLED_PAIRS), 1),
         keep=cosines <= EXACT_AUC_PAIRS,

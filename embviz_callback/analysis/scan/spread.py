@@ -13,6 +13,8 @@ from embviz_callback.embeddings import Rows
 
 COARSE_BINS = 256
 FINE_BINS = 2**16
+OVERLAP_BINS = 32
+_LEAP = 7919  # columns between the samples of two queries: a prime, which no stride divides
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +26,14 @@ class Distribution:
         positive_counts: ``(COARSE_BINS,)``.
         auc: Ties half; NaN without positives or negatives.
         auc_error: 0 where every negative was compared, else how far `auc` may be off.
+        overlap: Share that the two have in common, see `overlap`.
     """
 
     negative_counts: NDArray[np.int64]
     positive_counts: NDArray[np.int64]
     auc: float
     auc_error: float
+    overlap: float
 
 
 def distribution(task: Task, tally: Tally, twins: Twins, n_negatives: int) -> Distribution:
@@ -55,7 +59,30 @@ def distribution(task: Task, tally: Tally, twins: Twins, n_negatives: int) -> Di
         fine = tally.fine * ((n_negatives - twins.count.sum()) / max(tally.fine.sum(), 1))
         np.add.at(fine, fine_bins(twins.score), twins.count)
         area, error = binned_auc(positives, fine, n_sampled=int(tally.fine.sum()) if task.stride > 1 else None)
-    return Distribution(_coarse(fine), _coarse(np.bincount(fine_bins(positives), minlength=FINE_BINS)), area, error)
+    own = np.bincount(fine_bins(positives), minlength=FINE_BINS).astype(np.float64)
+    return Distribution(_coarse(fine), _coarse(own), area, error, overlap(own, fine))
+
+
+def overlap(positives: NDArray[np.float64], negatives: NDArray[np.float64]) -> float:
+    """Share that two distributions have in common, in 32 bins over the range of both.
+
+    The bins go with the data, so that scores squeezed into a corner overlap as much as before.
+
+    Args:
+        positives: ``(FINE_BINS,)``.
+        negatives: ``(FINE_BINS,)``.
+
+    Returns:
+        From 0 to 1; NaN where one is empty.
+    """
+    if not positives.any() or not negatives.any():
+        return math.nan
+    used = np.flatnonzero(positives + negatives)
+    place = (used - used[0]) * OVERLAP_BINS // (used[-1] - used[0] + 1)
+    shares = [
+        np.bincount(place, weights=one[used], minlength=OVERLAP_BINS) / one.sum() for one in (positives, negatives)
+    ]
+    return float(np.minimum(*shares).sum())
 
 
 def _coarse(fine: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.int64]:
@@ -125,15 +152,23 @@ class Sample:
 
 
 def sample(task: Task, tile: Tile) -> Sample:
-    """Another share of the columns in every tile, so that all queries and documents are seen."""
+    """Another share of the columns for every query of every tile, so that all pairs have the same chance.
+
+    Columns that all queries of a band shared would be hubs for all of them or for none.
+
+    Returns:
+        The sample.
+    """
+    n_columns, n_rows = tile.scores.shape
     turn = tile.band.rows.start // task.tile[0] * 7 + tile.columns.start // task.tile[1]
-    chosen = slice(turn % task.stride, None, task.stride)
-    bins, weights = fine_bins(tile.scores[chosen]), task.pool.weights[tile.columns]
-    column, row = tile.hidden
-    hidden = np.unique(column * tile.scores.shape[1] + row) // tile.scores.shape[1]
-    hidden = hidden[(hidden - chosen.start) % task.stride == 0]
-    copies = None if task.pool.is_plain else np.broadcast_to(weights[chosen, None], bins.shape).ravel()
-    return Sample(bins.ravel(), copies, int(weights[hidden].sum()))
+    offset = (turn + np.arange(n_rows) * _LEAP) % task.stride
+    column = np.arange(0, n_columns, task.stride)[:, None] + offset
+    chosen, row = np.nonzero(column < n_columns)
+    column = column[chosen, row]
+    bins, weights = fine_bins(tile.scores[column, row]), task.pool.weights[tile.columns]
+    hidden, of = np.divmod(np.unique(tile.hidden[0] * n_rows + tile.hidden[1]), n_rows)
+    hidden = hidden[(hidden - offset[of]) % task.stride == 0]
+    return Sample(bins, None if task.pool.is_plain else weights[column], int(weights[hidden].sum()))
 
 
 def total(samples: list[Sample]) -> NDArray[np.int64]:

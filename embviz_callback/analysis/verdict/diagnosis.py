@@ -4,8 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from embviz_callback.analysis.metrics.catalogue import INTACT_AUC, INTACT_RANK1, ONE_CLUSTER
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE, INTACT_AUC, INTACT_RANK1, ONE_CLUSTER
 from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.analysis.verdict.best import candidate, fallen
+from embviz_callback.analysis.verdict.checklist import ranks_well
 from embviz_callback.grammar import counted
 
 VERDICTS = (
@@ -14,12 +16,13 @@ VERDICTS = (
     "collapse",
     "undertrained",
     "suspicious data",
+    "fallen from its best",
     "overfitting",
     "cannot judge",
 )
 NEAR_MISSES = 0.9  # recall@10 above which a missed positive is usually close by
+FEWEST_HARD = 20  # queries with hard negatives before their scores say anything of the data
 _USED = ("margin", "separation", "auc", "rank1", "recall_at_10", "negative_mean", "effective_rank", "mean_off_diagonal")
-_LEAST_FALL = {"rank1": 0.02, "separation": 0.1}
 
 
 @dataclass(frozen=True)
@@ -37,28 +40,33 @@ class Diagnosis:
     advice: str
 
 
-def diagnose(metrics: Metrics, *, history: Sequence[Metrics] = ()) -> Diagnosis:
+def diagnose(
+    metrics: Metrics, *, history: Sequence[Metrics] = (), metric: str = "mrr", losses: Sequence[float] = ()
+) -> Diagnosis:
     """The first rule that fits, gravest first.
 
     Args:
-        metrics: The evaluation.
+        metrics: The evaluation; one among a corpus is judged among its own documents.
         history: Earlier evaluations of the same run and subset, oldest first.
+        metric: The one that decides which was the best, see `primary_metric`.
+        losses: Training loss at each of `history`, and now; empty where it is not known.
 
     Returns:
         cannot judge (no usable scores, fewer than two queries or documents, or most rows without
-        a direction), collapse, overfitting, suspicious data, compressed scale, healthy, or else
-        undertrained.
+        a direction), collapse, fallen from its best (overfitting, where the training loss still falls), suspicious
+        data, compressed scale, healthy, or else undertrained.
     """
+    own = metrics.own or metrics
     # What an older file does not hold decides nothing.
-    metrics = replace(metrics, figures=dict.fromkeys(_USED, math.nan) | dict(metrics))
+    judged = replace(own, figures=dict.fromkeys(_USED, math.nan) | dict(own))
     return (
-        _cannot_judge(metrics)
-        or _collapse(metrics)
-        or _overfitting(metrics, history)
-        or _suspicious_data(metrics)
-        or _compressed_scale(metrics)
-        or _healthy(metrics)
-        or _undertrained(metrics)
+        _cannot_judge(judged)
+        or _collapse(judged)
+        or _fallen([*history, metrics], metric, losses)
+        or _suspicious_data(judged)
+        or _compressed_scale(judged)
+        or _healthy(judged)
+        or _undertrained(judged)
     )
 
 
@@ -78,7 +86,7 @@ def _cannot_judge(m: Metrics) -> Diagnosis | None:
 
 def _collapse(m: Metrics) -> Diagnosis | None:
     one_way = m.mean_off_diagonal > ONE_CLUSTER or m.effective_rank < 2
-    if not one_way or _is_intact(m):
+    if not one_way or ranks_well(m):
         return None
     return Diagnosis(
         "collapse",
@@ -92,40 +100,34 @@ def _auc(m: Metrics) -> float:
     return Metrics.auc.capped(m.auc, decimals=3)
 
 
-def _is_intact(m: Metrics) -> bool:
-    # The separation is NaN or infinite only without any spread, where AUC decides alone.
-    wide = m.separation > Metrics.separation.threshold or math.isnan(m.separation)
-    return wide and m.auc >= INTACT_AUC and m.rank1 >= INTACT_RANK1
-
-
-def _overfitting(m: Metrics, history: Sequence[Metrics]) -> Diagnosis | None:
-    for name, least in _LEAST_FALL.items():
-        earlier = [past[name] for past in history if math.isfinite(past.get(name, math.nan))]
-        if len(earlier) < 2 or not math.isfinite(m[name]):
-            continue
-        peak = max(earlier)
-        noise = max(least, _half_width(m, name))
-        if peak - earlier[0] > noise and peak - m[name] > noise:
-            return Diagnosis(
-                "overfitting",
-                f"{name} rose from {earlier[0]:.3f} to {peak:.3f} and has fallen to {m[name]:.3f},"
-                f" more than its noise of {noise:.3f}",
-                "keep the checkpoint of the best epoch; stop earlier, or add data or regularisation",
-            )
-    return None
-
-
-def _half_width(m: Metrics, name: str) -> float:
-    low, high = m.intervals.get(name, (0.0, 0.0))
-    return (high - low) / 2 if math.isfinite(high - low) else 0.0
+def _fallen(run: Sequence[Metrics], metric: str, losses: Sequence[float]) -> Diagnosis | None:
+    known = [place for place, one in enumerate(run) if one.per_query is not None and metric in one.per_query.ranks]
+    if not known or known[-1] != len(run) - 1:
+        return None
+    fall = fallen([candidate(one.per_query, metric) for one in run if one.per_query is not None], metric)
+    if fall is None:
+        return None
+    peak = known[fall.peak]
+    is_overfitting = len(losses) == len(run) and losses[-1] < losses[peak]
+    title = CATALOGUE[metric].title
+    loss = f", while the training loss fell from {losses[peak]:.4g} to {losses[-1]:.4g}" if is_overfitting else ""
+    when = "the last evaluation" if peak == len(run) - 2 else f"{len(run) - 1 - peak} evaluations ago"
+    return Diagnosis(
+        "overfitting" if is_overfitting else "fallen from its best",
+        f"{title} was {fall.highest:.3f} at its best ({when}) and is {fall.value:.3f}, beyond chance{loss}",
+        "keep the checkpoint of the best epoch; stop earlier, or add data or regularisation"
+        if is_overfitting
+        else "keep the checkpoint of the best epoch, and look at what the training loss did since",
+    )
 
 
 def _suspicious_data(m: Metrics) -> Diagnosis | None:
-    if m.get("hard_accuracy", 1.0) < 0.5 and m.rank1 > Metrics.rank1.threshold:
+    is_hard = m.n_hard_queries >= FEWEST_HARD and m.get("hard_accuracy", 1.0) < 0.5
+    if is_hard and m.rank1 > Metrics.rank1.threshold:
         return Diagnosis(
             "suspicious data",
-            f"rank-1 is {m.rank1:.3f}, yet only {m['hard_accuracy']:.3f} of the queries put their positive above"
-            " all their hard negatives",
+            f"rank-1 is {m.rank1:.3f}, yet only {m['hard_accuracy']:.3f} of {m.n_hard_queries} queries put their"
+            " positive above all their hard negatives",
             "read the hard negatives that score highest: some may be right answers",
         )
     if m.auc >= INTACT_AUC and m.recall_at_10 >= NEAR_MISSES and m.rank1 < INTACT_RANK1:
@@ -139,18 +141,19 @@ def _suspicious_data(m: Metrics) -> Diagnosis | None:
 
 
 def _compressed_scale(m: Metrics) -> Diagnosis | None:
-    if m.margin > Metrics.margin.threshold or not _is_intact(m):
+    if m.margin > Metrics.margin.threshold or not ranks_well(m):
         return None
     return Diagnosis(
         "compressed scale",
         f"margin is {m.margin:.3f}, but separation {m.separation:.2f}, AUC {_auc(m):.3f} and rank-1 {m.rank1:.3f}"
         f" are intact: scores are squeezed around {m.negative_mean:.2f}",
-        "judge by separation and rank-1; set score thresholds on this scale, or train with a lower temperature",
+        "judge by separation and rank-1 and set score thresholds on this scale; to widen it, train with a higher"
+        " temperature (a lower one squeezes)",
     )
 
 
 def _healthy(m: Metrics) -> Diagnosis | None:
-    if m.margin <= Metrics.margin.threshold or not _is_intact(m):
+    if m.margin <= Metrics.margin.threshold or not ranks_well(m):
         return None
     return Diagnosis(
         "healthy",

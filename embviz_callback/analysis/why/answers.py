@@ -6,6 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from embviz_callback.analysis.metrics.intervals import sampling_groups
 from embviz_callback.analysis.why.columns import Columns, Extract, columns_of
 from embviz_callback.analysis.why.continuity import Continuity, Neighbourhood, continuity, neighbourhood
 from embviz_callback.analysis.why.errors import Errors, errors_of
@@ -56,7 +57,7 @@ class Answers:
         columns: What is known of them.
         slices: One per column grouped by.
         errors: Misses and confusions.
-        suspects: Probable false negatives.
+        suspects: Candidates for false negatives.
         importance: Effects of the hard negatives' types.
         edits: Effects of controlled edits; None where none were made.
         continuity: One per numeric column that allows a curve.
@@ -110,7 +111,10 @@ def analyse(history: Sequence[Evaluated], questions: Questions | None = None) ->
     ask, last = questions or Questions(), history[-1]
     embeddings, similarity, subset = last.embeddings, last.similarity, last.subset
     columns = columns_of(subset, ask.extract)
-    drawn: Mapping[str, Any] = {"seed": ask.seed, "clusters": subset.group}
+    drawn: Mapping[str, Any] = {
+        "seed": ask.seed,
+        "clusters": sampling_groups(embeddings.relevance, len(embeddings.queries)),
+    }
     names = tuple(ask.group_by) if ask.group_by is not None else worth_grouping(columns)
     found = (continuity(embeddings.documents, columns.documents, name, seed=ask.seed) for name in columns.numeric())
     return Answers(

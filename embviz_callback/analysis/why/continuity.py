@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.metrics.resampling import Estimate, estimate, plain, spearman
+from embviz_callback.analysis.metrics.resampling import Estimate, estimate, plain, simultaneous, spearman
 from embviz_callback.analysis.why.columns import Row, is_number
 from embviz_callback.embeddings import Floats, Rows, Vectors
 from embviz_callback.pairs.texts import fold
@@ -72,8 +72,8 @@ class Continuity:
         smoothness: Mean over documents of that correlation among its own pairs, sign turned: 1 if
             every document's neighbours by value are its neighbours by cosine, 0 for no relation.
         fall: Cosine of the first band minus that of the last.
-        rises: Bands, counted from 0, whose cosine is above the one before, beyond chance.
-        verdict: "falls smoothly", "falls with rises" or "does not fall".
+        rises: Bands, counted from 0, whose cosine is above the one before, beyond chance in any of the steps.
+        verdict: "falls smoothly", "falls with rises" or "no fall shown".
         violations: One per document at most, worst first.
         n_documents: Documents with a value, of which at most 600 are used.
     """
@@ -153,7 +153,7 @@ def continuity(
     means, replicates = _curve(cosines, code, len(edges) - 1, draws, seed)
     bands = _bands(differences[left, right], code[left, right], means, replicates)
     steps = means[1:] - means[:-1], replicates[:, 1:] - replicates[:, :-1]
-    rises = tuple(at + 1 for at in range(len(steps[0])) if estimate(float(steps[0][at]), steps[1][:, at]).low > 0)
+    rises = tuple(at + 1 for at, step in enumerate(simultaneous(*steps)) if step.low > 0)
     fall = estimate(float(means[0] - means[-1]), replicates[:, 0] - replicates[:, -1])
     return Continuity(
         column=column,
@@ -214,7 +214,7 @@ def _bands(differences: Floats, code: Rows, means: Floats, replicates: Floats) -
 
 def _verdict(fall: Estimate, rises: Sequence[int]) -> str:
     if not fall.low > 0:
-        return "does not fall"
+        return "no fall shown"
     return "falls with rises" if rises else "falls smoothly"
 
 

@@ -15,6 +15,7 @@ from embviz_callback.analysis.metrics.resampling import (
     draw_clusters,
     estimate,
     plain,
+    simultaneous,
     spearman,
 )
 from embviz_callback.analysis.scan import Similarity
@@ -75,7 +76,7 @@ class Disorder:
     Attributes:
         heavier: The feature of the larger weight.
         lighter: The one that moves the similarity more all the same.
-        excess: By how much more, with its interval.
+        excess: By how much more, with an interval that holds for all pairs of features at once.
         is_clear: Whether that interval lies above 0: more than chance.
     """
 
@@ -272,14 +273,16 @@ def _agreement(effects: Sequence[Effect]) -> float:
 
 
 def _out_of_order(effects: Sequence[Effect], replicates: Mapping[str, NDArray[np.float64]]) -> tuple[Disorder, ...]:
-    found = []
+    """Pairs that the weights order the other way; all pairs are one family, of which 5 % err in one at most."""
     # Effects stand largest drop first, so the first of a pair moves the similarity more.
-    for stronger, weaker in combinations(effects, 2):
-        if stronger.weight is None or weaker.weight is None or not stronger.weight < weaker.weight:
-            continue
-        if not stronger.drop.value > weaker.drop.value:
-            continue
-        value = stronger.drop.value - weaker.drop.value
-        excess = estimate(value, replicates[stronger.feature] - replicates[weaker.feature])
-        found.append(Disorder(weaker.feature, stronger.feature, excess, excess.low > 0))
+    pairs = list(combinations([effect for effect in effects if effect.weight is not None], 2))
+    if not pairs:
+        return ()
+    values = np.array([stronger.drop.value - weaker.drop.value for stronger, weaker in pairs])
+    drawn = [replicates[stronger.feature] - replicates[weaker.feature] for stronger, weaker in pairs]
+    found = [
+        Disorder(weaker.feature, stronger.feature, excess, excess.low > 0)
+        for (stronger, weaker), excess in zip(pairs, simultaneous(values, np.stack(drawn, axis=1)), strict=True)
+        if (stronger.weight or 0.0) < (weaker.weight or 0.0) and excess.value > 0
+    ]
     return tuple(sorted(found, key=lambda pair: -pair.excess.value))

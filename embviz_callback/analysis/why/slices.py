@@ -1,15 +1,15 @@
 """Groups of queries: how well each is served, and how close groups lie to each other."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from embviz_callback.analysis.metrics.catalogue import GROUPS, RANKS, SPREAD, shown
-from embviz_callback.analysis.metrics.intervals import PerQuery, bootstrap, per_query
-from embviz_callback.analysis.metrics.numbers import separation
+from embviz_callback.analysis.metrics.contrasts import FEWEST_GROUPS
+from embviz_callback.analysis.metrics.intervals import PerQuery, intervals_of, per_query, point
 from embviz_callback.analysis.metrics.resampling import plain
 from embviz_callback.analysis.scan import Similarity
 from embviz_callback.analysis.why.columns import Columns, Membership, band_edges, is_number, memberships
@@ -28,13 +28,15 @@ class Group:
         label: Value or band of the column.
         n_queries: Queries in it.
         figures: Name to value, names as everywhere.
-        intervals: Name to the (low, high) of a 95 % bootstrap interval over its queries.
+        intervals: Name to the (low, high) of a 95 % interval over its queries.
+        shrunken: Rank-1 drawn towards that of all groups, as far as chance accounts for its distance.
     """
 
     label: str
     n_queries: int
     figures: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
+    shrunken: float = math.nan
 
     @property
     def is_small(self) -> bool:
@@ -47,6 +49,7 @@ class Group:
             "label": self.label,
             "n_queries": self.n_queries,
             "small": self.is_small,
+            "shrunken_rank1": plain(self.shrunken),
             "metrics": {name: plain(value) for name, value in self.figures.items()},
             "intervals": {name: [plain(low), plain(high)] for name, (low, high) in self.intervals.items()},
         }
@@ -65,6 +68,7 @@ class Slices:
             content alone. NaN where there is no such pair.
         silhouette: Mean silhouette of the documents by group, cosine distance, -1 to 1: near 1
             the groups are clusters, near 0 they mix. NaN below two groups.
+        chance: Probability that groups which are all equally well served differ so much in rank-1.
         n_without: Queries that have no value in the column.
         n_left_out: Groups beyond the thirty largest.
     """
@@ -74,6 +78,7 @@ class Slices:
     labels: tuple[str, ...]
     affinity: Floats
     silhouette: float
+    chance: float
     n_without: int
     n_left_out: int = 0
 
@@ -85,6 +90,7 @@ class Slices:
             "labels": list(self.labels),
             "affinity": [[plain(float(value)) for value in row] for row in self.affinity],
             "silhouette": plain(self.silhouette),
+            "chance": plain(self.chance),
             "n_without": self.n_without,
             "n_left_out": self.n_left_out,
         }
@@ -137,9 +143,10 @@ def slice_by(
     known = np.unique(np.concatenate([*found.members, np.empty(0, dtype=np.int64)]))
     return Slices(
         column=column,
-        groups=tuple(sorted(groups, key=_badness)),
+        groups=tuple(sorted(_shrunken(groups, statistics), key=_badness)),
         labels=labels,
         affinity=_affinity(embeddings, kept, documents, labels),
+        chance=_chance(statistics, kept, draws=draws, seed=seed),
         silhouette=silhouette(embeddings.documents, documents.codes(len(embeddings.documents)))
         if documents.is_single
         else math.nan,
@@ -178,30 +185,42 @@ def _group(label: str, rows: Rows, statistics: PerQuery, draws: int, seed: int) 
         negative=statistics.negative[rows],
         ranks={name: values[rows] for name, values in statistics.ranks.items()},
     )
-    intervals = bootstrap(own, draws=draws, seed=seed)
-    return Group(label, len(rows), _figures(own), {name: intervals[name] for name in SHOWN if name in intervals})
+    whole, intervals = point(own), intervals_of(own, draws=draws, seed=seed)
+    named = [name for name in SHOWN if name in whole]
+    return Group(label, len(rows), {name: whole[name] for name in named}, {name: intervals[name] for name in named})
 
 
-def _figures(own: PerQuery) -> dict[str, float]:
-    """The metrics of some queries from their sums."""
-    positive_mean, positive_variance = _moments(own.positive.sum(axis=0))
-    negative_mean, negative_variance = _moments(own.negative.sum(axis=0))
-    margin = positive_mean - negative_mean
-    found = {name: float(values.mean()) for name, values in own.ranks.items()}
-    found |= {
-        "margin": margin,
-        "separation": separation(margin, math.sqrt(positive_variance), math.sqrt(negative_variance)),
-        "positive_mean": positive_mean + own.centre,
-        "negative_mean": negative_mean + own.centre,
-    }
-    return {name: found[name] for name in SHOWN}
+def _chance(statistics: PerQuery, found: Membership, *, draws: int, seed: int) -> float:
+    """One test over all groups: clusters of queries are dealt to the groups anew.
+
+    Returns:
+        The share of deals in which the groups' rates lie as far apart (p of Phipson and Smyth 2010); NaN where there
+        are fewer than two groups or six clusters.
+    """
+    _, first, cluster = np.unique(statistics.groups, return_index=True, return_inverse=True)
+    if len(found.labels) < 2 or len(first) < FEWEST_GROUPS:
+        return math.nan
+    counts, hits = np.bincount(cluster), np.bincount(cluster, weights=statistics.ranks["rank1"])
+    # A cluster is in the groups of its first query, as a document's queries mostly all are.
+    inside = _indicator(found, found.labels, len(cluster))[:, first]
+    rng = np.random.default_rng(seed)
+    deals = np.stack([np.arange(len(first)), *(rng.permutation(len(first)) for _ in range(draws))])
+    n, right = (inside @ values[deals].T for values in (counts.astype(np.float64), hits))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = np.nansum(n * (right / n - hits.sum() / counts.sum()) ** 2, axis=0)
+    return float((apart >= apart[0] - 1e-9).sum() / len(deals))
 
 
-def _moments(sums: Floats) -> tuple[float, float]:
-    if not sums[0]:
-        return math.nan, math.nan
-    mean = float(sums[1] / sums[0])
-    return mean, max(float(sums[2] / sums[0]) - mean**2, 0.0)
+def _shrunken(groups: Sequence[Group], statistics: PerQuery) -> list[Group]:
+    """Groups with their rates drawn towards the common one (empirical Bayes: DerSimonian and Laird 1986)."""
+    rates, sizes = np.array([[group.figures["rank1"], group.n_queries] for group in groups]).reshape(-1, 2).T
+    overall = float(statistics.ranks["rank1"].mean()) if len(statistics.groups) else math.nan
+    noise = np.maximum(overall * (1 - overall), 1e-9) / np.maximum(sizes, 1)
+    excess = float((np.square(rates - overall) / noise).sum()) - (len(rates) - 1)
+    room = float((1 / noise).sum() - (1 / noise**2).sum() / (1 / noise).sum()) if len(rates) > 1 else 0.0
+    between = max(excess / room, 0.0) if room > 0 else 0.0
+    drawn = overall + between / (between + noise) * (rates - overall)
+    return [replace(group, shrunken=float(rate)) for group, rate in zip(groups, drawn, strict=True)]
 
 
 def _affinity(embeddings: Embeddings, queries: Membership, documents: Membership, labels: tuple[str, ...]) -> Floats:

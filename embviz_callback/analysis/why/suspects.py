@@ -1,6 +1,7 @@
-"""Negatives that are probably right answers: false negatives, found without labels."""
+"""Negatives that may be right answers: candidates for false negatives, found without labels."""
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -44,14 +45,15 @@ class Evaluated(Protocol):
 
 @dataclass(frozen=True)
 class Suspect:
-    """A negative of a query that is probably a right answer to it.
+    """A negative of a query that may be a right answer to it: a candidate for a reader's eye.
 
     Attributes:
         query: Row of the query.
         positive: Row of its best positive.
         is_hard: Whether it is a hard negative; else a document of the pool.
         negative: Its row among hard negatives or documents.
-        evidence: Why, in words.
+        evidence: Why, in words, what the texts say first.
+        n_shared: Columns that are known of both and equal.
         score: Its cosine with the query in the last evaluation.
         positive_score: The best positive's.
         likeness: Its cosine with the best positive.
@@ -63,6 +65,7 @@ class Suspect:
     is_hard: bool
     negative: int
     evidence: tuple[str, ...]
+    n_shared: int
     score: float
     positive_score: float
     likeness: float
@@ -87,22 +90,18 @@ class Suspect:
 def suspects(
     history: Sequence[Evaluated], columns: Columns | None = None, *, nearness: float = NEARNESS
 ) -> tuple[Suspect, ...]:
-    """Documents and hard negatives that look like a right answer that nobody marked as one.
+    """Documents and hard negatives that may be a right answer which nobody marked as one.
 
-    Without labels there are three kinds of evidence.
+    That the model puts a negative near the positive is no evidence: telling such texts apart is what it is trained
+    for, and most hard negatives that it ranks too high are wrong all the same. What counts is what the texts say.
 
-    - It is nearly a copy: its distance (1 - cosine) to the query's best positive is at most
-      `nearness` of the typical one. Typical is, for hard negatives, the median over all of them;
-      for documents the median over the positives' neighbours in the ranked lists.
-    - It has the same features: the very columns of the positive, at least two, with equal values.
-    - It keeps outranking the positive: in at least half of at least three evaluations.
+    - All features are equal: the very columns of the positive, at least two, with equal values; and what a hard
+      negative's declared type names must be among them, or its difference may be one that nobody reads.
+    - Or the same words stand in both texts, and no column differs.
 
-    Where both texts have at least two columns in common, the columns decide: differing ones
-    clear it, however close it lies (a model that cannot tell 5 from 7 million puts them side by
-    side); equal ones convict it if the model too scores it within 0.05 of the positive (a hard
-    negative, which somebody has called wrong: at least as high as the positive, and what its
-    type names must be among the columns, or its difference may be one that nobody reads). Where
-    columns are missing, nearness or outranking convicts alone.
+    Of these the model must hold the negative for as good as the positive: a document within 0.05 of it, a hard
+    negative, which somebody has called wrong, at least as high, or nearly its copy, or above it in at least half of
+    at least three evaluations.
 
     Args:
         history: Evaluations of one subset, oldest first; the last is looked at, the others say
@@ -111,7 +110,7 @@ def suspects(
         nearness: Share of the typical distance.
 
     Returns:
-        Most often outranking first, then most alike.
+        Those with most columns equal first, then most often outranking, then most alike.
 
     Raises:
         ValueError: If there is no evaluation.
@@ -121,7 +120,9 @@ def suspects(
     last = history[-1]
     same = [one for one in history if one.subset.fingerprint == last.subset.fingerprint]
     found = [*_hard_suspects(same, columns, nearness), *_document_suspects(last, columns, nearness)]
-    return tuple(sorted(found, key=lambda one: (-_known(one.outranked), -_known(one.likeness), one.query)))
+    return tuple(
+        sorted(found, key=lambda one: (-one.n_shared, -_known(one.outranked), -_known(one.likeness), one.query))
+    )
 
 
 def _known(value: float) -> float:
@@ -129,7 +130,7 @@ def _known(value: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class _Candidates:
+class _Pairs:
     """Negatives under suspicion, one per row.
 
     Attributes:
@@ -153,6 +154,32 @@ class _Candidates:
     n_evaluations: int
 
 
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What is known of documents and of negatives: texts, and columns where there are any."""
+
+    documents: Sequence[str]
+    negatives: Sequence[str]
+    own: Sequence[Row]
+    other: Sequence[Row]
+
+    def evidence(self, document: int, negative: int, types: Collection[str]) -> tuple[str, int]:
+        """Why both say the same, and how many columns are equal; "" where that is not known."""
+        own, other = (rows[at] if rows else {} for rows, at in ((self.own, document), (self.other, negative)))
+        shared = own.keys() & other.keys()
+        if differing(own, other):
+            return "", 0
+        if len(shared) >= _LEAST_SHARED and own.keys() == other.keys() and all(name in own for name in types):
+            return f"all {len(shared)} features equal the positive's", len(shared)
+        if _words(self.documents[document]) == _words(self.negatives[negative]):
+            return "the same words as the positive", len(shared)
+        return "", 0
+
+
+def _words(text: str) -> list[str]:
+    return sorted(re.findall(r"\w+", fold(text)))
+
+
 def _hard_suspects(same: Sequence[Evaluated], columns: Columns | None, nearness: float) -> list[Suspect]:
     last = same[-1]
     pairs = last.embeddings.hard_pairs
@@ -162,7 +189,7 @@ def _hard_suspects(same: Sequence[Evaluated], columns: Columns | None, nearness:
     positive = last.similarity.best_positive_row[query]
     vectors = last.embeddings
     likeness = exact_products(vectors.documents, vectors.hard_negatives, np.stack([positive, negative], axis=1))
-    candidates = _Candidates(
+    judged = _Pairs(
         query,
         positive,
         negative,
@@ -172,9 +199,10 @@ def _hard_suspects(same: Sequence[Evaluated], columns: Columns | None, nearness:
         _outranked(same),
         len(same),
     )
-    rows = None if columns is None else columns.hard_negatives
+    rows = () if columns is None else columns.hard_negatives
+    known = _Known(last.subset.documents, last.subset.hard_negatives, columns.documents if columns else (), rows)
     types = [{column_of_type(name) for name in names} for names in last.subset.hard_types]
-    return _convicted(candidates, _median(1 - candidates.likeness), nearness, columns, rows, types)
+    return _candidates(judged, _median(1 - judged.likeness), nearness, known, types)
 
 
 def _outranked(same: Sequence[Evaluated]) -> Floats:
@@ -195,14 +223,14 @@ def _hard_names(subset: Subset) -> list[tuple[str, str]]:
 
 
 def _document_suspects(last: Evaluated, columns: Columns | None, nearness: float) -> list[Suspect]:
-    candidates = _listed(last)
-    if not len(candidates.query):
+    listed = _listed(last)
+    if not len(listed.query):
         return []
-    rows = None if columns is None else columns.documents
-    return _convicted(candidates, _median(1 - candidates.likeness), nearness, columns, rows, None)
+    rows, texts = () if columns is None else columns.documents, last.subset.documents
+    return _candidates(listed, _median(1 - listed.likeness), nearness, _Known(texts, texts, rows, rows), None)
 
 
-def _listed(last: Evaluated) -> _Candidates:
+def _listed(last: Evaluated) -> _Pairs:
     """The non-relevant documents among each query's best ten."""
     similarity, vectors = last.similarity, last.embeddings
     n_queries, k = similarity.top_documents.shape
@@ -216,7 +244,7 @@ def _listed(last: Evaluated) -> _Candidates:
     query, negative, score, positive = query[keep], negative[keep], score[keep], positive[keep]
     likeness = exact_products(vectors.documents, vectors.documents, np.stack([positive, negative], axis=1))
     best = similarity.best_positive[query]
-    return _Candidates(query, positive, negative, score, best, likeness, (score > best).astype(np.float64), 1)
+    return _Pairs(query, positive, negative, score, best, likeness, (score > best).astype(np.float64), 1)
 
 
 def _median(distances: Floats) -> float:
@@ -224,57 +252,48 @@ def _median(distances: Floats) -> float:
     return float(np.median(known)) if len(known) else math.nan
 
 
-def _convicted(
-    candidates: _Candidates,
+def _candidates(
+    pairs: _Pairs,
     typical: float,
     nearness: float,
-    columns: Columns | None,
-    rows: Sequence[Row] | None,
+    known: _Known,
     types: Sequence[Collection[str]] | None,
 ) -> list[Suspect]:
-    """Those with evidence; `types` are the columns that hard negatives are said to differ in."""
-    is_hard = types is not None
-    near = (1 - candidates.likeness) <= nearness * typical
-    lasting: NDArray[np.bool_] = (candidates.outranked >= 0.5) & (candidates.n_evaluations >= 3)
-    high = candidates.score >= candidates.positive_score - (0.0 if is_hard else _WITHIN)
+    """Pairs whose texts say the same and whose scores do not tell them apart.
+
+    Args:
+        pairs: Queries and their negatives.
+        typical: Distance of a negative from the positive.
+        nearness: Share of it.
+        known: What the texts say.
+        types: Columns that hard negatives are said to differ in; None for documents.
+
+    Returns:
+        Those with evidence.
+    """
+    near = (1 - pairs.likeness) <= nearness * typical
+    lasting: NDArray[np.bool_] = (pairs.outranked >= 0.5) & (pairs.n_evaluations >= 3)
+    high = pairs.score >= pairs.positive_score - (0.0 if types is not None else _WITHIN)
     found = []
     for at in np.flatnonzero(near | lasting | high).tolist():
-        own: Mapping[str, Any] = columns.documents[candidates.positive[at]] if columns else {}
-        other: Mapping[str, Any] = rows[candidates.negative[at]] if rows else {}
-        # A type such as "requirement" that no column covers: equal columns are no proof.
-        is_read = types is None or all(name in own for name in types[at])
-        evidence = _evidence(
-            own, other, is_near=bool(near[at]), is_lasting=bool(lasting[at]), is_high=bool(high[at]) and is_read
-        )
-        if evidence:
-            found.append(_suspect(candidates, at, evidence, is_hard=is_hard))
+        said, n_shared = known.evidence(pairs.positive[at], pairs.negative[at], () if types is None else types[at])
+        if said:
+            more = [*(["nearly a copy to the model"] if near[at] else [])]
+            more += ["keeps outranking the positive"] if lasting[at] else []
+            found.append(_suspect(pairs, at, (said, *more), n_shared, is_hard=types is not None))
     return found
 
 
-def _evidence(own: Row, other: Row, *, is_near: bool, is_lasting: bool, is_high: bool) -> tuple[str, ...]:
-    shared = len(own.keys() & other.keys())
-    said = [
-        *(["nearly a copy of the positive"] if is_near else []),
-        *(["keeps outranking the positive"] if is_lasting else []),
-    ]
-    if shared < _LEAST_SHARED:
-        return tuple(said)
-    if differing(own, other):
-        return ()
-    if own.keys() != other.keys() or not (is_high or said):
-        return tuple(said)
-    return (f"all {shared} features equal the positive's", *said)
-
-
-def _suspect(candidates: _Candidates, at: int, evidence: tuple[str, ...], *, is_hard: bool) -> Suspect:
+def _suspect(pairs: _Pairs, at: int, evidence: tuple[str, ...], n_shared: int, *, is_hard: bool) -> Suspect:
     return Suspect(
-        query=int(candidates.query[at]),
-        positive=int(candidates.positive[at]),
+        query=int(pairs.query[at]),
+        positive=int(pairs.positive[at]),
         is_hard=is_hard,
-        negative=int(candidates.negative[at]),
+        negative=int(pairs.negative[at]),
         evidence=evidence,
-        score=float(candidates.score[at]),
-        positive_score=float(candidates.positive_score[at]),
-        likeness=float(candidates.likeness[at]),
-        outranked=float(candidates.outranked[at]),
+        n_shared=n_shared,
+        score=float(pairs.score[at]),
+        positive_score=float(pairs.positive_score[at]),
+        likeness=float(pairs.likeness[at]),
+        outranked=float(pairs.outranked[at]),
     )

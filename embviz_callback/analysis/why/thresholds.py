@@ -1,4 +1,4 @@
-"""Where to cut: the similarity from which a document is shown, for a wanted precision or recall."""
+"""Where to cut: the similarity from which a document is shown, for a promised precision or recall."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters, estimate, plain
 from embviz_callback.embeddings import Embeddings, Floats, Rows
@@ -13,6 +14,8 @@ from embviz_callback.embeddings import Embeddings, Floats, Rows
 PRECISIONS = (0.8, 0.9, 0.95)
 RECALLS = (0.8, 0.9, 0.95)
 _BINS = 2000  # a threshold is worth three decimals
+_STEP = 5  # bins between two cuts that are tested: fixed beforehand, or the choice would cost certainty
+_DOUBT = 0.05
 _TILE = 1024
 
 
@@ -23,10 +26,11 @@ class Advice:
     Attributes:
         kind: "precision", "recall" or "F1".
         wanted: The wanted share; None for F1, which is as large as can be.
-        threshold: Show documents of at least this cosine; NaN if the wish cannot be met.
+        threshold: Show documents of at least this cosine; NaN if nothing can be promised. Of F1 with an interval.
         precision: Share of shown documents that are relevant, on this subset.
         recall: Share of relevant documents that are shown.
         shown: Documents shown per query, on average.
+        n_pairs: Pairs behind the promise: those shown, or for a recall all relevant ones.
         reason: Why there is no threshold; empty if there is one.
     """
 
@@ -36,6 +40,7 @@ class Advice:
     precision: float
     recall: float
     shown: float
+    n_pairs: int = 0
     reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -47,6 +52,7 @@ class Advice:
             "precision": plain(self.precision),
             "recall": plain(self.recall),
             "shown_per_query": plain(self.shown),
+            "n_pairs": self.n_pairs,
             "reason": self.reason,
         }
 
@@ -94,12 +100,12 @@ def thresholds(
     seed: int = 0,
     clusters: Rows | None = None,
 ) -> Thresholds:
-    """Thresholds for wanted shares, over all pairs of a query and a document.
+    """Thresholds that keep a promised share, over all pairs of a query and a document.
 
-    For a precision: the lowest threshold that reaches it, which shows most. For a recall: the
-    highest that reaches it. The shares are measured on the pairs that chose the threshold, so
-    that new data will fall a little short; the interval, drawn over queries, says by how much
-    the threshold itself may be off. Precision is that of a pool as large as this one.
+    Cuts 0.005 apart are tested one after the other: for a precision from the highest one down at which enough pairs
+    are shown, for a recall from the lowest up, as long as the lower 95 % bound of the share is at least the wish
+    (fixed-sequence testing: Maurer, Hothorn and Lehmacher 1995). The last cut that passed keeps the promise on new
+    queries of the same kind in 95 % of the files, in a pool as large as this one (benchmarks/conclusions.py).
 
     Args:
         embeddings: The subset's vectors; unusable ones show nothing and are never shown, and count
@@ -128,17 +134,18 @@ def thresholds(
     weights = np.concatenate([np.ones((1, n_packs)), drawn.weights])
     precision, recall = _shares(weights @ positive, weights @ shown, weights @ relevant)
     curve = _Curve(precision, recall, _from_top(weights[:1] @ shown)[0] / n_queries)
-    wishes = [
-        *(("precision", wanted) for wanted in precisions),
-        *(("recall", wanted) for wanted in recalls),
-        ("F1", None),
-    ]
+    counts = _Counts(np.minimum(_from_top(positive), _from_top(shown)), _from_top(shown), relevant)
+    advice = (
+        *(_promise("precision", wanted, curve, counts) for wanted in precisions),
+        *(_promise("recall", wanted, curve, counts) for wanted in recalls),
+        _best_f1(curve),
+    )
     return Thresholds(
         with_hard_negatives=with_hard_negatives,
         cuts=_cuts(),
         precision=precision[0],
         recall=recall[0],
-        advice=tuple(_advise(kind, wanted, curve) for kind, wanted in wishes),
+        advice=advice,
         n_queries=n_queries,
         n_documents=len(embeddings.documents),
     )
@@ -208,29 +215,93 @@ class _Curve:
     shown: Floats
 
 
-def _advise(kind: str, wanted: float | None, curve: _Curve) -> Advice:
-    found = _positions(kind, wanted, curve)
-    cuts = np.where(found >= 0, _cuts()[found], np.nan)
-    at = int(found[0])
-    if at < 0:
-        best = float(np.nanmax(curve.precision[0], initial=0.0)) if kind == "precision" else 1.0
-        reason = f"no threshold reaches it here, the best is {best:.3f}" if kind == "precision" else "not reachable"
-        return Advice(kind, wanted, Estimate(math.nan), math.nan, math.nan, math.nan, reason)
+@dataclass(frozen=True, eq=False)
+class _Counts:
+    """Pairs at or above each cut, per pack of queries.
+
+    Attributes:
+        hits: ``(n_packs, n_bins)`` relevant ones.
+        shown: ``(n_packs, n_bins)`` all.
+        relevant: ``(n_packs,)`` relevant ones at any cut.
+    """
+
+    hits: Floats
+    shown: Floats
+    relevant: Floats
+
+
+def _promise(kind: str, wanted: float, curve: _Curve, counts: _Counts) -> Advice:
+    """The last cut of the sequence that keeps the wish beyond doubt."""
+    if wanted == 1:
+        return _none(kind, wanted, "no number of pairs shows that none is ever wrong")
+    of = counts.shown if kind == "precision" else np.broadcast_to(counts.relevant[:, None], counts.shown.shape)
+    cuts = np.arange(0, _BINS, _STEP)[:: -1 if kind == "precision" else 1]
+    total = of[:, cuts].sum(axis=0)
+    # Fewer could not show it even if all of them were right.
+    least = math.ceil(math.log(_DOUBT) / math.log(wanted))
+    n_relevant = int(counts.relevant.sum())
+    if n_relevant < least:
+        return _none(kind, wanted, f"it takes at least {least} relevant pairs to show it, there are {n_relevant}")
+    cuts = cuts[np.argmax(total >= least) :]
+    passed = _lower_bounds(counts.hits[:, cuts], of[:, cuts]) >= wanted
+    if not passed[0]:
+        share = counts.hits[:, cuts[0]].sum() / of[:, cuts[0]].sum()
+        where = "the first" if kind == "precision" else "all"
+        reached = f"{where} {int(of[:, cuts[0]].sum())} pairs reach {share:.3f}"
+        return _none(kind, wanted, f"{reached}, which does not show it")
+    at = int(cuts[_run(passed) - 1])
+    return Advice(
+        kind,
+        wanted,
+        Estimate(float(_cuts()[at])),
+        float(curve.precision[0, at]),
+        float(curve.recall[0, at]),
+        float(curve.shown[at]),
+        int(of[:, at].sum()),
+    )
+
+
+def _run(passed: NDArray[np.bool_]) -> int:
+    """How many are passed before the first that is not."""
+    return len(passed) if passed.all() else int(np.argmin(passed))
+
+
+def _none(kind: str, wanted: float, reason: str) -> Advice:
+    return Advice(kind, wanted, Estimate(math.nan), math.nan, math.nan, math.nan, reason=reason)
+
+
+def _lower_bounds(hits: Floats, of: Floats) -> Floats:
+    """Lower 95 % bounds of the share of hits at each cut, one-sided.
+
+    Exact for independent pairs (Clopper and Pearson 1934), for as many of them as the pairs of all packs are worth:
+    their number by the design effect (Kish 1965), which is never taken for less than 1. Where every pair is a hit
+    nothing is seen of how packs differ, and each pack counts as one pair.
+
+    Args:
+        hits: ``(n_packs, n_cuts)``.
+        of: ``(n_packs, n_cuts)``.
+
+    Returns:
+        ``(n_cuts,)``.
+    """
+    from scipy.special import betaincinv  # slow to import, and no metric needs it
+
+    total, n_packs = of.sum(axis=0), (of > 0).sum(axis=0)
+    share = hits.sum(axis=0) / np.maximum(total, 1)
+    chance = total * share * (1 - share)
+    seen = np.square(hits - share * of).sum(axis=0) * n_packs / np.maximum(n_packs - 1, 1)
+    worth = np.where(chance > 0, total / np.maximum(seen / np.where(chance > 0, chance, 1.0), 1.0), n_packs)
+    right = share * worth
+    return np.where(right > 0, betaincinv(np.maximum(right, 1e-9), worth - right + 1, _DOUBT), 0.0)
+
+
+def _best_f1(curve: _Curve) -> Advice:
+    """The cut of the largest F1, which promises nothing."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = np.nan_to_num(2 * curve.precision * curve.recall / (curve.precision + curve.recall))
+    found = np.where(score.max(axis=1) > 0, _cuts()[score.argmax(axis=1)], np.nan)
+    if np.isnan(found[0]):
+        return Advice("F1", None, Estimate(math.nan), math.nan, math.nan, math.nan, reason="no pair is relevant")
+    at = int(score[0].argmax())
     shares = float(curve.precision[0, at]), float(curve.recall[0, at])
-    return Advice(kind, wanted, estimate(float(cuts[0]), cuts[1:]), *shares, float(curve.shown[at]))
-
-
-def _positions(kind: str, wanted: float | None, curve: _Curve) -> Rows:
-    """Per row of the curve the bin of the threshold, -1 if there is none."""
-    if kind == "F1":
-        with np.errstate(divide="ignore", invalid="ignore"):
-            score = 2 * curve.precision * curve.recall / (curve.precision + curve.recall)
-        score = np.nan_to_num(score)
-        return np.where(score.max(axis=1) > 0, score.argmax(axis=1), -1)
-    goal = 1.0 if wanted is None else wanted
-    if kind == "precision":
-        reached = np.nan_to_num(curve.precision) >= goal
-        return np.where(reached.any(axis=1), reached.argmax(axis=1), -1)
-    reached = np.nan_to_num(curve.recall) >= goal
-    last = reached.shape[1] - 1 - reached[:, ::-1].argmax(axis=1)
-    return np.where(reached.any(axis=1), last, -1)
+    return Advice("F1", None, estimate(float(found[0]), found[1:]), *shares, float(curve.shown[at]))

@@ -19,7 +19,8 @@ class AlertEvent:
 
     Attributes:
         kind: "firing", "recovered", or "inconclusive" (only with ``confident=True``).
-        cause: "low margin", "collapse", "non-finite embeddings", "cannot judge"; empty when recovered.
+        cause: "low margin", "scale" (a low margin on a squeezed scale, which costs no rank), "collapse", "non-finite
+            embeddings", "cannot judge"; empty when recovered.
         is_first: It did not fire at the evaluation before.
         epoch: Training epoch from 0.
         step: The step under which the evaluation is logged.
@@ -47,6 +48,11 @@ class AlertEvent:
         return self.kind == "recovered" or (self.kind == "firing" and self.is_first)
 
     @property
+    def stops(self) -> bool:
+        """Whether it ends a training that asked for that: not where only the scale of the scores is squeezed."""
+        return self.kind == "firing" and self.cause != "scale"
+
+    @property
     def headline(self) -> str:
         """A title for a message, under 64 characters."""
         return f"embviz: margin alert ({self.cause})" if self.kind == "firing" else f"embviz: margin {self.kind}"
@@ -63,7 +69,8 @@ class MarginAlert:
         threshold: Smallest margin that is all right, a difference of cosines, -2 to 2.
         patience: Bad evaluations in a row that are borne before it fires, at least 0.
         warmup_epochs: Epochs at the start in which a small margin is expected, at least 0.
-        stop_training: Ends training at the first evaluation at which it fires.
+        stop_training: Ends training at the first evaluation at which it fires, unless ranking is intact and only the
+            scale of the scores is squeezed.
         recovery_threshold: Margin at which a firing alert recovers, at least `threshold`; None is `threshold`.
             A gap between both keeps a margin that sways around the threshold from alarming each time.
         confident: Fires only when the whole 95 % interval of the margin lies below the threshold,
@@ -215,7 +222,7 @@ def _cause(alert: MarginAlert, state: AlertState, reading: Reading) -> str:
     if alert.confident and reading.interval is not None:
         low, high = reading.interval
     if high < limit:
-        return "low margin"
+        return "scale" if reading.verdict == "compressed scale" else "low margin"
     return "inconclusive" if low < limit else ""
 
 
@@ -252,10 +259,11 @@ def _message(alert: MarginAlert, reading: Reading, kind: str, cause: str) -> str
     unusable = counted(reading.non_finite, "embedding[s] [are|is] not finite")
     found = {
         "low margin": f"{margin} is below the threshold {alert.threshold:g}",
+        "scale": f"{margin} is below the threshold {alert.threshold:g} on a squeezed scale, ranking is intact",
         "collapse": f"the embeddings collapsed, {margin}, threshold {alert.threshold:g}",
         "non-finite embeddings": f"{unusable}, {margin} of the others, threshold {alert.threshold:g}",
         "cannot judge": f"cannot judge, {margin}, threshold {alert.threshold:g}",
     }[cause]
-    if cause == "low margin" and reading.margin >= alert.threshold:
+    if cause in ("low margin", "scale") and reading.margin >= alert.threshold:
         found = f"{margin} has not recovered to {alert.recovers_at:g} (threshold {alert.threshold:g})"
     return f"margin alert at epoch {reading.epoch}: {found}; {numbers}{said}"

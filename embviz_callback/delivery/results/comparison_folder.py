@@ -21,7 +21,12 @@ from embviz_callback.snapshot import Snapshot
 
 
 def write_comparison(
-    snapshots: Sequence[Snapshot], output: Path, *, reference: int = 0, maps: Sequence[str] = tuple(MAPS)
+    snapshots: Sequence[Snapshot],
+    output: Path,
+    *,
+    reference: int = 0,
+    metric: str = "",
+    maps: Sequence[str] = tuple(MAPS),
 ) -> Comparison:
     """Compares snapshots and writes ``comparison.md``, ``comparison.json``, its figures and a page.
 
@@ -29,13 +34,16 @@ def write_comparison(
         snapshots: Two or more; a ValueError says that the subsets differ.
         output: Folder; made if it is not there.
         reference: Index of the one that the others are held against.
+        metric: By which the best is chosen; empty for the one that fits the data.
         maps: Keys of those to draw.
 
     Returns:
         The comparison.
     """
     settings = snapshots[0].settings
-    comparison = compare(snapshots, reference=reference, draws=settings.bootstrap_draws, seed=settings.seed)
+    comparison = compare(
+        snapshots, reference=reference, metric=metric, draws=settings.bootstrap_draws, seed=settings.seed
+    )
     laid = {method: common_maps(snapshots, method, seed=settings.seed) for method in maps}
     figures = {
         "comparison_metrics": draw_comparison_metrics(comparison),
@@ -58,9 +66,10 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """Everything that was found, as plain JSON; what cannot be judged is null."""
     facts = {
         "fingerprint": comparison.fingerprint,
-        "best": comparison.labels[comparison.best],
+        "best": comparison.labels[comparison.best.place],
+        "choice": asdict(comparison.best),
         "reference": comparison.labels[comparison.reference],
-        "falls": [asdict(fall) for fall in comparison.falls],
+        "fall": None if comparison.fall is None else asdict(comparison.fall),
         "evaluations": {
             label: {
                 **comparison.metrics[place].as_dict(),

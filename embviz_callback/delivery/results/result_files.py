@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.analysis.scan import CorpusScan
-from embviz_callback.analysis.verdict.checklist import Check, band, is_ready
+from embviz_callback.analysis.verdict.checklist import Check, band, conclusion, is_ready
 from embviz_callback.analysis.why.answers import Answers
+from embviz_callback.delivery.results.per_query import Standing
 from embviz_callback.delivery.results.plain_vectors import subset_of_arrays
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.check.findings import Checkup
@@ -45,9 +46,11 @@ def metrics_json(snapshot: Snapshot, checks: Sequence[Check]) -> dict[str, Any]:
         "epoch": snapshot.epoch,
         "fingerprint": snapshot.subset.fingerprint,
         **numbers,
+        "per_query": None if (standing := Standing.of(snapshot)) is None else standing.to_json(),
         "bands": {name: band(name, snapshot.metrics[name]) for name, row in CATALOGUE.items() if row.bands},
         "checklist": [_plain_check(check) for check in checks],
         "ready": is_ready(checks) if checks else None,
+        "conclusion": conclusion(checks) if checks else None,
         "diagnosis": asdict(snapshot.diagnosis),
         "hub_documents": [snapshot.text(row) for row, _ in snapshot.metrics.hubs],
         "settings": asdict(snapshot.settings),

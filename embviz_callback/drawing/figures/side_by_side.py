@@ -48,12 +48,14 @@ def draw_comparison_metrics(comparison: Comparison) -> Figure:
     """
     n = len(comparison.labels)
     figure = style.new_figure(190 + 34 * n, _WIDTH)
-    first = comparison.metrics[0]
+    first, best = comparison.metrics[0], comparison.best.place
     _title(figure, "Metrics with 95 % intervals")
     for place, name in enumerate(_SHOWN):
         axes = figure.add_subplot(1, len(_SHOWN), place + 1)
         for row, metrics in enumerate(comparison.metrics):
-            _dot(axes, metrics.get(name, np.nan), metrics.intervals.get(name), row, is_best=row == comparison.best)
+            _dot(
+                axes, metrics.get(name, np.nan), metrics.intervals.get(name), row, is_best=row == comparison.best.place
+            )
         axes.set(title=CATALOGUE[name].label, ylim=(n - 0.5, -0.5), yticks=range(n))
         axes.set_yticklabels([style.fitted(label, _LABEL_ROOM, 12) for label in comparison.labels], parse_math=False)
         axes.tick_params(axis="y", labelleft=place == 0, length=0)
@@ -61,7 +63,7 @@ def draw_comparison_metrics(comparison: Comparison) -> Figure:
         axes.margins(x=0.1)
     _foot(
         figure,
-        f"filled: the best, {comparison.labels[comparison.best]} · intervals of each alone; whether a difference is"
+        f"filled: the best, {comparison.labels[best]} · intervals of each alone; whether a difference is"
         " beyond chance is in the table of paired intervals",
         f"against {pool(first.n_documents, first.n_corpus)} · subset {comparison.fingerprint}",
     )

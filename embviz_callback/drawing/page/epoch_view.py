@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.maps.projections import Projection, Skipped, heatmap_rows
 from embviz_callback.analysis.scan import Similarity
+from embviz_callback.analysis.verdict.best import primary_metric
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.subset import Subset
@@ -138,6 +139,7 @@ def epoch_view(snapshot: Snapshot, *, checks: Sequence[Check] = ()) -> View:
         "histogram": _histogram(snapshot.similarity),
         "provenance": snapshot.provenance.to_json(),
         **_standings(snapshot.similarity, n),
+        "decides": _deciding(snapshot, n),
         **_top(snapshot.similarity, n),
         "corpus_texts": _corpus_texts(snapshot, n),
     }
@@ -184,6 +186,14 @@ def _frame(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
         return np.zeros(2), 1.0
     low, high = seen.min(axis=0), seen.max(axis=0)
     return (low + high) / 2, float((high - low).max() / 2) or 1.0
+
+
+def _deciding(snapshot: Snapshot, n: int) -> dict[str, Any] | None:
+    """What each query contributes to the metric that decides which evaluation is the best."""
+    metric, statistics = primary_metric(snapshot.embeddings), snapshot.metrics.per_query
+    if statistics is None:
+        return None
+    return {"metric": metric, "values": _packed(statistics.ranks[metric][:n], "<f4")}
 
 
 def _standings(similarity: Similarity, n: int) -> dict[str, Any]:

@@ -4,12 +4,14 @@ import base64
 import hashlib
 import html
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.catalogue import (
     BANDS,
@@ -22,7 +24,9 @@ from embviz_callback.analysis.metrics.catalogue import (
     charts,
     shown,
 )
+from embviz_callback.analysis.metrics.intervals import mean_pseudo_values, sampling_groups
 from embviz_callback.analysis.metrics.pictures import MAPS
+from embviz_callback.analysis.verdict.best import MOST, Candidate, choose_best
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.drawing.page.epoch_view import View, epoch_view, shown_documents
 from embviz_callback.grammar import counted
@@ -123,12 +127,41 @@ def page_from_views(
         "title": title,
         "subset": _facts(subset),
         **_marks(),
+        **_best(views, subset),
         "alerts": list(alerts),
         "notes": [*remarks, *notes],
         **around,
         "views": [_lean(view, is_last=place == len(kept) - 1) for place, view in enumerate(kept)],
     }
     return _assembled(title, _json(content))
+
+
+def _best(views: Sequence[View], subset: Subset) -> dict[str, Any]:
+    """The groups of the queries shown, and which of the last evaluations is the best by them."""
+    n = len(views[0].ranks)
+    groups = sampling_groups(subset.relevance, len(subset.queries))[:n]
+    first = max(len(views) - MOST, 0)
+    metric = next((found["metric"] for view in views if (found := view.content.get("decides"))), "mrr")
+    found = choose_best([_candidate(view, groups) for view in views[first:]], metric)
+    beside = ", ".join(views[first + place].label for place in found.undecided)
+    return {
+        "groups": groups.tolist(),
+        "best": {
+            "place": first + found.place,
+            "metric": metric,
+            "sentence": f"By {CATALOGUE[metric].title} it cannot be told from {beside}" if beside else "",
+        },
+    }
+
+
+def _candidate(view: View, groups: NDArray[np.int64]) -> Candidate:
+    if kept := view.content.get("decides"):
+        values = np.frombuffer(base64.b64decode(kept["values"]), dtype="<f4").astype(np.float64)
+    else:  # written down before this was kept
+        values = np.array([0.0 if rank is None else 1 / rank for rank in view.ranks])
+    separation = view.content["metrics"].get("separation")
+    known = math.nan if separation is None else float(separation)
+    return Candidate(float(values.mean()), mean_pseudo_values(values, groups), known)
 
 
 def _marks() -> dict[str, Any]:
@@ -263,5 +296,5 @@ def _spread(views: Sequence[View], n: int) -> set[int]:
 
 def _lean(view: View, *, is_last: bool) -> dict[str, Any]:
     """Without what the page shows of the last evaluation only, or holds once for all."""
-    lean = {name: value for name, value in view.content.items() if name != "corpus_texts"}
+    lean = {name: value for name, value in view.content.items() if name not in ("corpus_texts", "decides")}
     return lean if is_last else {**lean, "provenance": {}}

@@ -3,11 +3,16 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from embviz_callback.analysis.compare.comparison import RULE, Comparison, Difference, Fall
-from embviz_callback.analysis.metrics.catalogue import HEADLINE, shown
+import numpy as np
+
+from embviz_callback.analysis.compare.comparison import Comparison
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE, HEADLINE, shown
+from embviz_callback.analysis.metrics.contrasts import Difference
 from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.analysis.verdict.best import RULE
+from embviz_callback.analysis.verdict.power import discordance
 from embviz_callback.drawing.reports.markdown import rendered
-from embviz_callback.drawing.wording import UNKNOWN, change, interval, measured
+from embviz_callback.drawing.wording import UNKNOWN, chance, change, interval, measured, power_sentence
 
 _MOST_LISTED = 20
 
@@ -30,11 +35,15 @@ def comparison_report(comparison: Comparison, *, figures: Sequence[str] = ()) ->
         n_queries=first.n_queries,
         n_documents=first.n_documents,
         n_corpus=first.n_corpus,
-        best=comparison.labels[comparison.best],
-        rule=RULE,
-        falls=_falls(comparison),
+        best=comparison.labels[comparison.best.place],
+        about_best=list(_about_best(comparison)),
+        rule=RULE.format(metric=CATALOGUE[comparison.best.metric].title),
+        fall=fall_sentence(comparison),
+        power=_power(comparison),
         metrics=list(_metrics(comparison)),
-        changes=[comparison.changes[place] for place in others],
+        changes=[
+            (comparison.changes[place], chance(comparison.differences[place]["rank1"].p_value)) for place in others
+        ],
         differences=list(_differences(comparison, others)),
         most_listed=_MOST_LISTED,
         figures=figures,
@@ -48,18 +57,45 @@ def metrics_lines(comparison: Comparison) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
+def _power(comparison: Comparison) -> str:
+    """At the discordance of the reference and the best, or of the reference and the next where that is the best."""
+    other = comparison.best.place if comparison.best.place != comparison.reference else int(comparison.reference == 0)
+    one, two = (comparison.metrics[place].per_query for place in (comparison.reference, other))
+    if one is None or two is None or not np.array_equal(one.groups, two.groups):
+        return ""
+    against = f"{comparison.labels[other]} and {comparison.labels[comparison.reference]}"
+    return power_sentence(len(np.unique(one.groups)), discordance(one, two), against)
+
+
 def sentences(comparison: Comparison) -> tuple[str, ...]:
-    """Which is best and what has fallen, one sentence each, as the command prints them."""
-    return f"best: {comparison.labels[comparison.best]}", *_falls(comparison)
+    """Which is best, what may as well be, and what has fallen, one sentence each, as the command prints them."""
+    best = f"best: {comparison.labels[comparison.best.place]}"
+    fall = fall_sentence(comparison)
+    return best, *_about_best(comparison), *([fall] if fall else [])
 
 
-def _falls(comparison: Comparison) -> list[str]:
-    sign = "a sign of overfitting" if comparison.is_in_order else "worse beyond chance"
-    return [f"{sign}: {_fall(fall)}" for fall in comparison.falls]
+def _about_best(comparison: Comparison) -> Iterator[str]:
+    best, n = comparison.best, len(comparison.labels)
+    name, value = best.metric, comparison.metrics[best.place][best.metric]
+    title = CATALOGUE[name].title
+    if math.isfinite(best.interval[0]):
+        ends = " to ".join(measured(end, name) for end in best.interval)
+        interval_of_best = f"95 % interval {ends} for the best of {n} chosen on these queries"
+        yield f"its {title} is {measured(value, name)}, {interval_of_best}"
+    for places, said in ((best.equals, "the same to within 0.005"), (best.undecided, "cannot be told from it")):
+        if places:
+            yield f"{said}: {', '.join(comparison.labels[place] for place in places)}"
 
 
-def _fall(fall: Fall) -> str:
-    return f"{fall.metric} of {fall.after} is {_difference(fall.difference, fall.metric)} against {fall.before}"
+def fall_sentence(comparison: Comparison) -> str:
+    """That the last evaluation has fallen from the best before it; empty where that is not shown."""
+    fall = comparison.fall
+    if fall is None:
+        return ""
+    return (
+        f"fallen from its best ({comparison.labels[fall.peak]}): {CATALOGUE[fall.metric].title} of"
+        f" {comparison.labels[-1]} is {measured(fall.value, fall.metric)} against {measured(fall.highest, fall.metric)}"
+    )
 
 
 def _metrics(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:

@@ -10,16 +10,27 @@ import numpy as np
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, LOWER, VERDICT, by_tier, shown
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import FIGURES
-from embviz_callback.analysis.verdict.checklist import Check, band, is_ready
+from embviz_callback.analysis.verdict.checklist import (
+    CANNOT_TELL,
+    DESCRIBED,
+    FAILED,
+    NOT_JUDGED,
+    SCALE,
+    Check,
+    band,
+    conclusion,
+)
+from embviz_callback.analysis.verdict.power import discordance
 from embviz_callback.drawing.reports.data_section import data_section
 from embviz_callback.drawing.reports.markdown import rendered
 from embviz_callback.drawing.reports.readings import oddities, readings
-from embviz_callback.drawing.wording import change, interval, measured, number
+from embviz_callback.drawing.wording import change, interval, measured, number, power_sentence
 from embviz_callback.snapshot import Snapshot
 
 _DECIMALS = 4
 _N_WORST = 10
 _N_PAST = 20
+_ASSUMED = 0.10  # discordance of two models that nobody has compared yet
 
 Values = dict[str, Any]
 
@@ -56,14 +67,15 @@ def report(
         snapshot=snapshot,
         subset=snapshot.subset,
         metrics=metrics,
-        is_ready=is_ready(checks),
-        failures=[check for check in checks if check.passed is not True],
+        conclusion=conclusion(checks),
+        failures=[check for check in checks if check.outcome in (FAILED, CANNOT_TELL, NOT_JUDGED)],
         data=None if data is None else data_section(data),
         alerts=alerts,
         n_several=_n_repeated(snapshot.embeddings.relevance[:, 0]),
         n_shared=_n_repeated(snapshot.embeddings.relevance[:, 1]),
         provenance=list(_flat(snapshot.provenance.facts)),
         baseline=baseline,
+        power=_power(metrics, history),
         key_metrics=[_key_metric(name, metrics, baseline) for name in _names(metrics)],
         readings=readings(snapshot),
         odd=oddities(snapshot),
@@ -72,10 +84,23 @@ def report(
         course=[*history[-_N_PAST:], (snapshot.label, metrics)] if history else [],
         in_course=[CATALOGUE[name] for name in shown(VERDICT)],
         hubness=measured(metrics.get("hubness"), "hubness", _DECIMALS),
+        hubness_blind=measured(metrics.get("hubness_blind"), "hubness_blind", _DECIMALS),
         hubs=[(snapshot.text(row), count) for row, count in metrics.hubs],
         n_missed=len(missed),
         worst=[_miss(snapshot, row) for row in missed[:_N_WORST]],
     )
+
+
+def _power(metrics: Metrics, history: Sequence[tuple[str, Metrics]]) -> str:
+    """The smallest difference that is found, at the discordance to the evaluation before it."""
+    now = metrics.per_query
+    if now is None:
+        return ""
+    n_groups = len(np.unique(now.groups))
+    label, before = next(((name, past.per_query) for name, past in reversed(history) if past.per_query), ("", None))
+    if before is None or len(before.groups) != len(now.groups):
+        return power_sentence(n_groups, _ASSUMED)
+    return power_sentence(n_groups, discordance(before, now), label)
 
 
 def _n_repeated(rows: np.ndarray[Any, Any]) -> int:
@@ -129,7 +154,7 @@ def _check(check: Check) -> Values:
         "value": number(check.value, 0 if is_count else 4),
         "wants": "" if is_count else "less" if _is_lower_better(check.name) else "more",
         "threshold": f"{check.threshold:g}",
-        "passed": check.passed,
+        "outcome": check.outcome,
         "why": _why(check),
     }
 
@@ -140,9 +165,13 @@ def _is_lower_better(name: str) -> bool:
 
 def _why(check: Check) -> str:
     """What the row does not say by itself: what is missing, or why nothing was judged."""
-    if check.passed is None:
+    if check.outcome == CANNOT_TELL:
+        return check.reason.partition("; ")[2]
+    if check.outcome == SCALE:
+        return check.reason.partition(": ")[2]
+    if check.meets is None:
         return check.reason.partition("not judged: ")[2]
-    return check.reason if check.name == "figures" and not check.passed else ""
+    return check.reason if check.outcome == DESCRIBED and not check.meets else ""
 
 
 def _missed(snapshot: Snapshot) -> list[int]:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from embviz_callback.analysis.maps.projections import Projection, heatmap_rows
+from embviz_callback.analysis.maps.projections import Projection
 from embviz_callback.analysis.metrics.catalogue import ONE_CLUSTER
 from embviz_callback.analysis.metrics.pictures import BRIGHT_SHARE, CLEAR_SHARE, MAPS, TRUSTED
-from embviz_callback.analysis.verdict.checklist import bright_diagonal
+from embviz_callback.analysis.verdict.checklist import bright_cells
 from embviz_callback.drawing.wording import number, percent
 from embviz_callback.grammar import counted
 from embviz_callback.snapshot import Snapshot
@@ -26,24 +26,23 @@ def map_reading(snapshot: Snapshot, method: str) -> str:
     name, made = MAPS[method].title, snapshot.maps.get(method)
     if not isinstance(made, Projection):
         return f"{name}: no map, {'it was not asked for' if made is None else made.reason}"
-    word = "clear" if made.clear_share > CLEAR_SHARE else "not clear"
+    least = max(CLEAR_SHARE, made.blind_share)
+    word = "clear" if made.clear_share > least else "not clear"
     doubt = "; with so little trust its distances say little" if made.trustworthiness < TRUSTED else ""
     return (
         f"{name}: clusters are {word}, {percent(made.clear_share)} of the queries have a relevant document among"
-        f" their 10 nearest points (needed: more than {percent(CLEAR_SHARE)}); trustworthiness"
+        f" their 10 nearest points (needed: more than {percent(least)}); trustworthiness"
         f" {number(made.trustworthiness)}, continuity {number(made.continuity)}{doubt}"
     )
 
 
 def heatmap_reading(snapshot: Snapshot) -> str:
     """Whether the diagonal of the heatmap is bright, in one sentence."""
-    settings = snapshot.settings
-    pairs = heatmap_rows(snapshot.embeddings, settings.heatmap_pairs, settings.seed)
-    share = bright_diagonal(snapshot.embeddings, pairs[:, 0], pairs[:, 1])
-    word = "bright" if share > BRIGHT_SHARE else "not bright"
+    cells = bright_cells(snapshot.embeddings, seed=snapshot.settings.seed)
+    word = "bright" if cells.mean() > BRIGHT_SHARE else "not bright"
     return (
-        f"Heatmap: the diagonal is {word}, in {percent(share)} of {counted(len(pairs), 'row')} the brightest cell is a"
-        f" relevant one (needed: more than {percent(BRIGHT_SHARE)})"
+        f"Heatmap: the diagonal is {word}, for {percent(float(cells.mean()))} of {counted(len(cells), 'query')} the"
+        f" brightest cell among 50 columns is a relevant one (needed: more than {percent(BRIGHT_SHARE)})"
     )
 
 

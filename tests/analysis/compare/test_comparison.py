@@ -13,7 +13,8 @@ from small_runs import HOSTILE, a_run, a_subset
 from embviz_callback.analysis.compare.comparison import best_checkpoint, common_maps, compare
 from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
-from embviz_callback.analysis.metrics.intervals import paired_difference, per_query
+from embviz_callback.analysis.metrics.contrasts import compared
+from embviz_callback.analysis.metrics.intervals import per_query
 from embviz_callback.commands.compare import main, parser
 from embviz_callback.delivery.results.comparison_folder import comparison_json
 from embviz_callback.delivery.run.run_folder import PageNotes, RunFolder
@@ -57,13 +58,11 @@ def turned(snapshot: Snapshot) -> Snapshot:
     )
 
 
-def test_differences_are_paired_and_equal_the_intervals_own(run: list[Snapshot]) -> None:
-    comparison = compare(run, draws=200, seed=5)
-    groups = run[0].subset.group
-    parts = [per_query(one.similarity, one.embeddings, groups=groups) for one in (run[0], run[2])]
-    value, low, high = paired_difference(*parts, draws=200, seed=5)["rank1"]
+def test_differences_are_paired_and_corrected_for_all_that_are_compared(run: list[Snapshot]) -> None:
+    comparison = compare(run, seed=5)
+    first, *others = (per_query(one.similarity, one.embeddings) for one in run)
+    assert comparison.differences[2]["rank1"] == compared(first, others, seed=5)["rank1"][1]
     found = comparison.differences[2]["rank1"]
-    assert (found.value, found.low, found.high) == (value, low, high)
     assert found.value == pytest.approx(run[2].metrics.rank1 - run[0].metrics.rank1)
     assert found.is_beyond_chance
     assert comparison.differences[0] == {}
@@ -77,21 +76,30 @@ def test_gained_and_lost_queries_add_up_to_the_difference_of_hits(run: list[Snap
     assert (changes.before, changes.after) == ("epoch 0", "epoch 2")
 
 
-def test_the_best_has_the_highest_rank1_and_a_later_fall_is_a_sign_of_overfitting(run: list[Snapshot]) -> None:
+def test_the_best_has_the_highest_mrr_and_a_later_fall_from_it_is_said(run: list[Snapshot]) -> None:
     comparison = compare(run)
-    assert comparison.labels[comparison.best] == "epoch 2"
-    assert comparison.best == best_checkpoint(run)
-    assert {(fall.metric, fall.before, fall.after) for fall in comparison.falls} == {
-        ("rank1", "epoch 2", "epoch 3"),
-        ("separation", "epoch 2", "epoch 3"),
-    }
-    best, *falls = sentences(comparison)
+    assert comparison.best.metric == "mrr"
+    assert comparison.labels[comparison.best.place] == "epoch 2"
+    assert comparison.best.place == best_checkpoint(run)
+    best, about, fall = sentences(comparison)
     assert best == "best: epoch 2"
-    assert falls[0].startswith("a sign of overfitting: rank1 of epoch 3 is -47.5 points (-")
+    assert about == "its MRR is 1.000, 95 % interval 0.929 to 1.000 for the best of 4 chosen on these queries"
+    before, after = (run[place].metrics.mrr for place in (2, 3))
+    assert fall == f"fallen from its best (epoch 2): MRR of epoch 3 is {after:.3f} against {before:.3f}"
 
 
-def test_of_two_that_cannot_be_told_apart_by_rank1_the_more_separated_is_the_best() -> None:
-    # Of 40 queries one more hit is chance; the second puts more room between right and wrong.
+def test_another_metric_may_decide_and_must_be_one(run: list[Snapshot]) -> None:
+    assert compare(run, metric="separation").best.metric == "separation"
+    with pytest.raises(ValueError) as error:
+        compare(run, metric="mmr")
+    assert str(error.value) == (
+        "metric must be one of positive_mean, negative_mean, margin, separation, rank1, mrr, mrr_at_10, recall_at_1,"
+        " recall_at_5, recall_at_10, recall_at_50, ndcg_at_10, map, got 'mmr'"
+    )
+
+
+def test_of_two_that_cannot_be_told_apart_the_higher_is_the_best_and_the_other_is_named() -> None:
+    # Of 40 queries one more hit is chance, and the second puts more room between right and wrong.
     perfect, second = a_run(a_subset(), (0.5, 0.1))
     documents, queries = second.embeddings.documents, second.embeddings.queries.copy()
     own = dict(second.subset.relevance.tolist())[0]
@@ -104,8 +112,9 @@ def test_of_two_that_cannot_be_told_apart_by_rank1_the_more_separated_is_the_bes
     assert worse.metrics.separation > perfect.metrics.separation
     comparison = compare([perfect, worse])
     assert not comparison.differences[1]["rank1"].is_beyond_chance
-    assert comparison.best == 1
-    assert not comparison.is_in_order
+    assert (comparison.best.place, comparison.best.undecided) == (0, (1,))
+    assert sentences(comparison)[-1] == "cannot be told from it: b"
+    assert comparison.fall is None
 
 
 def test_queries_in_another_order_are_compared_text_by_text(run: list[Snapshot]) -> None:
@@ -147,7 +156,7 @@ def test_a_collapsed_checkpoint_is_compared_too_and_is_never_the_best(run: list[
     )
     collapsed = take_snapshot(label="flat", subset=run[0].subset, embeddings=flat, settings=run[0].settings)
     comparison = compare([collapsed, run[2]])
-    assert comparison.best == 1
+    assert comparison.best.place == 1
     json.dumps(comparison_json(comparison), allow_nan=False)
     assert "flat" in comparison_report(comparison)
     to_png(draw_comparison_metrics(comparison))
@@ -157,7 +166,7 @@ def test_a_collapsed_checkpoint_is_compared_too_and_is_never_the_best(run: list[
 
 def test_the_report_names_the_rule_the_tables_and_the_queries(run: list[Snapshot]) -> None:
     text = comparison_report(compare(run), figures=["comparison_metrics"])
-    assert "**Best: epoch 2.** Rule: highest rank-1;" in text
+    assert "**Best: epoch 2.** Rule: highest MRR;" in text
     assert "| rank1 |" in text
     assert "## Differences from epoch 0" in text
     assert "![comparison metrics](comparison_metrics.png)" in text or "comparison_metrics.png" in text

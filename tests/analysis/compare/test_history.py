@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embviz_callback.analysis.compare.ledger import CLASSES, Ledger, Series, Standing, classify, mcnemar
+from embviz_callback.analysis.compare.ledger import CLASSES, Ledger, Series, Standing, classify
 from embviz_callback.analysis.scan import Similarity, scan
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.formats.reading import records_from
@@ -75,28 +75,18 @@ def test_a_planted_history_gives_exact_classes() -> None:
     }
 
 
-def test_since_the_best_epoch_names_who_improved_and_who_fell_with_both_first_documents() -> None:
+def test_changes_name_who_improved_and_who_fell_with_both_first_documents() -> None:
     series = series_of(a_ledger(a_subset(), "a", "abcd", "abe"))
-    assert series.best() == 1
-    changes = series.since_best()
+    changes = series.changes(1, 2)
     assert (letters(tuple(c.query for c in changes.improved)), letters(tuple(c.query for c in changes.fell))) == (
         "e",
         "cd",
     )
-    assert changes.sentence() == "since epoch 1: 1 improved, 2 fell (McNemar's exact p = 1)"
     fallen = {change.query[-1]: change for change in changes.fell}["c"]
     assert (fallen.query, fallen.expected) == ("tìm phòng c", "phòng c")
     assert fallen.before == Standing(1.0, "phòng c")
     assert fallen.after.first != "phòng c"
     assert fallen.after.rank > 1
-
-
-def test_of_two_epochs_with_equal_hits_the_one_with_better_ranks_is_the_best_then_the_earliest() -> None:
-    subset = a_subset(3)
-    near, far = seen(subset, "a", epoch=0), seen(subset, "b", epoch=1)
-    better = replace(far, similarity=replace(far.similarity, rank=np.minimum(far.similarity.rank, 1.5)))
-    assert series_of(Ledger().record(near).record(better)).best() == 1
-    assert series_of(Ledger().record(near).record(far)).best() == 0
 
 
 def test_ties_with_a_wrong_document_are_no_hit() -> None:
@@ -188,9 +178,6 @@ def test_a_history_without_evaluations_cannot_be_classified_and_has_no_best() ->
     with pytest.raises(ValueError) as error:
         classify([])
     assert str(error.value) == "hits must have one entry per evaluation, got none"
-    with pytest.raises(ValueError) as error:
-        series_of(a_ledger(a_subset(), "a").until(0)).best()
-    assert str(error.value) == "a series without evaluations has no best one"
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=12))
@@ -203,18 +190,6 @@ def test_every_history_has_one_class_that_fits_a_naive_reading(hits: list[bool])
     assert (name == "never") == (not any(hits))
     assert (name == "learned") == (changes == 1 and hits[-1])
     assert (name == "forgotten") == (not hits[-1] and changes == (1 if hits[0] else 2))
-
-
-def test_mcnemar_counts_both_tails_of_even_odds() -> None:
-    assert mcnemar(0, 0) == mcnemar(1, 0) == mcnemar(3, 3) == 1
-    assert mcnemar(1, 5) == mcnemar(5, 1) == pytest.approx(2 * (1 + 6) / 64)
-    assert mcnemar(500_300, 499_700) == pytest.approx(math.erfc(599 / math.sqrt(2e6)), rel=1e-3)
-
-
-def test_negative_counts_are_refused() -> None:
-    with pytest.raises(ValueError) as error:
-        mcnemar(-1, 2)
-    assert str(error.value) == "gained and lost must not be negative, got -1 and 2"
 
 
 def test_the_classes_of_random_histories_add_up_to_the_queries() -> None:

@@ -4,13 +4,15 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from embviz_callback.analysis.metrics.intervals import (
     PerQuery,
-    bootstrap,
-    paired_difference,
+    intervals_of,
     per_query,
     relevance_groups,
+    sampling_groups,
+    t_quantile,
 )
 from embviz_callback.analysis.metrics.numbers import compute_metrics
 from embviz_callback.analysis.scan import scan
@@ -46,14 +48,28 @@ def weighted(embeddings: Embeddings, drawn: np.ndarray) -> dict[str, float]:
     }
 
 
-def test_draws_are_metrics_of_resampled_queries() -> None:
+def test_draws_are_rank_metrics_of_resampled_queries() -> None:
     embeddings = population(0, 30)
-    found = bootstrap(statistics(embeddings), draws=100, seed=5)
+    found = intervals_of(statistics(embeddings), draws=100, seed=5)
     taken = np.random.default_rng(5).integers(32, size=(100, 32))  # two are imagined
-    draws = [weighted(embeddings, rows) for rows in taken]
-    for name in draws[0]:
-        values = np.sort([draw[name] for draw in draws])
-        assert found[name] == pytest.approx((values[2], values[97]), abs=1e-6), name
+    values = np.sort([weighted(embeddings, rows)["rank1"] for rows in taken])
+    assert found["rank1"] == pytest.approx((values[2], values[97]), abs=1e-6)
+
+
+def test_the_other_intervals_are_students_of_the_figures_without_each_query() -> None:
+    embeddings = population(0, 30)
+    found, whole = intervals_of(statistics(embeddings)), weighted(embeddings, np.arange(30))
+    without = [weighted(embeddings, np.delete(np.arange(30), row)) for row in range(30)]
+    for name in ("positive_mean", "negative_mean", "margin", "separation"):
+        pseudo = [30 * whole[name] - 29 * one[name] for one in without]
+        reach = student.ppf(0.975, 29) * np.std(pseudo, ddof=1) / math.sqrt(30)
+        assert found[name] == pytest.approx((whole[name] - reach, whole[name] + reach), abs=1e-5), name
+
+
+@pytest.mark.parametrize(("freedom", "off"), [(5, 0.03), (10, 0.002), (20, 1e-4), (499, 1e-8)])
+@pytest.mark.parametrize("share", [0.95, 0.975, 0.995])
+def test_quantiles_of_student_are_scipys(share: float, freedom: int, off: float) -> None:
+    assert t_quantile(share, freedom) == pytest.approx(student.ppf(share, freedom), abs=off)
 
 
 def test_equal_seeds_give_equal_intervals_and_leave_numpy_s_own_stream_alone() -> None:
@@ -75,6 +91,19 @@ def test_queries_that_share_a_document_are_one_group() -> None:
     assert set(relevance_groups(chain[::-1], 200).tolist()) == {0}
 
 
+def test_where_a_chain_holds_nearly_all_queries_the_document_that_most_share_groups_them() -> None:
+    # Forty queries, each on its own document and on one that four share, and a chain from one four to the next.
+    own = [(query, query) for query in range(40)]
+    fours = [(query, 40 + query // 4) for query in range(40)]
+    chain = [(query, 50 + query // 2) for query in range(1, 40)] + [
+        (query, 50 + (query + 1) // 2) for query in range(39)
+    ]
+    loose, tied = np.array(own + fours), np.array(own + fours + chain)
+    assert sampling_groups(loose, 40).tolist() == [query // 4 * 4 for query in range(40)]
+    assert len(set(relevance_groups(tied, 40).tolist())) == 1
+    assert sampling_groups(tied, 40).tolist() == [40 + 40 + query // 4 for query in range(40)]
+
+
 def test_copies_of_queries_do_not_narrow_an_interval() -> None:
     single = population(0, 100)
     tenfold = Embeddings(
@@ -82,8 +111,8 @@ def test_copies_of_queries_do_not_narrow_an_interval() -> None:
         single.documents,
         np.stack([np.arange(1000), np.repeat(np.arange(100), 10)], axis=1),
     )
-    one, ten = (bootstrap(statistics(e)) for e in (single, tenfold))
-    blind = bootstrap(statistics(tenfold, groups=np.arange(1000)))
+    one, ten = (intervals_of(statistics(e)) for e in (single, tenfold))
+    blind = intervals_of(statistics(tenfold, groups=np.arange(1000)))
     width = {name: [high - low for low, high in (each[name] for each in (one, ten, blind))] for name in one}
     for name in ("margin", "rank1"):
         assert width[name][1] == pytest.approx(width[name][0], rel=1e-6)
@@ -95,30 +124,8 @@ def test_many_groups_are_drawn_in_packs_of_the_same_spread() -> None:
     n = 10_000
     values = rng.standard_normal(n)
     ones = np.stack([np.ones(n), values, values**2], axis=1)
-    low, high = bootstrap(PerQuery(np.arange(n), ones, 0 * ones + [1, 0, 0], {}, 0.0))["margin"]
+    low, high = intervals_of(PerQuery(np.arange(n), ones, 0 * ones + [1, 0, 0], {}, 0.0))["margin"]
     assert (high - low) / 2 == pytest.approx(1.96 / math.sqrt(n), rel=0.12)
-
-
-def test_a_paired_difference_is_narrower_than_two_intervals_and_sees_what_they_cannot() -> None:
-    rng = np.random.default_rng(0)
-    documents = rng.standard_normal((200, 24))
-    noise = rng.standard_normal((200, 24))
-    pairs = np.stack([np.arange(200)] * 2, axis=1)
-    before, after = (statistics(Embeddings.from_raw(documents + s * noise, documents, pairs)) for s in (1.55, 1.5))
-    change, low, high = paired_difference(before, after)["margin"]
-    assert 0 < low < change < high
-    first, second = bootstrap(before)["margin"], bootstrap(after)["margin"]
-    assert second[0] < first[1]  # the single intervals overlap
-    assert high - low < (first[1] - first[0]) / 3
-    same = paired_difference(before, before)
-    assert same["margin"] == (0, 0, 0)
-    assert same["rank1"] == pytest.approx((0, -0.01, 0.01), abs=0.006)  # a few changes may have been missed
-
-
-def test_pairing_refuses_another_subset() -> None:
-    with pytest.raises(ValueError) as error:
-        paired_difference(statistics(population(0, 20)), statistics(population(0, 30)))
-    assert str(error.value) == "paired evaluations must be of one subset, got 20 and 30 queries or other groups"
 
 
 def test_groups_of_another_length_are_refused() -> None:
@@ -131,18 +138,23 @@ def test_one_group_or_no_usable_row_has_no_interval() -> None:
     shared = Embeddings.from_raw(np.eye(3), np.ones((1, 3)), [(0, 0), (1, 0), (2, 0)])
     empty = Embeddings.from_raw(np.zeros((3, 2)), np.eye(3, 2), np.stack([np.arange(3)] * 2, axis=1))
     for embeddings in (shared, empty):
-        for ends in (bootstrap(statistics(embeddings))["margin"], bootstrap(statistics(embeddings))["separation"]):
+        for ends in (
+            intervals_of(statistics(embeddings))["margin"],
+            intervals_of(statistics(embeddings))["separation"],
+        ):
             assert np.isnan(ends).all()
 
 
 def test_perfect_separation_without_spread_has_an_infinite_interval() -> None:
-    found = bootstrap(statistics(Embeddings.from_raw(np.eye(4), np.eye(4), np.stack([np.arange(4)] * 2, axis=1))))
+    found = intervals_of(statistics(Embeddings.from_raw(np.eye(4), np.eye(4), np.stack([np.arange(4)] * 2, axis=1))))
     assert found["separation"] == (math.inf, math.inf)
 
 
 def test_a_perfect_score_on_few_queries_is_not_certain() -> None:
     few, many = (
-        bootstrap(statistics(Embeddings.from_raw(np.eye(n), np.eye(n), np.stack([np.arange(n)] * 2, axis=1))))["rank1"]
+        intervals_of(statistics(Embeddings.from_raw(np.eye(n), np.eye(n), np.stack([np.arange(n)] * 2, axis=1))))[
+            "rank1"
+        ]
         for n in (20, 200)
     )
     assert (few[1], many[1]) == (1, 1)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from embviz_callback.analysis.scan import EQUAL, Similarity, scan
 from embviz_callback.analysis.scan import similarity as similarity_room
 from embviz_callback.analysis.scan.nearest import NOTHING, column_of, make_keys, score_of
-from embviz_callback.analysis.scan.spread import exact_auc
+from embviz_callback.analysis.scan.spread import exact_auc, fine_bins, overlap
 from embviz_callback.analysis.scan.tiles import Tile
 from embviz_callback.embeddings import Embeddings
 
@@ -195,6 +196,47 @@ def test_what_positive_and_negative_cosines_have_in_common_is_a_share() -> None:
     assert scan(Embeddings(queries, documents, own_rows(4))).overlap == 0.5
     nowhere = Embeddings.from_raw(np.full((1, 2), np.nan), np.ones((1, 2)), own_rows(1))
     assert math.isnan(scan(nowhere).overlap)
+
+
+def test_a_squeezed_scale_overlaps_as_much_as_before() -> None:
+    rng = np.random.default_rng(0)
+    positives, negatives = rng.normal(0.5, 0.1, 2000), rng.normal(0.2, 0.1, 20_000)
+    wide, tight = (
+        overlap(*(np.bincount(fine_bins(scale * part + shift), minlength=2**16) for part in (positives, negatives)))
+        for scale, shift in ((1.0, 0.0), (0.05, 0.9))
+    )
+    assert wide == pytest.approx(2 * norm.cdf(-1.5), abs=0.02)
+    assert tight == pytest.approx(wide, abs=0.01)
+
+
+@pytest.mark.slow
+def test_the_error_of_auc_holds_in_pools_with_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similarity_room, "EXACT_AUC_PAIRS", 0)
+    monkeypatch.setattr(similarity_room, "SAMPLED_PAIRS", 30_000)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        documents = rng.standard_normal((3000, 16))
+        centre = rng.standard_normal(16)
+        documents[rng.choice(3000, 30, replace=False)] = 3 * centre + 0.3 * rng.standard_normal((30, 16))
+        queries = documents[:200] + centre + rng.standard_normal((200, 16))
+        embeddings = Embeddings.from_raw(queries, documents, own_rows(200))
+        found = scan(embeddings)
+        cosines = embeddings.queries.astype(np.float64) @ embeddings.documents.T.astype(np.float64)
+        right = np.eye(200, 3000, dtype=bool)
+        assert found.auc_error > 0
+        assert abs(found.auc - exact_auc(cosines[right], cosines[~right])) <= found.auc_error, seed
+
+
+def test_near_ties_at_the_end_of_the_list_are_settled_in_float64() -> None:
+    rng = np.random.default_rng(0)
+    queries = rng.standard_normal((60, 64))
+    # Of each query ten documents are listed and twelve score nearly the same.
+    near = queries[:, None] + 2e-4 * rng.standard_normal((60, 12, 64))
+    documents = np.concatenate([near.reshape(-1, 64), -queries])
+    relevance = np.stack([np.arange(60), 720 + np.arange(60)], axis=1)
+    embeddings = Embeddings.from_raw(queries, documents, relevance)
+    exact = embeddings.queries.astype(np.float64) @ embeddings.documents.T.astype(np.float64)
+    assert (scan(embeddings).top_documents == np.argsort(-exact, axis=1)[:, :10]).all()
 
 
 def test_auc_counts_ties_as_half() -> None:

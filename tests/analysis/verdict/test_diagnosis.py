@@ -1,10 +1,12 @@
 """Every verdict with what brings it about, and with what narrowly does not."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from embviz_callback.analysis.metrics.intervals import PerQuery
 from embviz_callback.analysis.metrics.numbers import Metrics, evaluate_pairs
 from embviz_callback.analysis.verdict.diagnosis import VERDICTS, Diagnosis, diagnose
 
@@ -20,13 +22,23 @@ HEALTHY = {
 }
 
 
-def judged(history: tuple[Metrics, ...] = (), **changed: float) -> Diagnosis:
-    counts = {name: int(changed.pop(name)) for name in ("non_finite", "zero") if name in changed}
-    return diagnose(Metrics(HEALTHY | changed, n_queries=100, n_documents=100, **counts), history=history)
+def judged(**changed: float) -> Diagnosis:
+    counts = {name: int(changed.pop(name)) for name in ("non_finite", "zero", "n_hard_queries") if name in changed}
+    return diagnose(Metrics(HEALTHY | changed, n_queries=100, n_documents=100, **counts))
 
 
-def past(*values: float, name: str = "rank1") -> tuple[Metrics, ...]:
-    return tuple(Metrics(HEALTHY | {name: value}, n_queries=100, n_documents=100) for value in values)
+def run_of(*shares: float, n: int = 400, **changed: float) -> list[Metrics]:
+    """A run whose MRR takes these values: right on the first share of the queries, without a rank on the others."""
+    ones, nothing = np.ones((n, 1)) * [1.0, 0.5, 0.25], np.zeros(n)
+    return [
+        Metrics(
+            HEALTHY | {"mrr": share} | changed,
+            n_queries=n,
+            n_documents=n,
+            per_query=PerQuery(np.arange(n), ones, ones, {"mrr": nothing + (np.arange(n) < round(share * n))}, 0.0),
+        )
+        for share in shares
+    ]
 
 
 def noisy(noise: float, n: int = 300, dim: int = 64) -> tuple[np.ndarray, np.ndarray]:
@@ -115,30 +127,53 @@ def test_suspicion_ends_at_its_edges() -> None:
 
 
 def test_hard_negatives_that_beat_the_positives_of_a_good_model_are_suspicious() -> None:
-    assert judged(hard_accuracy=0.49, rank1=0.86).verdict == "suspicious data"
-    assert judged(hard_accuracy=0.5, rank1=0.86).verdict == "healthy"
-    assert judged(hard_accuracy=0.49, rank1=0.85).verdict == "healthy"
+    many = {"n_hard_queries": 20}
+    assert judged(hard_accuracy=0.49, rank1=0.86, **many).verdict == "suspicious data"
+    assert judged(hard_accuracy=0.5, rank1=0.86, **many).verdict == "healthy"
+    assert judged(hard_accuracy=0.49, rank1=0.85, **many).verdict == "healthy"
 
 
-def test_a_fall_after_a_rise_is_overfitting() -> None:
-    found = judged(past(0.70, 0.90, 0.95), rank1=0.90)
+def test_a_few_hard_negatives_say_nothing_of_the_data() -> None:
+    assert judged(hard_accuracy=0.0, rank1=0.86, n_hard_queries=19).verdict == "healthy"
+
+
+def test_a_fall_from_the_best_is_said_and_overfitting_only_where_the_training_loss_still_falls() -> None:
+    *history, last = run_of(0.70, 0.95, 0.94, 0.85)
+    found = diagnose(last, history=history)
+    assert found.verdict == "fallen from its best"
+    assert found.reason == "MRR was 0.950 at its best (2 evaluations ago) and is 0.850, beyond chance"
+    found = diagnose(last, history=history, losses=[2.0, 1.0, 0.9, 0.5])
     assert found.verdict == "overfitting"
-    assert found.reason == "rank1 rose from 0.700 to 0.950 and has fallen to 0.900, more than its noise of 0.020"
-    assert judged(past(2.0, 3.5, name="separation"), separation=3.0).verdict == "overfitting"
+    assert found.reason.endswith("is 0.850, beyond chance, while the training loss fell from 1 to 0.5")
+    assert diagnose(last, history=history, losses=[2.0, 1.0, 0.9, 1.5]).verdict == "fallen from its best"
 
 
-def test_a_fall_within_the_noise_or_without_a_rise_is_none() -> None:
-    assert judged(past(0.70, 0.90, 0.915), rank1=0.90).verdict == "healthy"
-    assert judged(past(0.95, 0.94), rank1=0.90).verdict == "healthy"  # it never rose
-    assert judged(past(0.95), rank1=0.90).verdict == "healthy"
-    assert judged(past(0.7, math.nan), rank1=0.60).verdict == "healthy"
-    assert judged(past(0.7, 0.9), rank1=0.95).verdict == "healthy"
+def test_at_its_best_nothing_has_fallen_whatever_other_metrics_do() -> None:
+    *history, last = run_of(0.6, 0.7, 0.8, 0.9)
+    assert diagnose(last, history=history).verdict == "healthy"
+    worse = replace(last, figures=dict(last) | {"separation": 2.1})
+    assert diagnose(worse, history=history).verdict == "healthy"
 
 
-def test_a_wide_interval_asks_for_a_larger_fall() -> None:
-    metrics = Metrics(HEALTHY, {"rank1": (0.84, 0.96)}, n_queries=100, n_documents=100)
-    assert diagnose(metrics, history=past(0.7, 0.95)).verdict == "healthy"
-    assert diagnose(metrics, history=past(0.7, 0.97)).verdict == "overfitting"
+def test_a_fall_within_chance_is_none() -> None:
+    *history, last = run_of(0.70, 0.90, 0.89)
+    assert diagnose(last, history=history).verdict == "healthy"
+    *few, last = run_of(0.7, 0.9, 0.8, n=30)
+    assert diagnose(last, history=few).verdict == "healthy"
+
+
+def test_evaluations_of_which_only_the_sums_are_known_say_nothing_of_a_fall() -> None:
+    *history, last = run_of(0.7, 0.95, 0.85)
+    assert diagnose(replace(last, per_query=None), history=history).verdict == "healthy"
+    forgotten = [history[0], replace(history[1], per_query=None)]
+    assert diagnose(last, history=forgotten).verdict == "healthy"
+
+
+def test_among_a_corpus_the_verdict_is_that_of_the_subset_s_own_documents() -> None:
+    own = Metrics(HEALTHY, n_queries=100, n_documents=100)
+    among = Metrics(HEALTHY | {"rank1": 0.3, "recall_at_10": 0.5}, n_queries=100, n_documents=100, own=own)
+    assert diagnose(replace(among, own=None)).verdict == "undertrained"
+    assert diagnose(among).verdict == "healthy"
 
 
 def test_an_auc_below_1_is_never_written_as_1() -> None:

@@ -1,22 +1,39 @@
 """Bands, the checklist and the bright diagonal."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
+from embviz_callback.analysis.metrics.intervals import PerQuery, point
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import FIGURES
-from embviz_callback.analysis.verdict.checklist import band, bright_diagonal, checklist, is_ready
+from embviz_callback.analysis.verdict.checklist import (
+    CANNOT_TELL,
+    DESCRIBED,
+    FAILED,
+    NOT_JUDGED,
+    NOT_READY,
+    PASSED,
+    READY,
+    READY_ON_VALUES,
+    SCALE,
+    Check,
+    band,
+    bright_cells,
+    bright_diagonal,
+    checklist,
+    conclusion,
+    is_ready,
+)
 from embviz_callback.embeddings import Embeddings
-
-GOOD = {"positive_mean": 0.80, "negative_mean": 0.30, "margin": 0.50, "separation": 3.0, "rank1": 0.9}
 
 
 @dataclass(frozen=True)
 class Map:
     clear_share: float
+    blind_share: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -27,11 +44,36 @@ class NoMap:
 CLEAR = {"tsne": Map(0.6), "umap": Map(0.7)}
 
 
-def names_failed(**changed: object) -> list[str]:
-    given = {"metrics": Metrics(GOOD), "maps": CLEAR, "figures_made": FIGURES, "heatmap_rows": 0.9} | changed
-    checks = checklist(given["metrics"], given["maps"], given["figures_made"], given["heatmap_rows"])
-    assert is_ready(checks) == all(check.passed for check in checks)
-    return [check.name for check in checks if check.passed is not True]
+def evaluated(
+    n: int = 400, *, positive: float = 0.80, negative: float = 0.30, spread: float = 0.15, rank1: float = 0.95,
+    auc: float = 0.98,
+) -> Metrics:  # fmt: skip
+    """Of queries half of which lie above the means and half below, all alone in their groups."""
+    side = np.where(np.arange(n) % 2, 1.0, -1.0)
+    ones, cosines = np.ones(n), positive + spread * side
+    statistics = PerQuery(
+        groups=np.arange(n),
+        positive=np.stack([ones, cosines, cosines**2], axis=1),
+        negative=9 * np.stack([ones, negative * ones, (negative**2 + 1e-4) * ones], axis=1),
+        ranks={"rank1": (np.arange(n) < round(rank1 * n)).astype(float)},
+        centre=0.0,
+    )
+    return Metrics({**point(statistics), "auc": auc}, n_queries=n, per_query=statistics)
+
+
+BRIGHT = (np.arange(400) < 380).astype(float)
+
+
+def checks_of(metrics: Metrics | None = None, **changed: object) -> dict[str, Check]:
+    given = {"maps": CLEAR, "figures_made": FIGURES, "bright": BRIGHT} | changed
+    found = checklist(metrics or evaluated(), given["maps"], given["figures_made"], given["bright"])  # type: ignore[arg-type]
+    return {check.name: check for check in found}
+
+
+def said(metrics: Metrics | None = None, **changed: object) -> dict[str, str]:
+    """The lines that are not passed, and what comes of them."""
+    found = checks_of(metrics, **changed)
+    return {name: check.outcome for name, check in found.items() if check.outcome not in (PASSED, DESCRIBED)}
 
 
 @pytest.mark.parametrize(
@@ -58,55 +100,93 @@ def test_other_figures_have_no_bands() -> None:
     assert str(error.value) == "there are bands for margin and separation, not for 'rank1'"
 
 
-def test_a_panel_instead_of_a_map_is_not_a_figure_that_was_made() -> None:
-    without = {"tsne": Map(0.6), "umap": NoMap("UMAP is not installed")}
-    assert names_failed(maps=without) == ["figures", "clear_clusters_umap"]
+def test_a_good_model_passes_every_line_that_decides_beyond_doubt() -> None:
+    found = checks_of()
+    assert {name: check.outcome for name, check in found.items()} == {
+        "figures": DESCRIBED, "positive_mean": PASSED, "negative_mean": PASSED, "margin": PASSED, "separation": PASSED,
+        "rank1": PASSED, "clear_clusters_tsne": DESCRIBED, "clear_clusters_umap": DESCRIBED, "bright_diagonal": PASSED,
+    }  # fmt: skip
+    assert conclusion(list(found.values())) == READY
+    assert is_ready(list(found.values()))
+    assert found["negative_mean"].reason == "0.3000 < 0.55"
 
 
-def test_a_good_model_passes_all_nine_checks() -> None:
-    assert names_failed() == []
-    checks = checklist(Metrics(GOOD), CLEAR, FIGURES, 0.9)
-    assert [check.name for check in checks] == [
-        "figures", "positive_mean", "negative_mean", "margin", "separation", "rank1",
-        "clear_clusters_tsne", "clear_clusters_umap", "bright_diagonal",
-    ]  # fmt: skip
+def test_what_is_made_and_what_a_map_shows_is_described_and_decides_nothing() -> None:
+    found = checks_of(maps={"tsne": Map(0.5), "umap": NoMap("UMAP is not installed")}, figures_made=list(FIGURES)[1:])
+    assert found["figures"].reason == "missing: tsne_projection, umap_projection"
+    assert found["clear_clusters_tsne"].meets is False
+    assert found["clear_clusters_umap"].reason == "UMAP not judged: UMAP is not installed"
+    assert checks_of(maps={})["clear_clusters_tsne"].reason == "t-SNE not judged: no such map was made"
+    assert is_ready(list(found.values()))
 
 
-@pytest.mark.parametrize(
-    ("name", "edge"),
-    [("positive_mean", 0.75), ("negative_mean", 0.55), ("margin", 0.25), ("separation", 2.0), ("rank1", 0.85)],
-)
-def test_a_number_on_its_threshold_does_not_pass(name: str, edge: float) -> None:
-    assert names_failed(metrics=Metrics(GOOD | {name: edge})) == [name]
-    assert names_failed(metrics=Metrics(GOOD | {name: math.nan})) == [name]
+def test_clusters_of_so_few_points_that_chance_makes_them_are_not_clear() -> None:
+    few = checks_of(maps={"tsne": Map(0.9, blind_share=10 / 11)})["clear_clusters_tsne"]
+    assert (few.meets, few.reason) == (False, "0.9000 is not above 0.9091, what chance gives among so few points")
 
 
-def test_maps_and_diagonal_must_exceed_their_thresholds() -> None:
-    assert names_failed(maps={"tsne": Map(0.5), "umap": Map(0.51)}) == ["clear_clusters_tsne"]
-    assert names_failed(heatmap_rows=0.85) == ["bright_diagonal"]
-    assert names_failed(heatmap_rows=None) == ["bright_diagonal"]
+def test_few_queries_cannot_tell_and_say_how_many_would() -> None:
+    found = checks_of(evaluated(40, rank1=0.9), bright=BRIGHT[:40])
+    line = found["rank1"]
+    assert (line.outcome, line.meets) == (CANNOT_TELL, True)
+    assert line.reason == "0.9000 > 0.85; beyond doubt it takes about 340 queries"
+    assert conclusion(list(found.values())) == READY_ON_VALUES
 
 
-def test_a_skipped_map_is_not_judged_and_says_why() -> None:
-    checks = checklist(Metrics(GOOD), {"tsne": CLEAR["tsne"], "umap": NoMap("UMAP is not installed")}, FIGURES, 0.9)
-    skipped = next(check for check in checks if check.name == "clear_clusters_umap")
-    assert skipped.passed is None
-    assert skipped.reason == "UMAP not judged: UMAP is not installed"
-    assert not is_ready(checks)
-    absent = checklist(Metrics(GOOD), {}, FIGURES, 0.9)[6]
-    assert absent.reason == "t-SNE not judged: no such map was made"
+def test_a_value_on_its_threshold_cannot_be_told_by_any_number() -> None:
+    line = checks_of(evaluated(rank1=0.85))["rank1"]
+    assert (line.outcome, line.meets) == (CANNOT_TELL, False)
+    assert line.reason == "0.8500 is not above 0.85; too close to it for any number of queries to tell"
 
 
-def test_a_missing_figure_is_named() -> None:
-    first = checklist(Metrics(GOOD), CLEAR, [name for name in FIGURES if name != "tsne_projection"], 0.9)[0]
-    assert (first.passed, first.value, first.threshold) == (False, 4.0, 5.0)
-    assert first.reason == "missing: tsne_projection"
+def test_a_miss_beyond_doubt_is_a_failure() -> None:
+    found = checks_of(evaluated(rank1=0.5, auc=0.9))
+    assert found["rank1"].outcome == FAILED
+    assert found["rank1"].reason == "0.5000 is not above 0.85"
+    assert conclusion(list(found.values())) == NOT_READY
 
 
-def test_reasons_compare_in_words() -> None:
-    checks = {check.name: check.reason for check in checklist(Metrics(GOOD | {"rank1": 0.5}), CLEAR, FIGURES, 0.9)}
-    assert checks["rank1"] == "0.5000 is not above 0.85"
-    assert checks["negative_mean"] == "0.3000 < 0.55"
+def test_metrics_without_their_queries_cannot_tell() -> None:
+    bare = Metrics(dict(evaluated()), n_queries=400)
+    assert set(said(bare).values()) == {CANNOT_TELL}
+    assert checks_of(bare)["margin"].reason == "0.5000 > 0.25, without an interval"
+
+
+def test_nan_is_not_judged() -> None:
+    bare = replace(evaluated(), figures=dict(evaluated()) | {"margin": math.nan})
+    assert said(bare) == {"margin": NOT_JUDGED}
+    assert said(bright=None) == {"bright_diagonal": NOT_JUDGED}
+
+
+def test_on_a_squeezed_scale_the_separation_decides() -> None:
+    squeezed = evaluated(positive=0.9, negative=0.7, spread=0.05)
+    found = checks_of(squeezed)
+    assert said(squeezed) == {"negative_mean": SCALE, "margin": SCALE}
+    assert found["margin"].reason == (
+        "0.2000 for 0.25: the scale of the scores, which costs no rank; separation decides"
+    )
+    assert is_ready(list(found.values()))
+    # Where ranking is not intact a small margin is what it says.
+    assert said(evaluated(positive=0.9, negative=0.7, spread=0.05, auc=0.9))["margin"] == FAILED
+
+
+def test_among_a_corpus_the_subset_s_own_documents_are_judged() -> None:
+    among = replace(evaluated(rank1=0.3), own=evaluated())
+    assert said(among) == {}
+
+
+def test_every_query_has_a_cell_in_the_blocks_of_the_heatmap() -> None:
+    rng = np.random.default_rng(0)
+    documents = rng.standard_normal((170, 16))
+    queries = documents[np.arange(200) % 170] + 0.9 * rng.standard_normal((200, 16))
+    embeddings = Embeddings.from_raw(queries, documents, np.stack([np.arange(200), np.arange(200) % 170], axis=1))
+    found = bright_cells(embeddings, seed=3)
+    # By hand: the same deal of columns, looked at query by query.
+    blocks = np.array_split(np.random.default_rng(3).permutation(170), 3)
+    for query in range(200):
+        block = next(one for one in blocks if query % 170 in one)
+        scores = embeddings.queries[query] @ embeddings.documents[block].T
+        assert found[query] == (block[scores.argmax()] == query % 170)
 
 
 def test_bright_diagonal_counts_rows_whose_brightest_cell_is_relevant() -> None:

@@ -88,19 +88,20 @@ def _precision_and_recall(found: tuple[Suspect, ...], expected: set[Any], name: 
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("with_features", [False, True])
-def test_planted_twins_of_positives_are_suspected(seed: int, *, with_features: bool) -> None:
+def test_planted_twins_of_positives_are_suspected(seed: int) -> None:
     items, expected = _planted_documents(seed)
     for item in items:
         item.pop("metadata", None)
     one = planted.evaluate(items, planted.LinearEncoder(planted.TRUE_WEIGHTS, noise=0.02, seed=seed))
-    columns = columns_of(one.subset, planted.read_features if with_features else None)
+    columns = columns_of(one.subset, planted.read_features)
     found = tuple(suspect for suspect in suspects([one], columns) if not suspect.is_hard)
     # The twin's own query is answered by the original just as well: both directions are right.
     everywhere = expected | {query for query in one.subset.queries if query.startswith("hỏi khác")}
     precision, recall = _precision_and_recall(found, everywhere, lambda one_found: one.subset.queries[one_found.query])
     assert precision >= 0.9
     assert recall >= 0.9
+    # Of what the model alone holds for copies nothing is said: the twins stand in other words.
+    assert suspects([one]) == ()
 
 
 def _planted_negatives(seed: int, n: int = 200) -> tuple[list[dict[str, Any]], set[tuple[str, str]]]:
@@ -119,65 +120,65 @@ def _planted_negatives(seed: int, n: int = 200) -> tuple[list[dict[str, Any]], s
 
 
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("with_features", [False, True])
-def test_planted_false_negatives_among_hard_negatives_are_suspected(seed: int, *, with_features: bool) -> None:
+@pytest.mark.parametrize("unread", [0.0, 0.1])
+def test_among_near_copies_that_the_model_cannot_tell_apart_the_texts_convict(seed: int, *, unread: float) -> None:
+    """The hard kind: paraphrases with the same columns against copies with one changed, to a half deaf model."""
     items, expected = _planted_negatives(seed)
-    epochs = [
-        planted.evaluate(items, planted.LinearEncoder(planted.TRUE_WEIGHTS, noise=noise, seed=at))
-        for at, noise in enumerate((0.5, 0.2, 0.05, 0.03, 0.02))
-    ]
-    columns = columns_of(epochs[-1].subset, planted.read_features if with_features else None)
-    subset = epochs[-1].subset
-    found = tuple(suspect for suspect in suspects(epochs, columns) if suspect.is_hard)
+    deaf = {**planted.TRUE_WEIGHTS, "price": 0.0, "area": 0.0, "amenity": 0.0}
+    one = planted.evaluate(items, planted.LinearEncoder(deaf, noise=0.1, seed=seed))
+    draw = random.Random(seed)
 
-    def name(one: Suspect) -> tuple[str, str]:
-        return fold(subset.queries[one.query]), fold(subset.hard_negatives[one.negative])
+    def read(text: str) -> dict[str, str]:
+        return {name: value for name, value in planted.read_features(text).items() if draw.random() >= unread}
 
-    precision, recall = _precision_and_recall(found, expected, name)
-    assert precision >= 0.9
-    assert recall >= 0.9
+    found = tuple(suspect for suspect in suspects([one], columns_of(one.subset, read)) if suspect.is_hard)
+
+    def name(suspect: Suspect) -> tuple[str, str]:
+        return fold(one.subset.queries[suspect.query]), fold(one.subset.hard_negatives[suspect.negative])
+
+    precision, _ = _precision_and_recall(found[:20], expected, name)
+    _, recall = _precision_and_recall(found, expected, name)
+    assert precision >= 0.8
+    assert recall >= (0.3 if unread == 0 else 0.05)  # half of them the noise puts below the positive
+    assert {suspect.evidence[0] for suspect in found} <= {f"all {n} features equal the positive's" for n in range(2, 7)}
+    assert not [suspect for suspect in suspects([one]) if suspect.is_hard]
 
 
-def test_a_hard_negative_that_wins_in_every_epoch_is_suspected_for_that() -> None:
+def test_what_keeps_outranking_the_positive_is_said_beside_what_the_texts_say() -> None:
     items = [
-        {"query": f"tìm {at}", "pos": f"phòng {at}", "hard_neg": [{"text": f"nhà {at}", "type": "price"}]}
-        for at in range(12)
+        {"query": f"tìm {at}", "pos": f"phòng {at} xa", "hard_neg": [{"text": f"xa phòng {at}"}]} for at in range(12)
     ]
 
     def encode(texts: list[str]) -> np.ndarray:
         rows = np.zeros((len(texts), 40))
         for row, text in zip(rows, texts, strict=True):
-            kind, number = text.split()
-            row[int(number)] = 1.0
-            row[12 + int(number)] = {"tìm": 0.0, "phòng": 0.5, "nhà": 0.2 if number == "3" else -1.0}[kind]
+            number = next(int(word) for word in text.split() if word.isdecimal())
+            row[number] = 1.0
+            kind = text.split()[0]
+            row[12 + number] = {"tìm": 0.0, "phòng": 0.5, "xa": 0.2 if number == 3 else -1.0}[kind]
         return rows
 
     one = planted.evaluate(items, encode)
-    found = suspects([one, one, one])
-    assert [one.subset.queries[suspect.query] for suspect in found if suspect.is_hard] == ["tìm 3"]
-    assert "keeps outranking the positive" in found[0].evidence
-    assert found[0].outranked == 1.0
-    assert not [s for s in suspects([one, one]) if "keeps outranking the positive" in s.evidence]
+    (found,) = suspects([one, one, one])
+    assert one.subset.queries[found.query] == "tìm 3"
+    copied = ("the same words as the positive", "nearly a copy to the model")
+    assert (found.evidence, found.outranked) == ((*copied, "keeps outranking the positive"), 1.0)
+    assert suspects([one, one])[0].evidence == copied
 
 
 def test_features_that_differ_clear_a_near_copy() -> None:
     """A model that hears no price puts 5 and 7 million side by side; that makes neither a right answer."""
     one = planted.evaluate(planted.records(60, 5), planted.LinearEncoder({**planted.TRUE_WEIGHTS, "price": 0.0}))
-    assert [suspect for suspect in suspects([one]) if suspect.is_hard] != []
     assert suspects([one], columns_of(one.subset, planted.read_features)) == ()
 
 
 def test_a_difference_that_no_column_covers_is_not_taken_for_none() -> None:
-    items, expected = _planted_negatives(0, n=40)
+    items, _ = _planted_negatives(0, n=40)
     for item in items:
         for negative in item["hard_neg"]:
             negative["type"] = "requirement"
     one = planted.evaluate(items, planted.LinearEncoder(planted.TRUE_WEIGHTS, noise=0.02))
-    found = [suspect for suspect in suspects([one], columns_of(one.subset, planted.read_features)) if suspect.is_hard]
-    # What is left of the evidence is that the model holds them for copies.
-    assert len(found) == len(expected)
-    distant = planted.evaluate(items, lambda texts: np.random.default_rng(0).normal(size=(len(texts), 40)))
-    assert not [s for s in suspects([distant], columns_of(distant.subset, planted.read_features)) if s.is_hard]
+    assert not [s for s in suspects([one], columns_of(one.subset, planted.read_features)) if s.is_hard]
 
 
 def test_suspects_need_an_evaluation() -> None:

@@ -11,12 +11,14 @@ import planted
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta
 
+from embviz_callback.analysis.metrics.intervals import sampling_groups
 from embviz_callback.analysis.metrics.resampling import draw_clusters, estimate, spearman
 from embviz_callback.analysis.scan import scan
 from embviz_callback.analysis.why.continuity import continuity, neighbourhood
 from embviz_callback.analysis.why.sensitivity import importance_of_edits, importance_of_types
-from embviz_callback.analysis.why.thresholds import thresholds
+from embviz_callback.analysis.why.thresholds import _lower_bounds, _run, thresholds
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.weights import WeightRule, default_rule
 
@@ -34,7 +36,7 @@ def of_types(evaluation: planted.Evaluation, **options: Any) -> Any:
 @pytest.mark.parametrize("seed", range(3))
 def test_known_weights_come_back_in_their_exact_order(seed: int) -> None:
     one = planted.evaluate(planted.records(120, seed), planted.LinearEncoder(planted.TRUE_WEIGHTS, noise=0.02))
-    found = of_types(one, rule=default_rule(), clusters=one.subset.group)
+    found = of_types(one, rule=default_rule(), clusters=sampling_groups(one.subset.relevance, len(one.subset.queries)))
     assert found.order == planted.FEATURES
     # "floor" weighs 0.5 like nothing else here, so that there are no ties to share ranks.
     assert found.spearman == pytest.approx(1.0)
@@ -188,7 +190,7 @@ def test_a_similarity_that_ignores_the_price_does_not_fall() -> None:
     rng = np.random.default_rng(0)
     found = continuity(unit(rng.normal(size=(80, 16))), [{"price": float(p)} for p in rng.uniform(2, 9, 80)], "price")
     assert found is not None
-    assert found.verdict == "does not fall"
+    assert found.verdict == "no fall shown"
     assert abs(found.smoothness) < 0.1
 
 
@@ -237,39 +239,57 @@ def _separable(n: int) -> Embeddings:
     return Embeddings.from_raw(np.eye(n), np.eye(n), [[at, at] for at in range(n)])
 
 
-def test_a_perfect_model_may_cut_anywhere_between() -> None:
-    found = {(one.kind, one.wanted): one for one in thresholds(_separable(12)).advice}
+def test_a_perfect_model_may_cut_anywhere_between_once_enough_pairs_are_seen() -> None:
+    found = {(one.kind, one.wanted): one for one in thresholds(_separable(29)).advice}
     lowest = found["precision", 0.9]
-    assert lowest.threshold.value == pytest.approx(0.001)
-    assert (lowest.precision, lowest.recall, lowest.shown) == (1.0, 1.0, 1.0)
-    assert found["recall", 0.95].threshold.value == pytest.approx(0.999)
+    assert lowest.threshold.value == pytest.approx(0.005)
+    assert (lowest.precision, lowest.recall, lowest.shown, lowest.n_pairs) == (1.0, 1.0, 1.0, 29)
+    assert found["recall", 0.9].threshold.value == pytest.approx(0.995)
+    assert found["precision", 0.95].reason == "it takes at least 59 relevant pairs to show it, there are 29"
+    assert found["recall", 0.95].reason == "it takes at least 59 relevant pairs to show it, there are 29"
 
 
-def test_thresholds_equal_a_search_over_all_pairs() -> None:
+def test_a_promise_stops_at_the_first_cut_that_does_not_pass() -> None:
+    # Of 20 packs alike: 60 pairs all right, then 20 wrong ones, then right ones only.
+    hits, shown = (np.repeat(np.array([row]) / 20, 20, axis=0) for row in ([60, 60, 500], [60, 80, 520]))
+    bounds = _lower_bounds(hits, shown)
+    assert bounds[0] == pytest.approx(0.05 ** (1 / 20))  # all right in 20 packs: worth 20 pairs
+    assert bounds[1] == pytest.approx(beta.ppf(0.05, 60, 21))  # packs alike: Clopper and Pearson's
+    assert bounds[1] < 0.9 < bounds[2]
+    assert _run(bounds >= 0.8) == 1
+
+
+def test_pairs_that_fail_together_are_worth_fewer() -> None:
+    alone = np.ones((100, 1)), np.where(np.arange(100) < 90, 1.0, 0.0)[:, None]
+    together = np.full((20, 1), 5.0), np.where(np.arange(20) < 18, 5.0, 0.0)[:, None]
+    loose, tight = (_lower_bounds(hits, of)[0] for of, hits in (together, alone))
+    assert tight == pytest.approx(beta.ppf(0.05, 90, 11), abs=0.01)
+    assert loose == pytest.approx(beta.ppf(0.05, 18, 3), abs=0.01)
+
+
+def test_the_shares_at_a_cut_equal_a_search_over_all_pairs() -> None:
     rng = np.random.default_rng(4)
-    documents = unit(rng.normal(size=(40, 8)))
-    queries = unit(documents + rng.normal(0, 0.25, documents.shape))
-    one = Embeddings.from_raw(queries, documents, [[at, at] for at in range(40)])
-    scores = one.queries @ one.documents.T
-    right = np.eye(40, dtype=bool)
-    found = {(advice.kind, advice.wanted): advice for advice in thresholds(one, draws=100).advice}
-    cuts = np.round(np.arange(-1, 1, 0.001), 3)
-    precision = np.array([right[scores >= cut].mean() if (scores >= cut).any() else np.nan for cut in cuts])
-    recall = np.array([(scores[right] >= cut).mean() for cut in cuts])
-    assert found["precision", 0.9].threshold.value == pytest.approx(cuts[np.nan_to_num(precision) >= 0.9][0], abs=1e-3)
-    assert found["recall", 0.9].threshold.value == pytest.approx(cuts[recall >= 0.9][-1], abs=1e-3)
-    for advice in found.values():
-        at = int(np.searchsorted(cuts, advice.threshold.value - 1e-6))
-        assert advice.precision == pytest.approx(precision[at], abs=0.02)
-        assert advice.recall == pytest.approx(recall[at], abs=0.03)
-        assert advice.threshold.low <= advice.threshold.value <= advice.threshold.high
+    documents = unit(rng.normal(size=(90, 8)))
+    queries = unit(documents + rng.normal(0, 0.1, documents.shape))
+    one = Embeddings.from_raw(queries, documents, [[at, at] for at in range(90)])
+    scores, right = one.queries @ one.documents.T, np.eye(90, dtype=bool)
+    given = [advice for advice in thresholds(one, draws=100).advice if not advice.reason]
+    assert {advice.kind for advice in given} == {"precision", "recall", "F1"}
+    for advice in given:
+        is_shown = scores >= advice.threshold.value
+        assert advice.precision == pytest.approx(right[is_shown].mean(), abs=0.02)
+        assert advice.recall == pytest.approx(is_shown[right].mean(), abs=0.02)
+        assert advice.shown == pytest.approx(is_shown.sum() / 90, abs=0.02)
 
 
-def test_a_precision_beyond_reach_says_what_is_the_best() -> None:
-    collapsed = Embeddings.from_raw(np.ones((4, 2)), np.ones((4, 2)), [[at, at] for at in range(4)])
+def test_a_precision_beyond_reach_says_what_is_reached() -> None:
+    collapsed = Embeddings.from_raw(np.ones((20, 2)), np.ones((20, 2)), [[at, at] for at in range(20)])
     advice = thresholds(collapsed).advice[0]
     assert math.isnan(advice.threshold.value)
-    assert advice.reason == "no threshold reaches it here, the best is 0.250"
+    assert advice.reason == "the first 400 pairs reach 0.050, which does not show it"
+    assert thresholds(_separable(9), precisions=(1.0,)).advice[0].reason == (
+        "no number of pairs shows that none is ever wrong"
+    )
 
 
 def test_hard_negatives_raise_the_threshold_for_a_precision() -> None:

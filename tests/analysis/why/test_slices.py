@@ -8,6 +8,7 @@ import numpy as np
 import planted
 import pytest
 
+from embviz_callback.analysis.metrics.intervals import sampling_groups
 from embviz_callback.analysis.metrics.numbers import compute_metrics
 from embviz_callback.analysis.scan import scan
 from embviz_callback.analysis.why.columns import Columns, columns_of, memberships
@@ -15,6 +16,10 @@ from embviz_callback.analysis.why.slices import silhouette, slice_by
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
+
+
+def together(one: planted.Evaluation) -> np.ndarray:
+    return sampling_groups(one.subset.relevance, len(one.subset.queries))
 
 
 def _two_groups(n: int = 24) -> planted.Evaluation:
@@ -37,7 +42,12 @@ def _two_groups(n: int = 24) -> planted.Evaluation:
 def test_the_worst_group_comes_first_with_its_interval() -> None:
     one = _two_groups()
     found = slice_by(
-        one.embeddings, one.similarity, columns_of(one.subset), "kind", draws=200, clusters=one.subset.group
+        one.embeddings,
+        one.similarity,
+        columns_of(one.subset),
+        "kind",
+        draws=200,
+        clusters=together(one),
     )
     worst, best = found.groups
     assert (worst.label, best.label) == ("odd", "even")
@@ -53,8 +63,15 @@ def test_one_group_of_all_has_the_metrics_of_the_whole() -> None:
     one = planted.evaluate(planted.records(40, 2), planted.LinearEncoder(planted.TRUE_WEIGHTS, noise=0.4))
     rows = tuple({"all": "same"} for _ in one.subset.queries)
     columns = Columns(rows, rows, tuple({"all": "same"} for _ in one.subset.documents), ())
-    group = slice_by(one.embeddings, one.similarity, columns, "all", draws=200, clusters=one.subset.group).groups[0]
-    whole = compute_metrics(one.similarity, one.embeddings, draws=200, groups=one.subset.group)
+    group = slice_by(
+        one.embeddings,
+        one.similarity,
+        columns,
+        "all",
+        draws=200,
+        clusters=together(one),
+    ).groups[0]
+    whole = compute_metrics(one.similarity, one.embeddings, draws=200, groups=together(one))
     for name, value in group.figures.items():
         assert value == pytest.approx(whole[name], rel=1e-6), name
         assert group.intervals[name] == pytest.approx(whole.intervals[name], rel=1e-6), name

@@ -14,7 +14,7 @@ import pytest
 from browser import Tab, browser
 from small_runs import HOSTILE, a_map, a_run, a_subset
 
-from embviz_callback.analysis.compare.ledger import Ledger, mcnemar
+from embviz_callback.analysis.compare.comparison import compare
 from embviz_callback.analysis.verdict.checklist import Check, band, checklist
 from embviz_callback.drawing.page.epoch_view import View, epoch_view
 from embviz_callback.drawing.page.page import page, page_from_views
@@ -26,8 +26,8 @@ from embviz_callback.snapshot import Snapshot, take_snapshot
 
 ALERT = f"epoch 0: the margin is low {HOSTILE[0]}"
 CHECKS = (
-    Check("margin", 0.1, 0.25, False, "0.1000 is not above 0.25"),
-    Check("clear_clusters_umap", float("nan"), 0.5, None, f"UMAP not judged: {HOSTILE[0]}"),
+    Check("margin", 0.1, 0.25, "failed", False, "0.1000 is not above 0.25"),
+    Check("clear_clusters_umap", float("nan"), 0.5, "described", None, f"UMAP not judged: {HOSTILE[0]}"),
 )
 
 
@@ -273,23 +273,33 @@ def test_filters_by_rank_band_and_by_column_count_what_they_show(tab: Tab, writt
     assert tab.text("#found") == f"{n} of 40 queries shown"
 
 
+def test_the_page_names_the_best_by_the_rule_of_comparisons(run: list[Snapshot]) -> None:
+    made = page(run)
+    content = json.loads(made.split('<script type="application/json" id="data">')[1].split("</script>")[0])
+    comparison = compare(run)
+    assert (content["best"]["place"], content["best"]["metric"]) == (comparison.best.place, comparison.best.metric)
+    assert content["groups"] == list(range(40))
+    older = [View(epoch_view(one).content | {"decides": None}) for one in run]
+    assert '"metric": "mrr"' in page_from_views(older, run[0].subset, title="") or '"metric":"mrr"' in page_from_views(
+        older, run[0].subset, title=""
+    )
+
+
 @pytest.mark.slow
-def test_the_difference_and_the_fates_agree_with_the_ledger(tab: Tab, written: Path, run: list[Snapshot]) -> None:
-    ledger = Ledger()
-    for snapshot in run:
-        ledger = ledger.record(snapshot)
-    assert ledger.latest is not None
-    changes = ledger.latest.since_best()
+def test_the_difference_and_the_fates_agree_with_the_comparison(tab: Tab, written: Path, run: list[Snapshot]) -> None:
+    comparison = compare(run, reference=compare(run).best.place)
+    changes = comparison.changes[-1]
     tab.open(written)
-    best = ledger.latest.best()
-    p = mcnemar(len(changes.improved), len(changes.fell))
+    best = comparison.labels[comparison.best.place]
     counts = f"{len(changes.improved)} improved, {len(changes.fell)} fell"
-    expected = f"From epoch {best} (the best by rank-1) to epoch 3: {counts}; McNemar's exact p = {p:.3f}."
-    assert tab.text("#diffline") == expected
+    assert tab.text("#diffline").startswith(f"From {best} (the best) to epoch 3: {counts}; p = ")
+    assert tab.text("#diffline").endswith(", of this one pair alone.")
+    p = float(tab.text("#diffline").split("p = ")[1].split(",")[0])
+    assert p == pytest.approx(comparison.differences[-1]["rank1"].p_value, abs=0.02)
     assert changes.fell
     assert changes.fell[0].query in tab.text("#fell")
     assert changes.fell[0].after.first in tab.text("#fell")
-    counts = " · ".join(f"{name} {len(texts)}" for name, texts in ledger.latest.classes().items())
+    counts = " · ".join(f"{name} {len(texts)}" for name, texts in comparison.series.classes().items())
     assert tab.text("#fates") == counts
 
 

@@ -128,7 +128,7 @@ def test_groups_confusions_features_curves_thresholds_and_suspects_are_on_the_pa
         assert f"It {curve.verdict}" in text
     best = next(one for one in answers.thresholds[0].advice if one.kind == "F1")
     assert f"{best.threshold.value:.3f}" in text
-    assert f"Probable false negatives ({len(answers.suspects)})" in text
+    assert f"Candidates for false negatives ({len(answers.suspects)})" in text
     assert "neighbours minus distant" in text
 
 

@@ -17,10 +17,10 @@ from jinja2 import UndefinedError
 from markdown_it import MarkdownIt
 
 from embviz_callback.analysis.compare.ledger import Ledger
-from embviz_callback.analysis.maps.projections import Projection, Skipped, heatmap_rows
+from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import FIGURES
-from embviz_callback.analysis.verdict.checklist import Check, bright_diagonal, checklist
+from embviz_callback.analysis.verdict.checklist import Check, bright_cells, checklist
 from embviz_callback.analysis.why.columns import columns_of
 from embviz_callback.analysis.why.errors import errors_of
 from embviz_callback.delivery.results.result_files import errors_csv, metrics_json
@@ -83,9 +83,7 @@ def good(n: int = 20) -> Snapshot:
 
 
 def checks_of(snapshot: Snapshot) -> tuple[Check, ...]:
-    pairs = heatmap_rows(snapshot.embeddings, 50, 7)
-    share = bright_diagonal(snapshot.embeddings, pairs[:, 0], pairs[:, 1])
-    return checklist(snapshot.metrics, snapshot.maps, FIGURES, share)
+    return checklist(snapshot.metrics, snapshot.maps, FIGURES, bright_cells(snapshot.embeddings, seed=7))
 
 
 def lines_of(snapshot: Snapshot, **options: Any) -> list[str]:
@@ -159,16 +157,34 @@ def test_a_template_escapes_what_it_prints_and_refuses_what_it_was_not_given() -
 
 
 def test_a_good_model_is_ready() -> None:
-    lines = lines_of(good())
+    lines = lines_of(good(80))
     assert lines[:3] == ["# Embedding report: epoch 3", "", "Conclusion: **ready**"]
     assert lines.count("Conclusion: **ready**") == 2
 
 
+def test_few_queries_are_ready_on_their_values_only_and_say_how_many_it_takes() -> None:
+    assert lines_of(good())[2] == (
+        "Conclusion: **ready on the point values, not beyond noise**:"
+        r" rank1: 1.0000 > 0.85; beyond doubt it takes about 25 queries;"
+        r" bright\_diagonal: 1.0000 > 0.85; beyond doubt it takes about 25 queries"
+    )
+
+
+def test_the_smallest_difference_that_is_found_is_said_at_the_discordance_to_the_evaluation_before() -> None:
+    text = "\n".join(lines_of(good()))
+    assert "Between two models on these 20 independent groups of queries no difference is found" in text
+    assert "(assumed); so few that every interval here is approximate." in text
+    now, before = (snapshot_of([f"room {i}" for i in range(60)], noise=noise) for noise in (0.0, 4.0))
+    text = "\n".join(lines_of(now, history=[("epoch 2", before.metrics)]))
+    apart = 100 * float(np.mean(before.similarity.rank > 1))
+    assert f"where they disagree on {apart:.1f} % of the queries (as measured against epoch 2)." in text
+
+
 def test_a_model_that_is_not_ready_hears_each_reason_with_value_and_threshold() -> None:
     checks = (
-        Check("margin", 0.18, 0.25, False, "0.1800 is not above 0.25"),
-        Check("rank1", 0.9, 0.85, True, "0.9000 > 0.85"),
-        Check("clear_clusters_umap", float("nan"), 0.5, None, "UMAP not judged: UMAP is not installed"),
+        Check("margin", 0.18, 0.25, "failed", False, "0.1800 is not above 0.25"),
+        Check("rank1", 0.9, 0.85, "passed", True, "0.9000 > 0.85"),
+        Check("clear_clusters_umap", float("nan"), 0.5, "not judged", None, "UMAP not judged: UMAP is not installed"),
     )
     lines = report(good(), checks=checks).splitlines()
     assert lines[2] == (
@@ -236,7 +252,10 @@ def test_diagnosis_readings_and_pictures_are_there() -> None:
     snapshot = good()
     text = report(snapshot, checks=checks_of(snapshot))
     assert f"**healthy**: {snapshot.diagnosis.reason}." in text
-    assert "- Heatmap: the diagonal is bright, in 100.0 % of 20 rows the brightest cell is a relevant one" in text
+    assert (
+        "- Heatmap: the diagonal is bright, for 100.0 % of 20 queries the brightest cell among 50 columns is a relevant"
+        in text
+    )
     assert "Nothing looks weird: not one cluster only, separated, and similarities that differ." in text
     assert re.findall(r"!\[[^]]*\]\(([^)]*)\)", text) == [f"{name}.png" for name in FIGURES]
 
@@ -249,9 +268,9 @@ def test_figures_that_were_not_made_are_not_linked_and_others_may_lie_elsewhere(
 
 def test_the_checklist_is_a_table_with_what_was_needed() -> None:
     lines = lines_of(snapshot_of([f"room {i}" for i in range(20)], noise=3.0))
-    assert "| figures | 5 | 5 | passed |" in lines
+    assert "| figures | 5 | 5 | described |" in lines
     (rank1,) = (line for line in lines if line.startswith("| rank1 |") and "> 0.85" in line)
-    assert rank1.endswith("| **failed** |")
+    assert rank1.endswith("| **cannot tell**: beyond doubt it takes about 24 queries |")
     (negative,) = (line for line in lines if line.startswith(r"| negative\_mean |") and "< 0.55" in line)
     assert negative.endswith("| passed |")
 
@@ -370,7 +389,7 @@ def test_a_map_is_read_by_its_clear_share() -> None:
 
 def test_good_readings_are_said_in_words() -> None:
     snapshot = good()
-    assert heatmap_reading(snapshot).startswith("Heatmap: the diagonal is bright, in 100.0 % of 20 rows")
+    assert heatmap_reading(snapshot).startswith("Heatmap: the diagonal is bright, for 100.0 % of 20 queries")
     assert distribution_reading(snapshot).startswith("Distribution: positive and negative cosines stand apart, 0.0 %")
     assert top_k_reading(snapshot) == (
         "Top-10: 20 of 20 queries have a relevant document first, 0 more among the first ten, 0 later or never"

@@ -169,7 +169,7 @@ function continuity(curve) {
   const chart = curveChart(`Cosine against the difference in ${curve.column}`, [["cosine", "positive", points]], {
     from: 0, to: Math.max(...points.map(([at]) => at)), least: Math.min(...values) - room, most: Math.max(...values) + room, unit: `difference in ${[...curve.column].slice(0, 40).join("")}`,
     shade: curve.bands.map((band) => [band.middle, ...band.cosine.interval]).filter(([, low, high]) => finite(low) && finite(high)), rings: curve.rises.map((at) => points[at]).filter(Boolean) });
-  const said = none(`It ${curve.verdict}: by ${fixed(curve.fall.value)}${between(...curve.fall.interval)} from the smallest to the largest difference; Spearman ${fixed(curve.spearman, 2)} over all pairs of ${counted(curve.n_documents, "document")}.${curve.rises.length ? " Ringed: it rises beyond chance." : ""}`);
+  const said = none(`${curve.verdict.slice(0, 1).toUpperCase()}${curve.verdict.slice(1)}: by ${fixed(curve.fall.value)}${between(...curve.fall.interval)} from the smallest to the largest difference; Spearman ${fixed(curve.spearman, 2)} over all pairs of ${counted(curve.n_documents, "document")}.${curve.rises.length ? " Ringed: it rises beyond chance." : ""}`);
   const wrong = curve.violations.map((one) => make("li", { className: "text" }, one.document,
     make("p", { className: "quiet text", textContent: `lies closer by ${fixed(one.excess)} to: ${one.far} (${fixed(one.far_difference, 2)} away)` }), make("p", { className: "quiet text", textContent: `than to: ${one.near} (${fixed(one.near_difference, 2)} away)` })));
   const more = wrong.length ? [make("details", {}, make("summary", { textContent: `where it is violated most (${wrong.length})` }), make("ul", { className: "plain" }, ...wrong))] : [];
@@ -190,18 +190,18 @@ function thresholds() {
   const chart = curveChart("Precision and recall by threshold", series, { from: -.2, to: 1, unit: "shown from this cosine similarity", mark: best?.threshold.value });
   const lines = answers.thresholds.flatMap((one) => one.advice.map((advice) => {
     const goal = nothing(advice.wanted) ? "largest F1" : `${advice.kind} ${percent(advice.wanted)}`, pool = one.with_hard_negatives ? ", hard negatives included" : "";
-    return advice.reason ? [`${goal}${pool}`, advice.reason, "–", "–", "–"]
-      : [`${goal}${pool}`, `${fixed(advice.threshold.value)}${between(...advice.threshold.interval)}`, percent(advice.precision), percent(advice.recall), fixed(advice.shown_per_query, 1)];
+    return advice.reason ? [`${goal}${pool}`, advice.reason, "–", "–", "–", "–"]
+      : [`${goal}${pool}`, `${fixed(advice.threshold.value)}${between(...advice.threshold.interval)}`, percent(advice.precision), percent(advice.recall), fixed(advice.shown_per_query, 1), advice.n_pairs ? advice.n_pairs.toLocaleString("en") : "–"];
   }));
-  return card("Where to cut", make("div", { className: "two" }, chart, scrolled(table([["for"], ["show from"], ["precision", "number"], ["recall", "number"], ["documents per query", "number"]], lines))),
-    none(`Among ${counted(plainly.n_documents, "document")}. The shares are those of the pairs that chose the threshold: new data will fall a little short, and a larger pool wants a higher threshold.${finite(best?.threshold.value) ? " The upright line is the largest F1." : ""}`));
+  return card("Where to cut", make("div", { className: "two" }, chart, scrolled(table([["for"], ["show from"], ["precision", "number"], ["recall", "number"], ["documents per query", "number"], ["pairs behind it", "number"]], lines))),
+    none(`Among ${counted(plainly.n_documents, "document")}. A threshold for a precision or a recall keeps it on new queries of the same kind in 95 % of files like this one, in a pool of this size; a larger pool wants a higher one. The largest F1 promises nothing.${finite(best?.threshold.value) ? " The upright line is the largest F1." : ""}`));
 }
 
 function suspects() {
   const lines = answers.false_negative_suspects.map((one) => [queryCell(one.query), one.negative, one.hard ? "hard negative" : "document", percent(one.outranked), one.evidence.join("; ")]);
   const over = answers.n_evaluations > 1 ? `, over ${counted(answers.n_evaluations, "evaluation")}` : "";
-  return card(`Probable false negatives (${answers.n_suspects.toLocaleString("en")})`, ...(lines.length ? [
-    none(`Negatives that may well be right answers; look at them before training again. "Above" is how often it stood above the positive${over}.`),
+  return card(`Candidates for false negatives (${answers.n_suspects.toLocaleString("en")})`, ...(lines.length ? [
+    none(`Negatives whose texts say what the positive says; read them before training again. "Above" is how often it stood above the positive${over}.`),
     scrolled(table([["query"], ["negative"], ["kind", "short"], ["above", "number"], ["why"]], lines)),
     ...(answers.n_suspects > lines.length ? [none(`The other ${(answers.n_suspects - lines.length).toLocaleString("en")} stand in analysis.json.`)] : [])] : [none("None was found.")]));
 }

@@ -76,10 +76,7 @@ function fateOf(row) {
 }
 const fates = data.queries.map((_, row) => fateOf(row));
 
-const hits = (at) => views[at].ranks.reduce((sum, rank) => sum + (rank === 1), 0);
-const reciprocal = (at) => views[at].ranks.reduce((sum, rank) => sum + (rank === null ? 0 : 1 / rank), 0);
-const bestAt = views.map((_, at) => at).reduce((best, at) =>
-  hits(at) > hits(best) || (hits(at) === hits(best) && reciprocal(at) > reciprocal(best)) ? at : best, 0);
+const bestAt = data.best.place;
 
 function changes(from, to) {
   const improved = [], fell = [];
@@ -92,14 +89,23 @@ function changes(from, to) {
   return { improved: improved.sort(depth(from)), fell: fell.sort(depth(to)) };
 }
 
-// McNemar's exact test: twice the smaller tail of a fair coin.
-function mcnemar(gained, lost) {
-  const n = gained + lost, fewer = Math.min(gained, lost);
-  if (2 * fewer === n) return 1;
-  let term = -n * Math.LN2, tail = 0;
-  for (let k = 0; k <= fewer; k++) {
-    tail += Math.exp(term);
-    term += Math.log((n - k) / (k + 1));
+// Signs of the groups' changes flipped at random, always in the same way: how often the sum comes out as large.
+function chanceOf(from, to) {
+  const sums = new Map();
+  for (let row = 0; row < nQueries; row++) {
+    const change = (views[to].ranks[row] === 1) - (views[from].ranks[row] === 1);
+    sums.set(data.groups[row], (sums.get(data.groups[row]) ?? 0) + change);
   }
-  return Math.min(1, 2 * tail);
+  if (sums.size < 6) return null;
+  const moved = [...sums.values()].filter((sum) => sum), seen = Math.abs(moved.reduce((all, one) => all + one, 0)), flips = 1999;
+  let above = 1, bits = 1;
+  for (let flip = 0; flip < flips; flip++) {
+    let sum = 0;
+    for (const one of moved) {
+      bits ^= bits << 13; bits ^= bits >>> 17; bits ^= bits << 5;
+      sum += bits & 1 ? one : -one;
+    }
+    above += Math.abs(sum) >= seen;
+  }
+  return above / (flips + 1);
 }

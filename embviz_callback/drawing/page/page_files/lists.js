@@ -115,8 +115,8 @@ function changeList(place, title, found) {
 }
 function drawDifference() {
   const { improved, fell } = changes(state.from, state.to), [before, after] = [views[state.from], views[state.to]];
-  const p = mcnemar(improved.length, fell.length);
-  element("diffline").textContent = `From ${before.label}${state.from === bestAt ? " (the best by rank-1)" : ""} to ${after.label}: ${improved.length} improved, ${fell.length} fell; McNemar's exact p = ${p < .001 ? p.toExponential(1) : p.toFixed(3)}.`;
+  const p = chanceOf(state.from, state.to), said = p === null ? "too few groups of queries to tell" : `p = ${p < .001 ? p.toExponential(1) : p.toFixed(3)}`;
+  element("diffline").textContent = `From ${before.label}${state.from === bestAt ? " (the best)" : ""} to ${after.label}: ${improved.length} improved, ${fell.length} fell; ${said}, of this one pair alone.${state.from === bestAt && data.best.sentence ? ` ${data.best.sentence}.` : ""}`;
   const names = CATALOGUE.compared.filter((name) => name in after.metrics);
   element("difftable").replaceChildren(table([["metric"], [before.label, "number"], [after.label, "number"], ["change", "number"]],
     names.map((name) => [name, fixed(before.metrics[name]), fixed(after.metrics[name]), fixed(after.metrics[name] - before.metrics[name])])));
@@ -127,8 +127,8 @@ function drawDifference() {
 function drawVerdicts() {
   const view = views[state.at];
   const lines = view.checks.map((check) => {
-    const [word, kind] = check.passed === null ? ["not judged", "warn"] : check.passed ? ["passed", "good"] : ["missed", "bad"];
-    return [make("span", { className: kind, textContent: `${{ good: "✓", bad: "✗", warn: "–" }[kind]} ${word}` }), check.name.replaceAll("_", " "), check.reason];
+    const kind = { passed: "good", failed: "bad" }[check.outcome] ?? "warn";
+    return [make("span", { className: kind, textContent: `${{ good: "✓", bad: "✗", warn: "–" }[kind]} ${check.outcome}` }), check.name.replaceAll("_", " "), check.reason];
   });
   element("checks").replaceChildren(lines.length ? table([["result", "short"], ["check"], ["found"]], lines) : none("No checklist was made for this evaluation."));
   const said = data.alerts.map((text) => make("li", { className: "text", textContent: text }));

@@ -1,0 +1,185 @@
+"""Whether evaluations of the same queries differ: intervals of differences, and tests of one or many."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embviz_callback.analysis.metrics.intervals import (
+    RANK_NAMES,
+    PerQuery,
+    point,
+    pseudo_values,
+    t_quantile,
+)
+from embviz_callback.embeddings import Floats
+
+FLIPS = 1999
+FEWEST_GROUPS = 6  # of five, no pattern of signs has a two-sided probability below 5 %
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A metric's change between two evaluations of the same queries.
+
+    Attributes:
+        value: Later minus earlier.
+        low: Lower end of its paired 95 % interval; NaN where nothing can be said.
+        high: Upper end.
+        p_value: Of no difference, corrected for all that were compared at once; NaN below six groups.
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float = math.nan
+
+    @property
+    def is_beyond_chance(self) -> bool:
+        """Whether so large a difference would come by chance in fewer than 5 % of comparisons like this one."""
+        return self.p_value <= LEVEL
+
+
+def paired_standard_error(name: str, changes: Floats) -> float:
+    """Standard error of the mean of paired changes.
+
+    For the rank metrics, most of whose changes are 0, a pair of imagined changes is added, one for the better and one
+    for the worse, of the root mean square of those there are: as Bonett and Price (2012) add one gain and one loss,
+    but of the size that changes have. Without any change they have size 1.
+
+    Args:
+        name: Of the metric.
+        changes: ``(n_groups,)``.
+
+    Returns:
+        The standard error; NaN below two groups.
+    """
+    n, squares = len(changes), float(np.square(changes - changes.mean()).sum()) if len(changes) else math.nan
+    if n < 2:
+        return math.nan
+    if name in RANK_NAMES:
+        moved = changes[np.abs(changes) > 1e-12]
+        squares += 2 * float(np.square(moved).mean()) if len(moved) else 2.0
+        n += 2
+    return math.sqrt(squares / (n - 1) / n)
+
+
+def differences(before: PerQuery, after: PerQuery) -> dict[str, Difference]:
+    """How much each metric has changed on the same queries.
+
+    Args:
+        before: The earlier evaluation.
+        after: The later one, of the same subset.
+
+    Returns:
+        Name to difference, with a t interval over groups; see `Family` for their `p_value`.
+    """
+    return {name: one[0] for name, one in compared(before, [after]).items()}
+
+
+def compared(before: PerQuery, others: Sequence[PerQuery], *, seed: int = 0) -> dict[str, tuple[Difference, ...]]:
+    """Differences of several evaluations from one, with probabilities that are corrected for their number.
+
+    Each metric is a family of its own: of evaluations that are all equal, at most 5 % of such comparisons call any
+    of them better or worse (benchmarks/conclusions.py).
+
+    Args:
+        before: The one.
+        others: At least one, of the same subset.
+        seed: Of the flips of sign.
+
+    Returns:
+        Name to a difference per other evaluation.
+
+    Raises:
+        ValueError: If the evaluations have different queries or groups.
+    """
+    for other in others:
+        if not np.array_equal(before.groups, other.groups):
+            raise ValueError(
+                f"paired evaluations must be of one subset, got {len(before.groups)} and {len(other.groups)} queries"
+                " or other groups"
+            )
+    moved = [_changes(before, other) for other in others]
+    first, points = point(before), [point(other) for other in others]
+    signs = flips(len(np.unique(before.groups)), seed=seed)
+    found = {}
+    for name in first:
+        changes = np.stack([one[name] for one in moved], axis=1)
+        shifts = [one[name] - first[name] for one in points]
+        found[name] = _family(name, shifts, changes, signs)
+    return found
+
+
+def _changes(before: PerQuery, after: PerQuery) -> dict[str, Floats]:
+    """Per metric ``(n_groups,)`` numbers whose mean is the change.
+
+    Of the rank metrics these are sums over each group's queries, whose signs are as good as random where nothing has
+    changed; of the others differences of pseudo-values.
+
+    Returns:
+        Name to numbers.
+    """
+    one, other = pseudo_values(before), pseudo_values(after)
+    _, group = np.unique(before.groups, return_inverse=True)
+    share = len(one["margin"]) / max(len(group), 1)
+    return {
+        name: np.asarray(share * np.bincount(group, weights=after.ranks[name] - before.ranks[name]), dtype=np.float64)
+        if name in before.ranks
+        else other[name] - one[name]
+        for name in one
+    }
+
+
+def _family(name: str, shifts: Sequence[float], changes: Floats, signs: NDArray[np.float32]) -> tuple[Difference, ...]:
+    errors = np.array([paired_standard_error(name, column) for column in changes.T])
+    reach = t_quantile(0.975, len(changes) - 1) * errors if len(changes) > 1 else np.full(len(shifts), np.nan)
+    chances = step_down(changes, signs)
+    return tuple(
+        Difference(float(shift), float(shift - width), float(shift + width), float(chance))
+        for shift, width, chance in zip(shifts, reach, chances, strict=True)
+    )
+
+
+def flips(n_groups: int, *, n: int = FLIPS, seed: int = 0) -> NDArray[np.float32]:
+    """Random signs, ``(n, n_groups)``."""
+    bits = np.random.default_rng(seed).integers(0, 2, size=(n, n_groups), dtype=np.int8)
+    return (2 * bits - 1).astype(np.float32)
+
+
+def step_down(changes: Floats, signs: NDArray[np.float32]) -> Floats:
+    """Two-sided probabilities of no difference, corrected for all columns at once.
+
+    Under no difference a group's changes could as well have the other sign; all columns are flipped together, so that
+    what evaluations have in common is kept (permutation p of Phipson and Smyth 2010; step-down maxima of Westfall
+    and Young 1993, algorithm 2.8).
+
+    Args:
+        changes: ``(n_groups, n_columns)``.
+        signs: What `flips` gives for so many groups.
+
+    Returns:
+        ``(n_columns,)``; NaN below six groups, and for a column that holds a NaN.
+    """
+    n_groups, n_columns = changes.shape
+    told = np.asarray(~np.isnan(changes).any(axis=0))
+    chances = np.full(n_columns, np.nan)
+    if n_groups < FEWEST_GROUPS or not told.any():
+        return chances
+    # Flips leave the sum of squares as it is, so that this is a monotone function of each column's t.
+    scale = np.sqrt(np.square(changes[:, told]).sum(axis=0))
+    unit = changes[:, told] / np.where(scale > 0, scale, 1.0)
+    seen = np.abs(unit.sum(axis=0))
+    drawn = np.abs(signs @ unit.astype(np.float32))
+    order = np.argsort(-seen, kind="stable")
+    # The largest of the columns that are not larger themselves.
+    highest = np.maximum.accumulate(drawn[:, order][:, ::-1], axis=1)[:, ::-1]
+    above = (highest >= seen[order] * (1 - 1e-6) - 1e-9).sum(axis=0)
+    raw = (above + 1) / (len(signs) + 1)
+    found = np.empty(len(order))
+    found[order] = np.maximum.accumulate(raw)
+    chances[told] = found
+    return chances

@@ -1,0 +1,129 @@
+"""The gate of a pipeline: whether a model is worse than a baseline, beyond chance and beyond what is allowed."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embviz_callback.commands.arguments import UsageError
+from embviz_callback.commands.terminal import Terminal
+
+if TYPE_CHECKING:
+    from embviz_callback.commands.looking import Request
+    from embviz_callback.delivery.results.per_query import Standing
+    from embviz_callback.snapshot import Snapshot
+
+MISSED, CANNOT_TELL = 3, 4
+
+
+def add_gate_options(made: argparse.ArgumentParser) -> None:
+    """What the model is held against."""
+    made.add_argument(
+        "--baseline",
+        metavar="PATH",
+        help="metrics.json, embeddings.npz or checkpoint of another model on the same data; exit status 3 where a loss"
+        " against it is shown, 4 where the data cannot tell",
+    )
+    made.add_argument(
+        "--allow-loss",
+        action="append",
+        type=_allowed,
+        metavar="METRIC=SHARE",
+        help="loss that is accepted, such as rank1=0.01; repeatable (default: none in the metric that decides)",
+    )
+    made.add_argument(
+        "--undecided",
+        choices=("fail", "pass"),
+        help="with --baseline: exit status 3 or 0 where the data cannot tell (default: 4)",
+    )
+
+
+def _allowed(text: str) -> tuple[str, float]:
+    name, _, share = text.partition("=")
+    try:
+        return name, float(share)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected METRIC=SHARE, such as rank1=0.01, found {text!r}") from None
+
+
+def refuse_gate_without_baseline(options: argparse.Namespace) -> None:
+    """What only makes sense against a baseline needs one.
+
+    Raises:
+        UsageError: If it is missing.
+    """
+    if options.baseline is None and (options.allow_loss or options.undecided):
+        given = "--allow-loss" if options.allow_loss else "--undecided"
+        raise UsageError(f"{given} needs --baseline, the evaluation that the model is held against")
+
+
+def baseline_of(options: argparse.Namespace, request: "Request", terminal: Terminal) -> "Standing | None":
+    """The evaluation that models are held against; None where none is asked for.
+
+    Args:
+        options: Of `add_gate_options`.
+        request: How a checkpoint is evaluated.
+        terminal: Hears what is going on.
+
+    Returns:
+        Its queries one by one.
+
+    Raises:
+        UsageError: If it cannot be read or evaluated.
+    """
+    from embviz_callback.commands.looking import look_at
+    from embviz_callback.delivery.results.per_query import Standing, read_standing
+
+    if options.baseline is None:
+        return None
+    if options.baseline.endswith(".json"):
+        try:
+            return read_standing(Path(options.baseline).expanduser())
+        except ValueError as error:
+            raise UsageError(f"--baseline: {error}") from None
+    looks = look_at(replace(request, checkpoints=(options.baseline,)), terminal)
+    return Standing.of(next(iter(looks)).snapshot)
+
+
+def gate_status(snapshot: "Snapshot", baseline: "Standing", options: argparse.Namespace, terminal: Terminal) -> int:
+    """Holds one model against the baseline, and says what came of it.
+
+    Args:
+        snapshot: Of the model.
+        baseline: Of the other one.
+        options: What is allowed.
+        terminal: Is told, a line for each metric.
+
+    Returns:
+        3 where a loss is shown, 4 where the data cannot tell (or what --undecided asks for), else 0.
+
+    Raises:
+        UsageError: If the two are not of the same data, or there is no such metric.
+    """
+    from embviz_callback.analysis.verdict.best import primary_metric
+    from embviz_callback.analysis.verdict.losses import LOST, UNDECIDED, losses
+    from embviz_callback.delivery.results.per_query import Standing
+    from embviz_callback.drawing.wording import change
+
+    model = Standing.of(snapshot)
+    if model is None or model.fingerprint != baseline.fingerprint:
+        raise UsageError(
+            f"--baseline: expected an evaluation of subset {snapshot.subset.fingerprint}, found one of"
+            f" {baseline.fingerprint}. Fix: evaluate both on the same data, --max-samples, --seed and --corpus"
+        )
+    allowed: Mapping[str, float] = dict(options.allow_loss or [(primary_metric(snapshot.embeddings), 0.0)])
+    try:
+        found = losses(baseline.in_order_of(model), model.statistics, allowed)
+    except ValueError as error:
+        raise UsageError(f"--allow-loss: {error}") from None
+    for one in found:
+        ends = " to ".join(change(-end, one.metric) for end in (one.high, one.low))
+        told = f"{one.metric} {change(-one.value, one.metric)} ({ends}) against the baseline"
+        terminal.say(f"embviz: {told}, {change(-one.allowed, one.metric)} allowed: {one.outcome}")
+    outcomes = {one.outcome for one in found}
+    if LOST in outcomes:
+        return MISSED
+    if UNDECIDED in outcomes:
+        return {"fail": MISSED, "pass": 0, None: CANNOT_TELL}[options.undecided]
+    return 0

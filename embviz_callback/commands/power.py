@@ -1,0 +1,131 @@
+"""`embviz power`: how many queries it takes to see a difference between two models."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embviz_callback.analysis.verdict.power import planned, queries_needed, smallest_difference
+from embviz_callback.commands.arguments import Parser, UsageError, finite_number, whole_number
+from embviz_callback.commands.ending import ended
+from embviz_callback.commands.evaluate import quietly, write_out
+from embviz_callback.commands.options import add_model_options
+from embviz_callback.commands.terminal import Terminal
+from embviz_callback.grammar import counted
+
+if TYPE_CHECKING:
+    from embviz_callback.snapshot import Snapshot
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: Without the command's name.
+
+    Returns:
+        0 when done, 2 for bad arguments or input, 1 for anything else.
+    """
+    terminal = Terminal()
+    return ended("embviz power", lambda: _run(parser().read(arguments), terminal), terminal)
+
+
+def parser() -> Parser:
+    """What difference is looked for, and where the discordance comes from."""
+    made = Parser(
+        prog="embviz power", description="Says how many queries show a difference in rank-1 in 80 % of cases."
+    )
+    made.add_argument("--data", metavar="PATH", help="the pairs: what a comparison on them can show")
+    made.add_argument("--difference", type=finite_number, default=0.02, metavar="X", help="default %(default)s")
+    made.add_argument(
+        "--discordance", type=finite_number, metavar="X", help="share of the queries that two models disagree on"
+    )
+    made.add_argument(
+        "--run", metavar="DIR", help="measure it between the first and the last evaluation that a run keeps"
+    )
+    made.add_argument("--checkpoint", nargs=2, metavar="PATH", help="measure it between two checkpoints on --data")
+    made.add_argument(
+        "--max-samples", type=whole_number(1, 10**6), default=500, metavar="N", help="default %(default)s"
+    )
+    add_model_options(made)
+    return made
+
+
+def _run(options: argparse.Namespace, terminal: Terminal) -> int:
+    if not 0 < options.difference <= 1:
+        raise UsageError(f"--difference must be above 0 and at most 1, got {options.difference:g}")
+    if sum(given is not None for given in (options.discordance, options.run, options.checkpoint)) > 1:
+        raise UsageError("give one of --discordance, --run and --checkpoint")
+    with quietly():
+        measured = _measured(options, terminal)
+        n_groups = None if options.data is None else _independent(options)
+    write_out("\n".join([*_lines(options.difference, measured), *_has(n_groups, measured)]) + "\n")
+    return 0
+
+
+def _measured(options: argparse.Namespace, terminal: Terminal) -> float | None:
+    """The discordance; None where nobody knows it."""
+    from embviz_callback.analysis.verdict.power import discordance
+
+    if options.run is not None:
+        from embviz_callback.commands.kept_runs import kept_snapshots, run_at
+
+        kept = kept_snapshots(run_at(Path(options.run).expanduser()))
+        first, last = (kept[place].metrics.per_query for place in (0, -1))
+    elif options.checkpoint is not None:
+        first, last = (snapshot.metrics.per_query for snapshot in _looked_at(options, terminal))
+    else:
+        return None if options.discordance is None else float(options.discordance)
+    assert first is not None
+    assert last is not None
+    return discordance(first, last)
+
+
+def _looked_at(options: argparse.Namespace, terminal: Terminal) -> "list[Snapshot]":
+    from embviz_callback.commands.looking import look_at
+    from embviz_callback.commands.options import request_from
+
+    if options.data is None:
+        raise UsageError("--checkpoint needs --data, the pairs on which the two are held against each other")
+    options.skip_bad_records, options.corpus = False, None
+    return [look.snapshot for look in look_at(request_from(options), terminal)]
+
+
+def _independent(options: argparse.Namespace) -> int:
+    """Groups of queries in the data that share no document."""
+    import numpy as np
+
+    from embviz_callback.analysis.metrics.intervals import sampling_groups
+    from embviz_callback.pairs.formats.reading import read_pairs
+    from embviz_callback.pairs.subset import choose_subset
+
+    subset = choose_subset(read_pairs(options.data).records, max_samples=options.max_samples, seed=7)
+    return len(np.unique(sampling_groups(subset.relevance, len(subset.queries))))
+
+
+def _lines(difference: float, measured: float | None) -> list[str]:
+    points = f"{100 * difference:g} points of rank-1"
+    if measured is not None:
+        if measured < difference:
+            return [f"two models that disagree on {100 * measured:.1f} % of the queries cannot differ by {points}"]
+        n = queries_needed(difference, measured)
+        return [f"{points} at a discordance of {100 * measured:.1f} %: {counted(n, 'query')}, each on its own"]
+    rows = [
+        ("discordance", "queries"),
+        *((f"{100 * one:g} %", "cannot be" if n is None else f"{n:,}") for one, n in planned(difference)),
+    ]
+    return [
+        f"{points} are found in 80 % of comparisons with so many queries, each on its own:",
+        *(f"  {one:<13}{n}" for one, n in rows),
+    ]
+
+
+def _has(n_groups: int | None, measured: float | None) -> list[str]:
+    if n_groups is None:
+        return []
+    at = 0.10 if measured is None else measured
+    least = smallest_difference(n_groups, at)
+    found = "no difference" if least != least else f"differences from {100 * least:.1f} points on"
+    return [
+        f"the data have {counted(n_groups, 'independent group')} of queries, which show {found} at {100 * at:.1f} %"
+    ]

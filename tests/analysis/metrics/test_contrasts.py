@@ -1,0 +1,126 @@
+"""Differences between evaluations: their intervals, and tests of one or many."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embviz_callback.analysis.metrics.contrasts import (
+    FLIPS,
+    compared,
+    differences,
+    flips,
+    paired_standard_error,
+    step_down,
+)
+from embviz_callback.analysis.metrics.intervals import PerQuery, intervals_of, per_query, point, pseudo_values
+from embviz_callback.analysis.metrics.numbers import compute_metrics
+from embviz_callback.analysis.scan import scan
+from embviz_callback.embeddings import Embeddings
+
+
+def pairs(seed: int, n: int, noise: float) -> Embeddings:
+    rng = np.random.default_rng(seed)
+    documents, ill = rng.standard_normal((2, n, 24))
+    return Embeddings.from_raw(documents + noise * ill, documents, np.stack([np.arange(n)] * 2, axis=1))
+
+
+def statistics(embeddings: Embeddings, **options: object) -> PerQuery:
+    return per_query(scan(embeddings), embeddings, **options)  # type: ignore[arg-type]
+
+
+def test_pseudo_values_of_a_mean_are_what_each_query_has() -> None:
+    one = statistics(pairs(0, 40, 1.5))
+    assert pseudo_values(one)["rank1"] == pytest.approx(one.ranks["rank1"], abs=1e-9)
+    assert pseudo_values(one)["mrr"] == pytest.approx(one.ranks["mrr"], abs=1e-9)
+
+
+def test_the_whole_is_the_metric_and_pseudo_values_spread_as_the_bootstrap_does() -> None:
+    embeddings = pairs(0, 300, 1.5)
+    one = statistics(embeddings)
+    metrics = compute_metrics(scan(embeddings), embeddings, draws=0)
+    for name in ("margin", "separation", "positive_mean", "rank1", "mrr"):
+        assert point(one)[name] == pytest.approx(metrics[name], abs=1e-9)
+        values = pseudo_values(one)[name]
+        assert values.mean() == pytest.approx(metrics[name], abs=0.02)
+        low, high = intervals_of(one)[name]
+        assert 2 * 1.96 * values.std() / math.sqrt(300) == pytest.approx(high - low, rel=0.15), name
+
+
+def test_queries_of_one_group_have_one_pseudo_value() -> None:
+    found = pseudo_values(statistics(pairs(0, 12, 1.5), groups=np.repeat(np.arange(6), 2)))
+    assert {values.shape for values in found.values()} == {(6,)}
+
+
+def test_the_imagined_pair_has_the_size_of_the_changes() -> None:
+    changes = np.array([0.0, 0.0, 0.5, -0.1])
+    squares = np.square(changes - changes.mean()).sum() + (0.25 + 0.01)
+    assert paired_standard_error("mrr", changes) == pytest.approx(math.sqrt(squares / 5 / 6))
+    assert paired_standard_error("margin", changes) == pytest.approx(changes.std(ddof=1) / 2)
+    assert paired_standard_error("mrr", np.zeros(4)) == pytest.approx(math.sqrt(2 / 5 / 6))
+    assert math.isnan(paired_standard_error("mrr", np.zeros(1)))
+
+
+def test_a_paired_difference_is_narrower_than_two_intervals_and_sees_what_they_cannot() -> None:
+    before, after = (statistics(pairs(0, 200, noise)) for noise in (1.55, 1.5))
+    change = differences(before, after)["margin"]
+    assert 0 < change.low < change.value < change.high
+    assert change.is_beyond_chance
+    first, second = intervals_of(before)["margin"], intervals_of(after)["margin"]
+    assert second[0] < first[1]  # the single intervals overlap
+    assert change.high - change.low < (first[1] - first[0]) / 3
+
+
+def test_equal_evaluations_differ_by_nothing_that_is_beyond_chance() -> None:
+    one = statistics(pairs(0, 200, 1.5))
+    same = differences(one, one)
+    assert (same["margin"].low, same["margin"].high, same["margin"].p_value) == (0, 0, 1)
+    assert (same["rank1"].low, same["rank1"].high) == pytest.approx((-0.0139, 0.0139), abs=2e-4)
+
+
+def test_pairing_refuses_another_subset() -> None:
+    with pytest.raises(ValueError) as error:
+        differences(statistics(pairs(0, 20, 1.0)), statistics(pairs(0, 30, 1.0)))
+    assert str(error.value) == "paired evaluations must be of one subset, got 20 and 30 queries or other groups"
+
+
+def test_signs_of_six_groups_tell_at_the_earliest() -> None:
+    signs = flips(6)
+    (chance,) = step_down(np.full((6, 1), 0.3), signs)
+    assert chance == pytest.approx(2 / 64, abs=0.012)
+    assert np.isnan(step_down(np.full((5, 1), 0.3), flips(5))).all()
+
+
+def test_a_column_that_says_nothing_leaves_the_others_alone() -> None:
+    changes = np.random.default_rng(0).standard_normal((30, 2)) + 1
+    beside = np.concatenate([changes, np.full((30, 1), np.nan)], axis=1)
+    assert step_down(beside, flips(30))[:2] == pytest.approx(step_down(changes, flips(30)))
+    assert math.isnan(step_down(beside, flips(30))[2])
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.integers(1, 5))
+def test_the_step_down_equals_the_algorithm_written_out(seed: int, n_columns: int) -> None:
+    rng = np.random.default_rng(seed)
+    changes = rng.standard_normal((12, n_columns)) + rng.uniform(0, 1, n_columns)
+    signs = flips(12, n=99, seed=seed)
+    sizes = np.sqrt((changes**2).sum(axis=0))
+    seen = np.abs(changes.sum(axis=0)) / sizes
+    expected, worst = {}, 0.0
+    left = sorted(range(n_columns), key=lambda at: -seen[at])
+    while left:
+        drawn = [max(abs((row * changes[:, at]).sum()) / sizes[at] for at in left) for row in signs]
+        worst = max(worst, (1 + sum(one >= seen[left[0]] - 1e-6 for one in drawn)) / 100)
+        expected[left.pop(0)] = worst
+    assert step_down(changes, signs) == pytest.approx([expected[at] for at in range(n_columns)])
+
+
+def test_many_comparisons_are_corrected_each_metric_for_itself() -> None:
+    # Eight evaluations that know other queries than the first does, all about as many.
+    one, *others = (statistics(pairs(seed, 60, 1.5)) for seed in range(9))
+    alone = [compared(one, [other])["mrr"][0].p_value for other in others]
+    together = [found.p_value for found in compared(one, others)["mrr"]]
+    assert all(more >= less - 2 / FLIPS for more, less in zip(together, alone, strict=True))
+    assert min(together) > min(alone)

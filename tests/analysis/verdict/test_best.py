@@ -1,0 +1,87 @@
+"""One rule for the best of several evaluations, and when the last has fallen from it."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from embviz_callback.analysis.verdict.best import Candidate, Fall, choose_best, fallen, primary_metric
+from embviz_callback.embeddings import Embeddings
+
+
+def candidates(*shares: float, n: int = 400, separations: tuple[float, ...] = ()) -> list[Candidate]:
+    """Right on the first share of the queries: nested, so that the discordance is the difference."""
+    extra = separations or (1.0,) * len(shares)
+    return [
+        Candidate(share, (np.arange(n) < round(share * n)).astype(float), one)
+        for share, one in zip(shares, extra, strict=True)
+    ]
+
+
+def test_one_right_document_each_is_judged_by_its_rank_and_lists_by_ndcg() -> None:
+    single, several = (
+        Embeddings.from_raw(np.eye(2), np.eye(2), pairs) for pairs in ([(0, 0), (1, 1)], [(0, 0), (0, 1), (1, 0)])
+    )
+    assert [primary_metric(single), primary_metric(several)] == ["mrr", "ndcg_at_10"]
+    graded = replace(single, grades=np.array([(0, 0, 2), (1, 0, 1)]))
+    assert primary_metric(graded) == "ndcg_at_10"
+
+
+def test_the_highest_is_the_best_whatever_the_separation_of_a_worse_one() -> None:
+    found = choose_best(candidates(0.80, 0.76, separations=(1.0, 9.0)), "mrr")
+    assert (found.place, found.equals, found.undecided) == (0, (), ())
+
+
+def test_what_cannot_be_told_from_the_best_is_named_and_not_preferred() -> None:
+    found = choose_best(candidates(0.80, 0.7975, 0.7, separations=(1.0, 9.0, 9.0)), "mrr")
+    assert (found.place, found.undecided) == (0, (1,))
+
+
+def test_of_those_that_are_the_same_beyond_doubt_the_more_separated_is_the_best() -> None:
+    found = choose_best(candidates(0.80, 0.80, n=4000, separations=(1.0, 1.1)), "mrr")
+    assert (found.place, found.equals, found.undecided) == (1, (0,), ())
+    # So few queries do not show that two are the same, even if they agree on every one.
+    assert choose_best(candidates(0.8, 0.8, n=50, separations=(1.0, 1.1)), "mrr").place == 0
+
+
+def test_the_interval_of_the_best_of_many_reaches_lower_than_its_own() -> None:
+    rng = np.random.default_rng(0)
+    equal = [Candidate(float(one.mean()), one, 1.0) for one in (rng.random((16, 300)) < 0.8).astype(float)]
+    best = choose_best(equal, "rank1")
+    alone = choose_best([equal[best.place]], "rank1")
+    assert best.interval[0] < alone.interval[0] - 0.01
+    assert best.interval[1] == pytest.approx(alone.interval[1], abs=1e-12)
+
+
+def test_evaluations_far_behind_do_not_widen_the_interval_of_the_best() -> None:
+    alone, beside = (choose_best(candidates(0.8, *others), "rank1") for others in ((), (0.5, 0.4, 0.3)))
+    assert beside.interval == alone.interval
+
+
+def test_nothing_usable_has_no_interval() -> None:
+    nothing = Candidate(math.nan, np.full(20, np.nan), math.nan)
+    assert all(math.isnan(end) for end in choose_best([nothing], "mrr").interval)
+
+
+def test_a_fall_is_said_of_the_last_against_the_best_before_it() -> None:
+    assert fallen(candidates(0.6, 0.8, 0.7), "mrr") == Fall("mrr", 1, 0.8, 0.7)
+
+
+def test_nothing_has_fallen_while_it_is_at_its_best_or_near_it() -> None:
+    assert fallen(candidates(0.6, 0.5, 0.8), "mrr") is None  # a dip on the way up
+    assert fallen(candidates(0.6, 0.8, 0.792), "mrr") is None  # less than 0.01
+    assert fallen(candidates(0.6, 0.8, 0.77, n=100), "mrr") is None  # three queries of a hundred
+    assert fallen(candidates(0.8), "mrr") is None
+
+
+def test_the_more_often_one_has_looked_the_deeper_a_fall_must_be() -> None:
+    shares = (0.8, 0.755)
+    assert fallen(candidates(*shares), "mrr") is not None
+    assert fallen(candidates(*(0.5,) * 60, *shares), "mrr") is None
+
+
+def test_a_fall_from_a_peak_more_than_fifty_evaluations_ago_names_its_place() -> None:
+    found = fallen(candidates(*(0.5,) * 60, 0.9, 0.5), "mrr")
+    assert found is not None
+    assert found.peak == 60

@@ -1,0 +1,85 @@
+"""A gate against a baseline, and how many queries it takes to see a difference."""
+
+import numpy as np
+import pytest
+
+from embviz_callback.analysis.metrics.intervals import PerQuery
+from embviz_callback.analysis.verdict.losses import KEPT, LOST, UNDECIDED, losses
+from embviz_callback.analysis.verdict.power import discordance, planned, queries_needed, smallest_difference
+
+
+def right_on(places: np.ndarray, n: int = 1000) -> PerQuery:
+    """An evaluation that is right on some of the queries."""
+    hits = np.zeros(n)
+    hits[places] = 1
+    ones = np.ones((n, 1)) * [1.0, 0.5, 0.26 + 0.01]
+    return PerQuery(np.arange(n), ones, ones * [1.0, 0.2, 0.2], {"rank1": hits}, 0.0)
+
+
+BEFORE = right_on(np.arange(800))
+
+
+def outcome(after: PerQuery, allowed: float) -> str:
+    return losses(BEFORE, after, {"rank1": allowed})[0].outcome
+
+
+def test_a_loss_is_shown_excluded_or_not_to_be_told() -> None:
+    lost = right_on(np.arange(50, 800))
+    assert outcome(lost, 0.01) == LOST
+    assert outcome(lost, 0.045) == UNDECIDED
+    assert outcome(lost, 0.10) == KEPT
+    assert outcome(BEFORE, 0.01) == KEPT
+    assert outcome(right_on(np.arange(20, 820)), 0.0) == UNDECIDED  # as many won as lost
+    assert outcome(right_on(np.arange(900)), 0.0) == KEPT
+
+
+def test_where_lower_is_better_a_rise_is_the_loss() -> None:
+    higher = PerQuery(BEFORE.groups, BEFORE.positive, np.add(BEFORE.negative, [0.0, 0.1, 0.1]), BEFORE.ranks, 0.0)
+    assert losses(BEFORE, higher, {"negative_mean": 0.05})[0].value == pytest.approx(0.1)
+
+
+def test_more_metrics_ask_for_more_of_each() -> None:
+    lost = right_on(np.arange(50, 800))
+    (alone,), (among, *_) = (
+        losses(BEFORE, lost, dict.fromkeys(names, 0.0)) for names in (["rank1"], ["rank1", "margin"])
+    )
+    assert among.low < alone.low < alone.value < alone.high < among.high
+
+
+def test_a_gate_refuses_what_it_cannot_judge() -> None:
+    with pytest.raises(ValueError) as error:
+        losses(BEFORE, BEFORE, {"rank_1": 0.0})
+    assert str(error.value) == (
+        "a loss can be allowed of positive_mean, negative_mean, margin, separation, rank1, not of 'rank_1'"
+    )
+    with pytest.raises(ValueError) as error:
+        losses(BEFORE, BEFORE, {"rank1": -0.1})
+    assert str(error.value) == "an allowed loss must be at least 0, got -0.1 for rank1"
+    with pytest.raises(ValueError) as error:
+        losses(BEFORE, right_on(np.arange(5), n=10), {"rank1": 0.1})
+    assert str(error.value) == "the baseline has 1000 queries and the model 10"
+
+
+def test_the_queries_needed_find_the_difference_in_four_of_five_runs() -> None:
+    rng = np.random.default_rng(0)
+    n = queries_needed(0.05, 0.15)
+    # Of the 15 % that change, 10 points are gained and 5 lost.
+    changes = rng.choice([1.0, -1.0, 0.0], p=[0.10, 0.05, 0.85], size=(4000, n))
+    t = changes.mean(axis=1) / np.sqrt((changes**2).mean(axis=1) / n)
+    assert (t > 1.96).mean() == pytest.approx(0.8, abs=0.03)
+
+
+def test_the_smallest_difference_is_the_one_that_needs_so_many() -> None:
+    assert queries_needed(smallest_difference(500, 0.12), 0.12) == 500
+    assert np.isnan(smallest_difference(20, 0.05))
+    assert planned(0.08) == ((0.05, None), (0.10, queries_needed(0.08, 0.10)), (0.20, queries_needed(0.08, 0.20)))
+
+
+def test_discordance_counts_the_queries_that_changed() -> None:
+    assert discordance(BEFORE, right_on(np.arange(20, 820))) == pytest.approx(0.04)
+
+
+def test_a_difference_larger_than_the_discordance_is_none() -> None:
+    with pytest.raises(ValueError) as error:
+        queries_needed(0.2, 0.1)
+    assert str(error.value) == "difference must be above 0 and discordance from it to 1, got 0.2 and 0.1"
