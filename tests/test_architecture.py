@@ -30,6 +30,7 @@ def test_promised_names_are_there() -> None:
         "Settings",
         "__version__",
         "evaluate_pairs",
+        "text_encoder",
     ]
     for name in embviz_callback.__all__:
         assert getattr(embviz_callback, name) is not None
