@@ -97,6 +97,7 @@ class Evaluator:
         settings: Of every evaluation.
         corpus: What the documents are ranked among; None for nothing else.
         source: Where the pairs come from, plain JSON.
+        depth: Documents of a pool with a corpus that are ranked by name, beyond the ten that are kept.
         notes: What was assumed, replaced or left out while data and corpus were read, one sentence each.
     """
 
@@ -105,6 +106,7 @@ class Evaluator:
     corpus: Corpus | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    depth: int = 0
 
     @classmethod
     def on(
@@ -294,7 +296,7 @@ class Evaluator:
         assert self.corpus is not None
         corpus, message = self.corpus, "memory ran out on the device, the corpus is ranked on the CPU"
         return with_product(
-            lambda product: scan_with_corpus(encoded.embeddings, corpus, vectors, product=product),
+            lambda product: scan_with_corpus(encoded.embeddings, corpus, vectors, product=product, depth=self.depth),
             encoded.device,
             on_fallback=partial(listener.warn, "ranking", f"{message}; it costs time and nothing else"),
         )

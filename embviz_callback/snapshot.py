@@ -11,7 +11,7 @@ import numpy as np
 from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.intervals import per_query
 from embviz_callback.analysis.metrics.numbers import Metrics, compute_metrics
-from embviz_callback.analysis.scan import CorpusScan, Similarity, pool_text, scan
+from embviz_callback.analysis.scan import CorpusScan, Ranking, Similarity, pool_text, scan
 from embviz_callback.analysis.verdict.best import primary_metric
 from embviz_callback.analysis.verdict.diagnosis import Diagnosis, diagnose
 from embviz_callback.embeddings import Embeddings
@@ -77,6 +77,7 @@ class Snapshot:
         settings: The options under which it was made.
         maps: By key of MAPS; a map that was not made says why.
         provenance: Where it came from.
+        deep: More of each query's best documents than `similarity` names, where they were asked for; not saved.
         corpus_texts: Row of the pool to text, for the rows of a corpus that `similarity` names.
 
     Raises:
@@ -95,6 +96,7 @@ class Snapshot:
     maps: Mapping[str, Projection | Skipped] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
     corpus_texts: Mapping[int, str] = field(default_factory=dict)
+    deep: Ranking | None = None
 
     def __post_init__(self) -> None:
         expected = len(self.subset.documents) + self.subset.n_corpus
@@ -167,6 +169,7 @@ def take_snapshot(
         settings=settings,
         provenance=provenance.with_corpus(corpus_scan),
         corpus_texts={} if corpus_scan is None else corpus_scan.texts,
+        deep=None if corpus_scan is None else corpus_scan.deep,
     )
 
 

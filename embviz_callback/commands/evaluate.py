@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,10 @@ def evaluate(request: "Request", output: Path, terminal: Terminal, *, trec: bool
     from embviz_callback.commands.looking import look_at, prepare_output
     from embviz_callback.files import safe_name
 
+    if trec:
+        from embviz_callback.delivery.results.trec import DEPTH
+
+        request = replace(request, depth=DEPTH)
     looks = look_at(request, terminal)  # first: a mistyped path leaves no folder behind
     prepare_output(output)
     data: dict[str, Any] = {}

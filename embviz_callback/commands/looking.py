@@ -46,6 +46,7 @@ class Request:
         reading: How data and corpus are read.
         corpus: Path of further documents that answer no query, "auto" for those of the data; None for none.
         vectors: Paths of query and document rows in the order of the records, in place of checkpoints; None for none.
+        depth: See `Evaluator`.
     """
 
     checkpoints: tuple[str, ...]
@@ -56,6 +57,7 @@ class Request:
     reading: Reading = _RECOGNISED
     corpus: str | None = None
     vectors: tuple[str, ...] | None = None
+    depth: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +97,7 @@ def look_at(request: Request, terminal: Terminal) -> Iterator[Look]:
 
 def _looks(request: Request, labels: Sequence[str], terminal: Terminal) -> Iterator[Look]:
     saved = {path: _saved(path, request) for path in request.checkpoints if path.endswith(".npz")}
-    evaluator = _evaluator(request, saved, terminal)
+    evaluator = replace(_evaluator(request, saved, terminal), depth=request.depth)
     device = device_named(request.device) if len(saved) < len(labels) else "none"
     facts = {"device": device, "precision": "float32", "versions": _versions()}
     for path, label in zip(request.checkpoints, labels, strict=True):

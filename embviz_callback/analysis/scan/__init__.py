@@ -3,7 +3,7 @@
 The rest of what other rooms may use stands here too; the modules behind it are nobody else's.
 """
 
-from embviz_callback.analysis.scan.corpus_scan import CorpusScan, pool_text, scan_with_corpus
+from embviz_callback.analysis.scan.corpus_scan import CorpusScan, Ranking, pool_text, scan_with_corpus
 from embviz_callback.analysis.scan.one_pass import one_thread_each
 from embviz_callback.analysis.scan.pool import EQUAL, Product, exact_products
 from embviz_callback.analysis.scan.similarity import Similarity, scan
@@ -12,6 +12,7 @@ __all__ = [
     "EQUAL",
     "CorpusScan",
     "Product",
+    "Ranking",
     "Similarity",
     "exact_products",
     "one_thread_each",

@@ -1,15 +1,15 @@
 """The scan of a pool that a corpus enlarges, without the corpus: what is kept when its vectors are gone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.scan.pool import Product
-from embviz_callback.analysis.scan.similarity import Similarity, scan
-from embviz_callback.embeddings import Embeddings, Vectors
+from embviz_callback.analysis.scan.similarity import TOP, Similarity, scan
+from embviz_callback.embeddings import Embeddings, Rows, Vectors
 from embviz_callback.pairs.corpus import Corpus
 from embviz_callback.pairs.subset import Subset
 
@@ -19,6 +19,19 @@ _BESIDE = "relevance"  # of the embeddings, which whoever keeps a scan keeps too
 _NAMES = tuple(one.name for one in fields(Similarity) if one.name != _BESIDE)
 
 _LATER = ("gain_above", "gain_tied", "overlap")
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The best of a pool for every query.
+
+    Attributes:
+        documents: ``(n_queries, depth)`` rows of the pool, best first, -1 for nothing.
+        scores: ``(n_queries, depth)`` their cosines.
+    """
+
+    documents: Rows
+    scores: Vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +45,13 @@ class CorpusScan:
         similarity: Of the whole pool.
         texts: Row of the pool to text, for every row of the corpus that `similarity` names.
         facts: About the corpus, plain JSON: source, counts, and texts without a direction.
+        deep: Further documents than `similarity` names, where they were asked for; not kept on disk.
     """
 
     similarity: Similarity
     texts: Mapping[int, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    deep: Ranking | None = None
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The similarity without its relevance as arrays, for an ``.npz``; a number is an array without axes."""
@@ -80,7 +95,7 @@ def pool_text(subset: Subset, corpus_texts: Mapping[int, str], row: int) -> str:
 
 
 def scan_with_corpus(
-    embeddings: Embeddings, corpus: Corpus, vectors: Vectors, *, product: Product | None = None
+    embeddings: Embeddings, corpus: Corpus, vectors: Vectors, *, product: Product | None = None, depth: int = TOP
 ) -> CorpusScan:
     """Ranks a subset's documents among a corpus.
 
@@ -89,6 +104,7 @@ def scan_with_corpus(
         corpus: The texts.
         vectors: ``(n_corpus, dim)``, their unit rows; zero for a text without a direction, which is not ranked.
         product: As for `scan`.
+        depth: Documents per query that are named in `CorpusScan.deep`, where it is more than those that are kept.
 
     Returns:
         What is kept of it.
@@ -98,9 +114,13 @@ def scan_with_corpus(
     """
     if len(vectors) != len(corpus.texts):
         raise ValueError(f"a corpus of {len(corpus.texts)} texts needs as many vectors, got {len(vectors)}")
-    similarity = scan(embeddings, corpus=vectors, product=product)
+    similarity = scan(embeddings, corpus=vectors, product=product, top_k=max(depth, TOP))
+    deep = None
+    if depth > TOP:
+        deep = Ranking(similarity.top_documents, similarity.top_scores)
+        similarity = replace(similarity, top_documents=deep.documents[:, :TOP], top_scores=deep.scores[:, :TOP])
     n_documents = len(embeddings.documents)
     named = np.unique(similarity.top_documents[similarity.top_documents >= n_documents]).tolist()
     unusable = int((~vectors.any(axis=1)).sum())
     facts = corpus.facts | ({"without_direction": unusable} if unusable else {})
-    return CorpusScan(similarity, {row: corpus.texts[row - n_documents] for row in named}, facts)
+    return CorpusScan(similarity, {row: corpus.texts[row - n_documents] for row in named}, facts, deep)

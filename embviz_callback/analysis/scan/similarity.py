@@ -18,6 +18,7 @@ from embviz_callback.analysis.scan.pool import EQUAL, Pool, Product, exact_produ
 from embviz_callback.analysis.scan.spread import COARSE_BINS, distribution
 from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 
+TOP = 10  # documents kept of every query
 EXACT_AUC_PAIRS = 2**22  # so many negatives are kept and sorted: 16 MiB
 SAMPLED_PAIRS = 2**22  # about so many of a larger number go into the histogram
 _SLACK = 6  # columns that are kept beyond the list: float32 may have let a near tie in its place
@@ -135,7 +136,7 @@ class Similarity:
 def scan(
     embeddings: Embeddings,
     *,
-    top_k: int = 10,
+    top_k: int = TOP,
     tile: tuple[int, int] = (1024, 1024),
     corpus: Vectors | None = None,
     product: Product | None = None,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from embviz_callback.analysis.scan import Ranking
 from embviz_callback.embeddings import Floats, Rows
 from embviz_callback.snapshot import Snapshot
 
@@ -16,7 +17,8 @@ def trec_files(snapshot: Snapshot) -> Mapping[str, str]:
 
     trec_eval orders by score and, among equals, by name, so that a tie would be decided by names: scores fall
     strictly here, also in its float32. Ties aside it gives our own figures; with grades and a cut above 1, all but
-    nDCG want its option ``-l`` (the least relevant grade). Of a pool with a corpus only the best ten are kept.
+    nDCG want its option ``-l`` (the least relevant grade). Of a pool with a corpus it is as deep as the scan was asked
+    to be, ten where an ``embeddings.npz`` was measured again.
 
     Args:
         snapshot: The evaluation.
@@ -26,8 +28,9 @@ def trec_files(snapshot: Snapshot) -> Mapping[str, str]:
     """
     subset, similarity = snapshot.subset, snapshot.similarity
     queries, documents = _names("q", subset.ids), _names("d", subset.document_ids or (None,) * len(subset.documents))
-    kept_only = zip(similarity.top_documents, similarity.top_scores.astype(np.float64), strict=True)
-    ranked: Iterable[tuple[Rows, Floats]] = kept_only if subset.n_corpus else _best(snapshot)
+    deep = snapshot.deep or Ranking(similarity.top_documents, similarity.top_scores)
+    named = zip(deep.documents, deep.scores.astype(np.float64), strict=True)
+    ranked: Iterable[tuple[Rows, Floats]] = named if subset.n_corpus else _best(snapshot)
     lines = []
     for name, (rows, scores) in zip(queries, ranked, strict=True):
         kept = rows >= 0

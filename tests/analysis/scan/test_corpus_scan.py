@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from embviz_callback.drawing.figures.png import draw
 from embviz_callback.drawing.figures.top_k import bars
 from embviz_callback.drawing.page.page import page
 from embviz_callback.drawing.reports.evaluation_report import report
-from embviz_callback.embeddings import Embeddings
+from embviz_callback.embeddings import Embeddings, unit_rows
 from embviz_callback.encoding.encode import encode_corpus, encode_subset
 from embviz_callback.encoding.product import device_for, gpu_product, with_product
 from embviz_callback.encoding.subject import Side
@@ -278,3 +279,18 @@ def test_only_a_large_pool_of_a_model_on_cuda_goes_to_the_device() -> None:
     assert (
         device_for(on_cuda, 9_999) is device_for(nn.Linear(2, 2), 10_000) is device_for(nn.Identity(), 10_000) is None
     )
+
+
+def test_a_deeper_scan_names_more_documents_and_changes_nothing_else() -> None:
+    pairs = noisy_pairs(20, np.random.default_rng(5), dim=8)
+    vectors = unit_rows("corpus", np.random.default_rng(6).normal(size=(90, 8)))[0]
+    corpus = Corpus(tuple(f"text {row}" for row in range(90)))
+    kept, deep = (scan_with_corpus(pairs, corpus, vectors, depth=depth) for depth in (10, 60))
+    assert kept.deep is None
+    assert deep.deep is not None
+    for one in fields(kept.similarity):
+        np.testing.assert_array_equal(getattr(deep.similarity, one.name), getattr(kept.similarity, one.name))
+    pool = np.concatenate([pairs.documents, vectors]).astype(np.float64)
+    expected = np.argsort(-(pairs.queries.astype(np.float64) @ pool.T), axis=1)[:, :60]
+    assert deep.deep.documents.tolist() == expected.tolist()
+    assert deep.texts == kept.texts
