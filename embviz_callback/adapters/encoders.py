@@ -10,7 +10,15 @@ from typing import Any
 import torch
 
 from embviz_callback.delivery.provenance import versions
-from embviz_callback.encoding.subject import Encode, EncodeWith, Side, Subject, notes_on_towers, sides_of
+from embviz_callback.encoding.subject import (
+    Encode,
+    EncodeWith,
+    Side,
+    Subject,
+    notes_on_similarity,
+    notes_on_towers,
+    sides_of,
+)
 from embviz_callback.settings import Settings
 
 _PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy")
@@ -60,7 +68,7 @@ def subject_of(
         facts |= _served_prompts(inner, prompts)
     else:
         queries, documents = sides_of(inner, encode, query_prompt=prompts.query, document_prompt=prompts.document)
-    notes = notes_on_towers(inner, queries, documents)
+    notes = (*notes_on_towers(inner, queries, documents), *notes_on_similarity(_declared_similarity(inner)))
     subject = Subject(inner, queries, documents, facts=tell, can_halve=can_halve, wrapper=model, notes=notes)
     if autocast is None:
         return subject
@@ -160,6 +168,11 @@ def _prompt_of(model: Any, given: str | None, side: str) -> str:
     own = model.prompts or {}
     fallback = own.get(model.default_prompt_name or "", "")
     return next((own[name] for name in names if name in own), fallback) or ""
+
+
+def _declared_similarity(model: Any) -> str:
+    """Asked of the field: the property would write "cosine" into a model that declares none."""
+    return str(getattr(model, "_similarity_fn_name", None) or "cosine")
 
 
 def _served_prompts(model: Any, prompts: Prompts) -> dict[str, str]:

@@ -150,3 +150,20 @@ def notes_on_towers(module: nn.Module, queries: Side, documents: Side) -> tuple[
         "documents alike; if they are served by two, give it encode_query and encode_document, or encode= a pair of "
         "functions",
     )
+
+
+def notes_on_similarity(declared: str) -> tuple[str, ...]:
+    """What to say of a model that is compared by something else than the cosine.
+
+    Args:
+        declared: By the model: "cosine", "dot", "euclidean" or "manhattan".
+
+    Returns:
+        One sentence, or none.
+    """
+    if declared == "cosine":
+        return ()
+    return (
+        f"the model declares {declared} as its similarity, and every figure here is of cosines: where its vectors "
+        "differ in length, ranks are not those that it is served with",
+    )

@@ -140,3 +140,11 @@ def test_equal_ways_are_one_so_that_a_text_of_both_sides_is_encoded_once(encoder
     assert subject_of(MODELS["default prompt"](encoder), Settings()).is_one_way
     assert not subject_of(MODELS["prompts"](encoder), Settings()).is_one_way
     assert not subject_of(MODELS["two towers"](encoder), Settings()).is_one_way
+
+
+def test_a_similarity_that_is_not_followed_is_said(encoder: Path) -> None:
+    assert subject_of(plain(encoder), Settings()).notes == ()
+    assert subject_of(plain(encoder, similarity_fn_name="dot"), Settings()).notes == (
+        "the model declares dot as its similarity, and every figure here is of cosines: where its vectors differ in "
+        "length, ranks are not those that it is served with",
+    )
