@@ -263,10 +263,9 @@ def _without_encoder(state: dict[str, Any]) -> dict[str, Any]:
 class BestModel(pl.Callback):
     """Writes ``best_model.pt`` whenever an epoch is the best so far.
 
-    Best is the highest rank-1 in whole percent, and among equals the highest margin: rank-1 is
-    what a person who searches gets, but on 500 queries less than a point of it is noise, and then
-    the model that keeps right and wrong further apart is the one to ship. Margin alone would
-    prefer a model that only stretches its scores.
+    Best is the highest MRR, and of equal ones the highest separation: the rule of `embviz compare`,
+    as far as it can be followed without the queries. Margin would prefer a model that only stretches
+    its scores.
 
     Args:
         path: The file, replaced in one step so that a killed run leaves a whole one.
@@ -279,17 +278,18 @@ class BestModel(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compares this epoch with the best one; needs the callback's metrics, so stands behind it."""
         found = trainer.callback_metrics
-        if "embviz/rank1" not in found or not isinstance(pl_module, RentalBiEncoder):
+        if "embviz/mrr" not in found or not isinstance(pl_module, RentalBiEncoder):
             return
-        margin, rank1 = float(found["embviz/margin"]), float(found["embviz/rank1"])
-        if self.is_better(margin=margin, rank1=rank1) and trainer.is_global_zero:
-            self._write(trainer, pl_module, {"margin": margin, "rank1": rank1})
+        names = ("mrr", "separation", "margin", "rank1")
+        metrics = {name: float(found[f"embviz/{name}"]) for name in names}
+        if self.is_better(mrr=metrics["mrr"], separation=metrics["separation"]) and trainer.is_global_zero:
+            self._write(trainer, pl_module, metrics)
 
-    def is_better(self, *, margin: float, rank1: float) -> bool:
+    def is_better(self, *, mrr: float, separation: float) -> bool:
         """Whether these figures beat the best so far, which they then are; NaN beats nothing."""
-        if math.isnan(margin) or math.isnan(rank1):
+        if math.isnan(mrr) or math.isnan(separation):
             return False
-        score = (round(rank1, 2), margin)
+        score = (mrr, separation)
         if self.best is not None and score <= self.best:
             return False
         self.best = score

@@ -145,13 +145,13 @@ def test_the_norm_of_the_head_has_the_size_of_its_place() -> None:
     assert (before.ln.normalized_shape, after.ln.normalized_shape) == ((6,), (4,))
 
 
-def test_the_best_model_has_the_highest_rank1_in_whole_percent_and_then_margin() -> None:
+def test_the_best_model_has_the_highest_mrr_and_then_the_highest_separation() -> None:
     best = BestModel()
     kept = []
-    for rank1, margin in ((0.801, 0.30), (0.803, 0.40), (0.799, 0.35), (0.83, 0.31), (float("nan"), 0.9)):
-        if best.is_better(rank1=rank1, margin=margin):
-            kept.append((rank1, margin))
-    assert kept == [(0.801, 0.30), (0.803, 0.40), (0.83, 0.31)]
+    for mrr, separation in ((0.80, 3.0), (0.80, 4.0), (0.79, 9.0), (0.80, 3.5), (0.83, 1.0), (float("nan"), 9.0)):
+        if best.is_better(mrr=mrr, separation=separation):
+            kept.append((mrr, separation))
+    assert kept == [(0.80, 3.0), (0.80, 4.0), (0.83, 1.0)]
 
 
 def _losses(encoder: str, *, feature_cache: bool) -> list[float]:
