@@ -19,10 +19,17 @@ from embviz_callback.delivery.process.worker import Limits
 from embviz_callback.delivery.provenance import circumstances, given_pairs
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.tags import prefix_of, scalar_tag
-from embviz_callback.delivery.timing import is_due, is_last, is_whole_epoch, step_of_epoch, step_of_validation
+from embviz_callback.delivery.timing import (
+    is_due,
+    is_last,
+    is_untrained,
+    is_whole_epoch,
+    step_of_epoch,
+    step_of_validation,
+)
 from embviz_callback.encoding.ranks.shared_corpus import Ranks
 from embviz_callback.encoding.ranks.spread_weights import is_sharding
-from embviz_callback.encoding.subject import EncodeWith, Subject, notes_on_towers, sides_of
+from embviz_callback.encoding.subject import EncodeWith, Subject, late_sides_of, notes_on_towers, sides_of
 from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.formats.reading import Reading
 from embviz_callback.session import Plan, Session, begin
@@ -207,11 +214,17 @@ class EmbeddingVisualizer(Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Reads the data and checks what can be checked, before anything is trained."""
         self._known, self._session, self._is_resumed = self.memory, None, False
-        if trainer.global_step == 0:
+        if is_untrained(trainer):
             self._known = Memory()  # that of an earlier fit with another trainer is nobody's business
         if stage != "fit" or getattr(trainer, "barebones", False):
             return
-        sides_of(pl_module, self.encode)  # refuses here rather than after an epoch
+        self._guard(trainer).attempt(
+            "a look at encode",
+            partial(sides_of, pl_module, self.encode),  # refuses here rather than after an epoch
+            where="before training",
+            skipped="nothing yet",
+            passing=(TypeError,),
+        )
         is_trial = bool(getattr(trainer, "fast_dev_run", False))
         pairs = given_pairs(self.data, trainer.datamodule, self.reading)  # type: ignore[attr-defined]
         settings = replace(self.settings, max_samples=_TRIAL_QUERIES) if is_trial else self.settings
@@ -228,7 +241,7 @@ class EmbeddingVisualizer(Callback):
         """Opens the session and, before the first step of a new training, evaluates the untrained model."""
         if self._evaluator is None or getattr(trainer, "barebones", False):
             return
-        is_fresh = trainer.global_step == 0 and not self._is_resumed
+        is_fresh = is_untrained(trainer) and not self._is_resumed
         self._is_resumed, self._looked_at = False, -1
         places = self._find_places(trainer)
         session = begin(
@@ -271,7 +284,7 @@ class EmbeddingVisualizer(Callback):
         if self._session is None:
             return
         step = step_of_epoch(trainer)
-        if trainer.global_step > 0 and self._looked_at < step:
+        if not is_untrained(trainer) and self._looked_at < step:
             self._evaluate(self._session, trainer, pl_module, epoch=self._epoch, step=step)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -317,11 +330,16 @@ class EmbeddingVisualizer(Callback):
         agree = partial(trainer.strategy.reduce_boolean_decision, all=False) if trainer.world_size > 1 else bool
         return session.affords(self._epoch, is_last=is_last(trainer, self._epoch), agree=agree)
 
+    def _guard(self, trainer: pl.Trainer) -> Guard:
+        """For what happens before there is a session."""
+        return Guard(on_error=self.on_error, note=lambda row: None, rank=trainer.global_rank)
+
     def _find_places(self, trainer: pl.Trainer) -> Places:
         # A logger may be anybody's; what it does when asked for its folder must not end the fit.
-        guard = Guard(on_error=self.on_error, note=lambda row: None, rank=trainer.global_rank)
         ask = partial(find_places, trainer, self.output_dir, self.prefix)
-        found = guard.attempt("finding a folder", ask, where="before training", skipped="figures and history")
+        found = self._guard(trainer).attempt(
+            "finding a folder", ask, where="before training", skipped="figures and history"
+        )
         return found or Places(None, None, self.prefix, trainer.global_rank)
 
     def _carry_on(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -347,7 +365,7 @@ class EmbeddingVisualizer(Callback):
 
     def _subject(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Subject:
         settings = self.settings
-        queries, documents = sides_of(
+        queries, documents = late_sides_of(
             pl_module, self.encode, query_prompt=settings.query_prompt, document_prompt=settings.document_prompt
         )
         return Subject(

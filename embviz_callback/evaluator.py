@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from embviz_callback.analysis.scan import CorpusScan, scan_with_corpus
 from embviz_callback.embeddings import Embeddings, Vectors
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.corpus import Corpus, corpus_for, own_corpus, read_corpus
 from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.reading import PairFile
@@ -201,7 +202,7 @@ class Evaluator:
         """
         # torch, seconds that --help and saved embeddings must not wait for
         from embviz_callback.encoding.encode import encode_subset
-        from embviz_callback.encoding.isolation import observe
+        from embviz_callback.encoding.isolation import observe, woken
         from embviz_callback.encoding.product import device_for
         from embviz_callback.encoding.ranks.spread_weights import gathered
 
@@ -215,6 +216,7 @@ class Evaluator:
                 progress = listener.progress("encoding")
                 embeddings = encode_subset(ready, self.subset, progress=progress, **options)
                 corpus = self._encode_corpus(ready, exchange, listener, options)
+                _say_woken(listener, woken(subject.module))
         finally:
             subject.after()
         n_pool = len(embeddings.documents) + (0 if corpus is None else len(corpus))
@@ -305,3 +307,12 @@ class Evaluator:
 def _say_halved(listener: Listener, size: int) -> None:
     message = f"memory ran out, encoding went on with {size} texts at a time; a smaller batch_size avoids the retry"
     listener.warn("encoding", message)
+
+
+def _say_woken(listener: Listener, names: "Sequence[str]") -> None:
+    if names:
+        message = (
+            f"encode put {counted(len(names), 'module[s]')} into training mode (first: {names[0]}), so that dropout "
+            "may have been on in what was measured; take train() out of encode, eval mode is set and put back for it"
+        )
+        listener.warn("training mode", message)

@@ -21,6 +21,7 @@ from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.process.handovers import Conclusion, Job, write_conclusion, write_job
 from embviz_callback.delivery.process.waiting import set_aside_earlier, wait_for_drawings
 from embviz_callback.delivery.process.worker import Limits, Worker
+from embviz_callback.delivery.run.claim import Claim, claim_folder
 from embviz_callback.delivery.run.history import HistoryRow, append_to_history
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.timing import Budget
@@ -96,7 +97,12 @@ def begin(
     Returns:
         The session.
     """
-    session = Session(plan, evaluator, places, memory if is_resumed else Memory(), loggers=loggers)
+    known = memory if is_resumed else Memory()
+    claim = None if places.folder is None else claim_folder(places.folder, known.run_id)
+    if claim is not None and claim.folder != places.folder:
+        say(f"another training is writing into {places.folder}; this one writes into {claim.folder}")
+        places = places.moved_to(claim.folder)
+    session = Session(plan, evaluator, places, known, loggers=loggers, claim=claim)
     session.open(is_resumed=is_resumed)
     return session
 
@@ -112,11 +118,20 @@ class Session:
         places: Where this rank writes.
         memory: What is known from before.
         loggers: Of the trainer, as far as they are to get figures and alerts.
+        claim: Of the folder, released at the end.
     """
 
     def __init__(
-        self, plan: Plan, evaluator: Evaluator, places: Places, memory: Memory, *, loggers: Sequence[Any] = ()
+        self,
+        plan: Plan,
+        evaluator: Evaluator,
+        places: Places,
+        memory: Memory,
+        *,
+        loggers: Sequence[Any] = (),
+        claim: Claim | None = None,
     ) -> None:
+        self._claim = claim
         self.plan = plan
         self.evaluator = evaluator
         self.places = places
@@ -274,6 +289,8 @@ class Session:
         self.gallery.show()
         if self.notifier is not None:
             self._attempt("notification", partial(self.notifier.finish, LIMIT_S), "the last message")
+        if self._claim is not None:
+            self._claim.release()
 
     def _forget_other_subset(self, fingerprint: str) -> None:
         before = self.memory.history.fingerprint

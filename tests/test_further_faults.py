@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BatchSizeFinder, EarlyStopping, LearningRateFinder
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
 from embviz_callback import EmbeddingVisualizer
@@ -104,7 +105,14 @@ def test_a_finder_in_the_second_training_of_one_callback_does_not_bring_the_firs
 
 
 @pytest.mark.parametrize(
-    "error", [Panic("capacity overflow"), SpeechlessError(), UnicodeEncodeError("ascii", "ü", 0, 1, "x")]
+    "error",
+    [
+        Panic("capacity overflow"),
+        SpeechlessError(),
+        UnicodeEncodeError("ascii", "ü", 0, 1, "x"),
+        SystemExit(3),
+        GeneratorExit(),
+    ],
 )
 def test_whatever_encode_raises_the_training_is_the_same(error: BaseException, tmp_path: Path) -> None:
     alone = weights_after(tmp_path / "alone", TinyBiEncoder)
@@ -152,13 +160,162 @@ def test_a_fault_that_cannot_be_written_down_is_said_all_the_same() -> None:
     ]
 
 
-@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
-def test_an_end_that_somebody_wants_passes(end: type[BaseException]) -> None:
-    def act() -> None:
-        raise end
+def handler_that_exits(number: int, frame: object) -> None:
+    raise SystemExit(143)
 
-    with pytest.raises(end):
-        Guard(on_error="warn", note=lambda row: None).attempt("encoding", act, where="epoch 0", skipped="all")
+
+def by_signal() -> None:
+    before = signal.signal(signal.SIGUSR1, handler_that_exits)
+    try:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(1)
+    finally:
+        handlers.append(before)
+
+
+handlers: list[Any] = []
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SIGTERMException, by_signal])
+def test_an_end_that_somebody_wants_passes(end: Any) -> None:
+    def act() -> None:
+        found = end()
+        if isinstance(found, BaseException):
+            raise found
+
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            Guard(on_error="warn", note=lambda row: None).attempt("encoding", act, where="epoch 0", skipped="all")
+    finally:
+        if handlers:
+            signal.signal(signal.SIGUSR1, handlers.pop())
+
+
+class Elusive(TinyBiEncoder):
+    """Whose way to encode goes away, or raises when it is looked up."""
+
+    error: BaseException | None = None
+
+    @property
+    def encode(self) -> Any:  # type: ignore[override]
+        if self.error is not None:
+            raise self.error
+        return super().encode
+
+
+class Lost(pl.Callback):
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        pl_module.error = self.error  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("error", [AttributeError("gone"), ValueError("not yet"), SystemExit(3)])
+@pytest.mark.parametrize("from_the_start", [False, True])
+def test_a_way_to_encode_that_cannot_be_looked_up_costs_a_warning(
+    error: BaseException, from_the_start: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if from_the_start and isinstance(error, AttributeError):
+        pytest.skip("a module without encode is refused before training")
+
+    def make() -> TinyBiEncoder:
+        made = Elusive()
+        made.error = error if from_the_start else None
+        return made
+
+    alone = weights_after(tmp_path / "alone", TinyBiEncoder)
+    assert weights_after(tmp_path / "with", make, Lost(error), numbers_only()) == alone
+    assert any("encoding failed" in message for message in caplog.messages)
+
+
+class Wakeful(TinyBiEncoder):
+    def encode(self, texts: list[str]) -> Tensor:
+        self.train()
+        return super().encode(texts)
+
+
+def test_an_encode_that_puts_itself_into_training_mode_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights_after(tmp_path, partial(Wakeful, dropout=0.0), numbers_only())
+    assert [message for message in caplog.messages if "training mode" in message] == [
+        "embviz: encode put 5 modules into training mode (first: Wakeful), so that dropout may have been on in what "
+        "was measured; take train() out of encode, eval mode is set and put back for it"
+    ]
+
+
+class OwnOptimiser(TinyBiEncoder):
+    """Steps an optimiser that Lightning does not drive, and therefore does not count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        optimiser = self.optimizers(use_pl_optimizer=False)
+        optimiser.zero_grad()
+        loss = super().training_step(batch, batch_idx)
+        loss.backward()
+        optimiser.step()
+        return loss
+
+
+def labels_in(callback: EmbeddingVisualizer) -> list[str]:
+    assert callback.folder is not None
+    return [json.loads(line)["label"] for line in (callback.folder / "history.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("module", [OwnOptimiser, TinyBiEncoder])
+def test_a_trainer_that_counts_no_steps_has_trained_all_the_same(module: type[TinyBiEncoder], tmp_path: Path) -> None:
+    callback, made = EmbeddingVisualizer(pairs(), figures=False, every_n_epochs=2), module()
+    fitted = trainer(tmp_path, callback, max_epochs=2)
+    fitted.fit(made)
+    assert labels_in(callback) == ["untrained", "epoch 1"]
+    baseline = callback.memory.history.baseline
+    fitted.fit_loop.max_epochs = 5
+    fitted.fit(made)
+    assert labels_in(callback) == ["untrained", "epoch 1", "epoch 3", "epoch 4"]
+    assert callback.memory.history.baseline == baseline
+
+
+def test_what_a_training_without_counted_steps_ends_with_is_looked_at(tmp_path: Path) -> None:
+    callback = EmbeddingVisualizer(pairs(), figures=False, when="validation_end", every_n_epochs=5)
+    trainer(tmp_path, callback, max_epochs=2, limit_val_batches=0).fit(OwnOptimiser())
+    assert labels_in(callback) == ["untrained", "epoch 1, step 7"]
+
+
+HOLD = """
+import pathlib, sys, time
+from embviz_callback.delivery.run.claim import claim_folder
+claim_folder(pathlib.Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(300)
+"""
+
+
+def test_a_second_training_in_one_folder_gets_one_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = tmp_path / "run" / "embviz"
+    other = subprocess.Popen([sys.executable, "-c", HOLD, f"{wanted}"], cwd=HOME, stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    other.stdout.readline()
+    try:
+        callback = numbers_only()
+        with caplog.at_level(logging.INFO):
+            trainer(tmp_path, callback, max_epochs=1).fit(TinyBiEncoder())
+    finally:
+        other.kill()
+        other.wait()
+        other.stdout.close()
+    assert callback.folder == wanted.with_name("embviz-2")
+    assert labels_in(callback) == ["untrained", "epoch 0"]
+    said = [line for line in caplog.messages if "another training" in line]
+    assert said == [f"embviz: another training is writing into {wanted}; this one writes into {callback.folder}"]
+    again = numbers_only()
+    trainer(tmp_path, again, max_epochs=1).fit(TinyBiEncoder())
+    assert again.folder == wanted
 
 
 def test_what_an_earlier_run_left_undrawn_is_not_drawn_into_a_new_one(

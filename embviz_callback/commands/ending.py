@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.terminal import Terminal
+from embviz_callback.delivery.redaction import redacted
 from embviz_callback.pairs.problems import DataError
 
 _LONGEST_MESSAGE = 500
@@ -40,6 +41,6 @@ def ended(name: str, work: Callable[[], int], terminal: Terminal, *, interrupted
     except Exception as error:  # noqa: BLE001
         if os.environ.get("EMBVIZ_DEBUG"):
             traceback.print_exc()
-        message = " ".join(str(error).split())[:_LONGEST_MESSAGE]
+        message = redacted(" ".join(str(error).split()))[:_LONGEST_MESSAGE]
         terminal.say(f"{name}: {type(error).__name__}: {message} (EMBVIZ_DEBUG=1 shows where)")
         return 1

@@ -1,6 +1,7 @@
 """What a person sees while a command works: lines on standard error, bars only on a terminal."""
 
 import math
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from typing import TextIO
 
 _WIDTH = 30
 _REDRAW_S = 0.1
+# What a terminal obeys instead of showing it: controls, their 8-bit twins, and what turns the direction of writing.
+_ORDERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class Terminal:
@@ -22,7 +25,8 @@ class Terminal:
         self._is_open = False  # a bar stands on the last line
 
     def say(self, text: str) -> None:
-        """Writes a line of its own."""
+        """Writes a line of its own; names of files and models may hold anything."""
+        text = inert(text)
         self._stream.write(f"\n{text}\n" if self._is_open else f"{text}\n")
         self._stream.flush()
         self._is_open = False
@@ -40,9 +44,25 @@ class Terminal:
                 return
             drawn_at[0] = now if done < total else math.inf
             filled = _WIDTH * done // max(1, total)
-            self._stream.write(f"\r{stage:<10} [{'#' * filled}{'.' * (_WIDTH - filled)}] {done:,}/{total:,}")
+            self._stream.write(f"\r{inert(stage):<10} [{'#' * filled}{'.' * (_WIDTH - filled)}] {done:,}/{total:,}")
             self._is_open = done < total
             self._stream.write("" if self._is_open else "\n")
             self._stream.flush()
 
         return draw
+
+
+def inert(text: str) -> str:
+    r"""Text that a terminal shows and does not obey.
+
+    Args:
+        text: Anything, such as the name of a file.
+
+    Returns:
+        The text with its controls spelt out; tabs and line ends stay.
+
+    Example:
+        >>> inert("model\x1b[2J.pt")
+        'model\\x1b[2J.pt'
+    """
+    return _ORDERS.sub(lambda sign: ascii(sign.group())[1:-1], text)

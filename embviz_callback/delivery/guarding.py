@@ -1,16 +1,20 @@
 """The one place where whatever goes wrong is caught, said once, and written down."""
 
 import logging
+import signal
 import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import CodeType
 from typing import Any, TypeVar
+
+from embviz_callback.delivery.redaction import redacted
 
 _ENOUGH = 3  # equal faults in a row after which a stage is no longer tried
 _LONGEST_MESSAGE = 500
-_ENDS = (KeyboardInterrupt, SystemExit, GeneratorExit)  # somebody wants an end
+_LONGEST_DETAILS = 20_000
 
 Result = TypeVar("Result")
 _log = logging.getLogger("embviz_callback")
@@ -39,9 +43,16 @@ class Guard:
         self._given_up: set[str] = set()
 
     def attempt(
-        self, stage: str, act: Callable[[], Result], *, where: str, skipped: str, redo: str = ""
+        self,
+        stage: str,
+        act: Callable[[], Result],
+        *,
+        where: str,
+        skipped: str,
+        redo: str = "",
+        passing: tuple[type[BaseException], ...] = (),
     ) -> Result | None:
-        """Runs `act`; with ``on_error="raise"`` its exception passes, as Ctrl-C always does.
+        """Runs `act`; with ``on_error="raise"`` its exception passes, as Ctrl-C and SIGTERM always do.
 
         Args:
             stage: What is attempted, a noun.
@@ -49,6 +60,7 @@ class Guard:
             where: Epoch and step, for the message.
             skipped: What the user does not get when it fails.
             redo: How to get it all the same.
+            passing: Exceptions that are an answer to the user, and no fault.
 
         Returns:
             What `act` gives, or None where it failed or is no longer tried.
@@ -59,7 +71,7 @@ class Guard:
             result = act()
         # Not Exception alone: what panics in Rust, such as a tokenizer, is none.
         except BaseException as error:
-            if isinstance(error, _ENDS):
+            if isinstance(error, passing) or is_wanted_end(error):
                 raise
             # Only text is kept: a traceback holds the frames, and with them tensors on the device.
             self._record(stage, error, where=where, skipped=skipped, redo=redo)
@@ -79,6 +91,7 @@ class Guard:
             message: For the user: what happened, what is missing, how to get it.
             details: For the log of events only.
         """
+        message, details = redacted(message), redacted(details[-_LONGEST_DETAILS:])
         if (stage, kind) not in self._said:
             self._said.add((stage, kind))
             self.faults.append(message)
@@ -105,6 +118,33 @@ class Guard:
         except Exception as error:  # noqa: BLE001
             with suppress(Exception):
                 _log.debug("embviz: could not note a fault: %s", error)
+
+
+def is_wanted_end(error: BaseException) -> bool:
+    """Whether somebody outside wants an end: Ctrl-C, Lightning's SIGTERM, or what a handler of a signal raised.
+
+    A SystemExit by itself is none: what a model or a library raises so is a fault like any other.
+
+    Args:
+        error: With its traceback.
+
+    Returns:
+        Yes or no.
+    """
+    if isinstance(error, KeyboardInterrupt) or "SIGTERMException" in {one.__name__ for one in type(error).__mro__}:
+        return True
+    handlers = set(filter(None, map(_code_of_handler, signal.valid_signals())))
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _code_of_handler(number: int) -> CodeType | None:
+    handler: Any = signal.getsignal(number)
+    if not callable(handler):
+        return None
+    handler = getattr(handler, "func", handler)  # of a partial
+    called = handler if hasattr(handler, "__code__") else vars(type(handler)).get("__call__")
+    code = getattr(called, "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 def _words(error: BaseException) -> str:

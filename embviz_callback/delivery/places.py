@@ -1,8 +1,8 @@
 """Where a run writes: asked of the trainer's loggers, without a word between the ranks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,10 @@ class Places:
     prefix: str = "embviz"
     rank: int = 0
     is_trial: bool = False
+
+    def moved_to(self, folder: Path) -> Self:
+        """The same with another folder; events that lay in the old one go along."""
+        return replace(self, folder=folder, events=folder if self.events == self.folder else self.events)
 
 
 def find_places(trainer: Any, output_dir: Path | None, prefix: str) -> Places:

@@ -1,18 +1,16 @@
 """What an evaluation rests on: the pairs that were given, and the circumstances it was made in."""
 
 import math
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import embviz_callback
+from embviz_callback.delivery.redaction import is_setting
 from embviz_callback.pairs.formats.reading import PairFile, Reading, read_pairs
 
-# They would stand in reports and job files, which are passed on.
-_SECRET = re.compile(r"(?i)token(?!s|i)|secret|passw|api_?key|credential")
-_MOST_HPARAMS, _LONGEST = 50, 200
+_MOST_HPARAMS = 50
 _PACKAGES = ("torch", "pytorch-lightning", "lightning", "numpy")
 
 
@@ -55,27 +53,24 @@ def circumstances(trainer: Any, module: Any) -> dict[str, Any]:
 
 
 def plain_hparams(given: Any) -> dict[str, bool | int | float | str]:
-    """Those hyperparameters of a module that are numbers, words or truth values, and by their name no secret.
+    """Those hyperparameters of a module that are plainly settings: they stand in reports, which are passed on.
 
     Args:
         given: What Lightning keeps after ``save_hyperparameters``; anything else has none.
 
     Returns:
-        At most 50; a long text is cut.
+        Numbers, truth values and short words, at most 50; nothing with the name or the look of a secret.
     """
     if not isinstance(given, Mapping):
         return {}
     # Names that begin with an underscore are Lightning's own.
     shown = {f"{name}": value for name, value in given.items() if not f"{name}".startswith("_")}
-    shown = {name: value for name, value in shown.items() if not _SECRET.search(name)}
-    plain = {name: value for name, value in shown.items() if _is_plain(value)}
-    cut = {name: value[:_LONGEST] if isinstance(value, str) else value for name, value in plain.items()}
-    return dict(list(cut.items())[:_MOST_HPARAMS])
+    plain = {name: value for name, value in shown.items() if is_setting(name, value) and _is_json(value)}
+    return dict(list(plain.items())[:_MOST_HPARAMS])
 
 
-def _is_plain(value: Any) -> bool:
-    # By type, not instance: a subclass may be anything, and must be readable without its class.
-    return type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
+def _is_json(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -15,6 +15,20 @@ def is_last(trainer: Any, epoch: int) -> bool:
     return bool(is_final or trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step)
 
 
+def is_untrained(trainer: Any) -> bool:
+    """Whether no batch has been trained, in this fit, an earlier one of this trainer, or before its checkpoint.
+
+    Its count of steps does not tell: of an optimiser that it does not drive, it counts none.
+
+    Args:
+        trainer: A Lightning trainer.
+
+    Returns:
+        Yes or no.
+    """
+    return bool(trainer.global_step == 0 and trainer.fit_loop.epoch_loop.batch_progress.total.ready == 0)
+
+
 def step_of_epoch(trainer: Any) -> int:
     """The step under which the trainer logs an epoch: that of its last batch, from 0."""
     return max(0, int(trainer.fit_loop.epoch_loop._batches_that_stepped) - 1)

@@ -46,6 +46,11 @@ def observe(module: nn.Module, trainer: Any = None) -> Iterator[None]:
         yield
 
 
+def woken(module: nn.Module) -> list[str]:
+    """Names of what is in training mode inside `observe`, where nothing is unless the model itself has seen to it."""
+    return [name or type(module).__name__ for name, part in module.named_modules() if part.training]
+
+
 def _put_back_modes(module: nn.Module) -> Callable[[], None]:
     modes = [(part, part.training) for part in module.modules()]
     # The flags are set one by one: train() of the module may be the user's own, and

@@ -101,6 +101,33 @@ def sides_of(
     return Side(for_queries, query_prompt or ""), Side(for_documents, document_prompt or "")
 
 
+def late_sides_of(
+    model: Any, encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None, **prompts: str | None
+) -> tuple[Side, Side]:
+    """As `sides_of`, of a model that may have lost its way to encode since it was last asked.
+
+    What the look-up raises (a property may raise anything) is raised by the first call instead: inside the guard, and
+    where every rank expects it.
+
+    Args:
+        model: As for `sides_of`.
+        encode: Likewise.
+        prompts: Likewise.
+
+    Returns:
+        The queries' side and the documents'.
+    """
+    try:
+        return sides_of(model, encode, **prompts)
+    except BaseException as error:  # noqa: BLE001
+        failing = partial(_raise, error)
+        return Side(failing), Side(failing)
+
+
+def _raise(error: BaseException, texts: list[str]) -> Any:
+    raise error
+
+
 def _ways(model: Any, encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None) -> tuple[Encode, Encode]:
     if isinstance(encode, tuple | list):  # a list is what YAML knows
         if len(encode) != 2 or not all(map(callable, encode)):

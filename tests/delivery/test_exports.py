@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from embviz_callback.delivery.results.result_files import (
+    _inert,
     embeddings_npz,
     errors_csv,
     metrics_json,
@@ -49,6 +50,26 @@ def _snapshot(angles: dict[str, float]) -> Snapshot:
 
 
 ANGLES = {"=1+1": 0.0, "+formula": 1.0, "-5tr": 0.1, "second": 0.3, "@hard": 2.0, "hit": 2.0, "right": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("＝1+1", "'＝1+1"),
+        ("＋1", "'＋1"),
+        ("＠SUM(1)", "'＠SUM(1)"),
+        ("－5tr", "'－5tr"),
+        ("\u22125tr", "'\u22125tr"),
+        ("  =1", "'  =1"),
+        ("\n=1", "'\n=1"),
+        ("\t1", "'\t1"),
+        ("-5.25", "-5.25"),
+        ("Căn hộ = nhà", "Căn hộ = nhà"),
+        ("", ""),
+    ],
+)
+def test_no_spelling_of_a_sign_begins_a_formula(cell: str, shown: str) -> None:
+    assert _inert(cell) == shown
 
 
 def _errors(angles: dict[str, float]) -> list[dict[str, str]]:

@@ -131,7 +131,7 @@ def test_a_job_is_in_one_place_at_a_time_and_in_order(tmp_path: Path) -> None:
     }
     jobs.fail("001", "because")
     assert (tmp_path / "jobs" / "failed" / "001" / "reason.txt").read_text() == "because"
-    jobs.recall()
+    jobs.take_back("active", "deferred")
     assert jobs.names("pending") == ["002", "003"]
 
 

@@ -15,15 +15,16 @@ import queue
 import select
 import sys
 import threading
-import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from embviz_callback.delivery.process.jobs import Jobs
-from embviz_callback.delivery.process.starvation import starved_s, weigh_session
+from embviz_callback.delivery.process.starvation import FairClock
 from embviz_callback.delivery.process.worker import Limits, Worker
+from embviz_callback.delivery.redaction import redacted
 
 if TYPE_CHECKING:
     from embviz_callback.delivery.process.publishing import Published
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("embviz_callback")
 _STOP = "stop"
 _START_LIMIT_S = 60.0  # the imports take two seconds, on a busy machine ten
-_NICENESS = 19
 _LOOK_S = 2.0  # from one look at whether the training still lives to the next
 
 
@@ -55,21 +55,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--memory-limit", type=float, default=Limits.memory_limit_gb, help="GB of address space, 0 for none"
     )
+    parser.add_argument("--retry-failed", action="store_true", help="try again what could not be drawn")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     limits = Limits(drawing_time_limit_s=given.time_limit, memory_limit_gb=given.memory_limit)
     if given.serve:
         serve(given.folder, limits)
         return 0
-    return finish_left_over(given.folder, limits)
+    return finish_left_over(given.folder, limits, retry_failed=given.retry_failed)
 
 
-def finish_left_over(folder: Path, limits: Limits) -> int:
+def finish_left_over(folder: Path, limits: Limits, *, retry_failed: bool = False) -> int:
     """Draws the jobs of a run that has ended, in a process that may die without taking this one along.
 
     Args:
         folder: Holds ``jobs``, or is the parent of one folder that does.
         limits: Of the process.
+        retry_failed: Also those that were set aside because they could not be drawn.
 
     Returns:
         The exit status, see `main`.
@@ -78,21 +80,23 @@ def finish_left_over(folder: Path, limits: Limits) -> int:
     if not runs:
         _say(f"{folder} holds no jobs; give the folder in which the run wrote its figures")
         return 2
-    left = 0
+    n_left = n_failed = 0
     for run in runs:
         worker = Worker(run, limits=limits, report=lambda kind, message: _say(message))
         if worker.jobs.is_served():
             _say(f"{run} is being drawn by a run that is still going on")
             return 2
-        worker.jobs.recall()
+        worker.jobs.take_back("active", "deferred", *(["failed"] if retry_failed else []))
         worker.start()
         try:
             worker.finish(float("inf"), lambda count: _say(f"{count} to draw"))
         finally:
             worker.stop()
-        left += worker.n_unfinished + len(worker.jobs.names("failed"))
-    _say("everything is drawn" if not left else f"{left} could not be drawn")
-    return int(left > 0)
+        n_left += worker.n_unfinished
+        n_failed += len(worker.jobs.names("failed"))
+    again = "; --retry-failed tries again" if n_failed else ""
+    _say(f"{n_left + n_failed} could not be drawn{again}" if n_left or n_failed else "everything is drawn")
+    return int(n_left + n_failed > 0)
 
 
 def serve(folder: Path, limits: Limits) -> None:
@@ -111,6 +115,7 @@ def serve(folder: Path, limits: Limits) -> None:
     threading.Thread(target=_hear, args=(bells,), daemon=True).start()
     jobs = Jobs(folder / "jobs")
     with jobs.served():
+        jobs.take_back("active")  # of a process that died with its training, or that this one has replaced
         _serve(jobs, folder, limits, bells, answers)
 
 
@@ -154,10 +159,11 @@ def _draw(jobs: Jobs, job: Path, publish: "Callable[[Path], Published]", limits:
     try:
         with _time_limit(limits.drawing_time_limit_s):
             published = publish(job)
-    except Exception as error:
-        _logger.exception("embviz: %s failed", job.name)
-        jobs.fail(job.name, f"{type(error).__name__}: {error}")
-        _answer(answers, event="failed", job=job.name, faults=[f"{type(error).__name__}: {error}; it is set aside"])
+    except Exception as error:  # noqa: BLE001  # said, written down, and the next job is drawn
+        _logger.error("embviz: %s failed\n%s", job.name, redacted(traceback.format_exc()))
+        reason = redacted(f"{type(error).__name__}: {error}")
+        jobs.fail(job.name, reason)
+        _answer(answers, event="failed", job=job.name, faults=[f"{reason}; it is set aside"])
         return
     # Said before the job goes: who waits for its going finds the answer in the pipe.
     _answer(answers, event="done", job=job.name, faults=published.faults, files=published.files)
@@ -168,24 +174,29 @@ def _draw(jobs: Jobs, job: Path, publish: "Callable[[Path], Published]", limits:
 def _time_limit(limit_s: float) -> Iterator[None]:
     """Ends this process when what is inside takes longer; the log then says where.
 
-    What the process waits for a processor does not count: beside a training that leaves none
-    free, a drawing may take many times as long without being at fault.
+    What the process waits for a processor does not count, nor the sleep of the machine: beside a training
+    that leaves no processor free, a drawing may take many times as long without being at fault.
     """
-    begun, lock, over = time.monotonic() - starved_s(), threading.Lock(), threading.Event()
+    clock, lock, over = FairClock(), threading.Lock(), threading.Event()
 
-    def set_alarm() -> None:
-        left = limit_s - (time.monotonic() - starved_s() - begun)
-        # It also goes off inside compiled code, and prints every thread.
-        faulthandler.dump_traceback_later(max(left, 0.001), exit=True)
+    def look() -> None:
+        left = limit_s - clock.now()
+        if left <= 0:
+            sys.stderr.write(f"Timeout ({limit_s:g} s)!\n")
+            faulthandler.dump_traceback()
+            os._exit(1)
+        # For compiled code that lets no other thread in: it goes off all the same, and prints every thread.
+        # Later than this look, which would otherwise have no say after the machine has slept.
+        faulthandler.dump_traceback_later(left + limit_s + _LOOK_S, exit=True)
 
-    def put_off() -> None:
+    def watch() -> None:
         while not over.wait(min(1.0, limit_s / 2)):
             with lock:
                 if not over.is_set():
-                    set_alarm()
+                    look()
 
-    set_alarm()
-    watcher = threading.Thread(target=put_off, daemon=True)
+    look()
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
         yield
@@ -222,10 +233,7 @@ def _hear(bells: "queue.SimpleQueue[str]") -> None:
 
 
 def _be_modest(limits: Limits) -> None:
-    """The training comes first: low priority, and no more memory than allowed."""
-    with suppress(OSError, AttributeError):
-        os.nice(_NICENESS)
-    weigh_session(_NICENESS)
+    """No more memory than allowed; how much it counts against others is the decision of who started it."""
     if not limits.memory_limit_gb:
         return
     with suppress(ImportError, ValueError, OSError):  # not on Windows; not above the user's own limit

@@ -107,10 +107,17 @@ class Jobs:
                 return name
         return None
 
-    def take_back(self) -> None:
-        """Makes what was put off pending again."""
-        for name in self.names("deferred"):
-            self._try_move("deferred", name, "pending")
+    def take_back(self, *states: str) -> None:
+        """Makes jobs pending again: put off, given up, or active under a process that is dead.
+
+        Args:
+            states: Any of "active", "deferred" and "failed".
+        """
+        for state in states:
+            for name in self.names(state):
+                for note in ("reason.txt", _ATTEMPTS) if state == "failed" else ():
+                    (self.root / state / name / note).unlink(missing_ok=True)
+                self._try_move(state, name, "pending")
 
     def abandon(self) -> int:
         """Sets aside, as "abandoned", what an earlier training left behind: it is no part of one that begins anew.
@@ -143,12 +150,6 @@ class Jobs:
                 return not _try_lock(lock, wait=False)
         except FileNotFoundError:
             return False
-
-    def recall(self) -> None:
-        """Makes every job that a dead process or a full queue left behind pending again."""
-        for state in ("active", "deferred"):
-            for name in self.names(state):
-                self._try_move(state, name, "pending")
 
     def _try_move(self, source: str, name: str, target: str) -> bool:
         try:

@@ -14,12 +14,14 @@ from typing import Any
 
 import embviz_callback
 from embviz_callback.delivery.process.jobs import Jobs
-from embviz_callback.delivery.process.starvation import starved_s, weigh_session
+from embviz_callback.delivery.process.starvation import FairClock, weigh
 
 _MOST_STARTS = 6
 _POLL_S = 0.05
 _PATIENCE_S = 30.0  # beyond the time limit, before the process is killed from outside
+_MODEST = 19  # the training comes first
 _ONE_THREAD = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")
+_TOO_LONG = "took longer than its time limit"
 _PROCESS = "embviz_callback.delivery.process.drawing_process"
 
 
@@ -29,7 +31,7 @@ class Limits:
 
     Attributes:
         drawing_time_limit_s: Seconds for one evaluation's maps and figures, above 0; time in which the
-            process got no processor does not count.
+            process got no processor, or the machine slept, does not count. What takes longer is tried once more.
         memory_limit_gb: Address space of the process in GB (10^9 bytes), 0 for no limit.
         queue_limit: Evaluations that may wait, at least 1; beyond it the oldest is put off.
         finish_limit_s: Seconds that the end of a fit waits for figures, at least 0.
@@ -80,6 +82,8 @@ class Worker:
         self._starts = 0
         self._heard = b""
         self._heard_at = 0.0
+        self._clock: FairClock | None = None
+        self._niceness = _MODEST
 
     @property
     def pid(self) -> int | None:
@@ -112,6 +116,8 @@ class Worker:
             )
 
     def _launch(self) -> "subprocess.Popen[bytes]":
+        if not sys.executable:
+            raise OSError("this Python does not know its own program: sys.executable is empty")
         self.folder.mkdir(parents=True, exist_ok=True)
         time_limit = ("--time-limit", f"{self.limits.drawing_time_limit_s}")
         memory_limit = ("--memory-limit", f"{self.limits.memory_limit_gb}")
@@ -128,7 +134,9 @@ class Worker:
                 start_new_session=True,
             )
         assert process.stdout is not None
-        self._heard_at = time.monotonic()  # it has not been starved yet
+        weigh(self._niceness, process.pid)
+        self._clock = FairClock(process.pid)
+        self._heard_at = 0.0
         os.set_blocking(process.stdout.fileno(), False)
         return process
 
@@ -140,7 +148,7 @@ class Worker:
             fill: Writes the job into a folder.
         """
         if not self.n_unfinished:
-            self._heard_at = self._now()
+            self._heard_at = self._fair_s()
         self.jobs.put(name, fill)
         while len(self.jobs.names("pending")) > self.limits.queue_limit and (oldest := self.jobs.defer_oldest()):
             self.n_deferred += 1
@@ -160,7 +168,7 @@ class Worker:
             name: Sorts behind those of all other jobs.
             fill: Writes the job into a folder.
         """
-        self.jobs.take_back()
+        self.jobs.take_back("deferred")
         self.jobs.put(name, fill)
         self.poll()
         self._ring()
@@ -168,19 +176,21 @@ class Worker:
     def poll(self) -> None:
         """Hears what the process has to say, and starts it again if it died with work left."""
         if self._process is not None:
+            # Each time: a session is not weighed at once, and a new process may have taken the place of the old.
+            weigh(self._niceness, self._process.pid)
             self._listen()
-            overdue = self.n_unfinished > 0 and self._now() - self._heard_at > self._patience_s
+            overdue = self._fair_s() - self._heard_at > self._patience_s and self.n_unfinished > 0
             if overdue:
                 # Its own alarm should have ended it; a stopped process cannot hear that.
                 _kill_group(self._process)
                 self._process.wait()
             if self._process.poll() is not None:
-                self._bury("took longer than its time limit" if overdue else "")
+                self._bury(_TOO_LONG if overdue else "")
         if self._process is None and self.jobs.names("pending"):
             self.start()
 
     def finish(self, limit_s: float, progress: Callable[[int], None]) -> bool:
-        """Waits until everything is drawn.
+        """Waits until everything is drawn; from now on it counts as much as any other process.
 
         Args:
             limit_s: Longest wait in seconds.
@@ -191,8 +201,7 @@ class Worker:
         """
         until = time.monotonic() + limit_s
         said = 0
-        if self._process is not None:
-            weigh_session(0, self._process.pid)  # now it is what the user waits for
+        self._niceness = 0  # it is what the user waits for
         while (left := self.n_unfinished) and time.monotonic() < until and self._can_go_on():
             if left != said:
                 progress(left)
@@ -223,9 +232,8 @@ class Worker:
             process.wait()
         process.stdout.close()
 
-    def _now(self) -> float:
-        """A clock that stands still while the process stands in line for a processor."""
-        return time.monotonic() - (0.0 if self._process is None else starved_s(self._process.pid))
+    def _fair_s(self) -> float:
+        return 0.0 if self._clock is None else self._clock.now()
 
     @property
     def _patience_s(self) -> float:
@@ -253,7 +261,7 @@ class Worker:
             self._hear(json.loads(line))
 
     def _hear(self, said: dict[str, Any]) -> None:
-        self._heard_at = self._now()
+        self._heard_at = self._fair_s()
         if said["event"] != "begun":
             self._starts = 1
         if said["event"] == "done":
@@ -277,9 +285,9 @@ class Worker:
             )
 
     def _set_aside_or_requeue(self, name: str, cause: str) -> None:
-        # What took all its time, or crashed the interpreter, would do so again; a process that was
-        # killed from outside (the kernel's, when memory runs out) deserves a second try.
-        if "SIGKILL" in cause and self.jobs.attempts(name) == 0:
+        # What crashed the interpreter would do so again; a process that was killed from outside (the kernel's,
+        # when memory runs out) or took all its time (others may have had the disk) deserves a second try.
+        if ("SIGKILL" in cause or cause == _TOO_LONG) and self.jobs.attempts(name) == 0:
             self.jobs.requeue(name)
             return
         self.jobs.fail(name, cause)
@@ -324,5 +332,5 @@ def _cause_of_death(code: int, log: Path) -> str:
         return f"was killed by {signal.Signals(-code).name}"
     tail = log.read_bytes()[-20_000:] if log.exists() else b""
     if b"\nTimeout (" in tail.rsplit(b"embviz: begun", 1)[-1]:
-        return "took longer than its time limit"
+        return _TOO_LONG
     return f"ended with exit code {code}"

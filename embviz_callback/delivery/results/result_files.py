@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ from embviz_callback.snapshot import Snapshot
 _ERROR_COLUMNS = ("query", "expected", "rank", "first", "score_expected", "score_first", "id")
 _MAX_TEXT_BYTES = 1 << 28
 _DAMAGED = (OSError, AttributeError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
-_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\u2212")  # the last is the minus sign of typography
 
 
 def metrics_json(snapshot: Snapshot, checks: Sequence[Check]) -> dict[str, Any]:
@@ -127,7 +128,10 @@ def _score(value: float) -> str:
 def _inert(cell: str) -> str:
     """Text that no spreadsheet takes for a formula; a negative number stays one."""
     is_number = cell.lstrip("-").replace(".", "", 1).isdecimal()
-    return f"'{cell}" if cell.startswith(_FORMULA_SIGNS) and not is_number else cell
+    # Some programs pass over blanks and take full-width signs for plain ones.
+    first = unicodedata.normalize("NFKC", cell.lstrip()[:1])
+    is_formula = first.startswith(_FORMULA_SIGNS) or cell.startswith(("\t", "\r"))
+    return f"'{cell}" if is_formula and not is_number else cell
 
 
 def embeddings_npz(snapshot: Snapshot) -> bytes:

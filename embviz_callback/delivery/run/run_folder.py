@@ -118,7 +118,7 @@ class RunFolder:
             run_id: Of the training; "" for one of a version that gave none.
             resumed_after: Step of the checkpoint that it went on from; None where it did not, or has said so before.
         """
-        owner = self._owner
+        owner = self.owner
         if resumed_after is not None:
             self.forget_after(resumed_after)
         elif owner != run_id:
@@ -147,7 +147,8 @@ class RunFolder:
             shutil.rmtree(self.path / name, ignore_errors=True)
 
     @property
-    def _owner(self) -> str | None:
+    def owner(self) -> str | None:
+        """Id of the training whose evaluations these are; None where nothing tells."""
         try:
             return str(_read(self.path / _OWNER)["run_id"])
         except (OSError, ValueError, KeyError, TypeError):

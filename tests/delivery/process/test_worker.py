@@ -19,12 +19,12 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from embviz_callback.delivery.places import Places
-from embviz_callback.delivery.process import drawing_process
+from embviz_callback.delivery.process import drawing_process, starvation
 from embviz_callback.delivery.process import worker as worker_module
 from embviz_callback.delivery.process.handovers import Conclusion, Job, write_conclusion, write_job
 from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.publishing import Published
-from embviz_callback.delivery.process.starvation import starved_s
+from embviz_callback.delivery.process.starvation import run_and_wait_s
 from embviz_callback.delivery.process.worker import Limits, Worker
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.embeddings import Embeddings
@@ -80,6 +80,7 @@ def bare(epoch: int) -> tuple[str, Callable[[Path], None]]:
 
 
 def wait_until_drawing(worker: Worker, limit_s: float = 60) -> None:
+    worker._niceness = 0  # other tests may need the whole machine
     until = time.monotonic() + limit_s
     while not worker.jobs.names("active"):
         assert time.monotonic() < until, "nothing was claimed"
@@ -217,25 +218,132 @@ def test_f42_a_drawing_that_takes_too_long_ends_itself_and_the_log_says_where(tm
     assert finish(worker)
     assert told.kinds == ["died"]
     assert "took longer than its time limit while drawing 000000001_epoch" in told.messages[0]
-    assert "File " in (tmp_path / "worker.log").read_text()
+    log = (tmp_path / "worker.log").read_text()
+    assert "File " in log
+    assert log.count("embviz: begun 000000001_epoch") == 2  # what only met a bad moment gets another
 
 
-@pytest.mark.parametrize("is_starved", [False, True])
-def test_f42_what_a_drawing_waits_for_a_processor_does_not_count(is_starved: bool) -> None:
+def test_what_timed_out_once_is_drawn_at_the_second_try(tmp_path: Path) -> None:
+    told = Told()
+    worker = Worker(tmp_path, limits=Limits(drawing_time_limit_s=3.0), report=told)
+    name, fill = bare(1)
+
+    def stuck(folder: Path) -> None:
+        fill(folder)
+        (folder / "job.json").rename(folder / "whole.json")
+        os.mkfifo(folder / "job.json")  # nobody writes
+
+    worker.submit(name, stuck)
+    until = time.monotonic() + 60
+    while not worker.jobs.attempts(name):
+        assert time.monotonic() < until
+        worker.poll()
+        for folder in worker.jobs.root.glob(f"*/{name}"):
+            if (folder / "attempts").exists():
+                (folder / "whole.json").replace(folder / "job.json")
+                worker.limits = Limits()
+                break
+        else:
+            time.sleep(0.01)
+            continue
+        break
+    assert finish(worker)
+    assert told.kinds == []
+    assert "report.md" in drawn(tmp_path, "epoch_0001")
+
+
+@pytest.mark.parametrize("flags", [[], ["--retry-failed"]])
+def test_what_was_given_up_is_drawn_when_somebody_asks_for_it(flags: list[str], tmp_path: Path) -> None:
+    jobs = Jobs(tmp_path / "jobs")
+    jobs.put(*bare(1))
+    assert jobs.claim() is not None
+    jobs.requeue("000000001_epoch")
+    assert jobs.claim() is not None
+    jobs.fail("000000001_epoch", "took longer than its time limit")
+    command = [sys.executable, "-m", "embviz_callback.delivery.process.drawing_process", f"{tmp_path}", *flags]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if flags:
+        assert (done.returncode, done.stderr) == (0, "embviz: 1 to draw\nembviz: everything is drawn\n")
+        assert drawn(tmp_path, "epoch_0001") >= {"report.md"}
+    else:
+        assert (done.returncode, done.stderr) == (1, "embviz: 1 could not be drawn; --retry-failed tries again\n")
+
+
+@pytest.mark.parametrize("state", ["active", "pending"])
+def test_what_a_killed_training_was_drawing_is_drawn_by_the_one_that_goes_on(state: str, tmp_path: Path) -> None:
+    told = Told()
+    Jobs(tmp_path / "jobs").put(*bare(1))
+    if state == "active":
+        Jobs(tmp_path / "jobs").claim()
+    worker = Worker(tmp_path, limits=Limits(), report=told)
+    worker.start()
+    assert finish(worker, limit_s=60)
+    assert told.kinds == []
+    assert "report.md" in drawn(tmp_path, "epoch_0001")
+
+
+@pytest.mark.parametrize("waits", ["others", "nothing"])
+def test_f42_what_a_drawing_waits_for_a_processor_does_not_count(waits: str) -> None:
     script = (
         "import sys, time\n"
-        "from embviz_callback.delivery.process import drawing_process\n"
-        "if sys.argv[1] == 'True':\n"
-        "    drawing_process.starved_s = time.monotonic\n"
+        "from embviz_callback.delivery.process import drawing_process, starvation\n"
+        "if sys.argv[1] == 'others':\n"
+        "    starvation.run_and_wait_s = lambda pid: (0.0, 7 * time.monotonic())\n"  # seven threads in line
         "with drawing_process._time_limit(0.5):\n"
         "    time.sleep(1.5)\n"
         "time.sleep(1)\n"  # nothing may go off any more
         "print('survived')\n"
     )
-    command = [sys.executable, "-c", script, f"{is_starved}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout == ("survived\n" if is_starved else "")
-    assert ("Timeout (" in done.stderr) == (not is_starved)
+    done = subprocess.run([sys.executable, "-c", script, waits], capture_output=True, text=True, check=False)
+    assert done.stdout == ("survived\n" if waits == "others" else "")
+    assert ("Timeout (" in done.stderr) == (waits == "nothing")
+    assert ('File "<string>"' in done.stderr) == (waits == "nothing")
+
+
+HANG = (
+    "import ctypes, sys, threading, time\n"
+    "from embviz_callback.delivery.process import drawing_process\n"
+    "def spin():\n"
+    "    while True: pass\n"
+    "with drawing_process._time_limit(1.0):\n"
+)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "    for _ in range(7): threading.Thread(target=spin, daemon=True).start()\n    spin()\n",
+        "    for _ in range(7): threading.Thread(target=spin, daemon=True).start()\n    time.sleep(60)\n",
+        "    ctypes.PyDLL(None).sleep(60)\n",  # compiled code that lets no other thread in
+    ],
+)
+def test_f42_a_drawing_that_hangs_is_ended_however_many_threads_it_has(work: str) -> None:
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", HANG + work], capture_output=True, text=True, timeout=55)
+    assert done.returncode == 1
+    assert "Timeout (" in done.stderr
+    assert time.monotonic() - begun < 50
+
+
+def test_f42_a_machine_that_slept_costs_no_drawing() -> None:
+    script = (
+        "import sys, time\n"
+        "from embviz_callback.delivery.process import drawing_process\n"
+        "with drawing_process._time_limit(4.0):\n"
+        "    print('begun', flush=True)\n"
+        "    sys.stdin.readline()\n"
+        "print('survived')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(7)
+    process.send_signal(signal.SIGCONT)
+    said, log = process.communicate("\n", timeout=30)
+    assert (said, log) == ("survived\n", "")
 
 
 def test_cycles_of_a_drawn_job_are_freed_after_it_and_the_libraries_are_not_looked_through() -> None:
@@ -294,7 +402,7 @@ def test_f42_a_process_that_gets_no_processor_is_not_killed_from_outside(
     begun = time.monotonic()
     with monkeypatch.context() as patch:
         patch.setattr(worker_module, "_PATIENCE_S", -299.0)  # the limit of 300 s becomes 1 s for the one outside
-        patch.setattr(worker_module, "starved_s", lambda pid: starved_s(pid) + time.monotonic() - begun)
+        patch.setattr(starvation, "run_and_wait_s", lambda pid: (0.0, 3 * time.monotonic()))  # three threads in line
         while time.monotonic() - begun < 2.5:
             worker.poll()
             time.sleep(0.05)
@@ -318,27 +426,45 @@ def test_a_process_that_shares_its_core_is_known_to_wait_for_it() -> None:
     both = [subprocess.Popen([sys.executable, "-c", spin + work], start_new_session=True) for work in works]
     try:
         time.sleep(2.5)
-        assert all(0.3 < starved_s(process.pid) < 3 for process in both)
+        assert all(0.3 < run_and_wait_s(process.pid)[1] < 3 for process in both)
     finally:
         for process in both:
             process.kill()
             process.wait()
-    assert starved_s(both[0].pid) == 0
+    assert run_and_wait_s(both[0].pid) == (0, 0)
 
 
 def test_the_drawing_process_yields_to_the_training_and_no_longer_when_it_is_over(tmp_path: Path) -> None:
-    told = Told()
-    worker = Worker(tmp_path, limits=Limits(), report=told)
-    worker.submit("000000001_epoch", job(snapshot(1)))
-    wait_until_drawing(worker)
+    worker = Worker(tmp_path, limits=Limits(), report=Told())
+    worker.start()
     assert worker.pid is not None
     assert os.getpriority(os.PRIO_PROCESS, worker.pid) == 19
     session = Path(f"/proc/{worker.pid}/autogroup")
     if session.exists():
         assert session.read_text().endswith("nice 19\n")
+    worker.submit(*bare(1))
     worker.finish(0.0, lambda left: None)
     if session.exists():
         assert session.read_text().endswith("nice 0\n")
+        session.write_text("19")  # as where the first word was not heard
+        worker.poll()
+        assert session.read_text().endswith("nice 0\n")
+    assert finish(worker)
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this system does not weigh sessions")
+def test_a_process_that_is_waited_for_counts_in_full_also_when_it_had_to_be_started_again(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, limits=Limits(), report=Told())
+    worker.submit(*bare(1))
+    worker.finish(0.0, lambda left: None)
+    first = worker.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    while worker.pid in (None, first):
+        worker.poll()
+        time.sleep(0.01)
+    wait_until_drawing(worker)  # it has had its say on what it counts, if it has one
+    assert Path(f"/proc/{worker.pid}/autogroup").read_text().endswith("nice 0\n")
     assert finish(worker)
 
 
@@ -428,6 +554,21 @@ def test_f44_without_another_process_jobs_wait_on_disk_for_the_command(
     assert "report.md" in drawn(tmp_path, "epoch_0001")
 
 
+@pytest.mark.parametrize("program", [None, ""])
+def test_f44_a_python_that_does_not_know_its_own_program_draws_nothing_and_says_so(
+    program: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    worker = Worker(tmp_path, limits=Limits(), report=told)
+    monkeypatch.setattr(sys, "executable", program)
+    worker.submit(*bare(1))
+    assert told.messages == [
+        "the drawing process cannot be started (this Python does not know its own program: sys.executable is empty); "
+        "scalars and alerts go on without figures, which can be drawn later with: "
+        f"python -m embviz_callback.delivery.process.drawing_process {tmp_path}"
+    ]
+
+
 def test_the_command_says_when_a_folder_is_not_that_of_a_run(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "embviz_callback.delivery.process.drawing_process", f"{tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -438,6 +579,7 @@ def test_the_command_says_when_a_folder_is_not_that_of_a_run(tmp_path: Path) -> 
 ORPHAN = """
 import os, signal, sys
 from pathlib import Path
+from embviz_callback.delivery.process.starvation import run_and_wait_s
 from embviz_callback.delivery.process.worker import Limits, Worker
 worker = Worker(Path(sys.argv[1]), limits=Limits(), report=print)
 worker.start()

@@ -3,11 +3,13 @@
 import json
 import logging
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 from small_runs import a_run, a_subset
 
+import embviz_callback
 from embviz_callback.delivery.alerts.rule import AlertState
 from embviz_callback.delivery.run.history import HistoryRow
 from embviz_callback.delivery.run.memory import Memory
@@ -91,3 +93,24 @@ def test_a_state_without_a_run_id_gets_one(memory: Memory, run_id: Any, caplog: 
     assert len(found.run_id) == 32
     assert found.history.rows == memory.history.rows
     assert warnings_of(caplog) == []
+
+
+STATES = sorted((Path(__file__).parent / "states").glob("*.json"))  # one written by each released version; none goes
+
+
+@pytest.mark.parametrize("path", STATES, ids=lambda path: path.stem)
+def test_a_state_that_a_released_version_wrote_is_read_whole(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    found = Memory.from_json(stored)
+    assert [row.label for row in found.history.rows] == ["untrained", "epoch 1", "epoch 2"]
+    assert found.history.baseline is not None
+    for row, of_it in zip(found.history.rows, stored["rows"], strict=True):
+        assert row.metrics.margin == of_it["metrics"]["margin"]
+        assert (row.step, row.fingerprint, row.alert) == (of_it["step"], of_it["fingerprint"], of_it["alert"])
+    assert found.alert == AlertState(firing=True, bad_in_a_row=2)
+    assert found.run_id == "0123456789abcdef0123456789abcdef"
+    assert warnings_of(caplog) == []
+
+
+def test_this_version_has_a_state_on_file() -> None:
+    assert embviz_callback.__version__ in [path.stem for path in STATES]
