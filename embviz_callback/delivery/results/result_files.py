@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.analysis.scan import CorpusScan
-from embviz_callback.analysis.verdict.checklist import Check, band, conclusion, is_ready
+from embviz_callback.analysis.verdict.checklist import FAILED, PASSED, Check, band, conclusion, is_ready
 from embviz_callback.analysis.why.answers import Answers
 from embviz_callback.delivery.results.per_query import Standing
 from embviz_callback.delivery.results.plain_vectors import subset_of_arrays
@@ -60,7 +60,9 @@ def metrics_json(snapshot: Snapshot, checks: Sequence[Check]) -> dict[str, Any]:
 
 
 def _plain_check(check: Check) -> dict[str, Any]:
-    return asdict(check) | {"value": None if np.isnan(check.value) else check.value}
+    # What pipelines of version 0.1 ask for; null where the data cannot tell, or nothing is judged.
+    passed = {PASSED: True, FAILED: False}.get(check.outcome)
+    return asdict(check) | {"value": None if np.isnan(check.value) else check.value, "passed": passed}
 
 
 def analysis_json(snapshot: Snapshot, answers: Answers, checkup: Checkup | None = None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, by_tier
 from embviz_callback.analysis.metrics.pictures import MAPS
+from embviz_callback.analysis.verdict.checklist import CANNOT_TELL, FAILED, PASSED
 from embviz_callback.drawing.reports.markdown import rendered
 
 
@@ -49,10 +50,16 @@ def _evaluation(content: Mapping[str, Any]) -> dict[str, Any]:
         "n_corpus": content.get("n_corpus"),
         "metrics": [(name, _number(values[name]), _interval(intervals.get(name))) for name in shown],
         "checks": [
-            {"name": str(item["name"]), "passed": item["passed"], "reason": str(item["reason"])}
+            {"name": str(item["name"]), "outcome": _outcome(item), "reason": str(item["reason"])}
             for item in content.get("checklist") or []
         ],
     }
+
+
+def _outcome(item: Mapping[str, Any]) -> str:
+    """As the checklist says it; a file of version 0.1 knows only whether a line is passed."""
+    before = {True: PASSED, False: FAILED}.get(item.get("passed"), CANNOT_TELL)  # type: ignore[arg-type]
+    return str(item.get("outcome", before))
 
 
 def _number(value: Any) -> str:
