@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,35 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(row, dict):
             yield row
+
+
+def cache_home() -> Path:
+    """A folder for what may be lost; a container has users without a home, and homes that cannot be written to.
+
+    Returns:
+        ``$XDG_CACHE_HOME``, else ``.cache`` in the user's home, else a folder of this user's own among the temporary
+        files.
+    """
+    if (home := user_cache()) is not None:
+        return home
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    own = Path(tempfile.gettempdir()) / f"embviz-cache-{user}"
+    own.mkdir(mode=0o700, exist_ok=True)
+    # What numba keeps is code: nobody else may have put it there.
+    is_own = not own.is_symlink() and own.stat().st_uid == user and not own.stat().st_mode & 0o022
+    return own if is_own or os.name != "posix" else Path(tempfile.mkdtemp(prefix="embviz-cache-"))
+
+
+def user_cache() -> Path | None:
+    """The user's folder for what may be lost; None where there is no home, or none that can be written to."""
+    wanted = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111  # never raises
+    return wanted if wanted.is_absolute() and _can_be_written(wanted) else None
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether a folder, or the nearest one above it that is there, can be written to."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return there.is_dir() and os.access(there, os.W_OK)
 
 
 def safe_name(text: str) -> str:

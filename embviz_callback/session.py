@@ -24,6 +24,7 @@ from embviz_callback.delivery.process.worker import Limits, Worker
 from embviz_callback.delivery.run.claim import Claim, claim_folder
 from embviz_callback.delivery.run.history import HistoryRow, append_to_history
 from embviz_callback.delivery.run.memory import Memory
+from embviz_callback.delivery.run.mirror import Mirror, has_fsspec
 from embviz_callback.delivery.timing import Budget
 from embviz_callback.encoding.subject import Subject
 from embviz_callback.evaluator import Encoded, Evaluator, Listener, Moment
@@ -132,6 +133,7 @@ class Session:
         claim: Claim | None = None,
     ) -> None:
         self._claim = claim
+        self._mirror: Mirror | None = None
         self.plan = plan
         self.evaluator = evaluator
         self.places = places
@@ -177,6 +179,8 @@ class Session:
             # As a dataset: the runner on this file judges by exactly the same queries and documents.
             act = partial(write_atomically, folder / "validation_pairs.json", to_json(subset.as_file()))
             self._attempt("subset file", act, "validation_pairs.json")
+        if folder is not None and self.places.address is not None:
+            self._mirror = self._opened_mirror(folder, self.places.address)
         if self.evaluator.corpus is not None and self.places.rank == 0:
             say(self.evaluator.corpus.sentence)
         self.epoch_begun = time.monotonic()
@@ -246,6 +250,7 @@ class Session:
             hand_over = partial(self._hand_over, snapshot, event, is_partial=moment.is_partial)
             attempt("hand-over to drawing", hand_over, skipped="the figures of this evaluation", redo=again)
             attempt("logging", partial(log, self._values(snapshot, begun)), skipped="the scalars")
+        self._copy()
         self._budget.spend(time.monotonic() - begun)  # one that failed has cost its time too
         return event
 
@@ -289,8 +294,22 @@ class Session:
         self.gallery.show()
         if self.notifier is not None:
             self._attempt("notification", partial(self.notifier.finish, LIMIT_S), "the last message")
+        self._copy()
         if self._claim is not None:
             self._claim.release()
+
+    def _opened_mirror(self, folder: Path, address: str) -> Mirror | None:
+        """Says where the files of a run are whose logger writes elsewhere."""
+        if not has_fsspec():
+            say(f"{address} is not on this machine; files are written into {folder} and stay there, without fsspec")
+            return None
+        say(f"{address} is not on this machine; files are written into {folder} and copied there")
+        return Mirror(folder, address)
+
+    def _copy(self) -> None:
+        if self._mirror is not None:
+            where = f"the copy in {self._mirror.address}; it all lies in {self._mirror.folder}"
+            self._attempt("copying", self._mirror.copy, where)
 
     def _forget_other_subset(self, fingerprint: str) -> None:
         before = self.memory.history.fingerprint

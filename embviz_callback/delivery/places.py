@@ -1,8 +1,13 @@
 """Where a run writes: asked of the trainer's loggers, without a word between the ranks."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
+
+from embviz_callback.files import safe_name
+
+_REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclass(frozen=True)
@@ -15,6 +20,7 @@ class Places:
         prefix: What stands before the slash in every tag.
         rank: Of this process.
         is_trial: Nothing of it is to leave the process (``fast_dev_run``).
+        address: Where the files are copied to, such as ``s3://bucket/run/embviz``; None where they stay.
     """
 
     folder: Path | None
@@ -22,10 +28,13 @@ class Places:
     prefix: str = "embviz"
     rank: int = 0
     is_trial: bool = False
+    address: str | None = None
 
     def moved_to(self, folder: Path) -> Self:
         """The same with another folder; events that lay in the old one go along."""
-        return replace(self, folder=folder, events=folder if self.events == self.folder else self.events)
+        events = folder if self.events == self.folder else self.events
+        beside = "" if self.folder is None else folder.name.removeprefix(self.folder.name)
+        return replace(self, folder=folder, events=events, address=self.address and f"{self.address}{beside}")
 
 
 def find_places(trainer: Any, output_dir: Path | None, prefix: str) -> Places:
@@ -43,22 +52,27 @@ def find_places(trainer: Any, output_dir: Path | None, prefix: str) -> Places:
     """
     if not trainer.is_global_zero or trainer.fast_dev_run:
         return Places(None, None, prefix, trainer.global_rank, is_trial=bool(trainer.fast_dev_run))
-    home = Path(trainer.default_root_dir)
+    home = f"{trainer.default_root_dir}"
     logged = next(filter(None, (_log_folder(logger, home) for logger in trainer.loggers)), None)
-    root = home if logged is None else logged
+    wanted = home if logged is None else logged
+    is_far = _REMOTE.match(wanted) is not None
+    # A name of its own for each, and the same one when the training is resumed.
+    root = Path("embviz_runs", safe_name(wanted)) if is_far else Path(wanted)
     folder = root / prefix
     if output_dir is not None:
         folder = output_dir if prefix == "embviz" else output_dir / prefix
-    return Places(folder.absolute(), (folder if logged is None else root / prefix).absolute(), prefix, 0)
+    events = folder if logged is None else root / prefix
+    address = f"{wanted.rstrip('/')}/{prefix}" if is_far and output_dir is None else None
+    return Places(folder.absolute(), events.absolute(), prefix, 0, address=address)
 
 
-def _log_folder(logger: Any, home: Path) -> Path | None:
+def _log_folder(logger: Any, home: str) -> str | None:
     """The folder of one run of a logger; None where the logger does not tell its runs apart."""
     if (own := getattr(logger, "log_dir", None)) is not None:
-        return Path(own)
+        return f"{own}"
     shared = getattr(logger, "save_dir", None)
     number = logger.version
     if shared is None:
         # On a server only. Two runs in one folder would wait for each other's drawings.
-        return home / f"{logger.name}" / number if number and isinstance(number, str) else None
-    return Path(shared, f"{logger.name}", number if isinstance(number, str) else f"version_{number}")
+        return f"{home}/{logger.name}/{number}" if number and isinstance(number, str) else None
+    return f"{shared}/{logger.name}/{number if isinstance(number, str) else f'version_{number}'}"

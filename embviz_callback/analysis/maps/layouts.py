@@ -4,6 +4,7 @@ Every library is imported where it is used: umap and numba take seconds, and the
 process, which computes metrics only, must never load them.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 
 from embviz_callback.analysis.maps.map_quality import Points, Space, nearest
 from embviz_callback.analysis.metrics.pictures import MAPS
+from embviz_callback.files import cache_home, user_cache
 from embviz_callback.grammar import counted
 
 Progress = Callable[[int, int], None]
@@ -88,6 +90,7 @@ def _compile_umap_for_us() -> None:
     The one in which the time is spent is compiled to run beside other threads of Python too: a
     t-SNE map made at the same time then costs no time of its own.
     """
+    _give_numba_a_folder()
     from umap import layouts, umap_
 
     step = getattr(layouts, "_nb_optimize_layout_euclidean_single_epoch", None)
@@ -101,6 +104,12 @@ def _compile_umap_for_us() -> None:
         if (keep := getattr(function, "enable_caching", None)) is not None:
             with suppress(RuntimeError):  # no folder can be written to
                 keep()
+
+
+def _give_numba_a_folder() -> None:
+    """Where neither the libraries' own folder nor a home can be written to, UMAP cannot even be imported."""
+    if user_cache() is None:
+        os.environ.setdefault("NUMBA_CACHE_DIR", f"{cache_home() / 'numba'}")
 
 
 def _perplexity(n: int) -> float:

@@ -22,6 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from embviz_callback.files import cache_home
+
 _log = logging.getLogger("embviz_callback")
 _KEY_BYTES = 16
 _SHARD_ROWS = 2048  # what an interruption can lose
@@ -32,11 +34,11 @@ def default_cache_folder() -> Path:
     """Where features are kept between runs.
 
     Returns:
-        ``$EMBVIZ_CACHE``, else ``embviz/features`` in the user's cache folder.
+        ``$EMBVIZ_CACHE``, else ``embviz/features`` in the user's cache folder, or in one for the time being.
     """
     if os.environ.get("EMBVIZ_CACHE"):
         return Path(os.environ["EMBVIZ_CACHE"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "embviz" / "features"
+    return cache_home() / "embviz" / "features"
 
 
 def text_key(text: str) -> bytes:
