@@ -195,11 +195,6 @@ def test_the_demo_needs_nothing_but_the_wheel(programs: Path, away: Path) -> Non
     ("statement", "sentence"),
     [
         (
-            "import embviz_callback.adapters.sentence_transformers",
-            "EmbvizEvaluator needs sentence-transformers 5 or newer; "
-            'install it with: pip install "embviz-callback[sentence-transformers]"',
-        ),
-        (
             "from embviz_callback import MarginAlert; MarginAlert(notify='PEOPLE')",
             'MarginAlert(notify=...) needs apprise; install it with: pip install "embviz-callback[notify]"',
         ),

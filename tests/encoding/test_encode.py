@@ -154,7 +154,8 @@ def test_neither_gradients_nor_inference_tensors_are_left_behind() -> None:
         (
             torch.ones(2, 5, 3),
             ValueError,
-            "encode must return one row per text, shape (2, dim), got (2, 5, 3) for 2 texts",
+            "encode must return one row per text, shape (2, dim), got (2, 5, 3): one vector per token is late "
+            "interaction, which is not evaluated; pool them into one",
         ),
         (torch.ones(3, 3), ValueError, "encode must return one row per text, shape (2, dim), got (3, 3) for 2 texts"),
         (torch.ones(2, 0), ValueError, "encode must return one row per text, shape (2, dim), got (2, 0) for 2 texts"),

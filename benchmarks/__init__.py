@@ -1,0 +1,1 @@
+"""What RESULTS.md says, and the command behind each of its figures."""
