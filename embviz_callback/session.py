@@ -18,7 +18,7 @@ from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert, judge
 from embviz_callback.delivery.guarding import Guard, say
 from embviz_callback.delivery.loggers import Gallery
 from embviz_callback.delivery.places import Places
-from embviz_callback.delivery.process.handovers import Conclusion, Job, write_conclusion, write_job
+from embviz_callback.delivery.process.handovers import MOST_PAST, Conclusion, Job, write_conclusion, write_job
 from embviz_callback.delivery.process.waiting import set_aside_earlier, wait_for_drawings
 from embviz_callback.delivery.process.worker import Limits, Worker
 from embviz_callback.delivery.run.claim import Claim, claim_folder
@@ -379,7 +379,7 @@ class Session:
             prefix=self.places.prefix,
             events=f"{self.places.events}" if is_logged else None,
             baseline=history.baseline,
-            history=tuple(earlier),
+            history=tuple(earlier)[-MOST_PAST:],
             alerts=said,
             said=(*_said_by(earlier), *said),
             faults=tuple(self.guard.faults),

@@ -62,8 +62,8 @@ def make_maps(
 ) -> Maps:
     """The maps of a snapshot, as many at once as there are threads.
 
-    Both libraries spend their time outside Python's lock, and each map is the same as if it were made alone. No
-    more than one of them may use numba: its threads abort the process when two do (umap #665).
+    Both spend their time outside Python's lock, and each map is the same as if it were made alone. Neither may use
+    numba's own threads, which abort the process when two ask for them (umap #665).
 
     Args:
         snapshot: Without maps.

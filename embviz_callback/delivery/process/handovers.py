@@ -12,6 +12,7 @@ from embviz_callback.delivery.run.history import HistoryRow
 from embviz_callback.snapshot import Snapshot, save_snapshot
 
 JOB = "job.json"
+MOST_PAST = 20  # evaluations in a report; a job that held all would grow with the training
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Job:
         prefix: What stands before the slash in every tag.
         events: Folder of the event file; None where nothing is logged.
         baseline: Metrics of the untrained model; None where it was not evaluated.
-        history: Earlier evaluations, oldest first.
+        history: Earlier evaluations, oldest first; no more of them than a report tells.
         alerts: What the alert says of this one.
         said: What the alert has said so far, this one included.
         faults: What has failed so far, one sentence each.

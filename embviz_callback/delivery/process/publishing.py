@@ -124,7 +124,7 @@ class Publisher:
         if Jobs(self.folder / "jobs").has_evaluations():
             return
         for method in wanted_maps(snapshot.settings):
-            png = to_png(draw_filmstrip(views, method))
+            png = to_png(draw_filmstrip(views, method, n_left_out=self._run.n_left_out))
             write_atomically(self.folder / f"{method}_filmstrip.png", png)
             for sink in sinks:
                 if isinstance(sink, TensorBoardSink):

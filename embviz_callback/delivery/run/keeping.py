@@ -67,7 +67,8 @@ def keep(root: Path, snapshot: Snapshot, name: str) -> None:
             shutil.rmtree(other.path)
     same = [one for one in kept if one.fingerprint == snapshot.subset.fingerprint]
     while len(same) > MOST or (len(same) > _FEWEST and sum(one.n_bytes for one in same) > _MOST_BYTES):
-        shutil.rmtree(same.pop(_least_missed(same)).path)
+        best = max(range(len(same)), key=lambda place: same[place].merit)
+        shutil.rmtree(same.pop(least_missed([one.step for one in same], best)).path)
 
 
 def read_kept(path: Path) -> Kept:
@@ -83,8 +84,15 @@ def _or_worst(value: float) -> float:
     return -math.inf if math.isnan(value) else value
 
 
-def _least_missed(kept: Sequence[Kept]) -> int:
-    """Place of the one that leaves the smallest hole; the first, the last and the best are never it."""
-    best = max(range(len(kept)), key=lambda place: kept[place].merit)
-    free = [place for place in range(1, len(kept) - 1) if place != best]
-    return min(free, key=lambda place: kept[place + 1].step - kept[place - 1].step)
+def least_missed(steps: Sequence[int], best: int) -> int:
+    """Place of the evaluation that leaves the smallest hole in a training.
+
+    Args:
+        steps: Of three or more evaluations, ascending.
+        best: Place of the best of them.
+
+    Returns:
+        A place, never that of the first, the last or the best.
+    """
+    free = [place for place in range(1, len(steps) - 1) if place != best]
+    return min(free, key=lambda place: steps[place + 1] - steps[place - 1])

@@ -9,10 +9,11 @@ from typing import Any
 
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.delivery.run.data_check import data_check_once
-from embviz_callback.delivery.run.keeping import keep, kept_in, read_kept
+from embviz_callback.delivery.run.keeping import keep, kept_in, least_missed, read_kept
 from embviz_callback.drawing.page.epoch_view import View, epoch_view
 from embviz_callback.drawing.page.page import page_from_views
 from embviz_callback.files import safe_name, write_atomically
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot, load_snapshot
 
@@ -20,6 +21,10 @@ PAGE = "report.html"
 _SNAPSHOTS = "snapshots"
 _VIEWS = "page-data"
 _ANALYSIS = f"{_VIEWS}/analysis/last.json"  # one folder deeper than the views
+_LEFT_OUT = f"{_VIEWS}/left-out/count.json"
+MOST_VIEWS = (
+    50  # on the page: so many that it costs the same at the tenth evaluation of a training and at the thousandth
+)
 _OWNER = "run.json"  # whose evaluations these are
 
 
@@ -71,19 +76,39 @@ class RunFolder:
         return data_check_once(self.path, snapshot)
 
     def add_view(self, snapshot: Snapshot, checks: Sequence[Check]) -> None:
-        """Notes what the page shows of an evaluation."""
+        """Notes what the page shows of an evaluation, and thins the older ones out to 50.
+
+        Always the first, the last and the one with the most hits stay; the others are spread evenly over the training.
+        """
         view = epoch_view(snapshot, checks=checks)
         name = f"{_place(snapshot.epoch, snapshot.step)}_{safe_name(snapshot.label)}.json"
-        write_atomically(self.path / _VIEWS / name, json.dumps(view.to_json(), ensure_ascii=False, allow_nan=False))
+        write_atomically(self.path / _VIEWS / name, _text(view.to_json()))
+        there = self._noted(view.fingerprint)
+        while len(there) > MOST_VIEWS:
+            steps = [-1 if one.step is None else one.step for _, one in there]
+            best = max(range(len(there)), key=lambda place: there[place][1].n_hits)
+            there.pop(least_missed(steps, best))[0].unlink()
+            write_atomically(self.path / _LEFT_OUT, _text({"step": view.step, "count": self.n_left_out + 1}))
+
+    @property
+    def n_left_out(self) -> int:
+        """Evaluations that the page once showed."""
+        try:
+            return int(_read(self.path / _LEFT_OUT)["count"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
 
     def views(self, fingerprint: str) -> tuple[View, ...]:
         """What the page shows of each evaluation of one subset, in the order of training."""
-        found = [View.from_json(_read(path)) for path in sorted((self.path / _VIEWS).glob("*.json"))]
-        return tuple(view for view in found if view.fingerprint == fingerprint)
+        return tuple(view for _, view in self._noted(fingerprint))
+
+    def _noted(self, fingerprint: str) -> list[tuple[Path, View]]:
+        found = [(path, View.from_json(_read(path))) for path in sorted((self.path / _VIEWS).glob("*.json"))]
+        return [(path, view) for path, view in found if view.fingerprint == fingerprint]
 
     def add_analysis(self, view: Mapping[str, Any]) -> None:
         """Notes what the page shows of the analysis of the last evaluation."""
-        write_atomically(self.path / _ANALYSIS, json.dumps(view, ensure_ascii=False, allow_nan=False))
+        write_atomically(self.path / _ANALYSIS, _text(view))
 
     def write_page(self, snapshot: Snapshot, said: PageNotes) -> tuple[View, ...]:
         """Writes the page from what lies here.
@@ -96,13 +121,14 @@ class RunFolder:
             The views that the page shows.
         """
         subset = snapshot.subset
-        views = self.views(subset.fingerprint)
+        views, n_left_out = self.views(subset.fingerprint), self.n_left_out
+        left_out = f"{counted(n_left_out, 'evaluation')} between those shown here are in history.jsonl alone"
         page = page_from_views(
             views,
             subset,
             title=self.title,
             alerts=said.alerts,
-            notes=said.notes,
+            notes=[*([left_out] if n_left_out else []), *said.notes],
             data=self.data_check(snapshot),
             analysis=self._analysis_of(subset),
         )
@@ -170,6 +196,10 @@ def run_folders(given: Path) -> list[RunFolder]:
 def _read(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False)
 
 
 def _place(epoch: int | None, step: int | None) -> str:

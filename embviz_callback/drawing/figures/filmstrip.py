@@ -26,7 +26,7 @@ _SIZES = Sizes(document=5, hit=8, miss=13, outline=0.5)
 
 
 @style.styled
-def draw_filmstrip(views: Sequence[View], method: str) -> Figure:
+def draw_filmstrip(views: Sequence[View], method: str, *, n_left_out: int = 0) -> Figure:
     """The maps of a run side by side, all on the same axes.
 
     TensorBoard keeps ten images of a tag; this one shows the whole run. Above 40 evaluations
@@ -35,6 +35,7 @@ def draw_filmstrip(views: Sequence[View], method: str) -> Figure:
     Args:
         views: What `embviz_callback.drawing.page.page.epoch_view` gave, in the order of training.
         method: Key of MAPS.
+        n_left_out: Evaluations between these of which there are no views any more.
 
     Returns:
         The figure; without any map one that says why.
@@ -61,7 +62,7 @@ def draw_filmstrip(views: Sequence[View], method: str) -> Figure:
     axes.add_collection(PolyCollection(corners, facecolors="none", edgecolors=style.PALE, linewidths=1.2))
     for at, view in enumerate(frames):
         _caption(axes, grid, at, _facts(view, method, frame.count_outside(places[at])))
-    _write(figure, method, _foot(frames, len(mapped), is_cut=any(map(frame.count_outside, places))))
+    _write(figure, method, _foot(frames, len(mapped) + n_left_out, is_cut=any(map(frame.count_outside, places))))
     return figure
 
 

@@ -57,6 +57,11 @@ class View:
         return self.content["ranks"]  # type: ignore[no-any-return]
 
     @property
+    def n_hits(self) -> int:
+        """Queries whose first document is surely a right one."""
+        return list(self.ranks).count(1)
+
+    @property
     def has_details(self) -> bool:
         """Whether its maps, lists, heatmap and distribution are there, and not its numbers and ranks alone."""
         return "top" in self.content

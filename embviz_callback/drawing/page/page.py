@@ -288,7 +288,7 @@ def _thinned(views: Sequence[View], room: int) -> list[View]:
 def _spread(views: Sequence[View], n: int) -> set[int]:
     """About `n` places: the last, the first, the best, then evenly between them."""
     last = len(views) - 1
-    best = max(range(len(views)), key=lambda place: (list(views[place].ranks).count(1), -place))
+    best = max(range(len(views)), key=lambda place: (views[place].n_hits, -place))
     ends = [last, 0, best][:n]
     even = np.linspace(0, last, max(n - 1, 1)).round().astype(int).tolist() if n > len(ends) else []
     return {*ends, *even[: max(n - 1, 0)]}

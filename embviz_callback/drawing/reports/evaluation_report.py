@@ -29,7 +29,6 @@ from embviz_callback.snapshot import Snapshot
 
 _DECIMALS = 4
 _N_WORST = 10
-_N_PAST = 20
 _ASSUMED = 0.10  # discordance of two models that nobody has compared yet
 
 Values = dict[str, Any]
@@ -81,7 +80,7 @@ def report(
         odd=oddities(snapshot),
         pictures=_pictures(figures),
         checks=[_check(check) for check in checks],
-        course=[*history[-_N_PAST:], (snapshot.label, metrics)] if history else [],
+        course=[*history, (snapshot.label, metrics)] if history else [],
         in_course=[CATALOGUE[name] for name in shown(VERDICT)],
         hubness=measured(metrics.get("hubness"), "hubness", _DECIMALS),
         hubness_blind=measured(metrics.get("hubness_blind"), "hubness_blind", _DECIMALS),

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.publishing import Published
 from embviz_callback.delivery.process.starvation import run_and_wait_s
 from embviz_callback.delivery.process.worker import Limits, Worker
+from embviz_callback.delivery.run.history import HistoryRow
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.evaluator import Evaluator, Moment
@@ -34,6 +36,7 @@ from embviz_callback.pairs.subset import choose_subset
 from embviz_callback.session import Plan, begin
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, load_snapshot, take_snapshot
+from tests.small_runs import a_run, a_subset
 from tests.tiny_models import one_way
 from tests.tiny_training import TinyBiEncoder, a_session, pairs
 
@@ -627,3 +630,13 @@ def test_limits_that_cannot_be_meant_are_refused(options: dict[str, Any], messag
     with pytest.raises(ValueError) as error:
         Limits(**options)
     assert str(error.value) == message
+
+
+def test_a_job_of_a_long_training_holds_no_more_than_its_report_tells(tmp_path: Path) -> None:
+    session = a_session(Places(tmp_path, None))
+    snapshot = a_run(a_subset(8), (1.0,), maps=False)[0]
+    rows = [HistoryRow.of(replace(snapshot, epoch=at, step=at, label=f"epoch {at}"), alert=False) for at in range(50)]
+    for row in rows:
+        session.memory.history.add(row)
+    job = session._job(replace(snapshot, epoch=50, step=50), None, is_partial=False)
+    assert [row.label for row in job.history] == [f"epoch {at}" for at in range(30, 50)]
