@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.maps.layouts import Layout, Progress, open_layout
+from embviz_callback.analysis.maps.layouts import Layout, open_layout
 from embviz_callback.analysis.maps.map_quality import (
     NEIGHBOURS,
     Points,
@@ -17,6 +17,7 @@ from embviz_callback.analysis.maps.map_quality import (
     registered,
     trustworthiness,
 )
+from embviz_callback.analysis.maps.tsne import Progress
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.embeddings import Embeddings, Rows, Vectors
 from embviz_callback.grammar import counted
@@ -28,8 +29,8 @@ _COLLAPSED_VARIANCE = 1e-6  # of unit vectors, whose variance is at most 1
 _SAME_POINT = 1e-3  # a distance that neither method can show
 _LARGE_CHANGE = 0.03  # loss of trustworthiness of the old map in the new space
 _TOLERATED = 0.01  # shortfall against a fresh fit
-_DRIFT = 0.0075  # of a continued map's trustworthiness since it was last compared
-_COMPARE_EVERY = 10  # evaluations
+_WATCHFUL = 0.75  # of what may be lost until the next comparison
+_COMPARE_FIRST = 10  # evaluations after a fit, then 20, 40, 80
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Projection:
         fresh_trustworthiness: Of the fresh fit it was last compared with.
         compared_trustworthiness: What it had itself at that time.
         since_compared: Evaluations ago; 0 is this one.
+        since_fitted: Evaluations since the last fit from nothing.
 
     Raises:
         ValueError: If the coordinates are not float32 of shape (n, 2).
@@ -83,6 +85,7 @@ class Projection:
     fresh_trustworthiness: float | None = None
     compared_trustworthiness: float | None = None
     since_compared: int = 0
+    since_fitted: int = 0
 
     @property
     def blind_share(self) -> float:
@@ -110,9 +113,10 @@ def project(
     With a previous map it starts from that one's coordinates, so that what did not change stays
     where it was. Continuing must not cost truth: the result may have at most 0.01 less
     trustworthiness than a fresh fit, else the fresh fit is taken and rigidly laid onto the
-    previous map. A fresh fit costs several times a continuation, so the comparison is made
-    right after every refit, whenever the map's own trustworthiness has drifted by 0.0075, and at
-    every tenth evaluation; a map that lost 0.03 in the new space is refitted without trying.
+    previous map. A fresh fit costs several times a continuation, so the comparison is made 10, 20, 40
+    and so on evaluations after a fit, and whenever the map's own trustworthiness has drifted by three
+    quarters of what it may lose: 0.01, and by how much it was better than the last fit it was compared
+    with. A map that lost 0.03 in the new space is refitted without trying.
 
     Args:
         embeddings: At least 5 distinct usable rows.
@@ -192,6 +196,7 @@ class _Outcome:
     fresh_trustworthiness: float
     compared_trustworthiness: float
     since_compared: int
+    since_fitted: int
 
 
 @dataclass(frozen=True)
@@ -208,14 +213,12 @@ class _Making:
         if previous is None or before is None:
             return self._fresh(self._fitted(), "fitted afresh")
         known: NDArray[np.bool_] = np.all(np.isfinite(before), axis=1)
-        if self.layout.resume is None or not known.all():
-            why = (
-                "openTSNE is not installed" if self.layout.resume is None else "it has points that the last one lacked"
-            )
-            return self._refitted(self._fitted(), before, known, why)
-        if trustworthiness(self.space, before) < previous.trustworthiness - _LARGE_CHANGE:
+        if not known.all():
+            return self._refitted(self._fitted(), before, known, "it has points that the last one lacked")
+        loss = previous.trustworthiness - trustworthiness(self.space, before)
+        if loss > _LARGE_CHANGE:
             return self._refitted(self._fitted(), before, known, "the space changed a lot")
-        continued = registered(self.layout.resume(self.space, before, self.seed, self.progress), before)
+        continued = registered(self.layout.resume(self.space, before, loss, self.seed, self.progress), before)
         reached = trustworthiness(self.space, continued)
         if not _is_comparison_due(previous, reached):
             return self._continued(continued, reached, previous)
@@ -223,53 +226,55 @@ class _Making:
         best = trustworthiness(self.space, fresh)
         if reached < best - _TOLERATED:
             return self._refitted(fresh, before, known, f"continuing reached {reached:.3f} only")
-        return self._compared(continued, reached, best)
+        return self._compared(continued, reached, best, previous)
 
     def _fitted(self) -> Points:
         return self.layout.fit(self.space, self.seed, self.progress)
 
     def _fresh(self, placed: Points, note: str) -> _Outcome:
         reached = trustworthiness(self.space, placed)
-        return self._outcome(placed, reached, note, is_fresh=True, fresh=reached, compared=reached, since=0)
+        return self._outcome(placed, reached, note, (reached, reached, 0, 0))
 
     def _refitted(self, fresh: Points, before: Points, known: NDArray[np.bool_], why: str) -> _Outcome:
         laid = registered(fresh, before, known)
         return self._fresh(laid, f"refitted and laid rigidly onto the last map: {why}")
 
-    def _compared(self, placed: Points, reached: float, best: float) -> _Outcome:
+    def _compared(self, placed: Points, reached: float, best: float, previous: Projection) -> _Outcome:
         note = f"continued from the last map (a fresh fit: {best:.3f})"
-        return self._outcome(placed, reached, note, is_fresh=False, fresh=best, compared=reached, since=0)
+        return self._outcome(placed, reached, note, (best, reached, 0, previous.since_fitted + 1))
 
     def _continued(self, placed: Points, reached: float, previous: Projection) -> _Outcome:
         since = previous.since_compared + 1
         best, compared = previous.fresh_trustworthiness or reached, previous.compared_trustworthiness or reached
         note = f"continued from the last map (a fresh fit {counted(since, 'evaluation')} ago: {best:.3f})"
-        return self._outcome(placed, reached, note, is_fresh=False, fresh=best, compared=compared, since=since)
+        return self._outcome(placed, reached, note, (best, compared, since, previous.since_fitted + 1))
 
-    def _outcome(
-        self, placed: Points, reached: float, note: str, *, is_fresh: bool, fresh: float, compared: float, since: int
-    ) -> _Outcome:
+    def _outcome(self, placed: Points, reached: float, note: str, standing: tuple[float, float, int, int]) -> _Outcome:
+        fresh, compared, since, fitted = standing
         return _Outcome(
             placed=placed,
             trustworthiness=reached,
             continuity=trustworthiness(placed, self.space),
             parameter=self.layout.parameter(len(placed)),
             note=note,
-            is_fresh=is_fresh,
+            is_fresh=not fitted,
             fresh_trustworthiness=fresh,
             compared_trustworthiness=compared,
             since_compared=since,
+            since_fitted=fitted,
         )
 
 
 def _is_comparison_due(previous: Projection, reached: float) -> bool:
-    compared = previous.compared_trustworthiness
-    return (
-        previous.is_fresh
-        or compared is None
-        or abs(reached - compared) > _DRIFT
-        or previous.since_compared + 1 >= _COMPARE_EVERY
-    )
+    compared, fresh = previous.compared_trustworthiness, previous.fresh_trustworthiness
+    if compared is None or fresh is None:
+        return True
+    # What the map was better than the fresh fit it may lose as well.
+    room = _WATCHFUL * (_TOLERATED + compared - fresh)
+    gap = max(_COMPARE_FIRST, previous.since_fitted - previous.since_compared)
+    # A fresh fit may have gained more where this map has gained, but less surely than it may have lost less.
+    has_drifted = reached < compared - room or reached > compared + 2 * room
+    return has_drifted or previous.since_compared + 1 >= gap
 
 
 def _projection(

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from embviz_callback.analysis.maps.map_quality import (
     registered,
     trustworthiness,
 )
-from embviz_callback.analysis.maps.projections import Projection, Skipped, heatmap_rows, project
+from embviz_callback.analysis.maps.projections import Projection, Skipped, _is_comparison_due, heatmap_rows, project
 from embviz_callback.embeddings import Embeddings
 
 METHODS = ["tsne", pytest.param("umap", marks=pytest.mark.slow)]  # numba compiles for seconds
@@ -191,7 +192,7 @@ def test_what_hardly_changed_hardly_moves(method: str) -> None:
     later = clustered(60, shift=0.05)
     second = made(later, method, first)
     fresh = made(later, method)
-    assert second.note == f"continued from the last map (a fresh fit: {fresh.trustworthiness:.3f})"
+    assert second.note == f"continued from the last map (a fresh fit 1 evaluation ago: {first.trustworthiness:.3f})"
     assert second.displacement is not None
     assert second.displacement < 0.2
     assert second.trustworthiness >= fresh.trustworthiness - 0.01
@@ -218,7 +219,7 @@ def test_a_continued_map_that_falls_behind_a_fresh_fit_is_refitted() -> None:
     embeddings = clustered(100)
     random = np.random.default_rng(0)
     # A map of noise that claims no trust: nothing in the new space makes it worse.
-    queries, documents = (30 * random.normal(size=(2, 100, 2))).astype(np.float32)
+    queries, documents = (3000 * random.normal(size=(2, 100, 2))).astype(np.float32)
     stale = Projection("tsne", queries, documents, 0.5, 0.5, None, "perplexity 30", 7)
     found = made(embeddings, "tsne", stale)
     assert found.note.startswith("refitted and laid rigidly onto the last map: continuing reached 0.")
@@ -226,15 +227,38 @@ def test_a_continued_map_that_falls_behind_a_fresh_fit_is_refitted() -> None:
     assert found.trustworthiness == pytest.approx(made(embeddings).trustworthiness)
 
 
-def test_a_continued_map_is_compared_with_a_fresh_fit_at_every_tenth_evaluation() -> None:
+def test_a_continued_map_is_compared_with_a_fresh_fit_after_10_20_and_40_evaluations() -> None:
     embeddings, last = clustered(), None
     course = []
-    for _ in range(13):
+    for _ in range(45):
         last = made(embeddings, "tsne", last)
-        course.append((last.is_fresh, last.since_compared))
-    assert course == [(True, 0), *((False, since) for since in (*range(10), 0, 1))]
+        course.append((last.since_fitted, last.since_compared))
+    assert [fitted for fitted, _ in course] == list(range(45))
+    assert [fitted for fitted, since in course if since == 0] == [0, 10, 20, 40]
     assert last is not None
-    assert last.note.startswith("continued from the last map (a fresh fit 1 evaluation ago: ")
+    assert not last.is_fresh
+    assert last.note.startswith("continued from the last map (a fresh fit 4 evaluations ago: ")
+
+
+@pytest.mark.parametrize(
+    ("compared", "fresh", "reached", "is_due"),
+    [
+        (0.950, 0.950, 0.943, False),
+        (0.950, 0.950, 0.942, True),  # three quarters of what it may lose
+        (0.950, 0.945, 0.940, False),  # it was better by so much
+        (0.950, 0.945, 0.938, True),
+        (0.950, 0.958, 0.948, True),  # it has lost most of it already
+        (0.950, 0.950, 0.964, False),
+        (0.950, 0.950, 0.966, True),  # much has changed, if for the better
+    ],
+)
+def test_a_comparison_is_due_when_a_map_may_have_lost_what_it_may_lose(
+    compared: float, fresh: float, reached: float, is_due: bool
+) -> None:
+    flat = np.zeros((3, 2), dtype=np.float32)
+    last = Projection("tsne", flat, flat, 0.95, 0.9, None, "perplexity 1", 7)
+    last = replace(last, compared_trustworthiness=compared, fresh_trustworthiness=fresh, since_fitted=3)
+    assert _is_comparison_due(last, reached) is is_due
 
 
 def test_a_previous_map_of_other_rows_or_another_method_is_ignored() -> None:
@@ -285,7 +309,7 @@ def test_many_equal_points_are_mapped(method: str) -> None:
 
 
 def without_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("openTSNE", "sklearn", "sklearn.manifold", "umap", "umap.umap_", "umap.layouts"):
+    for name in ("numba", "sklearn", "umap", "umap.umap_", "umap.layouts"):
         monkeypatch.setitem(sys.modules, name, None)
 
 
@@ -336,15 +360,11 @@ def test_a_umap_that_fails_to_import_is_skipped_with_the_cause(monkeypatch: pyte
     assert project(clustered(), "umap", seed=7) == Skipped("UMAP failed (RuntimeError: numba needs another NumPy)")
 
 
-def test_without_open_tsne_scikit_learn_fits_and_the_map_is_laid_onto_the_last(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "openTSNE", None)
-    first = made(clustered())
-    second = made(clustered(shift=0.05), "tsne", first)
-    assert second.note == "refitted and laid rigidly onto the last map: openTSNE is not installed"
-    assert second.displacement is not None
-    assert second.trustworthiness > 0.9
+def test_a_missing_numba_costs_the_maps_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert project(clustered(), "tsne", seed=7) == Skipped(
+        "t-SNE cannot be imported (import of numba halted; None in sys.modules); pip install numba"
+    )
 
 
 def test_another_method_is_refused() -> None:
