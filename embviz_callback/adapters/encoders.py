@@ -15,6 +15,7 @@ from embviz_callback.encoding.subject import (
     EncodeWith,
     Side,
     Subject,
+    late_sides_of,
     notes_on_similarity,
     notes_on_towers,
     sides_of,
@@ -36,6 +37,7 @@ def subject_of(
     trained_with: "Prompts | None" = None,
     autocast: torch.dtype | None = None,
     can_halve: bool = True,
+    is_late: bool = False,
     **facts: Any,
 ) -> Subject:
     """A model that a trainer other than Lightning's holds; a TypeError says if there is no way to encode.
@@ -47,6 +49,7 @@ def subject_of(
         trained_with: The prompts that the trainer puts before texts, which go before the model's own.
         autocast: Of a training in mixed precision.
         can_halve: See `Subject`.
+        is_late: What looking for the model's functions raises is left to their first call, which is guarded.
         facts: What else the report says, plain JSON.
 
     Returns:
@@ -67,7 +70,8 @@ def subject_of(
         queries, documents = _sides_of_sentence_transformer(inner, prompts)
         facts |= _served_prompts(inner, prompts)
     else:
-        queries, documents = sides_of(inner, encode, query_prompt=prompts.query, document_prompt=prompts.document)
+        ways = late_sides_of if is_late else sides_of
+        queries, documents = ways(inner, encode, query_prompt=prompts.query, document_prompt=prompts.document)
     notes = (*notes_on_towers(inner, queries, documents), *notes_on_similarity(_declared_similarity(inner)))
     subject = Subject(inner, queries, documents, facts=tell, can_halve=can_halve, wrapper=model, notes=notes)
     if autocast is None:

@@ -247,6 +247,7 @@ class EmbvizTrainerCallback(TrainerCallback):
             self._plan.settings,
             self.encode,
             trained_with=prompts_of(told.args),
+            is_late=True,
             autocast=_AUTOCAST.get(precision),
             # A retry on one rank alone would put the others' gathering of weights out of step.
             can_halve=not told.is_sharded,
