@@ -56,7 +56,7 @@ def usable_s(wall_s: float, run_s: float, wait_s: float) -> float:
         (15.0, 58.0, 60.0)
     """
     busy = run_s + wait_s
-    return wall_s * run_s / busy if busy > wall_s else wall_s - wait_s
+    return min(wall_s * run_s / busy, wall_s) if busy > wall_s else wall_s - wait_s  # rounding may add a step
 
 
 def run_and_wait_s(pid: int | str = "self") -> tuple[float, float]:
