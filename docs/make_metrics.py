@@ -61,7 +61,7 @@ def _checklist() -> str:
         f"Passed only if exceeded: all {len(FIGURES)} figures made; {numbers};\n"
         f"clear clusters in {maps} (share of queries with a right document among their ten nearest points) "
         f"> {CLEAR_SHARE:g};\n"
-        "bright diagonal (share of heatmap rows whose brightest cell is relevant, ties by chance) "
+        "bright diagonal (share of queries whose brightest cell in a block of 50 columns is relevant, ties by chance) "
         f"> {BRIGHT_SHARE:g}.\n"
     )
 

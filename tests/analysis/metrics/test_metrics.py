@@ -392,6 +392,7 @@ def test_metrics_are_a_mapping_with_attributes_and_survive_json_and_pickle() -> 
         "non_finite": 1,
         "zero": 2,
         "n_corpus": 0,
+        "n_hard_queries": 0,
     }
     for again in (Metrics.from_dict(stored), pickle.loads(pickle.dumps(metrics))):
         assert again.as_dict() == metrics.as_dict()
