@@ -86,7 +86,10 @@ def probe(subject: Subject, texts: Sequence[str]) -> None:
                 f"{_name_of(side.encode)} must take a list of texts and give a tensor of shape (len(texts), dim); give "
                 "encode= a function that does"
             ) from error
-        except Exception:  # noqa: BLE001 - guarded and told at the first evaluation
+        except KeyboardInterrupt:
+            raise
+        # Whatever else, also a panic in Rust: guarded and told at the first evaluation.
+        except BaseException:  # noqa: BLE001
             continue
         _checked(rows, len(texts))
 

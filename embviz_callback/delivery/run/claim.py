@@ -6,7 +6,7 @@ from typing import IO
 
 from embviz_callback.delivery.run.run_folder import RunFolder
 
-_LOCK = ".in-use"
+_LOCK = "in-use"
 _held: dict[Path, tuple[IO[bytes] | None, int]] = {}  # by this process: with how many claims
 
 

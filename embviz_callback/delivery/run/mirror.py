@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-_NOT_COPIED = ("jobs", "snapshots")  # what only the drawing of this run needs
+_NOT_COPIED = ("in-use", "jobs", "snapshots")  # what only the drawing of this run needs
 
 
 def has_fsspec() -> bool:

@@ -47,7 +47,7 @@ def test_only_what_has_changed_is_copied_again(tmp_path: Path) -> None:
     (tmp_path / "epoch_0001" / "report.md").write_text("one")
     (tmp_path / "jobs" / "pending").mkdir(parents=True)
     (tmp_path / "jobs" / "pending" / "job.json").write_text("{}")
-    (tmp_path / ".in-use").write_text("")
+    (tmp_path / "in-use").write_text("")
     store = fsspec.filesystem("memory")
     far = Mirror(tmp_path, "memory://only-changed")
     far.copy()
