@@ -70,6 +70,7 @@ def probe(subject: Subject, texts: Sequence[str]) -> None:
     Raises:
         TypeError: If a function takes no list of texts, or gives no dense rows of floats.
         ValueError: If it gives another number of rows, or vectors of another shape.
+        KeyboardInterrupt: Ctrl-C passes.
     """
     if any(tensor.is_meta for tensor in (*subject.module.parameters(), *subject.module.buffers())):
         raise ValueError(
