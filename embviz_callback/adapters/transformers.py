@@ -163,7 +163,8 @@ class EmbvizTrainerCallback(TrainerCallback):
             This callback.
         """
         # Refuses here rather than when training begins.
-        self._evaluator.try_out(subject_of(trainer.model, self._plan.settings, self.encode))
+        autocast = _AUTOCAST.get(_precision(trainer.args))
+        self._evaluator.try_out(subject_of(trainer.model, self._plan.settings, self.encode, autocast=autocast))
         self._handler = trainer.callback_handler
         callbacks = self._handler.callbacks
         callbacks[:] = [one for one in callbacks if one is not self]
@@ -241,7 +242,7 @@ class EmbvizTrainerCallback(TrainerCallback):
     def _evaluate(self, session: Session, told: _Told, moment: Moment) -> None:
         # Noted whether it succeeds or not, so that every rank agrees on what has been looked at.
         self._looked_at = moment.step or 0
-        precision = "bf16" if told.args.bf16 else "fp16" if told.args.fp16 else "32"
+        precision = _precision(told.args)
         subject = subject_of(
             told.model,
             self._plan.settings,
@@ -305,3 +306,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         if args.push_to_hub and folder.is_relative_to(Path(args.output_dir).absolute()):
             message = "push_to_hub uploads output_dir, and with it figures and texts of your validation data"
             warn("folder", "uploaded", f"{message}; give EmbvizTrainerCallback an output_dir elsewhere")
+
+
+def _precision(arguments: Any) -> str:
+    return "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "32"

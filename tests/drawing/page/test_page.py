@@ -293,7 +293,7 @@ def test_the_difference_and_the_fates_agree_with_the_comparison(tab: Tab, writte
     best = comparison.labels[comparison.best.place]
     counts = f"{len(changes.improved)} improved, {len(changes.fell)} fell"
     assert tab.text("#diffline").startswith(f"From {best} (the best) to epoch 3: {counts}; p = ")
-    assert tab.text("#diffline").endswith(", of this one pair alone.")
+    assert ", of this one pair alone." in tab.text("#diffline")
     p = float(tab.text("#diffline").split("p = ")[1].split(",")[0])
     assert p == pytest.approx(comparison.differences[-1]["rank1"].p_value, abs=0.02)
     assert changes.fell
