@@ -233,7 +233,8 @@ class EmbeddingVisualizer(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tries the module on two texts: what can never work is refused before anything is trained."""
-        if self._evaluator is None or is_sharding(trainer.strategy) or any(map(is_lazy, pl_module.parameters())):
+        # With several ranks a call on one alone could put them out of step; the first look tells.
+        if self._evaluator is None or trainer.world_size > 1 or any(map(is_lazy, pl_module.parameters())):
             return
         self._evaluator.try_out(self._subject(trainer, pl_module))
 

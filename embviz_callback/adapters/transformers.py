@@ -164,7 +164,9 @@ class EmbvizTrainerCallback(TrainerCallback):
         """
         # Refuses here rather than when training begins.
         autocast = _AUTOCAST.get(_precision(trainer.args))
-        self._evaluator.try_out(subject_of(trainer.model, self._plan.settings, self.encode, autocast=autocast))
+        subject = subject_of(trainer.model, self._plan.settings, self.encode, autocast=autocast)
+        if trainer.args.world_size < 2:
+            self._evaluator.try_out(subject)
         self._handler = trainer.callback_handler
         callbacks = self._handler.callbacks
         callbacks[:] = [one for one in callbacks if one is not self]
