@@ -194,11 +194,12 @@ def test_f34_nobody_waits_for_drawing(ranks: tuple[list[dict[str, Any]], Path]) 
 def test_f35_there_is_no_collective_but_the_one_to_stop_and_those_that_share_a_corpus_out() -> None:
     package = Path(__file__).parent.parent / "embviz_callback"
     words = ("barrier(", "all_gather", "broadcast(", "all_reduce", "reduce_boolean_decision", "trainer.log_dir")
-    files = [package / "callback.py", *(package / "delivery").glob("*.py"), *(package / "encoding").glob("*.py")]
+    rooms = [package / "callback.py", *(package / "delivery").rglob("*.py"), *(package / "encoding").rglob("*.py")]
+    files = [*rooms, package / "session.py", package / "evaluator.py"]
     found = [
         (path.name, word)
         for path in files
         for word in words
         if word in path.read_text().replace("`trainer.log_dir`", "")
     ]
-    assert found == [("callback.py", "reduce_boolean_decision"), ("distributed.py", "all_gather")]
+    assert found == [("callback.py", "reduce_boolean_decision"), ("shared_corpus.py", "all_gather")]
