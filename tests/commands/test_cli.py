@@ -396,7 +396,7 @@ def test_several_checkpoints_are_compared_on_the_same_subset(place: Path) -> Non
     found = [measured(content["checkpoints"][label]["margin"], "margin") for label in ("a/model.pt", "b/model.pt")]
     assert any(row[:1] == ["margin"] and {*found} <= {*row} for row in table)
     page = (place / "both" / "comparison.md").read_text(encoding="utf-8")
-    assert "**Best: b/model.pt.** Rule: highest rank-1;" in page
+    assert "**Best: b/model.pt.** Rule: highest MRR;" in page
     facts = json.loads((place / "both" / "comparison.json").read_text(encoding="utf-8"))
     assert facts["best"] == content["best"]
     assert {"comparison_metrics.png", "comparison.html"} <= {path.name for path in (place / "both").iterdir()}

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from small_runs import HOSTILE, a_run, a_subset
 
 from embviz_callback.analysis.compare.comparison import best_checkpoint, common_maps, compare
-from embviz_callback.analysis.maps.projections import Projection, Skipped
+from embviz_callback.analysis.maps.map_quality import Points, mean_displacement
+from embviz_callback.analysis.maps.projections import Projection, Skipped, project
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.analysis.metrics.contrasts import compared
 from embviz_callback.analysis.metrics.intervals import per_query
@@ -38,6 +39,10 @@ def run() -> list[Snapshot]:
 def texts_of(figure: Figure) -> str:
     figure.draw_without_rendering()
     return "\n".join(text.get_text() for text in figure.findobj(match=lambda one: hasattr(one, "get_text")))
+
+
+def _points(made: Projection) -> Points:
+    return np.concatenate([made.queries, made.documents]).astype(np.float64)
 
 
 def turned(snapshot: Snapshot) -> Snapshot:
@@ -191,8 +196,12 @@ def test_common_maps_start_from_each_other(run: list[Snapshot]) -> None:
     first, second, other = common_maps([run[2], run[2], turned(run[2])], "tsne", seed=1)
     assert isinstance(first, Projection)
     assert isinstance(second, Projection)
+    alone = project(run[2].embeddings, "tsne", seed=2)
+    assert isinstance(alone, Projection)
+    assert not second.is_fresh
     assert second.displacement is not None
-    assert second.displacement < 0.5
+    # Of 80 points even a continued map goes on settling; one that starts from nothing lies anyhow.
+    assert second.displacement < 0.7 * mean_displacement(_points(alone), _points(first))
     assert other == Skipped("its texts stand in another order; evaluate it with the same seed")
 
 

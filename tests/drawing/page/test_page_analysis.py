@@ -125,7 +125,7 @@ def test_groups_confusions_features_curves_thresholds_and_suspects_are_on_the_pa
     assert f"Spearman of drop and weight: {answers.importance.spearman:.2f}" in text
     for curve in answers.continuity:
         assert f"Cosine against the difference in {curve.column}" in text
-        assert f"It {curve.verdict}" in text
+        assert f"{curve.verdict[0].upper()}{curve.verdict[1:]}: by" in text
     best = next(one for one in answers.thresholds[0].advice if one.kind == "F1")
     assert f"{best.threshold.value:.3f}" in text
     assert f"Candidates for false negatives ({len(answers.suspects)})" in text
