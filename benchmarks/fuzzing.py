@@ -32,6 +32,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 from hypothesis import HealthCheck, given, settings
 
+from benchmarks.metrics import peak_bytes
 from embviz_callback.cli import main as embviz
 from tests.hostile_checkpoints import checkpoint_files, model_folders, read_or_refuse_checkpoint
 from tests.hostile_pairs import check_error, form_folders, pair_files, read_or_refuse_form, read_or_refuse_pairs
@@ -150,7 +151,7 @@ def main() -> int:
             tally = fuzz(*parts, options.n, folder)
             counts = ", ".join(f"{count} {what}" for what, count in sorted(tally.counts.items()))
             print(f"{kind}: {counts}; slowest {tally.slowest_s:.2f} s, all {time.perf_counter() - started:.0f} s")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes()
     print(f"peak memory {peak / 2**20:.0f} MiB")
     return 0 if peak <= _LIMIT_BYTES else 1
 

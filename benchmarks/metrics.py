@@ -131,7 +131,10 @@ _FULL_MATRIX_LIMIT = 40_000  # 6.4 GB
 
 
 def peak_bytes() -> int:
-    """Most memory this process has held; reset by writing 5 to clear_refs where Linux allows it."""
+    """Most memory this process has held; reset by writing 5 to clear_refs where Linux allows it.
+
+    Not `resource.getrusage`: to that, a process has held what the one that started it held.
+    """
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024
 
