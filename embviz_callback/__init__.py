@@ -12,16 +12,34 @@ if TYPE_CHECKING:
     from embviz_callback.callback import EmbeddingVisualizer
     from embviz_callback.delivery.alerts.rule import MarginAlert
     from embviz_callback.encoding.text_encoder import text_encoder
+    from embviz_callback.result.comparing import Comparison, compare
+    from embviz_callback.result.evaluating import Result, evaluate
     from embviz_callback.settings import Settings
 
 __version__ = "0.1.0"
-__all__ = ["EmbeddingVisualizer", "MarginAlert", "Metrics", "Settings", "__version__", "evaluate_pairs", "text_encoder"]
+__all__ = [
+    "Comparison",
+    "EmbeddingVisualizer",
+    "MarginAlert",
+    "Metrics",
+    "Result",
+    "Settings",
+    "__version__",
+    "compare",
+    "evaluate",
+    "evaluate_pairs",
+    "text_encoder",
+]
 
 _HOMES = {
+    "Comparison": "embviz_callback.result.comparing",
     "EmbeddingVisualizer": "embviz_callback.callback",
     "MarginAlert": "embviz_callback.delivery.alerts.rule",
     "Metrics": "embviz_callback.analysis.metrics.numbers",
+    "Result": "embviz_callback.result.evaluating",
     "Settings": "embviz_callback.settings",
+    "compare": "embviz_callback.result.comparing",
+    "evaluate": "embviz_callback.result.evaluating",
     "evaluate_pairs": "embviz_callback.analysis.metrics.numbers",
     "text_encoder": "embviz_callback.encoding.text_encoder",
 }

@@ -24,11 +24,15 @@ def _modules_after(statement: str) -> set[str]:
 
 def test_promised_names_are_there() -> None:
     assert embviz_callback.__all__ == [
+        "Comparison",
         "EmbeddingVisualizer",
         "MarginAlert",
         "Metrics",
+        "Result",
         "Settings",
         "__version__",
+        "compare",
+        "evaluate",
         "evaluate_pairs",
         "text_encoder",
     ]

@@ -39,23 +39,24 @@ class Request:
 
     Attributes:
         checkpoints: At least one path; an ``embeddings.npz`` is measured again without its model.
-        data: Path of the pairs; None only where every checkpoint is an ``embeddings.npz``.
+        data: Path of the pairs, or whatever else `read_pairs` takes; None only where every checkpoint is an
+            ``embeddings.npz``.
         settings: Options of the evaluation.
         serving: Names and values of `Serving` that the user gave.
         device: As torch calls it; "auto" for CUDA where there is one, else the CPU.
         reading: How data and corpus are read.
-        corpus: Path of further documents that answer no query, "auto" for those of the data; None for none.
+        corpus: As `Evaluator.on` takes it; None for none.
         vectors: Paths of query and document rows in the order of the records, in place of checkpoints; None for none.
         depth: See `Evaluator`.
     """
 
     checkpoints: tuple[str, ...]
-    data: str | None
+    data: Any
     settings: Settings
     serving: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
     reading: Reading = _RECOGNISED
-    corpus: str | None = None
+    corpus: Any = None
     vectors: tuple[str, ...] | None = None
     depth: int = 0
 

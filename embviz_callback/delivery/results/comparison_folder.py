@@ -1,12 +1,16 @@
 """The folder of a comparison: its tables, figures and page."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from embviz_callback.analysis.compare.comparison import Comparison, common_maps, compare
+from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.drawing.figures.png import to_png
 from embviz_callback.drawing.figures.side_by_side import (
@@ -45,21 +49,43 @@ def write_comparison(
         snapshots, reference=reference, metric=metric, draws=settings.bootstrap_draws, seed=settings.seed
     )
     laid = {method: common_maps(snapshots, method, seed=settings.seed) for method in maps}
-    figures = {
-        "comparison_metrics": draw_comparison_metrics(comparison),
-        "comparison_distributions": draw_comparison_distributions(snapshots, comparison.labels),
-    }
-    for name, made in laid.items():
-        figures[f"comparison_{name}"] = draw_comparison_maps(made, snapshots, comparison.labels)
-    for name, figure in figures.items():
-        write_atomically(output / f"{name}.png", to_png(figure))
-    mapped = [
-        one.with_maps({method: made[place] for method, made in laid.items()}) for place, one in enumerate(snapshots)
-    ]
-    write_atomically(output / "comparison.html", page(mapped, title="Comparison"))
+    figures = comparison_figures(comparison, snapshots, laid)
+    for name, draw in figures.items():
+        write_atomically(output / f"{name}.png", to_png(draw()))
+    write_atomically(output / "comparison.html", comparison_page(snapshots, laid))
     write_atomically(output / "comparison.json", to_json(comparison_json(comparison)))
     write_atomically(output / "comparison.md", comparison_report(comparison, figures=list(figures)))
     return comparison
+
+
+def comparison_figures(
+    comparison: Comparison, snapshots: Sequence[Snapshot], laid: Mapping[str, Sequence[Projection | Skipped]]
+) -> dict[str, Callable[[], Figure]]:
+    """What a comparison shows.
+
+    Args:
+        comparison: What was found.
+        snapshots: What is compared.
+        laid: Key of the method to the maps of all of them on common axes.
+
+    Returns:
+        Name to what draws it.
+    """
+    made: dict[str, Callable[[], Figure]] = {
+        "comparison_metrics": partial(draw_comparison_metrics, comparison),
+        "comparison_distributions": partial(draw_comparison_distributions, snapshots, comparison.labels),
+    }
+    for method, maps in laid.items():
+        made[f"comparison_{method}"] = partial(draw_comparison_maps, maps, snapshots, comparison.labels)
+    return made
+
+
+def comparison_page(snapshots: Sequence[Snapshot], laid: Mapping[str, Sequence[Projection | Skipped]]) -> str:
+    """The page of a comparison; arguments as for `comparison_figures`."""
+    mapped = [
+        one.with_maps({method: made[place] for method, made in laid.items()}) for place, one in enumerate(snapshots)
+    ]
+    return page(mapped, title="Comparison")
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:

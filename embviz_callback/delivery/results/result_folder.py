@@ -12,7 +12,7 @@ from embviz_callback.analysis.metrics.pictures import FIGURES
 from embviz_callback.analysis.why.answers import Questions, analyse
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.results.result_files import embeddings_npz, errors_csv, metrics_json
-from embviz_callback.delivery.showing import Context, Progress, Shown, make_maps, show
+from embviz_callback.delivery.showing import Context, Maps, Progress, Shown, make_maps, show
 from embviz_callback.delivery.sinks import FolderSink
 from embviz_callback.drawing.page.page import page
 from embviz_callback.drawing.page.page_analysis import answers_view
@@ -84,18 +84,38 @@ def write_results(
     write_atomically(folder / "embeddings.npz", embeddings_npz(snapshot))
     write_atomically(folder / "metrics.json", to_json(metrics_json(snapshot, ())))
     write_atomically(folder / "errors.csv", errors_csv(snapshot))
-    guard = Guard(on_error="warn", note=lambda row: None)
-    # One after the other: two bars on one line would be none.
-    with ThreadPoolExecutor(1) as thread:
-        snapshot = snapshot.with_maps(make_maps(snapshot, None, guard, thread, progress))
+    guard = a_guard()
+    snapshot = snapshot.with_maps(maps_of(snapshot, guard, progress))
     shown = show(snapshot, [FolderSink(folder)], guard, Context(data=data))
     content = metrics_json(snapshot, shown.checks)
     write_atomically(folder / "metrics.json", to_json(content))
-    write_atomically(folder / "report.html", _page(snapshot, shown, guard, data))
+    write_atomically(folder / "report.html", result_page(snapshot, shown, guard, data))
     return Outcome(snapshot, folder, content, tuple(guard.faults))
 
 
-def _page(snapshot: Snapshot, shown: Shown, guard: Guard, data: Mapping[str, Any] | None) -> str:
+def a_guard() -> Guard:
+    """For what is drawn outside a training: a fault costs a warning and one figure."""
+    return Guard(on_error="warn", note=lambda row: None)
+
+
+def maps_of(snapshot: Snapshot, guard: Guard, progress: Callable[[str], Progress | None] = lambda method: None) -> Maps:
+    """The maps of a snapshot, one after the other: two bars on one line would be none."""
+    with ThreadPoolExecutor(1) as thread:
+        return make_maps(snapshot, None, guard, thread, progress)
+
+
+def result_page(snapshot: Snapshot, shown: Shown, guard: Guard, data: Mapping[str, Any] | None) -> str:
+    """The page of one evaluation.
+
+    Args:
+        snapshot: With its maps.
+        shown: What came of showing it.
+        guard: Catches what goes wrong in the analysis; what it has caught stands on the page.
+        data: What the data check found.
+
+    Returns:
+        HTML.
+    """
     analysis = guard.attempt(
         "analysis", partial(_answers, snapshot), where=snapshot.label, skipped="the analysis on the page"
     )

@@ -40,7 +40,7 @@ def comparison_report(comparison: Comparison, *, figures: Sequence[str] = ()) ->
         rule=RULE.format(metric=CATALOGUE[comparison.best.metric].title),
         fall=fall_sentence(comparison),
         power=_power(comparison),
-        metrics=list(_metrics(comparison)),
+        metrics=list(metrics_rows(comparison)),
         changes=[
             (comparison.changes[place], chance(comparison.differences[place]["rank1"].p_value)) for place in others
         ],
@@ -52,7 +52,7 @@ def comparison_report(comparison: Comparison, *, figures: Sequence[str] = ()) ->
 
 def metrics_lines(comparison: Comparison) -> list[str]:
     """The numbers side by side, as lines for a terminal: a column for each evaluation."""
-    rows = [("", *comparison.labels), *((name, *cells) for name, cells in _metrics(comparison))]
+    rows = [("", *comparison.labels), *((name, *cells) for name, cells in metrics_rows(comparison))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
@@ -98,7 +98,8 @@ def fall_sentence(comparison: Comparison) -> str:
     )
 
 
-def _metrics(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
+def metrics_rows(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
+    """Each headline metric with a cell for every evaluation: value and 95 % interval."""
     for name in shown(HEADLINE):
         if any(name in metrics for metrics in comparison.metrics):
             yield name, [_value(name, metrics) for metrics in comparison.metrics]
