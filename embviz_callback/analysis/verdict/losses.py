@@ -1,14 +1,18 @@
 """Whether a model has lost against a baseline on the same queries: shown, excluded, or not to be told."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, LOWER
-from embviz_callback.analysis.metrics.contrasts import paired_standard_error
-from embviz_callback.analysis.metrics.intervals import PerQuery, group_sums, point, pseudo_values, t_quantile
+from embviz_callback.analysis.metrics.contrasts import FEWEST_GROUPS, paired_standard_error
+from embviz_callback.analysis.metrics.intervals import PerQuery, point, pseudo_values, t_quantile
+from embviz_callback.analysis.verdict.best import Candidate
+from embviz_callback.embeddings import Floats
 
 LOST, KEPT, UNDECIDED = "the loss is shown", "the loss is excluded", "the data cannot tell"
 _DOUBT = 0.05
+_HALF_SPENT = 10  # look by which a run has spent half of its doubt
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,49 @@ def losses(baseline: PerQuery, model: PerQuery, allowed: Mapping[str, float]) ->
     if len(baseline.groups) != len(model.groups):
         raise ValueError(f"the baseline has {len(baseline.groups)} queries and the model {len(model.groups)}")
     before, after, whole = pseudo_values(baseline), pseudo_values(model), point(baseline)
-    reach = t_quantile(1 - _DOUBT / max(len(allowed), 1), max(len(group_sums(model)) - 1, 1))
-    found = []
-    for name, least in allowed.items():
-        sign = -1.0 if CATALOGUE[name].better == LOWER else 1.0
-        value = sign * (whole[name] - known[name])
-        width = reach * paired_standard_error(name, before[name] - after[name])
-        found.append(Loss(name, least, value, value - width, value + width, _outcome(value, width, least)))
-    return tuple(found)
+    doubt = _DOUBT / max(len(allowed), 1)
+    return tuple(
+        _loss(name, least, whole[name] - known[name], before[name] - after[name], doubt)
+        for name, least in allowed.items()
+    )
+
+
+def loss_at_look(baseline: Candidate, model: Candidate, metric: str, *, allowed: float = 0.0, look: int = 1) -> Loss:
+    """The loss of one evaluation of a run against a baseline that is the same throughout, such as the untrained model.
+
+    A training is looked at after every epoch, and of many equal evaluations one is worse by chance: the error is
+    counted over all looks. Look k may spend 10 / ((k + 9) (k + 10)) of the 5 % (alpha spending: Lan and DeMets 1983;
+    half of it by the tenth look), so that a run of whatever length has a loss beyond the allowed one said shown in
+    at most 5 % of cases where there is none, however its evaluations hang together (benchmarks/conclusions.py).
+
+    Args:
+        baseline: By the metric, see `candidate`.
+        model: The same queries, in the same order of groups.
+        metric: Name of the metric that both were made by.
+        allowed: Loss that is accepted, at least 0.
+        look: Which evaluation of the run this is, from 1; a resumed run counts on.
+
+    Returns:
+        The loss; its outcome is LOST where it is shown, UNDECIDED also below six groups.
+
+    Raises:
+        ValueError: If the groups differ in number, `allowed` is below 0 or `look` below 1.
+    """
+    if not allowed >= 0 or look < 1:
+        raise ValueError(f"allowed must be at least 0 and look at least 1, got {allowed:g} and {look}")
+    if len(baseline.pseudo) != len(model.pseudo):
+        raise ValueError(
+            f"both must be of the same groups of queries, got {len(baseline.pseudo)} and {len(model.pseudo)}"
+        )
+    doubt = _DOUBT * _HALF_SPENT / ((look + _HALF_SPENT - 1) * (look + _HALF_SPENT))
+    return _loss(metric, allowed, baseline.value - model.value, baseline.pseudo - model.pseudo, doubt)
+
+
+def _loss(metric: str, allowed: float, drop: float, changes: Floats, doubt: float) -> Loss:
+    sign = -1.0 if CATALOGUE[metric].better == LOWER else 1.0
+    reach = t_quantile(1 - doubt, len(changes) - 1) if len(changes) >= FEWEST_GROUPS else math.inf
+    value, width = sign * drop, reach * paired_standard_error(metric, changes)
+    return Loss(metric, allowed, value, value - width, value + width, _outcome(value, width, allowed))
 
 
 def _outcome(value: float, width: float, allowed: float) -> str:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from embviz_callback.analysis.metrics.intervals import PerQuery
-from embviz_callback.analysis.verdict.losses import KEPT, LOST, UNDECIDED, losses
+from embviz_callback.analysis.verdict.best import Candidate, candidate
+from embviz_callback.analysis.verdict.losses import KEPT, LOST, UNDECIDED, loss_at_look, losses
 from embviz_callback.analysis.verdict.power import discordance, planned, queries_needed, smallest_difference
 
 
@@ -44,6 +45,40 @@ def test_more_metrics_ask_for_more_of_each() -> None:
         losses(BEFORE, lost, dict.fromkeys(names, 0.0)) for names in (["rank1"], ["rank1", "margin"])
     )
     assert among.low < alone.low < alone.value < alone.high < among.high
+
+
+def test_a_later_look_at_a_run_must_show_more() -> None:
+    before, lost = candidate(BEFORE, "rank1"), candidate(right_on(np.arange(14, 800)), "rank1")
+    assert losses(BEFORE, right_on(np.arange(14, 800)), {"rank1": 0.0})[0].outcome == LOST
+    found = [loss_at_look(before, lost, "rank1", look=look) for look in (1, 50)]
+    assert [one.outcome for one in found] == [LOST, UNDECIDED]
+    assert [one.value for one in found] == pytest.approx([0.014, 0.014])
+    assert loss_at_look(before, lost, "rank1", allowed=0.02).outcome == UNDECIDED
+
+
+def test_of_runs_of_equal_evaluations_at_most_one_in_twenty_is_ever_said_to_be_worse() -> None:
+    rng, accused = np.random.default_rng(0), 0
+    for _ in range(200):
+        hard = rng.standard_normal(150)
+        untrained, *run = (
+            Candidate(float(hits.mean()), hits, 1.0)
+            for hits in (hard + 0.5 * rng.standard_normal((21, 150)) < 0.8).astype(float)
+        )
+        looks = enumerate(run, start=1)
+        accused += any(loss_at_look(untrained, one, "rank1", look=k).outcome == LOST for k, one in looks)
+    assert accused <= 14  # 10 are expected at most; 15 come in 8 % of draws
+
+
+def test_few_groups_or_other_ones_are_not_judged() -> None:
+    few = Candidate(0.2, np.array([1.0, 0, 0, 0, 0]), 1.0)
+    none = Candidate(0.0, np.zeros(5), 1.0)
+    assert loss_at_look(few, none, "rank1").outcome == UNDECIDED
+    with pytest.raises(ValueError) as error:
+        loss_at_look(few, Candidate(0.0, np.zeros(6), 1.0), "rank1")
+    assert str(error.value) == "both must be of the same groups of queries, got 5 and 6"
+    with pytest.raises(ValueError) as error:
+        loss_at_look(few, none, "rank1", allowed=-0.1, look=0)
+    assert str(error.value) == "allowed must be at least 0 and look at least 1, got -0.1 and 0"
 
 
 def test_a_gate_refuses_what_it_cannot_judge() -> None:
