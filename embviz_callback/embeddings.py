@@ -1,12 +1,13 @@
 """Hand-over 1: what leaves the model's side of the house."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from embviz_callback.measure import COSINE, COSINES, Measure
 from embviz_callback.pairs.subset import check_grades
 
 Vectors = NDArray[np.float32]
@@ -14,11 +15,29 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 _NORM_TOLERANCE = 1e-3  # half precision keeps about three decimal digits of a unit norm
+_UNIT_TOLERANCE = 1e-5  # of rows that a model made unit vectors in float32
 _CHUNK = 2048  # rows turned to float64 at a time: small enough for the cache, and for memory
 
 
 def _no_pairs() -> Rows:
     return np.empty((0, 2), dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """Rows as a model gives them, of any length, and how it compares them.
+
+    Attributes:
+        queries: ``(n_queries, dim)`` float32.
+        documents: ``(n_documents, dim)``.
+        hard_negatives: ``(n_hard_negatives, dim)``.
+        similarity: One of `embviz_callback.measure.SIMILARITIES`.
+    """
+
+    queries: Vectors
+    documents: Vectors
+    hard_negatives: Vectors
+    similarity: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +61,8 @@ class Embeddings:
         zero: Rows of all three arrays without length.
         grades: ``(n_grades, 3)``, (query row, document row, grade) of every judged pair; empty where grades tell
             no more than `relevance`.
+        served: The rows as the model gives them; None where they are these, and compared by their cosine.
+        measure: By which these rows are compared; other rows than unit vectors are those of `compared`.
 
     Raises:
         ValueError: If shapes disagree, an index is out of range, a query has no relevant
@@ -57,6 +78,8 @@ class Embeddings:
     non_finite: int = 0
     zero: int = 0
     grades: Rows = field(default_factory=lambda: np.empty((0, 3), dtype=np.int64))
+    served: Served | None = None
+    measure: Measure = COSINES
 
     def __post_init__(self) -> None:
         if self.hard_negatives.size == 0:
@@ -64,7 +87,7 @@ class Embeddings:
         if len(self.records) == 0:
             object.__setattr__(self, "records", self.relevance)
         for name in ("queries", "documents", "hard_negatives"):
-            _check_vectors(name, getattr(self, name), dim=self.queries.shape[-1])
+            _check_vectors(name, getattr(self, name), dim=self.queries.shape[-1], is_unit=self.measure == COSINES)
         self._check_rows("relevance", len(self.documents))
         self._check_rows("records", len(self.documents))
         self._check_rows("hard_pairs", len(self.hard_negatives))
@@ -94,6 +117,7 @@ class Embeddings:
         hard_pairs: ArrayLike | None = None,
         records: ArrayLike | None = None,
         grades: ArrayLike | None = None,
+        similarity: str = COSINE,
     ) -> Self:
         """Normalises rows of any length and sets aside those that have no direction.
 
@@ -105,6 +129,7 @@ class Embeddings:
             hard_pairs: ``(n, 2)`` pairs (query row, hard negative row).
             records: ``(n, 2)``, see the class.
             grades: ``(n, 3)``, see the class.
+            similarity: By which the model compares them, one of `embviz_callback.measure.SIMILARITIES`.
 
         Returns:
             Embeddings with counted `non_finite` and `zero` rows.
@@ -125,7 +150,60 @@ class Embeddings:
         if grades is not None and np.size(grades):
             extra["grades"] = np.asarray(grades, dtype=np.int64)
         pairs = np.unique(np.asarray(relevance, dtype=np.int64).reshape(-1, 2), axis=0)
-        return cls(relevance=pairs, non_finite=non_finite, zero=zero, **units, **extra)
+        served = _served(parts, similarity)
+        return cls(relevance=pairs, non_finite=non_finite, zero=zero, served=served, **units, **extra)
+
+    @classmethod
+    def restored(cls, *, similarity: str, non_finite: int, zero: int, **arrays: Any) -> Self:
+        """The embeddings whose rows `as_served` gave.
+
+        Args:
+            similarity: Of the model.
+            non_finite: Rows that were set aside.
+            zero: Likewise.
+            arrays: The other fields by name.
+
+        Returns:
+            Equal ones.
+        """
+        rows = [arrays[name] for name in ("queries", "documents", "hard_negatives") if name in arrays]
+        if similarity == COSINE and all(map(_are_unit, rows)):
+            return cls(non_finite=non_finite, zero=zero, **arrays)
+        return cls.from_raw(**arrays, similarity=similarity)
+
+    @property
+    def similarity(self) -> str:
+        """By which the model compares its rows."""
+        return COSINE if self.served is None else self.served.similarity
+
+    @property
+    def as_served(self) -> "Served | Embeddings":
+        """Whichever holds the rows as the model gives them."""
+        return self.served or self
+
+    def compared(self, corpus: Vectors | None = None) -> tuple[Self, Vectors | None]:
+        """The rows by which the model ranks, on the scale of their `measure`.
+
+        Args:
+            corpus: ``(n_corpus, dim)`` further documents as served, or unit rows for the cosine.
+
+        Returns:
+            Itself for the cosine; else embeddings whose rows are those served, a row without a direction zero, and
+            the corpus's likewise.
+        """
+        served = self.served
+        if served is None or served.similarity == COSINE:
+            return self, corpus
+        rows = {name: finite_rows(getattr(served, name)) for name in ("queries", "documents", "hard_negatives")}
+        others = [] if corpus is None else [finite_rows(corpus)]
+        measure = Measure.fitting(
+            served.similarity, rows["queries"], rows["documents"], rows["hard_negatives"], *others
+        )
+        queries = rows.pop("queries") / np.float32(measure.query_unit)
+        unit = np.float32(measure.document_unit)
+        scaled: dict[str, Any] = {name: part / unit for name, part in rows.items()}
+        found = replace(self, queries=queries, **scaled, served=None, measure=measure)
+        return found, others[0] / unit if others else None
 
     @cached_property
     def gains(self) -> Rows:
@@ -184,14 +262,51 @@ def _unit_part(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool
     return wide, finite
 
 
-def _check_vectors(name: str, rows: Vectors, *, dim: int) -> None:
+def ranked_rows(name: str, raw: ArrayLike, similarity: str) -> Vectors:
+    """Rows of a corpus as `embviz_callback.analysis.scan.scan` takes them: unit rows for the cosine, else as served.
+
+    Args:
+        name: What the rows are, for the error.
+        raw: ``(n, dim)``.
+        similarity: Of the model.
+
+    Returns:
+        The float32 rows.
+    """
+    return unit_rows(name, raw)[0] if similarity == COSINE else np.asarray(raw, dtype=np.float32)
+
+
+def finite_rows(rows: Vectors) -> Vectors:
+    """``(n, dim)``, a row with a NaN or an infinity set to zero; the same array where there is none."""
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
+    return rows if finite.all() else np.where(finite[:, None], rows, np.float32(0))
+
+
+def _served(parts: dict[str, Any], similarity: str) -> Served | None:
+    """What tells more than unit rows and the cosine do."""
+    with np.errstate(over="ignore"):
+        rows = {name: np.asarray(raw).astype(np.float32, copy=False) for name, raw in parts.items()}
+    if similarity == COSINE and all(map(_are_unit, rows.values())):
+        return None
+    rows.setdefault("hard_negatives", np.empty((0, rows["queries"].shape[1]), dtype=np.float32))
+    return Served(**rows, similarity=similarity)
+
+
+def _are_unit(rows: Vectors) -> bool:
+    """Whether all rows that have a direction are unit vectors."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    return bool(((np.abs(norms - 1) <= _UNIT_TOLERANCE) | (norms == 0) | ~np.isfinite(norms)).all())
+
+
+def _check_vectors(name: str, rows: Vectors, *, dim: int, is_unit: bool) -> None:
     if rows.ndim != 2 or rows.dtype != np.float32:
         raise ValueError(f"{name} must be float32 of shape (n, dim), got {rows.dtype} {rows.shape}")
     if rows.shape[1] != dim:
         raise ValueError(f"{name} must have {dim} columns like queries, got {rows.shape[1]}")
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))  # without a copy of the squares
     bad = ~((np.abs(norms - 1) <= _NORM_TOLERANCE) | (norms == 0))
-    if bad.any():
+    if is_unit and bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise ValueError(f"{name} must be unit vectors, row {row} has L2 norm {norms[row]:.4f}")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from embviz_callback.analysis.scan import CorpusScan, scan_with_corpus
 from embviz_callback.embeddings import Embeddings, Vectors
 from embviz_callback.grammar import counted
+from embviz_callback.measure import COSINE
 from embviz_callback.pairs.corpus import Corpus, corpus_for, own_corpus, read_corpus
 from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.reading import PairFile
@@ -80,7 +81,7 @@ class Encoded:
 
     Attributes:
         embeddings: Of the subset.
-        corpus: ``(n_corpus, dim)`` unit rows; None where there is no corpus.
+        corpus: ``(n_corpus, dim)`` rows as they are ranked; None where there is no corpus.
         device: Where the corpus is ranked; None for the CPU.
     """
 
@@ -176,7 +177,9 @@ class Evaluator:
 
     def provenance(self, subject: "Subject") -> Provenance:
         """Where an evaluation of a model comes from."""
-        return Provenance({**subject.origin, **self.source, **subject.facts()})
+        # Said where it is not what everybody expects; a checkpoint's own facts say it always.
+        declared = {} if subject.similarity == COSINE else {"similarity": subject.similarity}
+        return Provenance({**subject.origin, **self.source, **subject.facts(), **declared})
 
     @contextmanager
     def exchange(self, subject: "Subject") -> "Iterator[Exchange | None]":
@@ -288,9 +291,10 @@ class Evaluator:
         if self.corpus is None:
             return None
         progress = listener.progress("encoding the corpus")
+        options = {**options, "progress": progress, "similarity": subject.similarity}
         if exchange is None:
-            return encode_corpus(subject.documents, self.corpus, progress=progress, **options)
-        return encode_shared(subject.documents, self.corpus, exchange, progress=progress, **options)
+            return encode_corpus(subject.documents, self.corpus, **options)
+        return encode_shared(subject.documents, self.corpus, exchange, **options)
 
     def _scan(self, encoded: Encoded, vectors: Vectors, listener: Listener) -> CorpusScan:
         from embviz_callback.encoding.product import with_product

@@ -15,10 +15,12 @@ from embviz_callback.analysis.scan import CorpusScan, Ranking, Similarity, pool_
 from embviz_callback.analysis.verdict.best import primary_metric
 from embviz_callback.analysis.verdict.diagnosis import Diagnosis, diagnose
 from embviz_callback.embeddings import Embeddings
+from embviz_callback.measure import COSINE
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.settings import Settings
 
-_EMBEDDING_ARRAYS = ("queries", "documents", "relevance", "hard_negatives", "hard_pairs", "records")
+_ROWS = ("queries", "documents", "hard_negatives")
+_PAIRS = ("relevance", "hard_pairs", "records", "grades")
 _MAP_ARRAYS = ("queries", "documents")
 
 
@@ -186,7 +188,8 @@ def save_snapshot(snapshot: Snapshot, folder: Path) -> None:
             does without a corpus.
         folder: Not read by anybody else until this returns.
     """
-    arrays = {name: getattr(snapshot.embeddings, name) for name in (*_EMBEDDING_ARRAYS, "grades")}
+    arrays = {name: getattr(snapshot.embeddings.as_served, name) for name in _ROWS}
+    arrays |= {name: getattr(snapshot.embeddings, name) for name in _PAIRS}
     arrays |= {} if snapshot.corpus_scan is None else snapshot.corpus_scan.arrays()
     for method, made in snapshot.maps.items():
         if isinstance(made, Projection):
@@ -208,9 +211,9 @@ def load_snapshot(folder: Path) -> Snapshot:
     facts = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
     with np.load(folder / "arrays.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    # Evaluations that were kept before there were grades lack them.
-    graded = {"grades": arrays["grades"]} if "grades" in arrays else {}
-    embeddings = Embeddings(**{name: arrays[name] for name in _EMBEDDING_ARRAYS}, **graded, **facts["set_aside"])
+    # Evaluations that were kept before there were grades lack them, and older ones the similarity.
+    kept_arrays = {name: arrays[name] for name in (*_ROWS, *_PAIRS) if name in arrays}
+    embeddings = Embeddings.restored(**kept_arrays, **facts["set_aside"], similarity=facts.get("similarity", COSINE))
     corpus = facts.get("corpus")  # evaluations that were kept before there were corpora lack it
     kept = None if corpus is None else CorpusScan.from_arrays(arrays, corpus)
     subset = Subset.from_json(facts["subset"])
@@ -242,6 +245,7 @@ def _facts(snapshot: Snapshot) -> dict[str, Any]:
         "epoch": snapshot.epoch,
         "step": snapshot.step,
         "subset": snapshot.subset.to_json(),
+        "similarity": snapshot.embeddings.similarity,
         "set_aside": {"non_finite": snapshot.embeddings.non_finite, "zero": snapshot.embeddings.zero},
         "metrics": snapshot.metrics.as_dict(),
         "diagnosis": asdict(snapshot.diagnosis),

@@ -16,10 +16,10 @@ from embviz_callback.encoding.subject import (
     Side,
     Subject,
     late_sides_of,
-    notes_on_similarity,
     notes_on_towers,
     sides_of,
 )
+from embviz_callback.measure import COSINE, SIMILARITIES
 from embviz_callback.settings import Settings
 
 _PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy")
@@ -72,8 +72,16 @@ def subject_of(
     else:
         ways = late_sides_of if is_late else sides_of
         queries, documents = ways(inner, encode, query_prompt=prompts.query, document_prompt=prompts.document)
-    notes = (*notes_on_towers(inner, queries, documents), *notes_on_similarity(_declared_similarity(inner)))
-    subject = Subject(inner, queries, documents, facts=tell, can_halve=can_halve, wrapper=model, notes=notes)
+    subject = Subject(
+        inner,
+        queries,
+        documents,
+        facts=tell,
+        can_halve=can_halve,
+        wrapper=model,
+        notes=notes_on_towers(inner, queries, documents),
+        similarity=_declared_similarity(inner),
+    )
     if autocast is None:
         return subject
     # Set by the trainer around the forward pass alone, where an encode of other ways than that never comes by.
@@ -176,7 +184,8 @@ def _prompt_of(model: Any, given: str | None, side: str) -> str:
 
 def _declared_similarity(model: Any) -> str:
     """Asked of the field: the property would write "cosine" into a model that declares none."""
-    return str(getattr(model, "_similarity_fn_name", None) or "cosine")
+    named = str(getattr(model, "_similarity_fn_name", None))
+    return named if named in SIMILARITIES else COSINE
 
 
 def _served_prompts(model: Any, prompts: Prompts) -> dict[str, str]:

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from embviz_callback.embeddings import Embeddings, Rows, Vectors, unit_rows
+from embviz_callback.embeddings import Embeddings, Rows, Vectors, ranked_rows
 from embviz_callback.encoding.out_of_memory import is_out_of_memory, release_memory
 from embviz_callback.encoding.subject import Encode, Side, Subject
+from embviz_callback.measure import COSINE
 from embviz_callback.pairs.corpus import Corpus
 from embviz_callback.pairs.subset import Subset
 
@@ -148,20 +149,20 @@ def batches(
 
 
 def encode_corpus(side: Side, corpus: Corpus, *, batch_size: int, **options: Any) -> Vectors:
-    """Unit vectors of a corpus; of its texts no more than a batch is on the device at a time.
+    """Rows of a corpus as they are ranked; of its texts no more than a batch is on the device at a time.
 
     Args:
         side: The documents'.
         corpus: The texts.
         batch_size: Texts per call.
-        options: Passed on to `batches`.
+        options: Passed on to `encode_ranked`.
 
     Returns:
-        ``(n_texts, dim)`` in the corpus's order, rows of L2 norm 1 or exactly 0 (no direction).
+        ``(n_texts, dim)`` in the corpus's order, see `ranked_rows`.
     """
     order = longest_first_rows(corpus.texts)
     prompted = [side.prompt + corpus.texts[row] for row in order]
-    return encode_units(side.encode, prompted, batch_size=batch_size, places=order, **options)
+    return encode_ranked(side.encode, prompted, batch_size=batch_size, places=order, **options)
 
 
 def longest_first_rows(texts: Sequence[str]) -> Rows:
@@ -169,20 +170,27 @@ def longest_first_rows(texts: Sequence[str]) -> Rows:
     return np.array(sorted(range(len(texts)), key=lambda row: (-len(texts[row]), texts[row])), dtype=np.int64)
 
 
-def encode_units(
-    encode: Encode, texts: Sequence[str], *, batch_size: int, places: Rows | None = None, **options: Any
+def encode_ranked(
+    encode: Encode,
+    texts: Sequence[str],
+    *,
+    batch_size: int,
+    similarity: str = COSINE,
+    places: Rows | None = None,
+    **options: Any,
 ) -> Vectors:
-    """Unit vectors of texts that are cut into batches as they stand.
+    """Rows of texts that are cut into batches as they stand, as they are ranked.
 
     Args:
         encode: See `encode_texts`.
         texts: At least one.
         batch_size: Texts per call.
+        similarity: Of the model.
         places: ``(n_texts,)``, which row of the result each text has; the texts' own order without.
         options: Passed on to `batches`.
 
     Returns:
-        ``(n_texts, dim)``, rows of L2 norm 1 or exactly 0.
+        ``(n_texts, dim)``, see `ranked_rows`.
 
     Raises:
         ValueError: If the dim changes from batch to batch.
@@ -193,8 +201,8 @@ def encode_units(
             vectors = np.empty((len(texts), part.shape[1]), dtype=np.float32)
         if part.shape[1] != vectors.shape[1]:
             raise ValueError(_mixed(sorted({part.shape[1], vectors.shape[1]})))
-        units = unit_rows("corpus", part.to("cpu", torch.float32).numpy())[0]
-        vectors[rows if places is None else places[rows]] = units
+        found = ranked_rows("corpus", part.to("cpu", torch.float32).numpy(), similarity)
+        vectors[rows if places is None else places[rows]] = found
     assert vectors is not None
     return vectors
 
@@ -233,6 +241,7 @@ def encode_subset(subject: Subject, subset: Subset, *, batch_size: int, **option
         hard_pairs=subset.hard_pairs,
         records=subset.records,
         grades=subset.grades,
+        similarity=subject.similarity,
     )
 
 

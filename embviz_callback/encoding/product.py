@@ -8,10 +8,10 @@ from torch import nn
 
 from embviz_callback.embeddings import Vectors
 from embviz_callback.encoding.out_of_memory import is_out_of_memory, release_memory
+from embviz_callback.measure import Product
 
 LARGE_POOL = 10_000  # documents from which the way to the device and back is worth it
 
-Product = Callable[[Vectors, Vectors], Vectors]
 _T = TypeVar("_T")
 
 

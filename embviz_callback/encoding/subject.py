@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from torch import nn
 
+from embviz_callback.measure import COSINE
+
 if TYPE_CHECKING:
     from embviz_callback.encoding.ranks.shared_corpus import Ranks
 
@@ -52,6 +54,7 @@ class Subject:
         ranks: Among which a corpus is shared out; None for all of it on every rank.
         after: Called when all texts are encoded, or when that has failed.
         notes: Sentences on what the model does not say of itself and was assumed, or was left aside.
+        similarity: By which it compares queries with documents, one of `embviz_callback.measure.SIMILARITIES`.
     """
 
     module: nn.Module
@@ -65,6 +68,7 @@ class Subject:
     ranks: "Ranks | None" = None
     after: Callable[[], None] = field(default=_nothing)
     notes: tuple[str, ...] = ()
+    similarity: str = COSINE
 
     @property
     def is_one_way(self) -> bool:
@@ -176,21 +180,4 @@ def notes_on_towers(module: nn.Module, queries: Side, documents: Side) -> tuple[
         f"{type(module).__name__} holds {of_queries} and {of_documents}, but one function encodes queries and "
         "documents alike; if they are served by two, give it encode_query and encode_document, or encode= a pair of "
         "functions",
-    )
-
-
-def notes_on_similarity(declared: str) -> tuple[str, ...]:
-    """What to say of a model that is compared by something else than the cosine.
-
-    Args:
-        declared: By the model: "cosine", "dot", "euclidean" or "manhattan".
-
-    Returns:
-        One sentence, or none.
-    """
-    if declared == "cosine":
-        return ()
-    return (
-        f"the model declares {declared} as its similarity, and every figure here is of cosines: where its vectors "
-        "differ in length, ranks are not those that it is served with",
     )

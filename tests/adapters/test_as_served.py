@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from embviz_callback.adapters.encoders import Prompts, prompts_of, subject_of
-from embviz_callback.evaluator import Evaluator
+from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.formats.reading import PairFile, records_from
 from embviz_callback.settings import Settings
 from tests.tiny_models import tiny_bert
@@ -142,9 +142,18 @@ def test_equal_ways_are_one_so_that_a_text_of_both_sides_is_encoded_once(encoder
     assert not subject_of(MODELS["two towers"](encoder), Settings()).is_one_way
 
 
-def test_a_similarity_that_is_not_followed_is_said(encoder: Path) -> None:
-    assert subject_of(plain(encoder), Settings()).notes == ()
-    assert subject_of(plain(encoder, similarity_fn_name="dot"), Settings()).notes == (
-        "the model declares dot as its similarity, and every figure here is of cosines: where its vectors differ in "
-        "length, ranks are not those that it is served with",
-    )
+@pytest.mark.parametrize(
+    ("name", "peer"), [("dot", "dot_score"), ("euclidean", "euclidean_sim"), ("cosine", "cos_sim")]
+)
+def test_the_similarity_that_a_model_declares_ranks(name: str, peer: str, encoder: Path) -> None:
+    from sentence_transformers import util
+
+    model = plain(encoder, similarity_fn_name=name)
+    evaluator = Evaluator.on(PairFile(records_from(PAIRS), "pairs"), Settings())
+    snapshot = evaluator.look(subject_of(model, evaluator.settings), Moment())
+    subset = evaluator.subset
+    scores = getattr(util, peer)(model.encode_query(subset.queries), model.encode_document(subset.documents)).numpy()
+    own = scores[tuple(subset.relevance.T)]
+    assert snapshot.similarity.rank.tolist() == (1 + (scores > own[:, None]).sum(axis=1)).tolist()
+    assert snapshot.similarity.best_positive == pytest.approx(own, abs=1e-4)
+    assert snapshot.provenance.facts.get("similarity", "cosine") == name

@@ -10,8 +10,9 @@ import numpy as np
 from embviz_callback.analysis.metrics import geometry
 from embviz_callback.analysis.metrics.catalogue import Named
 from embviz_callback.analysis.metrics.intervals import RESOLUTION, PerQuery, intervals_of, per_query
-from embviz_callback.analysis.scan import Product, Similarity, one_thread_each, scan
-from embviz_callback.embeddings import Embeddings, Rows, unit_rows
+from embviz_callback.analysis.scan import Similarity, one_thread_each, scan
+from embviz_callback.embeddings import Embeddings, Rows, ranked_rows
+from embviz_callback.measure import COSINE, SIMILARITIES, Product
 
 _NEIGHBOURS = 10
 
@@ -247,6 +248,7 @@ def evaluate_pairs(
     hard_negatives: Any = None,
     hard_pairs: Any = None,
     corpus: Any = None,
+    similarity: str = COSINE,
     draws: int = 1000,
     seed: int = 0,
     product: Product | None = None,
@@ -261,6 +263,8 @@ def evaluate_pairs(
         hard_negatives: ``(n_hard, dim)``.
         hard_pairs: ``(n, 2)`` pairs (query row, hard negative row).
         corpus: ``(n_corpus, dim)`` further documents that answer no query.
+        similarity: By which documents are ranked: "cosine", "dot", "euclidean" or "manhattan"; means and spreads are
+            of cosines.
         draws: Resamples behind the intervals; 0 for none.
         seed: Of the resamples.
         product: ``(a, b) -> a @ b.T`` in float32, as on a GPU.
@@ -269,7 +273,7 @@ def evaluate_pairs(
         The metrics.
 
     Raises:
-        ValueError: If only one of `hard_negatives` and `hard_pairs` is given.
+        ValueError: If only one of `hard_negatives` and `hard_pairs` is given, or there is no such similarity.
 
     Example:
         >>> import numpy as np
@@ -281,6 +285,8 @@ def evaluate_pairs(
             ("hard_pairs", "hard_negatives") if hard_negatives is None else ("hard_negatives", "hard_pairs")
         )
         raise ValueError(f"hard_negatives and hard_pairs belong together, got {given} without {missing}")
+    if similarity not in SIMILARITIES:
+        raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
     queries, documents = _array(query), _array(document)
     embeddings = Embeddings.from_raw(
         queries,
@@ -288,10 +294,11 @@ def evaluate_pairs(
         relevance_pairs(relevance, len(queries), len(documents)),
         hard_negatives=None if hard_negatives is None else _array(hard_negatives),
         hard_pairs=None if hard_pairs is None else _array(hard_pairs),
+        similarity=similarity,
     )
-    distractors = None if corpus is None else unit_rows("corpus", _array(corpus))[0]
-    similarity = scan(embeddings, corpus=distractors, product=product)
-    return compute_metrics(similarity, embeddings, draws=draws, seed=seed)
+    others = None if corpus is None else ranked_rows("corpus", _array(corpus), similarity)
+    found = scan(embeddings, corpus=others, product=product)
+    return compute_metrics(found, embeddings, draws=draws, seed=seed)
 
 
 def relevance_pairs(relevance: Any, n_queries: int, n_documents: int) -> Rows:

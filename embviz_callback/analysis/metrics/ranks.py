@@ -36,9 +36,9 @@ class Levels:
 def levels(similarity: Similarity, embeddings: Embeddings) -> Levels:
     """Groups of tied positives per query; pairs without a direction are in none."""
     query = embeddings.relevance[:, 0]
-    valid = np.flatnonzero(~np.isnan(similarity.positive_scores))
-    order = valid[np.lexsort((-similarity.positive_scores[valid], query[valid]))]
-    score, owner = similarity.positive_scores[order], query[order]
+    valid = np.flatnonzero(~np.isnan(similarity.pair_levels))
+    order = valid[np.lexsort((-similarity.pair_levels[valid], query[valid]))]
+    score, owner = similarity.pair_levels[order], query[order]
     is_first = np.ones(len(order), dtype=bool)
     is_first[1:] = (owner[1:] != owner[:-1]) | (score[:-1] - score[1:] > EQUAL)
     heads = np.flatnonzero(is_first)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,10 @@ class Estimate:
     value: float
     low: float = math.nan
     high: float = math.nan
+
+    def times(self, unit: float) -> Self:
+        """The same in a smaller or larger unit."""
+        return type(self)(self.value * unit, self.low * unit, self.high * unit)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON; NaN becomes null."""

@@ -5,16 +5,15 @@ The rest of what other rooms may use stands here too; the modules behind it are 
 
 from embviz_callback.analysis.scan.corpus_scan import CorpusScan, Ranking, pool_text, scan_with_corpus
 from embviz_callback.analysis.scan.one_pass import one_thread_each
-from embviz_callback.analysis.scan.pool import EQUAL, Product, exact_products
+from embviz_callback.analysis.scan.pool import EQUAL, exact_scores
 from embviz_callback.analysis.scan.similarity import Similarity, scan
 
 __all__ = [
     "EQUAL",
     "CorpusScan",
-    "Product",
     "Ranking",
     "Similarity",
-    "exact_products",
+    "exact_scores",
     "one_thread_each",
     "pool_text",
     "scan",

@@ -7,9 +7,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.pool import Product
 from embviz_callback.analysis.scan.similarity import TOP, Similarity, scan
-from embviz_callback.embeddings import Embeddings, Rows, Vectors
+from embviz_callback.embeddings import Embeddings, Rows, Vectors, finite_rows
+from embviz_callback.measure import Product
 from embviz_callback.pairs.corpus import Corpus
 from embviz_callback.pairs.subset import Subset
 
@@ -18,7 +18,7 @@ _PREFIX = "scan_"
 _BESIDE = "relevance"  # of the embeddings, which whoever keeps a scan keeps too
 _NAMES = tuple(one.name for one in fields(Similarity) if one.name != _BESIDE)
 
-_LATER = ("gain_above", "gain_tied", "overlap")
+_LATER = ("gain_above", "gain_tied", "overlap", "pair_levels", "measure")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Ranking:
 
     Attributes:
         documents: ``(n_queries, depth)`` rows of the pool, best first, -1 for nothing.
-        scores: ``(n_queries, depth)`` their cosines.
+        scores: ``(n_queries, depth)`` their similarities.
     """
 
     documents: Rows
@@ -102,7 +102,7 @@ def scan_with_corpus(
     Args:
         embeddings: The subset.
         corpus: The texts.
-        vectors: ``(n_corpus, dim)``, their unit rows; zero for a text without a direction, which is not ranked.
+        vectors: ``(n_corpus, dim)``, their rows, as `scan` takes them; a text without a direction is not ranked.
         product: As for `scan`.
         depth: Documents per query that are named in `CorpusScan.deep`, where it is more than those that are kept.
 
@@ -121,6 +121,6 @@ def scan_with_corpus(
         similarity = replace(similarity, top_documents=deep.documents[:, :TOP], top_scores=deep.scores[:, :TOP])
     n_documents = len(embeddings.documents)
     named = np.unique(similarity.top_documents[similarity.top_documents >= n_documents]).tolist()
-    unusable = int((~vectors.any(axis=1)).sum())
+    unusable = int((~finite_rows(vectors).any(axis=1)).sum())
     facts = corpus.facts | ({"without_direction": unusable} if unusable else {})
     return CorpusScan(similarity, {row: corpus.texts[row - n_documents] for row in named}, facts, deep)

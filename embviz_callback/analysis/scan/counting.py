@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.pool import EQUAL, ROUNDING, exact_products
+from embviz_callback.analysis.scan.pool import EQUAL, ROUNDING, exact_scores
 from embviz_callback.analysis.scan.tiles import Tally, Task, Tile
 from embviz_callback.embeddings import Rows, Vectors
 
@@ -120,7 +120,7 @@ def _settle(task: Task, tally: Tally, pairs: Rows, columns: Rows) -> None:
         columns: ``(n,)`` the column that is too close to each one's level.
     """
     entries = np.stack([task.pairs[pairs, 0], columns], axis=1)
-    _add_exact(task, tally, pairs, columns, exact_products(task.queries, task.pool.vectors, entries))
+    _add_exact(task, tally, pairs, columns, exact_scores(task.queries, task.pool.vectors, entries, task.measure))
 
 
 def _settle_many(task: Task, tally: Tally, columns: slice, asked: _Asked, near: NDArray[np.bool_]) -> None:
@@ -131,11 +131,9 @@ def _settle_many(task: Task, tally: Tally, columns: slice, asked: _Asked, near: 
         _settle(task, tally, pairs, columns.start + column)
         return
     # Whole lines, which is cheaper than one by one where they are many.
-    rows = task.pairs[asked.pairs, 0]
-    wide = task.queries[rows].astype(np.float64).T
-    documents = task.pool.vectors[columns]
+    queries, documents = task.queries[task.pairs[asked.pairs, 0]], task.pool.vectors[columns]
     parts = [slice(start, start + 128) for start in range(0, len(documents), 128)]
-    exact = np.concatenate([(documents[part].astype(np.float64) @ wide)[near[part]] for part in parts])
+    exact = np.concatenate([task.measure.table(documents[part], queries)[near[part]] for part in parts])
     _add_exact(task, tally, pairs, columns.start + column, exact)
 
 

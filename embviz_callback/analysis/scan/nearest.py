@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.scan.counting import Twins
-from embviz_callback.analysis.scan.pool import EQUAL, ROUNDING, exact_products
+from embviz_callback.analysis.scan.pool import EQUAL, ROUNDING, exact_scores
 from embviz_callback.analysis.scan.tiles import Tally, Task, Tile, where
 from embviz_callback.embeddings import Embeddings, Rows, Vectors
+from embviz_callback.measure import EUCLIDEAN
 
 NOTHING = np.int64(np.iinfo(np.int64).max)  # worse than any column
 _LOW = np.int64(2**32 - 1)
@@ -140,12 +141,14 @@ def _filled(found: Rows, k: int) -> Rows:
 def _settled(task: Task, columns: Rows, scores: Vectors) -> tuple[Rows, Vectors]:
     """Lists in which float32's rounding leaves the order open, put in order by float64."""
     with np.errstate(invalid="ignore"):
-        close = np.flatnonzero((scores[:, :-1] - scores[:, 1:] <= 2 * ROUNDING).any(axis=1))
+        is_close = (scores[:, :-1] - scores[:, 1:] <= 2 * ROUNDING).any(axis=1)
+    # The root of a small squared distance would show its rounding: all are made exact.
+    close = np.flatnonzero(is_close | (task.measure.name == EUCLIDEAN))
     for start in range(0, len(close), 1024):
         rows = close[start : start + 1024]
         listed = columns[rows]
         pairs = np.stack([np.repeat(rows, listed.shape[1]), listed.ravel()], axis=1)
-        exact = exact_products(task.queries, task.pool.vectors, pairs).reshape(listed.shape)
+        exact = exact_scores(task.queries, task.pool.vectors, pairs, task.measure).reshape(listed.shape)
         order = _stable_order(np.where(listed < 0, -np.inf, exact), listed)
         columns[rows] = np.take_along_axis(listed, order, axis=1)
         scores[rows] = np.take_along_axis(np.where(listed < 0, -np.inf, exact), order, axis=1)
@@ -212,6 +215,6 @@ def _first_best(embeddings: Embeddings, rows: Rows, first_record: Rows) -> Rows:
     in_order = in_order[embeddings.usable_documents[in_order] & (first_record[in_order] < len(embeddings.records))]
     if not len(in_order):
         return np.full(len(rows), len(embeddings.records))
-    scores = embeddings.queries[rows].astype(np.float64) @ embeddings.documents[in_order].astype(np.float64).T
-    is_best = scores >= scores.max(axis=1, keepdims=True) - EQUAL
-    return np.asarray(first_record[in_order[is_best.argmax(axis=1)]])
+    scores = embeddings.measure.table(embeddings.documents[in_order], embeddings.queries[rows])
+    is_best = scores >= scores.max(axis=0) - EQUAL
+    return np.asarray(first_record[in_order[is_best.argmax(axis=0)]])

@@ -81,7 +81,7 @@ def _cores() -> int:
 def _keep_all(task: Task, tally: Tally, tile: Tile) -> None:
     """In float64: so few are cheap, and none is tied with a positive that only looks so."""
     queries, documents = task.queries[tile.band.rows], task.pool.vectors[tile.columns]
-    scores = documents.astype(np.float64) @ queries.astype(np.float64).T
+    scores = task.measure.table(documents, queries)
     scores[tile.hidden] = -np.inf
     if not task.pool.is_plain:
         scores = np.repeat(scores, task.pool.weights[tile.columns], axis=0)

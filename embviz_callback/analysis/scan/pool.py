@@ -1,6 +1,5 @@
 """The ranked pool: which documents compete for a query, in which order, each vector once."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,13 +8,12 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.scan.moments import Moments, moments
 from embviz_callback.embeddings import Embeddings, Rows, Vectors, have_direction
+from embviz_callback.measure import COSINES, Measure
 
-Product = Callable[[Vectors, Vectors], Vectors]
-
-# What a float32 product of unit rows may be off by; measured up to 8e-7. Which way depends on the
+# What a float32 product of rows no longer than 1 may be off by; measured up to 8e-7. Which way depends on the
 # processor and on where in the matrix an entry stands, so that nothing closer is decided by it.
 ROUNDING = 1e-6
-EQUAL = 1e-13  # cosines in float64 that differ by less are one number, added up in another order
+EQUAL = 1e-13  # scores in float64 that differ by less are one number, added up in another order
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +61,7 @@ def make_pool(embeddings: Embeddings, corpus: Vectors | None) -> Pool:
 
     Args:
         embeddings: The subset.
-        corpus: ``(n_corpus, dim)`` unit rows that answer no query, or nothing.
+        corpus: ``(n_corpus, dim)`` rows that answer no query, or nothing.
 
     Returns:
         The pool; vectors are copied once if there is a corpus or a document must move, and once
@@ -117,13 +115,14 @@ def _bits(rows: Vectors) -> NDArray[np.uint32]:
     return np.ascontiguousarray(rows + np.float32(0)).view(np.uint32)  # + 0 turns -0.0 into 0.0
 
 
-def exact_products(queries: Vectors, documents: Vectors, pairs: Rows) -> NDArray[np.float64]:
-    """Float64 cosines of pairs; NaN where a row has no direction.
+def exact_scores(queries: Vectors, documents: Vectors, pairs: Rows, measure: Measure = COSINES) -> NDArray[np.float64]:
+    """Float64 scores of pairs; NaN where a row has no direction.
 
     Args:
         queries: ``(n_queries, dim)``.
         documents: ``(n_documents, dim)``.
         pairs: ``(n_pairs, 2)``, (query row, document row).
+        measure: By which rows are compared; of unit rows the cosine without.
 
     Returns:
         ``(n_pairs,)``.
@@ -132,7 +131,7 @@ def exact_products(queries: Vectors, documents: Vectors, pairs: Rows) -> NDArray
     for start in range(0, len(pairs), 4096):
         part = pairs[start : start + 4096]
         left, right = queries[part[:, 0]].astype(np.float64), documents[part[:, 1]].astype(np.float64)
-        found = np.einsum("ij,ij->i", left, right)
+        found = measure.pairs(left, right)
         usable = have_direction(left) & have_direction(right)
         scores[start : start + 4096] = np.where(usable, found, np.nan)
     return scores

@@ -1,4 +1,4 @@
-"""Every cosine between queries and documents, seen once, in bounded memory."""
+"""Every score of a query and a document, seen once, in bounded memory."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -14,20 +14,29 @@ from embviz_callback.analysis.scan.counting import counts_with_twins, find_twins
 from embviz_callback.analysis.scan.moments import effective_rank, mean_off_diagonal, moments, row_moments
 from embviz_callback.analysis.scan.nearest import best_documents, naive_hits
 from embviz_callback.analysis.scan.one_pass import one_thread_each
-from embviz_callback.analysis.scan.pool import EQUAL, Pool, Product, exact_products, make_pool
+from embviz_callback.analysis.scan.pool import EQUAL, Pool, exact_scores, make_pool
 from embviz_callback.analysis.scan.spread import COARSE_BINS, distribution
-from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
+from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors, unit_rows
+from embviz_callback.measure import COSINE, Measure, Product
 
 TOP = 10  # documents kept of every query
 EXACT_AUC_PAIRS = 2**22  # so many negatives are kept and sorted: 16 MiB
 SAMPLED_PAIRS = 2**22  # about so many of a larger number go into the histogram
 _SLACK = 6  # columns that are kept beyond the list: float32 may have let a near tie in its place
 _ROUNDINGS = 64  # of a variance in 1,024 dimensions, generously
+_OF_RANKS = (
+    *("pair_above", "pair_tied", "best_positive_row", "above", "tied", "rank", "top_documents"),
+    *("auc", "auc_error", "naive_hits", "gain_above", "gain_tied"),
+)
+_BESIDE_RANKS = ("best_positive", "top_scores", "hard_scores")
 
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """What one pass over all cosines has found.
+    """What one pass over all cosines has found, or two where the model declares another similarity.
+
+    Means, spreads and the histogram are of cosines; what ranks, and the scores that are named beside a rank, follow
+    the similarity that the model declares, which is the cosine where it declares none.
 
     The ranked pool is the documents, and after them the corpus where one was given: a row from
     ``n_documents`` on is corpus row ``row - n_documents``. Rows without a direction are misses
@@ -38,7 +47,7 @@ class Similarity:
         positive_scores: ``(n_positive_pairs,)`` exact cosines, aligned with `relevance`.
         pair_above: ``(n_positive_pairs,)`` negatives above each relevant pair.
         pair_tied: ``(n_positive_pairs,)`` negatives with its score.
-        best_positive: ``(n_queries,)`` best positive's cosine, NaN without a usable one.
+        best_positive: ``(n_queries,)`` best positive's similarity, NaN without a usable one.
         best_positive_row: ``(n_queries,)`` its document row, -1 without.
         above: ``(n_queries,)`` negatives above the best positive.
         tied: ``(n_queries,)`` negatives tied with it.
@@ -46,7 +55,7 @@ class Similarity:
             random order; infinite for an unusable query or no usable positive.
         top_documents: ``(n_queries, k)`` best rows of the pool, best first; among equal scores
             the one that the records name first. -1 where nothing can be ranked.
-        top_scores: ``(n_queries, k)`` their cosines.
+        top_scores: ``(n_queries, k)`` their similarities.
         row_count: ``(n_queries,)`` usable negatives of each query.
         row_mean: ``(n_queries,)`` their mean, NaN without.
         row_variance: ``(n_queries,)`` their population variance.
@@ -58,7 +67,7 @@ class Similarity:
         positive_counts: ``(n_bins,)``.
         auc: Probability that a random positive outscores a random negative, ties half.
         auc_error: How far `auc` may be off: 0 where it is exact.
-        hard_scores: ``(n_hard_pairs,)`` aligned with `hard_pairs`.
+        hard_scores: ``(n_hard_pairs,)`` similarities, aligned with `hard_pairs`.
         naive_hits: ``(n_records,)`` whether ``argmax`` over the record list finds its own row.
         effective_rank: Directions used by queries and documents together.
         mean_off_diagonal: Mean cosine of two different documents of the pool.
@@ -67,6 +76,9 @@ class Similarity:
             no score; empty where grades tell no more than `relevance`.
         gain_tied: ``(n_gains,)`` other documents with its score.
         overlap: Share that the distributions of positive and negative cosines have in common; NaN where one is empty.
+        pair_levels: ``(n_positive_pairs,)`` what relevant pairs are ranked by, from -1 to 1; by default
+            `positive_scores`.
+        measure: The similarity that ranks, one of `embviz_callback.measure.SIMILARITIES`.
     """
 
     relevance: Rows
@@ -99,6 +111,12 @@ class Similarity:
     gain_above: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     gain_tied: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     overlap: float = math.nan
+    pair_levels: Floats = field(default_factory=lambda: np.empty(0))
+    measure: str = COSINE
+
+    def __post_init__(self) -> None:
+        if not len(self.pair_levels):
+            object.__setattr__(self, "pair_levels", self.positive_scores)
 
     @cached_property
     def is_hit(self) -> NDArray[np.bool_]:
@@ -116,7 +134,7 @@ class Similarity:
 
     @cached_property
     def first_score(self) -> Vectors:
-        """``(n_queries,)`` the cosine of `came_first`, NaN for none."""
+        """``(n_queries,)`` the similarity of `came_first`, NaN for none."""
         return self._taken_first(self.top_scores, np.float32(np.nan))
 
     def _taken_first(self, listed: NDArray[Any], nothing: Any) -> NDArray[Any]:
@@ -141,7 +159,7 @@ def scan(
     corpus: Vectors | None = None,
     product: Product | None = None,
 ) -> Similarity:
-    """One tiled pass over the cosines of all queries and documents.
+    """One tiled pass over the cosines of all queries and documents, and one over what the model declares instead.
 
     Beyond the embeddings it needs memory for one tile and for the results (and one copy of the
     documents if their rows are not in record order).
@@ -150,7 +168,8 @@ def scan(
         embeddings: The subset.
         top_k: Documents kept per query, at least 1.
         tile: Queries and documents of a tile.
-        corpus: ``(n_corpus, dim)`` unit rows of further documents that answer no query.
+        corpus: ``(n_corpus, dim)`` rows of further documents that answer no query: unit rows, or as served where
+            another similarity than the cosine is declared.
         product: ``(a, b) -> a @ b.T`` in float32; the CPU's without.
 
     Returns:
@@ -163,9 +182,32 @@ def scan(
         raise ValueError(f"top_k and tile must be at least 1, got {top_k} and {tile}")
     if corpus is not None and corpus.shape[1:] != embeddings.documents.shape[1:]:
         raise ValueError(f"corpus must have {embeddings.documents.shape[1]} columns, got shape {corpus.shape}")
+    passed = partial(_pass, top_k=top_k, tile=tile, product=product)
+    if embeddings.similarity == COSINE:
+        return passed(embeddings, corpus=corpus)
+    ranking, rows = embeddings.compared(corpus)
+    cosines = passed(embeddings, corpus=None if corpus is None else unit_rows("corpus", corpus)[0])
+    return _ranked_by(ranking.measure, cosines, passed(ranking, corpus=rows))
+
+
+def _ranked_by(measure: Measure, cosines: Similarity, ranking: Similarity) -> Similarity:
+    """The cosines' moments, with the ranks of another similarity and its own values beside them."""
+    return replace(
+        cosines,
+        **{name: getattr(ranking, name) for name in _OF_RANKS},
+        **{name: measure.value(getattr(ranking, name)) for name in _BESIDE_RANKS},
+        pair_levels=ranking.positive_scores,
+        measure=measure.name,
+    )
+
+
+def _pass(
+    embeddings: Embeddings, *, top_k: int, tile: tuple[int, int], corpus: Vectors | None, product: Product | None
+) -> Similarity:
+    """One pass, by the embeddings' own measure."""
     pool = make_pool(embeddings, corpus)
     usable = np.flatnonzero(embeddings.usable_queries)
-    exact = exact_products(embeddings.queries, embeddings.documents, embeddings.relevance)
+    exact = exact_scores(embeddings.queries, embeddings.documents, embeddings.relevance, embeddings.measure)
     task = _task(embeddings, pool, usable, exact, top_k=top_k, tile=tile, product=product)
     tally, (rows, query_moments) = one_pass.run(
         task,
@@ -176,7 +218,7 @@ def scan(
     spread = distribution(task, tally, twins, int(rows["row_count"].sum()))
     top_documents, top_scores = _all_rows(usable, len(embeddings.queries), *best_documents(task, tally, twins))
     counts = counts_with_twins(task, tally, twins)
-    graded = partial(scan, top_k=top_k, tile=tile, corpus=corpus, product=product)
+    graded = partial(_pass, top_k=top_k, tile=tile, corpus=corpus, product=product)
     return Similarity(
         relevance=embeddings.relevance,
         **_positives(embeddings, usable, exact, *counts),
@@ -187,7 +229,9 @@ def scan(
         edges=np.linspace(-1, 1, COARSE_BINS + 1),
         top_documents=top_documents[:, :top_k],
         top_scores=top_scores[:, :top_k],
-        hard_scores=exact_products(embeddings.queries, embeddings.hard_negatives, embeddings.hard_pairs),
+        hard_scores=exact_scores(
+            embeddings.queries, embeddings.hard_negatives, embeddings.hard_pairs, embeddings.measure
+        ),
         naive_hits=naive_hits(embeddings, top_documents),
         effective_rank=effective_rank([query_moments, pool.moments]),
         mean_off_diagonal=mean_off_diagonal(pool.moments),
@@ -223,6 +267,7 @@ def _task(
         stride=max(-(-cosines // SAMPLED_PAIRS), 1),
         keep=cosines <= EXACT_AUC_PAIRS,
         product=product,
+        measure=embeddings.measure,
     )
 
 

@@ -1,4 +1,4 @@
-"""Cosines of queries and columns in tiles, one band of queries at a time."""
+"""Scores of queries and columns in tiles, one band of queries at a time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.pool import Pool, Product
+from embviz_callback.analysis.scan.pool import Pool
 from embviz_callback.embeddings import Rows, Vectors
+from embviz_callback.measure import Measure, Product
 
 GROUP = 16  # columns
 
@@ -20,12 +21,13 @@ class Task:
         queries: ``(n_queries, dim)``, all with a direction.
         pool: The columns.
         pairs: ``(n_pairs, 2)``, (query row, column), sorted by query; column -1 for none.
-        levels: ``(n_pairs,)`` the exact cosine to beat, infinite where nothing can be counted.
+        levels: ``(n_pairs,)`` the exact score to beat, infinite where nothing can be counted.
         top_k: Columns to keep per query.
         tile: Queries and columns of a tile.
         stride: Every stride-th column of a tile goes into the histogram.
         keep: Whether the cosines of all negatives are kept, in float64, instead of the histogram.
         product: Makes a tile; numpy without.
+        measure: By which rows are compared.
     """
 
     queries: Vectors
@@ -37,6 +39,7 @@ class Task:
     stride: int
     keep: bool
     product: Product | None
+    measure: Measure
 
 
 @dataclass(eq=False)
@@ -81,7 +84,7 @@ class Band:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """Cosines of a run of columns with a band of queries, relevant entries at minus infinity.
+    """Scores of a run of columns with a band of queries, relevant entries at minus infinity.
 
     Columns lie along the first axis: what is asked of every query at once is then asked of
     whole lines of memory, at a fraction of what it costs across them.
@@ -154,7 +157,7 @@ def tiles_of(task: Task, rows: slice) -> Iterator[Tile]:
     for left in range(0, n_columns, width):
         columns = slice(left, min(left + width, n_columns))
         scores = buffer[: columns.stop - left]
-        _multiply(task.product, task.pool.vectors[columns], queries, scores)
+        task.measure.fill(scores, task.pool.vectors[columns], queries, task.product)
         inside = np.flatnonzero((band.column >= left) & (band.column < columns.stop))
         at = band.column[inside] - left, band.owner[inside]
         own = scores[at]
@@ -173,10 +176,3 @@ def _band(task: Task, rows: slice) -> Band:
 
 def _whole_groups(n_columns: int) -> int:
     return -(-n_columns // GROUP) * GROUP
-
-
-def _multiply(product: Product | None, columns: Vectors, band: Vectors, out: Vectors) -> None:
-    if product is None:
-        np.matmul(columns, band.T, out=out)
-    else:
-        out[:] = product(columns, band)

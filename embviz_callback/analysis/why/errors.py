@@ -28,8 +28,8 @@ class Miss:
         expected: Row of its best positive, -1 without a usable one.
         rank: Expected rank of that one, infinite without.
         first: Row of the pool that came first, of a document or of the corpus; -1 if nothing could be ranked.
-        expected_score: Cosine of the best positive.
-        first_score: Cosine of the document that came first.
+        expected_score: Similarity of the best positive.
+        first_score: Similarity of the document that came first.
         differs: Columns in which the two documents differ; none for a text of the corpus, which has none.
     """
 

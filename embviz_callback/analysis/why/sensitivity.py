@@ -18,7 +18,7 @@ from embviz_callback.analysis.metrics.resampling import (
     simultaneous,
     spearman,
 )
-from embviz_callback.analysis.scan import Similarity
+from embviz_callback.analysis.scan import Similarity, exact_scores
 from embviz_callback.embeddings import Embeddings, Floats, Rows, unit_rows
 from embviz_callback.pairs.weights import OTHER, WeightRule
 
@@ -159,7 +159,11 @@ def importance_of_types(
     if len(hard_types) != len(pairs):
         raise ValueError(f"hard_types must have one entry per hard pair, got {len(hard_types)} for {len(pairs)}")
     query = pairs[:, 0]
-    drops = similarity.best_positive[query] - similarity.hard_scores
+    # Cosines, as edits are measured by, whatever the model ranks by.
+    best = similarity.best_positive_row[query]
+    drops = exact_scores(embeddings.queries, embeddings.documents, np.stack([query, best], axis=1))
+    drops -= exact_scores(embeddings.queries, embeddings.hard_negatives, pairs)
+    drops[best < 0] = np.nan
     owner = query if clusters is None else np.asarray(clusters)[query]
     return _importance(drops, [tuple(types) for types in hard_types], owner, rule, draws, seed)
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.resampling import plain
-from embviz_callback.analysis.scan import Similarity, exact_products
+from embviz_callback.analysis.scan import Similarity, exact_scores
 from embviz_callback.analysis.why.columns import Columns, Row
 from embviz_callback.analysis.why.errors import differing
 from embviz_callback.embeddings import Embeddings, Floats, Rows
+from embviz_callback.measure import COSINE
 from embviz_callback.pairs.check.disagreement import column_of_type
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import fold
@@ -54,7 +55,7 @@ class Suspect:
         negative: Its row among hard negatives or documents.
         evidence: Why, in words, what the texts say first.
         n_shared: Columns that are known of both and equal.
-        score: Its cosine with the query in the last evaluation.
+        score: Its similarity with the query in the last evaluation.
         positive_score: The best positive's.
         likeness: Its cosine with the best positive.
         outranked: Share of the evaluations in which it stood above the best positive.
@@ -137,11 +138,12 @@ class _Pairs:
         query: ``(n,)``.
         positive: ``(n,)`` best positive of the query.
         negative: ``(n,)``.
-        score: ``(n,)`` cosine with the query.
+        score: ``(n,)`` similarity with the query.
         positive_score: ``(n,)``.
         likeness: ``(n,)`` cosine with the positive.
         outranked: ``(n,)`` share of evaluations.
         n_evaluations: How many there were.
+        within: How far a score below the positive's is taken for as high.
     """
 
     query: Rows
@@ -152,6 +154,7 @@ class _Pairs:
     likeness: Floats
     outranked: Floats
     n_evaluations: int
+    within: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +191,7 @@ def _hard_suspects(same: Sequence[Evaluated], columns: Columns | None, nearness:
     query, negative = pairs.T
     positive = last.similarity.best_positive_row[query]
     vectors = last.embeddings
-    likeness = exact_products(vectors.documents, vectors.hard_negatives, np.stack([positive, negative], axis=1))
+    likeness = exact_scores(vectors.documents, vectors.hard_negatives, np.stack([positive, negative], axis=1))
     judged = _Pairs(
         query,
         positive,
@@ -242,9 +245,12 @@ def _listed(last: Evaluated) -> _Pairs:
     keep = (negative >= 0) & (negative < n_documents) & (positive >= 0)
     keep &= ~np.isin(query * n_documents + negative, codes)
     query, negative, score, positive = query[keep], negative[keep], score[keep], positive[keep]
-    likeness = exact_products(vectors.documents, vectors.documents, np.stack([positive, negative], axis=1))
+    likeness = exact_scores(vectors.documents, vectors.documents, np.stack([positive, negative], axis=1))
     best = similarity.best_positive[query]
-    return _Pairs(query, positive, negative, score, best, likeness, (score > best).astype(np.float64), 1)
+    outranked = (score > best).astype(np.float64)
+    # Of another similarity nobody knows how much is little.
+    within = _WITHIN if similarity.measure == COSINE else 0.0
+    return _Pairs(query, positive, negative, score, best, likeness, outranked, 1, within)
 
 
 def _median(distances: Floats) -> float:
@@ -273,7 +279,7 @@ def _candidates(
     """
     near = (1 - pairs.likeness) <= nearness * typical
     lasting: NDArray[np.bool_] = (pairs.outranked >= 0.5) & (pairs.n_evaluations >= 3)
-    high = pairs.score >= pairs.positive_score - (0.0 if types is not None else _WITHIN)
+    high = pairs.score >= pairs.positive_score - pairs.within
     found = []
     for at in np.flatnonzero(near | lasting | high).tolist():
         said, n_shared = known.evidence(pairs.positive[at], pairs.negative[at], () if types is None else types[at])

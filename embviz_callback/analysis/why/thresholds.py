@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters, estimate, plain
-from embviz_callback.embeddings import Embeddings, Floats, Rows
+from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
+from embviz_callback.measure import COSINE, Measure
 
 PRECISIONS = (0.8, 0.9, 0.95)
 RECALLS = (0.8, 0.9, 0.95)
@@ -63,13 +64,14 @@ class Thresholds:
 
     Attributes:
         with_hard_negatives: Whether each query's hard negatives compete as well.
-        cuts: ``(2000,)`` thresholds, ascending, 0.001 apart.
+        cuts: ``(2000,)`` thresholds, ascending, 0.001 apart for the cosine.
         precision: ``(2000,)``, NaN where nothing is shown.
         recall: ``(2000,)``.
         advice: For each wish.
         n_queries: Queries behind it.
         n_documents: Documents in the pool: precision depends on it, and a larger pool wants a
             higher threshold.
+        measure: What is cut, one of `embviz_callback.measure.SIMILARITIES`.
     """
 
     with_hard_negatives: bool
@@ -79,10 +81,23 @@ class Thresholds:
     advice: tuple[Advice, ...]
     n_queries: int
     n_documents: int
+    measure: str = COSINE
+
+    @property
+    def telling(self) -> tuple[float, float]:
+        """The cuts between which something happens, for an axis; of cosines the same in every evaluation."""
+        if self.measure == COSINE:
+            return -0.2, 1.0
+        some = np.flatnonzero(self.recall > 0)
+        all_found = np.flatnonzero(self.recall >= self.recall[0])
+        if not len(some) or not len(all_found):
+            return float(self.cuts[0]), float(self.cuts[-1])
+        return float(self.cuts[all_found[-1]]), float(self.cuts[min(int(some[-1]) + 1, len(self.cuts) - 1)])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON, without the curves."""
         return {
+            "similarity": self.measure,
             "with_hard_negatives": self.with_hard_negatives,
             "n_queries": self.n_queries,
             "n_documents": self.n_documents,
@@ -126,6 +141,7 @@ def thresholds(
     for wanted in (*precisions, *recalls):
         if not 0 < wanted <= 1:
             raise ValueError(f"a wanted precision or recall must be above 0 and at most 1, got {wanted}")
+    embeddings, _ = embeddings.compared()
     n_queries = len(embeddings.queries)
     drawn = draw_clusters(np.arange(n_queries) if clusters is None else clusters, draws=draws, seed=seed)
     n_packs = drawn.weights.shape[1]
@@ -140,14 +156,16 @@ def thresholds(
         *(_promise("recall", wanted, curve, counts) for wanted in recalls),
         _best_f1(curve),
     )
+    span = embeddings.measure.span
     return Thresholds(
         with_hard_negatives=with_hard_negatives,
-        cuts=_cuts(),
+        cuts=_cuts() * span,
         precision=precision[0],
         recall=recall[0],
-        advice=advice,
+        advice=tuple(replace(one, threshold=one.threshold.times(span)) for one in advice),
         n_queries=n_queries,
         n_documents=len(embeddings.documents),
+        measure=embeddings.measure.name,
     )
 
 
@@ -155,7 +173,7 @@ def _cuts() -> Floats:
     return np.arange(_BINS, dtype=np.float64) * (2 / _BINS) - 1
 
 
-def _bins(scores: np.ndarray[Any, np.dtype[np.float32]]) -> Rows:
+def _bins(scores: NDArray[np.floating]) -> Rows:
     # A score a rounding error below its bin's edge must not fall out of it.
     return np.clip(((scores.astype(np.float64) + 1) * (_BINS / 2) + 1e-4).astype(np.int64), 0, _BINS - 1)
 
@@ -163,13 +181,14 @@ def _bins(scores: np.ndarray[Any, np.dtype[np.float32]]) -> Rows:
 def _histograms(
     embeddings: Embeddings, pack: Rows, n_packs: int, *, with_hard_negatives: bool
 ) -> tuple[Floats, Floats]:
-    """Per pack of queries: relevant pairs, and all pairs, by their cosine."""
+    """Per pack of queries: relevant pairs, and all pairs, by their similarity."""
     shown = np.zeros(n_packs * _BINS)
     usable = embeddings.usable_documents
     documents = embeddings.documents[usable]
     rows = np.flatnonzero(embeddings.usable_queries)
     for part in np.array_split(rows, len(rows) // _TILE + 1):
-        codes = pack[part][:, None] * _BINS + _bins(embeddings.queries[part] @ documents.T)
+        scores = _table(embeddings.measure, embeddings.queries[part], documents)
+        codes = pack[part][:, None] * _BINS + _bins(scores)
         shown += np.bincount(codes.ravel(), minlength=len(shown))
     query, document = embeddings.relevance.T
     positive = _pair_histogram(embeddings, query, embeddings.documents[document], pack, n_packs)
@@ -179,13 +198,23 @@ def _histograms(
     return positive.reshape(n_packs, _BINS), shown.reshape(n_packs, _BINS)
 
 
-def _pair_histogram(
-    embeddings: Embeddings, query: Rows, others: np.ndarray[Any, np.dtype[np.float32]], pack: Rows, n_packs: int
-) -> Floats:
-    left = embeddings.queries[query]
+def _pair_histogram(embeddings: Embeddings, query: Rows, others: Vectors, pack: Rows, n_packs: int) -> Floats:
+    left, measure = embeddings.queries[query], embeddings.measure
     keep = left.any(axis=1) & others.any(axis=1)
-    scores = np.einsum("ij,ij->i", left, others)[keep]
+    wide = np.float32 if measure.name == COSINE else np.float64
+    scores = _linear(measure, measure.pairs(left.astype(wide, copy=False), others.astype(wide, copy=False)))[keep]
     return np.bincount(pack[query[keep]] * _BINS + _bins(scores), minlength=n_packs * _BINS).astype(np.float64)
+
+
+def _table(measure: Measure, queries: Vectors, documents: Vectors) -> NDArray[np.floating]:
+    """Similarities of queries with documents, from -1 to 1."""
+    if measure.name == COSINE:
+        return np.asarray(queries @ documents.T)
+    return _linear(measure, measure.table(queries, documents))
+
+
+def _linear(measure: Measure, scores: Any) -> NDArray[np.floating]:
+    return np.asarray(measure.value(scores) / measure.span)
 
 
 def _from_top(counts: Floats) -> Floats:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.numbers import relevance_pairs
 from embviz_callback.embeddings import Embeddings, Rows
+from embviz_callback.measure import COSINE, SIMILARITIES
 from embviz_callback.pairs.records import Record
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import clean, fold, is_blank
@@ -21,7 +22,8 @@ def subset_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[Subset, Embedd
 
     Args:
         arrays: `query` ``(N, dim)`` and `document` ``(M, dim)``; `relevance` as pairs, as one document row per query or
-            as a boolean matrix, by default row i to row i; `query_text` and `document_text` where there are texts.
+            as a boolean matrix, by default row i to row i; `query_text` and `document_text` where there are texts;
+            `similarity`, where documents are ranked by another one than the cosine.
 
     Returns:
         A subset without records of its own, and its embeddings.
@@ -32,6 +34,9 @@ def subset_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[Subset, Embedd
     missing = [name for name in ("query", "document") if name not in arrays]
     if missing:
         raise ValueError(f"expected the arrays query and document, found {', '.join(sorted(arrays)) or 'none'}")
+    similarity = str(arrays.get("similarity", COSINE))
+    if similarity not in SIMILARITIES:
+        raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {similarity!r}")
     queries, documents = arrays["query"], arrays["document"]
     for name, rows in (("query", queries), ("document", documents)):
         if rows.ndim != 2 or rows.dtype.kind not in "fiu" or not len(rows):
@@ -47,7 +52,7 @@ def subset_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[Subset, Embedd
     pairs = np.unique(np.column_stack([query_rows[pairs[:, 0]], document_rows[pairs[:, 1]]]), axis=0)
     subset = _bare_subset(query_texts, document_texts, pairs)
     first = [np.unique(rows, return_index=True)[1] for rows in (query_rows, document_rows)]
-    return subset, Embeddings.from_raw(queries[first[0]], documents[first[1]], pairs)
+    return subset, Embeddings.from_raw(queries[first[0]], documents[first[1]], pairs, similarity=similarity)
 
 
 def embeddings_in_order(

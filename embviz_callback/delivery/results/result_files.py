@@ -21,6 +21,7 @@ from embviz_callback.analysis.why.answers import Answers
 from embviz_callback.delivery.results.per_query import Standing
 from embviz_callback.delivery.results.plain_vectors import subset_of_arrays
 from embviz_callback.embeddings import Embeddings
+from embviz_callback.measure import COSINE
 from embviz_callback.pairs.check.findings import Checkup
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot
@@ -94,16 +95,18 @@ def errors_csv(snapshot: Snapshot) -> str:
     Returns:
         A table with the query, its best-scored relevant document and that one's rank (a tie is its
         expectation, "inf" is a query or document without direction), the best wrong document (or text of
-        the corpus), both cosines, and the query's id. A cell that a spreadsheet would calculate begins
-        with an apostrophe.
+        the corpus), both scores, and the query's id; where the model declares another similarity than the
+        cosine, a last column names it. A cell that a spreadsheet would calculate begins with an apostrophe.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(_ERROR_COLUMNS)
+    # Only where it is not what everybody expects.
+    said = () if snapshot.similarity.measure == COSINE else (snapshot.similarity.measure,)
+    writer.writerow((*_ERROR_COLUMNS, *("similarity" for _ in said)))
     ranks = snapshot.similarity.rank
     wrong = np.flatnonzero(~snapshot.similarity.is_hit)
     for row in wrong[np.argsort(-ranks[wrong], kind="stable")]:
-        writer.writerow([_inert(cell) for cell in _error(snapshot, int(row))])
+        writer.writerow([_inert(cell) for cell in (*_error(snapshot, int(row)), *said)])
     return file.getvalue()
 
 
@@ -146,15 +149,18 @@ def embeddings_npz(snapshot: Snapshot) -> bytes:
         snapshot: What to save.
 
     Returns:
-        A compressed ``.npz`` of `query` and `document` (float32), `query_text` and `document_text`,
+        A compressed ``.npz`` of `query` and `document` (float32, as served), `similarity` by which the model compares
+        them, `query_text` and `document_text`,
         `relevance`, `records`, `hard_negative`, `hard_negative_text` and `hard_pairs` where there are
         some, `subset` (JSON, for `read_embeddings`), and with a corpus `corpus` (JSON) and ``scan_...``.
         Texts have a fixed width, so that very long ones among very many are cut.
     """
     embeddings, subset = snapshot.embeddings, snapshot.subset
+    served = embeddings.as_served
     arrays = {
-        "query": embeddings.queries,
-        "document": embeddings.documents,
+        "query": served.queries,
+        "document": served.documents,
+        "similarity": np.array(embeddings.similarity),
         "query_text": _text_array(subset.queries),
         "document_text": _text_array(subset.documents),
         "relevance": embeddings.relevance,
@@ -164,7 +170,7 @@ def embeddings_npz(snapshot: Snapshot) -> bytes:
     }
     if subset.hard_negatives:
         arrays |= {
-            "hard_negative": embeddings.hard_negatives,
+            "hard_negative": served.hard_negatives,
             "hard_negative_text": _text_array(subset.hard_negatives),
             "hard_pairs": embeddings.hard_pairs,
         }
@@ -206,7 +212,8 @@ def read_embeddings(path: Path) -> tuple[Subset, Embeddings, CorpusScan | None]:
         subset = Subset.from_json(json.loads(arrays["subset"].tobytes()))
         non_finite, zero = (int(count) for count in arrays["set_aside"])
         hard = {"hard_negatives": arrays["hard_negative"]} if "hard_negative" in arrays else {}
-        embeddings = Embeddings(
+        embeddings = Embeddings.restored(
+            similarity=str(arrays.get("similarity", COSINE)),
             queries=arrays["query"],
             documents=arrays["document"],
             relevance=subset.relevance,

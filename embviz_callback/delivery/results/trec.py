@@ -45,11 +45,12 @@ def trec_files(snapshot: Snapshot) -> Mapping[str, str]:
 
 def _best(snapshot: Snapshot) -> Iterator[tuple[Rows, Floats]]:
     """Rows and scores of the best documents of each query, best first; none for a query without a direction."""
-    embeddings = snapshot.embeddings
+    embeddings, _ = snapshot.embeddings.compared()
+    measure = embeddings.measure
     usable = np.flatnonzero(embeddings.usable_documents)
-    documents = embeddings.documents[usable].astype(np.float64)
+    documents = embeddings.documents[usable]
     for query, is_usable in zip(embeddings.queries, embeddings.usable_queries, strict=True):
-        scores = documents @ query.astype(np.float64) if is_usable else np.empty(0)
+        scores = measure.value(measure.table(documents, query[None])[:, 0]) if is_usable else np.empty(0)
         order = np.argsort(-scores, kind="stable")[:DEPTH]
         yield usable[order] if is_usable else np.empty(0, dtype=np.int64), scores[order]
 

@@ -7,10 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan import Similarity
+from embviz_callback.analysis.scan import Similarity, exact_scores
 from embviz_callback.analysis.verdict.checklist import band
 from embviz_callback.drawing import style
 from embviz_callback.drawing.wording import interval, measured, number, percent, sigmas
+from embviz_callback.embeddings import Embeddings
 from embviz_callback.snapshot import Snapshot
 
 _TITLE = "Similarity distribution"
@@ -53,10 +54,11 @@ class Group:
         return shares
 
 
-def groups(similarity: Similarity) -> tuple[Group, ...]:
+def groups(similarity: Similarity, embeddings: Embeddings) -> tuple[Group, ...]:
     """Positive, negative and, where the data have any, hard negative pairs."""
     positive = similarity.positive_scores[~np.isnan(similarity.positive_scores)]
-    hard = similarity.hard_scores[~np.isnan(similarity.hard_scores)]
+    hard = exact_scores(embeddings.queries, embeddings.hard_negatives, embeddings.hard_pairs)
+    hard = hard[~np.isnan(hard)]
     found = [
         _counted("negative", style.NEGATIVE, similarity),
         _listed("positive", style.POSITIVE, positive),
@@ -77,7 +79,7 @@ def draw_distribution(snapshot: Snapshot) -> Figure:
         Two panels on one axis of cosines.
     """
     metrics = snapshot.metrics
-    kinds = groups(snapshot.similarity)
+    kinds = groups(snapshot.similarity, snapshot.embeddings)
     figure = style.new_figure(820, is_fixed=True)
     style.head(figure, _TITLE, snapshot)
     above, below = (style.placed_axes(figure, *place) for place in (_ABOVE, _BELOW))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from embviz_callback.drawing import style
 from embviz_callback.drawing.wording import number, rank_word
+from embviz_callback.measure import COSINE, TITLES
 from embviz_callback.pairs.texts import fold, without_diacritics
 from embviz_callback.snapshot import Snapshot
 
@@ -52,7 +53,7 @@ class Bar:
     Attributes:
         rank: Its place, from 1.
         text: Of the document.
-        score: Cosine with the query.
+        score: Similarity with the query.
         kind: "own" for the best relevant document, "also relevant" or "wrong".
         shared: What it has in common with the query.
         grade: What was judged of it; None where nobody judged it, or grades tell no more than the kind.
@@ -181,17 +182,24 @@ def draw_top_k(snapshot: Snapshot) -> Figure:
     figure, panels = _stacked([_ROW * (_places(found)[-1] + 1.2) for found in lists])
     style.head(figure, _TITLE, snapshot)
     graded = ", with the grade of what was judged" if len(snapshot.embeddings.grades) else ""
-    low = min((bar.score for found in lists for bar in found), default=0.0)
+    low, high = _ends([bar.score for found in lists for bar in found], snapshot.similarity.measure)
     for axes, telling, found in zip(panels, chosen, lists, strict=True):
-        _panel(axes, snapshot, telling, found, low=min(0.0, low))
+        _panel(axes, snapshot, telling, found, low=low, high=high)
     style.foot(
         figure,
         snapshot,
-        f"✓ own document   ≡ also relevant   ✗ wrong{graded}   ·   bar: cosine similarity"
-        + (f" from {number(low, 2)}" if low < 0 else " from 0"),
+        f"✓ own document   ≡ also relevant   ✗ wrong{graded}   ·   bar: {TITLES[snapshot.similarity.measure]}"
+        + (f" from {number(low, 2)}" if low < 0 else " from 0")
+        + ("" if snapshot.similarity.measure == COSINE else f" to {number(high, 2)}"),
         "in grey: what document and query share (equal columns, else phrases)",
     )
     return figure
+
+
+def _ends(scores: list[float], measure: str) -> tuple[float, float]:
+    """Where bars begin, and where the longest there could be ends: at 1 for the cosine."""
+    low = min(0.0, *scores)
+    return low, 1.0 if measure == COSINE else max(0.0, *scores, low + 1e-9)
 
 
 def _stacked(heights: list[float]) -> tuple[Figure, list[Axes]]:
@@ -208,7 +216,7 @@ def _stacked(heights: list[float]) -> tuple[Figure, list[Axes]]:
 
 
 def _leads(snapshot: Snapshot) -> NDArray[np.float64]:
-    """``(n_queries,)``, best relevant cosine minus the best wrong one among the first ten."""
+    """``(n_queries,)``, best relevant similarity minus the best wrong one among the first ten."""
     similarity, known = snapshot.similarity, snapshot.embeddings.relevance
     n_pool = similarity.n_pool + 1
     rows = np.arange(len(similarity.rank))[:, None]
@@ -267,7 +275,9 @@ def _words(text: str) -> list[_Word]:
     return [_Word(word, same, without_diacritics(same)) for word, same in zip(spelt, folded, strict=True)]
 
 
-def _panel(axes: Axes, snapshot: Snapshot, telling: Telling, found: tuple[Bar, ...], *, low: float) -> None:
+def _panel(
+    axes: Axes, snapshot: Snapshot, telling: Telling, found: tuple[Bar, ...], *, low: float, high: float
+) -> None:
     rank = rank_word(float(snapshot.similarity.rank[telling.row]))
     room = _WIDTH - 60
     query = style.fitted(f"“{snapshot.subset.queries[telling.row]}", room - 20, style.LABEL_SIZE - 1) + "”"
@@ -283,7 +293,7 @@ def _panel(axes: Axes, snapshot: Snapshot, telling: Telling, found: tuple[Bar, .
         _write(axes, place, bar)
     if len(found) > 1 and places[-1] - places[-2] > 1:
         axes.axhline(places[-1] - 0.8, color=style.FAINT, linestyle=":", linewidth=1.5)
-    axes.set(xlim=(low, 1.0), ylim=(places[-1] + 0.6, -0.6))
+    axes.set(xlim=(low, high), ylim=(places[-1] + 0.6, -0.6))
 
 
 def _places(found: tuple[Bar, ...]) -> list[float]:

@@ -15,6 +15,7 @@ from embviz_callback.analysis.scan import Similarity
 from embviz_callback.analysis.verdict.best import primary_metric
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.embeddings import Embeddings
+from embviz_callback.measure import COSINE, TITLES
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot
 
@@ -117,8 +118,9 @@ def epoch_view(snapshot: Snapshot, *, checks: Sequence[Check] = ()) -> View:
     """What the page shows of one evaluation, small enough to keep one of every epoch.
 
     Coordinates are rounded to 1/32767 of the map's half width, cosines of the ten first documents
-    to 1/32767. Of more than 1,000 queries the first 1,000 are shown: the subset's order is that of
-    a hash, so these are a random choice, and the same in every epoch.
+    to 1/32767, as another similarity is of its largest value. Of more than 1,000 queries the first
+    1,000 are shown: the subset's order is that of a hash, so these are a random choice, and the
+    same in every epoch.
 
     Args:
         snapshot: With its maps.
@@ -128,7 +130,7 @@ def epoch_view(snapshot: Snapshot, *, checks: Sequence[Check] = ()) -> View:
         The view, about 45 kB of JSON for 500 queries.
     """
     n = min(len(snapshot.subset.queries), MOST_QUERIES)
-    metrics = snapshot.metrics.as_dict()
+    metrics, unit = snapshot.metrics.as_dict(), _unit(snapshot.similarity)
     view = {
         "format": 1,
         "fingerprint": snapshot.subset.fingerprint,
@@ -143,9 +145,10 @@ def epoch_view(snapshot: Snapshot, *, checks: Sequence[Check] = ()) -> View:
         "heatmap": _heatmap(snapshot, n),
         "histogram": _histogram(snapshot.similarity),
         "provenance": snapshot.provenance.to_json(),
-        **_standings(snapshot.similarity, n),
+        **_named(snapshot.similarity),
+        **_standings(snapshot.similarity, n, unit),
         "decides": _deciding(snapshot, n),
-        **_top(snapshot.similarity, n),
+        **_top(snapshot.similarity, n, unit),
         "corpus_texts": _corpus_texts(snapshot, n),
     }
     # JSON knows neither NaN nor infinity; the page reads null, and the word.
@@ -201,16 +204,31 @@ def _deciding(snapshot: Snapshot, n: int) -> dict[str, Any] | None:
     return {"metric": metric, "values": _packed(statistics.ranks[metric][:n], "<f4")}
 
 
-def _standings(similarity: Similarity, n: int) -> dict[str, Any]:
-    """Rank, first document and both scores of each query; cosines in 1/10,000."""
+def _unit(similarity: Similarity) -> float:
+    """What scores are told in: 1 for cosines."""
+    if similarity.measure == COSINE:
+        return 1.0
+    scores = np.abs([*similarity.top_scores.ravel(), *similarity.best_positive])
+    return float(np.nanmax(scores, initial=0.0)) or 1.0
+
+
+def _named(similarity: Similarity) -> dict[str, Any]:
+    """By what is ranked, where it is not the cosine."""
+    if similarity.measure == COSINE:
+        return {}
+    return {"similarity": TITLES[similarity.measure], "unit": _unit(similarity)}
+
+
+def _standings(similarity: Similarity, n: int, unit: float) -> dict[str, Any]:
+    """Rank, first document and both scores of each query, in 1/10,000 of the unit."""
     ranks = [_short(rank) for rank in similarity.rank[:n].tolist()]
-    best = similarity.best_positive[:n]
+    best = similarity.best_positive[:n] / unit
     return {
         "ranks": ranks,
         "firsts": similarity.came_first[:n].tolist(),
         "answers": similarity.best_positive_row[:n].tolist(),
         "scores": _tenthousandths(best),
-        "gaps": _tenthousandths(similarity.first_score[:n] - best),
+        "gaps": _tenthousandths(similarity.first_score[:n] / unit - best),
     }
 
 
@@ -225,10 +243,10 @@ def _tenthousandths(values: NDArray[np.floating[Any]]) -> list[int | None]:
     return [None if math.isnan(value) else round(10_000 * value) for value in values.tolist()]
 
 
-def _top(similarity: Similarity, n: int) -> dict[str, Any]:
+def _top(similarity: Similarity, n: int, unit: float) -> dict[str, Any]:
     top = similarity.top_documents[:n]
     is_wide = similarity.n_pool > 32767
-    scores = np.round(np.nan_to_num(similarity.top_scores[:n], neginf=-1.0).clip(-1, 1) * 32767)
+    scores = np.round(np.nan_to_num(similarity.top_scores[:n] / unit, neginf=-1.0).clip(-1, 1) * 32767)
     return {
         "top": _packed(top, "<i4" if is_wide else "<i2"),
         "top_scores": _packed(scores, "<i2"),

@@ -9,6 +9,7 @@ from embviz_callback.analysis.why.columns import Value
 from embviz_callback.analysis.why.slices import Slices
 from embviz_callback.analysis.why.thresholds import Thresholds
 from embviz_callback.drawing.wording import group_sentence
+from embviz_callback.measure import TITLES
 
 _MOST_ROWS = 30  # of a list; analysis.json holds them all
 _MOST_VIOLATIONS = 5
@@ -42,7 +43,7 @@ def answers_view(answers: Answers, label: str, *, n_evaluations: int = 1) -> dic
         "n_suspects": len(suspects),
         "continuity": [one | {"violations": one["violations"][:_MOST_VIOLATIONS]} for one in whole["continuity"]],
         "thresholds": [
-            plain | {"curve": _curve(found)}
+            plain | {"curve": _curve(found), "unit": TITLES[found.measure], "telling": list(found.telling)}
             for found, plain in zip(answers.thresholds, whole["thresholds"], strict=True)
         ],
     }

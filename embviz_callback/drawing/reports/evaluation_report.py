@@ -25,6 +25,7 @@ from embviz_callback.drawing.reports.data_section import data_section
 from embviz_callback.drawing.reports.markdown import rendered
 from embviz_callback.drawing.reports.readings import oddities, readings
 from embviz_callback.drawing.wording import change, interval, measured, number, power_sentence
+from embviz_callback.measure import TITLES
 from embviz_callback.snapshot import Snapshot
 
 _DECIMALS = 4
@@ -86,6 +87,7 @@ def report(
         hubness_blind=measured(metrics.get("hubness_blind"), "hubness_blind", _DECIMALS),
         hubs=[(snapshot.text(row), count) for row, count in metrics.hubs],
         n_missed=len(missed),
+        ranked_by=TITLES[snapshot.similarity.measure],
         worst=[_miss(snapshot, row) for row in missed[:_N_WORST]],
     )
 
@@ -188,7 +190,7 @@ def _miss(snapshot: Snapshot, row: int) -> Values:
         "query": snapshot.subset.queries[row],
         "expected": snapshot.subset.documents[own],
         "rank": float(similarity.rank[row]),
-        "cosine": float(similarity.best_positive[row]),
+        "score": float(similarity.best_positive[row]),
         "first": snapshot.text(first) if first >= 0 else "none",
-        "first_cosine": float(similarity.first_score[row]),
+        "first_score": float(similarity.first_score[row]),
     }

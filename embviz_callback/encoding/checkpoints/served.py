@@ -10,7 +10,7 @@ from embviz_callback.encoding.cache.cached_features import CachedFeatures
 from embviz_callback.encoding.cache.feature_store import default_cache_folder
 from embviz_callback.encoding.checkpoints.loading import LoadedModel, load_checkpoint
 from embviz_callback.encoding.models.biencoder import SELF_POOLING, BiEncoder
-from embviz_callback.encoding.subject import Encode, Side, Subject, notes_on_similarity
+from embviz_callback.encoding.subject import Encode, Side, Subject
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def serve_checkpoint(path: str, serving: Serving, facts: Callable[[], Mapping[st
         origin=_origin(path, loaded),
         facts=facts,
         after=after,
-        notes=(*loaded.notes, *notes_on_similarity(loaded.similarity)),
+        notes=loaded.notes,
+        similarity=loaded.similarity,
     )
     return Served(subject, loaded.epoch, loaded.truncated_share)
 

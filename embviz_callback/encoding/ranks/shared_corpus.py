@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from embviz_callback.embeddings import Rows, Vectors
-from embviz_callback.encoding.encode import encode_units, longest_first_rows
+from embviz_callback.encoding.encode import encode_ranked, longest_first_rows
 from embviz_callback.encoding.subject import Side
 from embviz_callback.pairs.corpus import Corpus
 
@@ -156,7 +156,7 @@ def together(ranks: Ranks) -> Iterator[Exchange]:
 
 
 def encode_shared(side: Side, corpus: Corpus, exchange: Exchange, *, batch_size: int, **options: Any) -> Vectors:
-    """Unit vectors of a corpus of which every rank encodes a share.
+    """Rows of a corpus as they are ranked, of which every rank encodes a share.
 
     Batches are those of a lone process, so that the vectors are too.
 
@@ -177,7 +177,7 @@ def encode_shared(side: Side, corpus: Corpus, exchange: Exchange, *, batch_size:
     ]
     # Row -1 is the shortest text: padding costs as little as can be.
     prompted = [side.prompt + corpus.texts[order[row]] for row in shares[ranks.rank]]
-    own = encode_units(side.encode, prompted, batch_size=batch_size, **options)
+    own = encode_ranked(side.encode, prompted, batch_size=batch_size, **options)
     vectors = np.empty((n_texts, own.shape[1]), dtype=np.float32)
     exchange.settle(len(own), own.shape[1], mark=int(corpus.fingerprint, 16))
     for rank, rows, piece in exchange.gather(own):

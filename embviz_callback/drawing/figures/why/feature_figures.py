@@ -14,6 +14,7 @@ from embviz_callback.analysis.why.thresholds import Thresholds
 from embviz_callback.drawing import style
 from embviz_callback.drawing.wording import number
 from embviz_callback.grammar import counted
+from embviz_callback.measure import TITLES
 from embviz_callback.snapshot import Snapshot
 
 _ROW = 34  # px per bar
@@ -159,9 +160,9 @@ def draw_thresholds(snapshot: Snapshot, found: Sequence[Thresholds]) -> Figure:
     best = next(advice for advice in found[-1].advice if advice.kind == "F1")
     if math.isfinite(best.threshold.value):
         axes.axvline(best.threshold.value, color=style.MISS, linewidth=1.4, label="largest F1")
-    axes.set_xlim(-0.2, 1)
+    axes.set_xlim(*found[0].telling)
     axes.set_ylim(0, 1.02)
-    axes.set_xlabel("shown from this cosine similarity")
+    axes.set_xlabel(f"shown from this {TITLES[found[0].measure]}")
     axes.set_ylabel("share")
     axes.legend(loc="center left", frameon=False)
     style.foot(

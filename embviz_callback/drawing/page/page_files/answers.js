@@ -187,7 +187,7 @@ function thresholds() {
   const [plainly, hard] = answers.thresholds, points = (one, name) => one.curve.cuts.map((cut, at) => [cut, one.curve[name][at]]);
   const series = [["recall", "third", points(plainly, "recall")], ["precision", "positive", points(plainly, "precision")], ...(hard ? [["precision among hard negatives", "negative", points(hard, "precision"), true]] : [])];
   const best = answers.thresholds.at(-1).advice.find((one) => nothing(one.wanted));
-  const chart = curveChart("Precision and recall by threshold", series, { from: -.2, to: 1, unit: "shown from this cosine similarity", mark: best?.threshold.value });
+  const chart = curveChart("Precision and recall by threshold", series, { from: plainly.telling[0], to: plainly.telling[1], unit: `shown from this ${plainly.unit}`, mark: best?.threshold.value });
   const lines = answers.thresholds.flatMap((one) => one.advice.map((advice) => {
     const goal = nothing(advice.wanted) ? "largest F1" : `${advice.kind} ${percent(advice.wanted)}`, pool = one.with_hard_negatives ? ", hard negatives included" : "";
     return advice.reason ? [`${goal}${pool}`, advice.reason, "–", "–", "–", "–"]

@@ -54,16 +54,16 @@ const none = (text) => make("p", { className: "quiet", textContent: text });
 
 let listed = 20;
 function drawWorst() {
-  const view = views[detailed(state.at)], list = element("worst");
+  const view = views[detailed(state.at)], list = element("worst"), unit = view.unit ?? 1, score = view.similarity ?? "cosine";
   const wrong = [...data.queries.keys()].filter((row) => visible[row] && view.ranks[row] !== 1)
     .sort((a, b) => (view.ranks[b] ?? Infinity) - (view.ranks[a] ?? Infinity) || view.gaps?.[b] - view.gaps?.[a] || a - b);
   if (!wrong.length) { list.replaceChildren(none("Every query shown finds a right document first.")); return; }
   const lines = wrong.slice(0, listed).map((row) => [
-    rankWords(view.ranks[row]), queryButton(row), documentText(view.answers ? view.answers[row] : data.positives[row][0]), fixed(view.scores?.[row] / 1e4, 3),
-    documentText(view.firsts[row]), fixed((view.scores?.[row] + view.gaps?.[row]) / 1e4, 3)]);
+    rankWords(view.ranks[row]), queryButton(row), documentText(view.answers ? view.answers[row] : data.positives[row][0]), fixed(view.scores?.[row] / 1e4 * unit, 3),
+    documentText(view.firsts[row]), fixed((view.scores?.[row] + view.gaps?.[row]) / 1e4 * unit, 3)]);
   const more = make("button", { type: "button", className: "more", textContent: `show all ${wrong.length}` });
   more.addEventListener("click", () => { listed = Infinity; drawWorst(); });
-  const made = table([["rank", "number"], ["query"], ["expected"], ["cosine", "number"], ["came first"], ["cosine", "number"]], lines);
+  const made = table([["rank", "number"], ["query"], ["expected"], [score, "number"], ["came first"], [score, "number"]], lines);
   list.replaceChildren(make("div", { className: "scroll", tabIndex: 0 }, made), ...(wrong.length > listed ? [more] : []));
 }
 
@@ -74,7 +74,7 @@ function drawDetail() {
   const list = make("ol");
   top.forEach((found, place) => {
     if (found < 0) return;
-    list.append(make("li", { className: data.positives[row].includes(found) ? "text right" : "text" }, `${documentText(found)} `, make("span", { className: "score", textContent: (scores[place] / 32767).toFixed(3) })));
+    list.append(make("li", { className: data.positives[row].includes(found) ? "text right" : "text" }, `${documentText(found)} `, make("span", { className: "score", textContent: (scores[place] / 32767 * (view.unit ?? 1)).toFixed(3) })));
   });
   const facts = Object.entries(data.columns).filter(([, values]) => values[row] !== null).map(([name, values]) => `${name}: ${values[row]}`);
   if (data.ids[row] !== null) facts.unshift(`id ${data.ids[row]}`);
