@@ -7,6 +7,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("embviz_callback.commands.convert", "data in another form"),
     "compare": ("embviz_callback.commands.compare", "checkpoints side by side, with intervals"),
     "analyse": ("embviz_callback.commands.analyse", "why queries fail: groups, errors, features"),
+    "query": ("embviz_callback.commands.query", "a question in SQL about a run's evaluations"),
     "power": ("embviz_callback.commands.power", "how many queries show a difference"),
     "export": ("embviz_callback.commands.export", "a checkpoint for sentence-transformers"),
     "cache": ("embviz_callback.commands.cache", "features kept on disk: list, size, clear"),

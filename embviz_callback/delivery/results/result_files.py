@@ -106,7 +106,7 @@ def errors_csv(snapshot: Snapshot) -> str:
     ranks = snapshot.similarity.rank
     wrong = np.flatnonzero(~snapshot.similarity.is_hit)
     for row in wrong[np.argsort(-ranks[wrong], kind="stable")]:
-        writer.writerow([_inert(cell) for cell in (*_error(snapshot, int(row)), *said)])
+        writer.writerow([inert_cell(cell) for cell in (*_error(snapshot, int(row)), *said)])
     return file.getvalue()
 
 
@@ -130,7 +130,7 @@ def _score(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.6f}"
 
 
-def _inert(cell: str) -> str:
+def inert_cell(cell: str) -> str:
     """Text that no spreadsheet takes for a formula; a negative number stays one."""
     is_number = cell.lstrip("-").replace(".", "", 1).isdecimal()
     # Some programs pass over blanks and take full-width signs for plain ones.

@@ -1,0 +1,114 @@
+"""`embviz query`: a question in SQL about the evaluations that a run keeps."""
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embviz_callback.commands.arguments import Parser, UsageError, finite_number
+from embviz_callback.commands.ending import ended
+from embviz_callback.commands.evaluate import quietly, write_out
+from embviz_callback.commands.terminal import Terminal, inert
+
+if TYPE_CHECKING:
+    from embviz_callback.delivery.results.tables import Answer
+
+_FORMATS = ("table", "csv", "json")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: Without the command's name.
+
+    Returns:
+        0 when answered, 2 for bad arguments, input or SQL, 1 for anything else.
+    """
+    terminal = Terminal()
+    return ended("embviz query", lambda: _run(parser().read(arguments)), terminal)
+
+
+def parser() -> Parser:
+    """Whose evaluations, what is asked, and how the answer is written."""
+    made = Parser(
+        prog="embviz query",
+        description="Answers a SELECT about the evaluations that a run keeps; without one it lists the tables.",
+    )
+    made.add_argument("sql", nargs="?", metavar="SQL", help='"select query, rank from ranks where epoch = 7"')
+    made.add_argument("--run", metavar="DIR", help="folder of a run that was visualised")
+    made.add_argument("--format", choices=_FORMATS, default="table", help="of the answer (default %(default)s)")
+    made.add_argument(
+        "--time-limit", type=finite_number, default=10.0, metavar="S", help="seconds (default %(default)g)"
+    )
+    return made
+
+
+def _run(options: argparse.Namespace) -> int:
+    from embviz_callback.delivery.results.tables import Tables
+
+    if options.sql is None:
+        write_out(_schema())
+        return 0
+    if options.run is None:
+        raise UsageError("required: --run")
+    from embviz_callback.commands.kept_runs import kept_snapshots, run_at
+    from embviz_callback.commands.looking import as_usage_error
+
+    with quietly():
+        tables = Tables(kept_snapshots(run_at(Path(options.run).expanduser())))
+    with as_usage_error(ValueError):
+        answer = tables.ask(options.sql, limit_s=options.time_limit)
+    write_out({"table": _as_table, "csv": _as_csv, "json": _as_json}[options.format](answer))
+    tables.close()
+    return 0
+
+
+def _schema() -> str:
+    from embviz_callback.delivery.results.tables import TABLES
+
+    lines = []
+    for table in TABLES:
+        lines.append(f"{table.name}: {table.says}")
+        lines += [f"   {name:<12} {meaning}" for name, meaning in table.columns.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _as_table(answer: "Answer") -> str:
+    """Columns below each other; a text is one line, and nothing that a terminal would obey."""
+    rows = [answer.columns, *([" ".join(inert(_text(cell)).split()) for cell in row] for row in answer.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
+
+
+def _as_csv(answer: "Answer") -> str:
+    from embviz_callback.delivery.results.result_files import inert_cell
+
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(answer.columns)
+    writer.writerows([inert_cell(_text(cell)) for cell in row] for row in answer.rows)
+    return file.getvalue()
+
+
+def _as_json(answer: "Answer") -> str:
+    rows = [dict(zip(answer.columns, map(_plain, row), strict=True)) for row in answer.rows]
+    return json.dumps(rows, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _text(cell: Any) -> str:
+    """A value as it is read; what is not there is empty."""
+    if isinstance(cell, float):
+        return f"{cell:.6g}"
+    return "" if cell is None else cell.hex() if isinstance(cell, bytes) else str(cell)
+
+
+def _plain(cell: Any) -> Any:
+    from embviz_callback.analysis.metrics.resampling import plain
+
+    if isinstance(cell, float):
+        return plain(cell)
+    return cell.hex() if isinstance(cell, bytes) else cell
