@@ -52,7 +52,7 @@ def usable_s(wall_s: float, run_s: float, wait_s: float) -> float:
         At least 0 and at most `wall_s`.
 
     Example:
-        >>> usable_s(60, run_s=30, wait_s=90), usable_s(60, run_s=1, wait_s=2), usable_s(60, run_s=0, wait_s=0)
+        >>> usable_s(60.0, 30, wait_s=90), usable_s(60.0, 1, wait_s=2), usable_s(60.0, 0, wait_s=0)
         (15.0, 58.0, 60.0)
     """
     busy = run_s + wait_s
