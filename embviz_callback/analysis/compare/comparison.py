@@ -7,8 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from embviz_callback.analysis.compare.ledger import Evaluated, Ledger
-from embviz_callback.analysis.compare.standings import Changes, Series
+from embviz_callback.analysis.compare.standings import Changes, Evaluated, changes_between
 from embviz_callback.analysis.maps.projections import Projection, Skipped, project
 from embviz_callback.analysis.metrics.contrasts import Difference, compared
 from embviz_callback.analysis.metrics.intervals import PerQuery, per_query, point, sampling_groups
@@ -44,7 +43,6 @@ class Comparison:
         changes: For each evaluation the queries gained and lost since the reference.
         best: The best by RULE, and what may as well be.
         fall: Of the last from the best before it, where they are epochs of a run in order; None where none is shown.
-        series: Each query's standing.
     """
 
     fingerprint: str
@@ -55,7 +53,6 @@ class Comparison:
     changes: tuple[Changes, ...]
     best: Best
     fall: Fall | None
-    series: Series
 
 
 def compare(
@@ -94,17 +91,18 @@ def compare(
         raise ValueError(f"metric must be one of {', '.join(known)}, got {decides!r}")
     candidates = [candidate(one, decides) for one in statistics]
     labels = _distinct([one.label for one in snapshots])
-    series = _series(snapshots, labels)
     return Comparison(
         fingerprint=first,
         labels=labels,
         metrics=tuple(one.metrics for one in snapshots),
         reference=reference,
         differences=_differences(statistics, reference, seed),
-        changes=tuple(series.changes(reference, place) for place in range(len(snapshots))),
+        changes=tuple(
+            changes_between(snapshots[reference], one, labels=(labels[reference], label))
+            for one, label in zip(snapshots, labels, strict=True)
+        ),
         best=choose_best(candidates, decides, draws=draws, seed=seed),
         fall=fallen(candidates, decides) if _is_in_order(snapshots) else None,
-        series=series,
     )
 
 
@@ -179,13 +177,6 @@ def _distinct(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(
         f"{label} ({place + 1})" if list(labels).count(label) > 1 else label for place, label in enumerate(labels)
     )
-
-
-def _series(snapshots: Sequence[Measured], labels: Sequence[str]) -> Series:
-    """The ledger's view of them, in the order given."""
-    ledgers = [Ledger().record(one).series[0] for one in snapshots]
-    evaluations = tuple(replace(one.evaluations[0], label=label) for one, label in zip(ledgers, labels, strict=True))
-    return replace(ledgers[0], evaluations=evaluations)
 
 
 def _is_in_order(snapshots: Sequence[Measured]) -> bool:

@@ -1,12 +1,40 @@
-"""What became of each query over several evaluations of one subset."""
+"""What became of each query from one evaluation to another of the same subset."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
+from embviz_callback.analysis.scan import Similarity, pool_text
+from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import fold
 
-CLASSES = ("always", "learned", "wavering", "forgotten", "never")
+
+class Evaluated(Protocol):
+    """What is read of a snapshot."""
+
+    @property
+    def label(self) -> str:
+        """For titles."""
+
+    @property
+    def epoch(self) -> int | None:
+        """Training epoch from 0."""
+
+    @property
+    def step(self) -> int | None:
+        """The step under which it is logged."""
+
+    @property
+    def subset(self) -> Subset:
+        """The texts."""
+
+    @property
+    def similarity(self) -> Similarity:
+        """The ranks and the first documents."""
+
+    @property
+    def corpus_texts(self) -> Mapping[int, str]:
+        """Row of the pool to text, for what came first of a corpus."""
 
 
 @dataclass(frozen=True)
@@ -28,57 +56,12 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """All queries at one evaluation.
-
-    Attributes:
-        label: For titles.
-        epoch: Training epoch from 0; None outside training.
-        step: Logged step; None outside training.
-        standings: Folded query text to its standing.
-    """
-
-    label: str
-    epoch: int | None
-    step: int | None
-    standings: Mapping[str, Standing]
-
-    @property
-    def identity(self) -> tuple[object, ...]:
-        """What makes a repeated evaluation the same one: epoch and step, or outside training the label."""
-        return (self.label,) if self.epoch is None and self.step is None else (self.epoch, self.step)
-
-    @property
-    def hits(self) -> frozenset[str]:
-        """Keys of the queries whose first document is relevant."""
-        return frozenset(key for key, standing in self.standings.items() if standing.is_hit)
-
-    @property
-    def mrr(self) -> float:
-        """Mean of 1/rank over the queries; decides between evaluations of equal hits."""
-        return math.fsum(1 / standing.rank for standing in self.standings.values()) / max(len(self.standings), 1)
-
-
-@dataclass(frozen=True)
-class Query:
-    """A query as it is shown.
-
-    Attributes:
-        text: As written in the data.
-        expected: Its first relevant document.
-    """
-
-    text: str
-    expected: str
-
-
-@dataclass(frozen=True)
 class Change:
     """A query whose first document became right or wrong between two evaluations.
 
     Attributes:
         query: Its text.
-        expected: A relevant document.
+        expected: Its first relevant document.
         before: Then.
         after: Now.
     """
@@ -106,89 +89,48 @@ class Changes:
     fell: tuple[Change, ...]
 
 
-@dataclass(frozen=True)
-class Series:
-    """The evaluations on one subset, in the order of training.
-
-    Attributes:
-        fingerprint: Of the subset.
-        queries: Folded text to the query.
-        evaluations: Each (epoch, step) once.
-    """
-
-    fingerprint: str
-    queries: Mapping[str, Query]
-    evaluations: tuple[Evaluation, ...]
-
-    def ranks(self, query: str) -> tuple[float, ...]:
-        """The rank of a query's best positive at every evaluation.
-
-        Args:
-            query: In any spelling that folds to the same text.
-
-        Returns:
-            One rank per evaluation; a KeyError for a query that the subset does not have.
-        """
-        return tuple(evaluation.standings[fold(query)].rank for evaluation in self.evaluations)
-
-    def classes(self) -> dict[str, tuple[str, ...]]:
-        """Queries by what became of them, see `classify`; every class is there, the texts in file order."""
-        found: dict[str, list[str]] = {name: [] for name in CLASSES}
-        for key, query in self.queries.items():
-            hits = [evaluation.standings[key].is_hit for evaluation in self.evaluations]
-            found[classify(hits)].append(query.text)
-        return {name: tuple(texts) for name, texts in found.items()}
-
-    def changes(self, before: int, after: int) -> Changes:
-        """Queries gained and lost from one evaluation to another.
-
-        Args:
-            before: Index among the evaluations.
-            after: Likewise; need not be the later one.
-
-        Returns:
-            The changes.
-        """
-        first, second = self.evaluations[before], self.evaluations[after]
-        improved = self._moved(first, second, second.hits - first.hits)
-        fell = self._moved(first, second, first.hits - second.hits)
-        improved.sort(key=lambda change: (-change.before.rank, change.query))
-        fell.sort(key=lambda change: (-change.after.rank, change.query))
-        return Changes(first.label, second.label, tuple(improved), tuple(fell))
-
-    def _moved(self, before: Evaluation, after: Evaluation, keys: Iterable[str]) -> list[Change]:
-        return [
-            Change(self.queries[key].text, self.queries[key].expected, before.standings[key], after.standings[key])
-            for key in keys
-        ]
+def standings(one: Evaluated) -> dict[str, Standing]:
+    """Where each query stood, by its folded text: rows differ between two readings of the same data."""
+    found = {}
+    for row, text in enumerate(one.subset.queries):
+        document = int(one.similarity.came_first[row])
+        first = pool_text(one.subset, one.corpus_texts, document) if document >= 0 else ""
+        found[fold(text)] = Standing(float(one.similarity.rank[row]), first)
+    return found
 
 
-def classify(hits: Sequence[bool]) -> str:
-    """What became of a query over the evaluations of a run.
-
-    What counts is how many unbroken runs of hits there are (a hit is rank 1 without a tie):
-    none is `never`; one is `always` if it spans all evaluations, `learned` if it begins later and
-    reaches the last one, `forgotten` if it ends before the last one; two or more are `wavering`,
-    whatever the last one is.
+def changes_between(before: Evaluated, after: Evaluated, *, labels: tuple[str, str]) -> Changes:
+    """Queries gained and lost from one evaluation to another.
 
     Args:
-        hits: One entry per evaluation, at least one.
+        before: Need not be the earlier one.
+        after: Of the same subset.
+        labels: What the two are called.
 
     Returns:
-        One of CLASSES.
-
-    Raises:
-        ValueError: If there is no evaluation.
-
-    Example:
-        >>> classify([False, True, True]), classify([True, False, True]), classify([False, True, False])
-        ('learned', 'wavering', 'forgotten')
+        The changes, their texts as they stand in the first.
     """
-    if not hits:
-        raise ValueError("hits must have one entry per evaluation, got none")
-    starts = sum(now and not before for before, now in zip([False, *hits[:-1]], hits, strict=True))
-    if starts != 1:
-        return "wavering" if starts else "never"
-    if not hits[-1]:
-        return "forgotten"
-    return "always" if hits[0] else "learned"
+    then, now, expected = standings(before), standings(after), _expected(before.subset)
+    moved = [
+        Change(text, expected[row], then[key], now[key])
+        for row, text in enumerate(before.subset.queries)
+        if then[key := fold(text)].is_hit != now[key].is_hit
+    ]
+    improved, fell = (
+        _sorted(one for one in moved if one.after.is_hit),
+        _sorted(one for one in moved if one.before.is_hit),
+    )
+    return Changes(*labels, improved, fell)
+
+
+def _sorted(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """By the worse of both ranks, the worst first."""
+    return tuple(sorted(changes, key=lambda change: (-max(change.before.rank, change.after.rank), change.query)))
+
+
+def _expected(subset: Subset) -> dict[int, str]:
+    """Row of each query to its first relevant document."""
+    first: dict[int, int] = {}
+    for query, document in subset.relevance.tolist():
+        first.setdefault(query, document)
+    return {query: subset.documents[document] for query, document in first.items()}

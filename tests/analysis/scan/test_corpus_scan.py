@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
-from embviz_callback.analysis.compare.ledger import Ledger
+from embviz_callback.analysis.compare.standings import standings
 from embviz_callback.analysis.metrics.numbers import compute_metrics
 from embviz_callback.analysis.scan import CorpusScan, scan_with_corpus
 from embviz_callback.analysis.why.answers import analyse
@@ -217,8 +217,7 @@ def test_what_came_first_is_shown_with_its_text(snapshot: Snapshot) -> None:
     listed = {line["query"]: line["first"] for line in csv.DictReader(io.StringIO(errors_csv(snapshot)))}
     assert listed[query] == first
     assert bars(snapshot, row)[0].text == first
-    ledger = Ledger().record(snapshot)
-    assert next(iter(ledger.series[0].evaluations)).standings[query].first == first
+    assert standings(snapshot)[query].first == first
     errors = analyse([snapshot]).errors
     miss = next(one for one in errors.misses if one.query == row)
     assert (errors.text(snapshot.subset, miss.first), miss.differs, miss.gap > 0) == (first, (), True)

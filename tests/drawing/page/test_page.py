@@ -3,7 +3,8 @@
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -299,8 +300,17 @@ def test_the_difference_and_the_fates_agree_with_the_comparison(tab: Tab, writte
     assert changes.fell
     assert changes.fell[0].query in tab.text("#fell")
     assert changes.fell[0].after.first in tab.text("#fell")
-    counts = " · ".join(f"{name} {len(texts)}" for name, texts in comparison.series.classes().items())
-    assert tab.text("#fates") == counts
+    fates = Counter(_fate(hits) for hits in zip(*(one.similarity.is_hit.tolist() for one in run), strict=True))
+    names = ("always", "learned", "wavering", "forgotten", "never")
+    assert tab.text("#fates") == " · ".join(f"{name} {fates[name]}" for name in names)
+
+
+def _fate(hits: Sequence[bool]) -> str:
+    """What became of a query over a run: how often it was found anew, and whether it stayed."""
+    found_anew = sum(now and not before for before, now in zip([False, *hits[:-1]], hits, strict=True))
+    if found_anew != 1:
+        return "wavering" if found_anew else "never"
+    return ("always" if hits[0] else "learned") if hits[-1] else "forgotten"
 
 
 @pytest.mark.slow
