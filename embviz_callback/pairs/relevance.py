@@ -1,25 +1,12 @@
 """What belongs together: which texts answer a query, and which records share a text."""
 
 from collections.abc import Collection, Hashable, Iterable, Sequence
+from itertools import chain
+
+import numpy as np
 
 from embviz_callback.pairs.records import Record
 from embviz_callback.pairs.texts import fold
-
-
-class _Components:
-    """Connected components of numbered things that are joined pair by pair."""
-
-    def __init__(self, n: int) -> None:
-        self._parent = list(range(n))
-
-    def root(self, at: int) -> int:
-        while self._parent[at] != at:
-            # Halving the way up keeps every later walk short.
-            self._parent[at] = at = self._parent[self._parent[at]]
-        return at
-
-    def join(self, one: int, other: int) -> None:
-        self._parent[self.root(one)] = self.root(other)
 
 
 def components(groups: Iterable[Iterable[Hashable]]) -> list[int]:
@@ -35,15 +22,16 @@ def components(groups: Iterable[Iterable[Hashable]]) -> list[int]:
         >>> components([["a", "b"], ["c"], ["b", "d"]])
         [0, 1, 0]
     """
+    from scipy.sparse import coo_array  # slow to import, and reading needs it not
+    from scipy.sparse.csgraph import connected_components
+
     members = [list(names) for names in groups]
-    joined = _Components(len(members))
-    first: dict[Hashable, int] = {}
-    for at, names in enumerate(members):
-        for name in names:
-            joined.join(at, first.setdefault(name, at))
-    roots = [joined.root(at) for at in range(len(members))]
-    number = {root: at for at, root in enumerate(dict.fromkeys(roots))}
-    return [number[root] for root in roots]
+    place = {name: at for at, name in enumerate(dict.fromkeys(chain.from_iterable(members)), len(members))}
+    edges = [(at, place[name]) for at, names in enumerate(members) for name in names]
+    size, ends = len(members) + len(place), np.array(edges, dtype=np.int64).reshape(-1, 2)
+    _, label = connected_components(coo_array((np.ones(len(ends)), ends.T), shape=(size, size)), directed=False)
+    number = {one: at for at, one in enumerate(dict.fromkeys(label[: len(members)].tolist()))}
+    return [number[one] for one in label[: len(members)].tolist()]
 
 
 def positives_by_query(records: Sequence[Record], only: Collection[str] | None = None) -> dict[str, set[str]]:
