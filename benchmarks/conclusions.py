@@ -35,8 +35,8 @@ from embviz_callback.analysis.verdict.best import candidate, choose_best, fallen
 from embviz_callback.analysis.verdict.checklist import FAILED, PASSED, checklist
 from embviz_callback.analysis.verdict.losses import KEPT, LOST, losses
 from embviz_callback.analysis.why.columns import Columns, columns_of
+from embviz_callback.analysis.why.groups import grouped_by
 from embviz_callback.analysis.why.sensitivity import importance_of_types
-from embviz_callback.analysis.why.slices import slice_by
 from embviz_callback.analysis.why.suspects import suspects
 from embviz_callback.analysis.why.thresholds import Advice, thresholds
 from embviz_callback.embeddings import Embeddings
@@ -426,7 +426,7 @@ def _chance_of(stated: Sequence[dict[str, str]], hits: np.ndarray, seed: int) ->
     rows = np.eye(n, dtype=np.float32)
     queries = np.where(hits[:, None] > 0, rows, 0.5 * rows + 0.8 * np.roll(rows, 1, axis=1))
     one = Embeddings.from_raw(queries, rows, np.stack([np.arange(n)] * 2, axis=1))
-    return slice_by(one, scan(one), Columns(stated, stated, stated, ()), "place", draws=200, seed=seed).chance
+    return grouped_by(one, scan(one), Columns(stated, stated, stated, ()), "place", draws=200, seed=seed).chance
 
 
 def small(runs: int, rates: Rates) -> None:

@@ -28,7 +28,7 @@ FORMULA = """    parts |= {"mrr_at_3": (sums.reciprocal(3), ones)}
 METRIC_IS_SHOWN = """
 from embviz_callback.analysis.compare.comparison import compare
 from embviz_callback.analysis.verdict.checklist import checklist
-from embviz_callback.analysis.why.slices import SHOWN
+from embviz_callback.analysis.why.groups import SHOWN
 from embviz_callback.delivery.run.history import HistoryRow, epoch_table
 from embviz_callback.delivery.tags import scalar_tag
 from embviz_callback.delivery.tensorboard.dashboards import layout_value

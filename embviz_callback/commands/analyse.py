@@ -26,7 +26,7 @@ from embviz_callback.pairs.importing import load_function
 
 if TYPE_CHECKING:
     from embviz_callback.analysis.maps.projections import Projection, Skipped
-    from embviz_callback.analysis.why.answers import Answers, Questions
+    from embviz_callback.analysis.why.analysis import Analysis, Questions
     from embviz_callback.commands.analysed import Analysed
     from embviz_callback.snapshot import Snapshot
 
@@ -75,7 +75,7 @@ def parser() -> Parser:
 def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     output = output_of(options)
     with quietly():
-        from embviz_callback.analysis.why.answers import analyse
+        from embviz_callback.analysis.why.analysis import analyse
         from embviz_callback.commands.analysed import analysed_by
         from embviz_callback.commands.looking import as_usage_error, prepare_output
 
@@ -83,17 +83,17 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
         _check_tensorboard(options.tensorboard)
         found = analysed_by(options, terminal)
         with as_usage_error(ValueError):
-            answers = analyse(found.history, _questions(options, found))
+            analysis = analyse(found.history, _questions(options, found))
         snapshot = found.last.with_maps(_maps(found.last, options, terminal))
-        made, faults = _write(output, found, snapshot, answers, terminal)
+        made, faults = _write(output, found, snapshot, analysis, terminal)
         if options.tensorboard:
             _show_in_tensorboard(Path(options.tensorboard).expanduser(), output, made, snapshot)
-    _say(options, output, snapshot, answers)
+    _say(options, output, snapshot, analysis)
     return status({snapshot.label: snapshot.metrics}, options.fail_below_margin, terminal, faults=faults)
 
 
 def _questions(options: argparse.Namespace, found: "Analysed") -> "Questions":
-    from embviz_callback.analysis.why.answers import Questions
+    from embviz_callback.analysis.why.analysis import Questions
     from embviz_callback.commands.analysed import extract_of, rule_of
 
     if options.edits and found.encode is None:
@@ -130,25 +130,25 @@ def _maps(snapshot: "Snapshot", options: argparse.Namespace, terminal: Terminal)
 
 
 def _write(
-    output: Path, found: "Analysed", snapshot: "Snapshot", answers: "Answers", terminal: Terminal
+    output: Path, found: "Analysed", snapshot: "Snapshot", analysis: "Analysis", terminal: Terminal
 ) -> tuple[Sequence[str], Sequence[str]]:
     """Writes the files, and gives the names of the figures and what could not be drawn."""
     from embviz_callback.delivery.guarding import Guard
     from embviz_callback.delivery.results.analysis_folder import write_analysis
 
     guard = Guard(on_error="warn", note=lambda row: None)
-    made = write_analysis(output, snapshot, answers, found.checkup, guard=guard)
+    made = write_analysis(output, snapshot, analysis, found.checkup, guard=guard)
     for fault in guard.faults:
         terminal.say(fault)
-    write_atomically(output / "report.html", _page(found, snapshot, answers))
+    write_atomically(output / "report.html", _page(found, snapshot, analysis))
     return made, guard.faults
 
 
-def _page(found: "Analysed", snapshot: "Snapshot", answers: "Answers") -> str:
+def _page(found: "Analysed", snapshot: "Snapshot", analysis: "Analysis") -> str:
     """All evaluations with the analysis of the last one."""
     from embviz_callback.drawing.page.epoch_view import epoch_view
     from embviz_callback.drawing.page.page import page_from_views
-    from embviz_callback.drawing.page.page_analysis import answers_view
+    from embviz_callback.drawing.page.page_analysis import analysis_view
     from embviz_callback.drawing.reports.data_section import brief
 
     views = () if found.run is None else found.run.views(snapshot.subset.fingerprint)
@@ -157,7 +157,7 @@ def _page(found: "Analysed", snapshot: "Snapshot", answers: "Answers") -> str:
         snapshot.subset,
         title=f"Analysis of {snapshot.label}" if found.run is None else found.run.title,
         data=None if found.checkup is None else brief(found.checkup),
-        analysis=answers_view(answers, snapshot.label, n_evaluations=len(found.history)),
+        analysis=analysis_view(analysis, snapshot.label, n_evaluations=len(found.history)),
     )
 
 
@@ -188,22 +188,26 @@ def _show_in_tensorboard(folder: Path, output: Path, names: Sequence[str], snaps
         ) from None
 
 
-def _say(options: argparse.Namespace, output: Path, snapshot: "Snapshot", answers: "Answers") -> None:
+def _say(options: argparse.Namespace, output: Path, snapshot: "Snapshot", analysis: "Analysis") -> None:
     """The findings in a few lines, or all of them as JSON."""
     if options.json:
         sys.stdout.write((output / "analysis.json").read_text(encoding="utf-8"))
         return
     from embviz_callback.drawing.wording import group_sentence
 
-    errors, metrics = answers.errors, snapshot.metrics
+    errors, metrics = analysis.errors, snapshot.metrics
     find = "finds" if len(errors.misses) == 1 else "find"
     lines = [f"{len(errors.misses)} of {counted(errors.n_queries, 'query')} {find} a wrong document first"]
     lines += [f"   {sentence}" for sentence in errors.sentences()[:5]]
-    lines += [f"by {slices.column}: {group_sentence(slices)}" for slices in answers.slices if group_sentence(slices)]
-    if answers.importance.effects:
-        lines.append(f"moves the similarity most: {', '.join(answers.importance.order)}")
-    lines += [f"similarity against {curve.column}: {curve.verdict}" for curve in answers.continuity]
-    lines.append(f"{counted(len(answers.suspects), 'candidate')} for false negatives")
+    lines += [
+        f"by {grouping.column}: {group_sentence(grouping)}"
+        for grouping in analysis.groupings
+        if group_sentence(grouping)
+    ]
+    if analysis.importance.effects:
+        lines.append(f"moves the similarity most: {', '.join(analysis.importance.order)}")
+    lines += [f"similarity against {curve.column}: {curve.verdict}" for curve in analysis.continuity]
+    lines.append(f"{counted(len(analysis.suspects), 'candidate')} for false negatives")
     lines.append(f"margin {metrics.margin:.4f}, rank-1 {100 * metrics.rank1:.1f}%; see {output / 'analysis.md'}")
     sys.stdout.write("\n".join(lines) + "\n")
 

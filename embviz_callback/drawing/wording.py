@@ -5,7 +5,7 @@ import math
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, SHARE
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.verdict.power import smallest_difference
-from embviz_callback.analysis.why.slices import Slices
+from embviz_callback.analysis.why.groups import Grouping
 from embviz_callback.analysis.why.thresholds import Advice
 from embviz_callback.grammar import counted
 
@@ -149,7 +149,7 @@ def rank_word(rank: float) -> str:
     return f"{rank:,.0f}" if rank == int(rank) else f"{rank:,.1f} (tied)"
 
 
-def group_sentence(slices: Slices) -> str:
+def group_sentence(grouping: Grouping) -> str:
     """Whether the groups differ, and the worst and the best of them.
 
     One test over all groups comes first: of twenty equal ones the worst and the best lie far apart as a rule. The
@@ -158,15 +158,15 @@ def group_sentence(slices: Slices) -> str:
     Returns:
         A sentence; "" where no group can be judged.
     """
-    judged = [group for group in slices.groups if not group.is_small]
+    judged = [group for group in grouping.groups if not group.is_small]
     if len(judged) < 2:
         return ""
-    if not slices.chance <= 0.05:
-        return f"the groups' rank-1 differs no more than chance allows (p {chance(slices.chance)} over all of them)"
+    if not grouping.chance <= 0.05:
+        return f"the groups' rank-1 differs no more than chance allows (p {chance(grouping.chance)} over all of them)"
     worst, best = min(judged, key=lambda group: group.shrunken), max(judged, key=lambda group: group.shrunken)
     return (
         f"worst {worst.label} (rank-1 {percent(worst.shrunken)}, {counted(worst.n_queries, 'query')}), "
-        f"best {best.label} ({percent(best.shrunken)}), chance taken off; p {chance(slices.chance)} over all groups"
+        f"best {best.label} ({percent(best.shrunken)}), chance taken off; p {chance(grouping.chance)} over all groups"
     )
 
 

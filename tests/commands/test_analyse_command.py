@@ -10,7 +10,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from embviz_callback.analysis.why.answers import Answers, Questions, analyse
+from embviz_callback.analysis.why.analysis import Analysis, Questions, analyse
 from embviz_callback.commands.analyse import main
 from embviz_callback.delivery.results.result_files import embeddings_npz, read_embeddings
 from embviz_callback.drawing.figures.png import to_png
@@ -34,7 +34,7 @@ def _snapshot(n: int = 60, noise: float = 0.5) -> Snapshot:
 
 
 @pytest.fixture(scope="module")
-def evaluated() -> tuple[Snapshot, Answers]:
+def evaluated() -> tuple[Snapshot, Analysis]:
     snapshot = _snapshot()
     return snapshot, analyse([snapshot], Questions(draws=100, rule=default_rule()))
 
@@ -165,41 +165,44 @@ def test_a_checkpoint_is_encoded_and_its_edits_too(tmp_path: Path, monkeypatch: 
     assert "## The data" in (tmp_path / "out" / "analysis.md").read_text(encoding="utf-8")
 
 
-def test_every_figure_can_be_drawn(evaluated: tuple[Snapshot, Answers]) -> None:
+def test_every_figure_can_be_drawn(evaluated: tuple[Snapshot, Analysis]) -> None:
     figures = analysis_figures(*evaluated)
     names = ("groups_price", "affinity_price", "confusions", "importance", "continuity_euro", "thresholds")
     for name in names:
         assert to_png(figures[name]()).startswith(b"\x89PNG"), name
 
 
-def test_columns_of_any_name_give_names_for_files(evaluated: tuple[Snapshot, Answers]) -> None:
-    snapshot, answers = evaluated
+def test_columns_of_any_name_give_names_for_files(evaluated: tuple[Snapshot, Analysis]) -> None:
+    snapshot, analysis = evaluated
     rows = tuple({"../quận": str(at % 2), "quận/..": str(at % 3)} for at in range(60))
-    columns = type(answers.columns)(rows, rows, rows, ())
-    from embviz_callback.analysis.why.slices import slice_by
+    columns = type(analysis.columns)(rows, rows, rows, ())
+    from embviz_callback.analysis.why.groups import grouped_by
 
     both = tuple(
-        slice_by(snapshot.embeddings, snapshot.similarity, columns, name, draws=100) for name in ("../quận", "quận/..")
+        grouped_by(snapshot.embeddings, snapshot.similarity, columns, name, draws=100)
+        for name in ("../quận", "quận/..")
     )
-    names = list(analysis_figures(snapshot, type(answers)(**{**vars(answers), "slices": both, "columns": columns})))
+    names = list(
+        analysis_figures(snapshot, type(analysis)(**{**vars(analysis), "groupings": both, "columns": columns}))
+    )
     groups = [name for name in names if name.startswith("groups_")]
     assert len(set(groups)) == 2
     assert all(name.replace("_", "").replace("-", "").isalnum() and name.isascii() for name in groups)
 
 
-def test_groups_stand_worst_first_with_the_overall_line(evaluated: tuple[Snapshot, Answers]) -> None:
-    snapshot, answers = evaluated
-    slices = answers.slices[0]
-    figure = draw_groups(snapshot, slices)
+def test_groups_stand_worst_first_with_the_overall_line(evaluated: tuple[Snapshot, Analysis]) -> None:
+    snapshot, analysis = evaluated
+    grouping = analysis.groupings[0]
+    figure = draw_groups(snapshot, grouping)
     left = figure.axes[0]
-    assert [label.get_text().split(" ")[0] for label in left.get_yticklabels()] == [g.label for g in slices.groups]
+    assert [label.get_text().split(" ")[0] for label in left.get_yticklabels()] == [g.label for g in grouping.groups]
     assert left.yaxis_inverted()
     assert left.get_xlabel() == "rank-1"
 
 
-def test_a_map_that_is_not_there_says_why(evaluated: tuple[Snapshot, Answers]) -> None:
-    snapshot, answers = evaluated
-    figure = draw_map_by(snapshot, "tsne", answers.columns, "price")
+def test_a_map_that_is_not_there_says_why(evaluated: tuple[Snapshot, Analysis]) -> None:
+    snapshot, analysis = evaluated
+    figure = draw_map_by(snapshot, "tsne", analysis.columns, "price")
     assert "it was not asked for" in " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
 
 
@@ -216,15 +219,15 @@ def test_hostile_text_is_inert_on_the_page() -> None:
     snapshot = take_snapshot(
         label="<h1>", subset=one.subset, embeddings=one.embeddings, settings=Settings(bootstrap_draws=100)
     )
-    answers = analyse([snapshot], Questions(draws=100))
-    page = analysis_report(snapshot, answers, checkup=check(RawPairs("<data>.json", tuple(items))))
+    analysis = analyse([snapshot], Questions(draws=100))
+    page = analysis_report(snapshot, analysis, checkup=check(RawPairs("<data>.json", tuple(items))))
     for raw in ("<b>", "<h1>", "<script>", "<i>", "<data>", "![x]", "http://e"):
         assert raw not in page, raw
-    for draw in analysis_figures(snapshot, answers).values():
+    for draw in analysis_figures(snapshot, analysis).values():
         to_png(draw())
 
 
-def test_the_page_says_of_clean_data_that_they_are(evaluated: tuple[Snapshot, Answers]) -> None:
+def test_the_page_says_of_clean_data_that_they_are(evaluated: tuple[Snapshot, Analysis]) -> None:
     clean = check(RawPairs("a.json", ({"query": "tìm phòng", "pos": "phòng trọ"},)))
     lines = analysis_report(*evaluated, checkup=clean).splitlines()
     assert lines[lines.index("## The data") + 2] == "- a.json: 1 record, 1 query, 1 document, 0 hard negatives"

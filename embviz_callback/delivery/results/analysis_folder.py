@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from embviz_callback.analysis.why.answers import Answers
+from embviz_callback.analysis.why.analysis import Analysis
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.results.result_files import analysis_json
 from embviz_callback.drawing.figures.png import to_png
@@ -18,29 +18,29 @@ from embviz_callback.snapshot import Snapshot
 
 
 def write_analysis(
-    folder: Path, snapshot: Snapshot, answers: Answers, checkup: Checkup | None, *, guard: Guard | None = None
+    folder: Path, snapshot: Snapshot, analysis: Analysis, checkup: Checkup | None, *, guard: Guard | None = None
 ) -> Sequence[str]:
     """Writes ``analysis.json``, the figures and ``analysis.md``; numbers first, so that no figure loses them.
 
     Args:
         folder: Made if it is not there.
         snapshot: The evaluation, with its maps where they are wanted.
-        answers: Its analysis.
+        analysis: Its analysis.
         checkup: What is wrong with the data.
         guard: Catches what goes wrong in one figure; None draws none.
 
     Returns:
         Names of the figures.
     """
-    write_atomically(folder / "analysis.json", to_json(analysis_json(snapshot, answers, checkup)))
+    write_atomically(folder / "analysis.json", to_json(analysis_json(snapshot, analysis, checkup)))
     made = []
-    for name, draw in analysis_figures(snapshot, answers).items() if guard is not None else ():
+    for name, draw in analysis_figures(snapshot, analysis).items() if guard is not None else ():
         assert guard is not None
         where = f"analysis of {snapshot.label}"
         if guard.attempt(name, partial(_write, folder / f"{name}.png", draw), where=where, skipped="this figure"):
             made.append(name)
     figures = made if guard is not None else ()
-    write_atomically(folder / "analysis.md", analysis_report(snapshot, answers, checkup=checkup, figures=figures))
+    write_atomically(folder / "analysis.md", analysis_report(snapshot, analysis, checkup=checkup, figures=figures))
     return made
 
 

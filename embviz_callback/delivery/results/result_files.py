@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.analysis.scan import CorpusScan
 from embviz_callback.analysis.verdict.checklist import FAILED, PASSED, Check, band, conclusion, is_ready
-from embviz_callback.analysis.why.answers import Answers
+from embviz_callback.analysis.why.analysis import Analysis
 from embviz_callback.delivery.results.per_query import Standing
 from embviz_callback.delivery.results.plain_vectors import subset_of_arrays
 from embviz_callback.embeddings import Embeddings
@@ -66,12 +66,12 @@ def _plain_check(check: Check) -> dict[str, Any]:
     return asdict(check) | {"value": None if np.isnan(check.value) else check.value, "passed": passed}
 
 
-def analysis_json(snapshot: Snapshot, answers: Answers, checkup: Checkup | None = None) -> dict[str, Any]:
+def analysis_json(snapshot: Snapshot, analysis: Analysis, checkup: Checkup | None = None) -> dict[str, Any]:
     """Everything an analysis found, with the texts, as plain JSON.
 
     Args:
         snapshot: The evaluation.
-        answers: Its analysis.
+        analysis: Its analysis.
         checkup: What is wrong with the data.
 
     Returns:
@@ -82,7 +82,7 @@ def analysis_json(snapshot: Snapshot, answers: Answers, checkup: Checkup | None 
         "metrics": snapshot.metrics.as_dict(),
         "provenance": snapshot.provenance.to_json(),
         "data": None if checkup is None else checkup.as_dict(),
-        **answers.as_dict(),
+        **analysis.as_dict(),
     }
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import FIGURES
-from embviz_callback.analysis.why.answers import Questions, analyse
+from embviz_callback.analysis.why.analysis import Questions, analyse
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.results.result_files import embeddings_npz, errors_csv, metrics_json
 from embviz_callback.delivery.showing import Context, Maps, Progress, Shown, make_maps, show
 from embviz_callback.delivery.sinks import FolderSink
 from embviz_callback.drawing.page.page import page
-from embviz_callback.drawing.page.page_analysis import answers_view
+from embviz_callback.drawing.page.page_analysis import analysis_view
 from embviz_callback.files import to_json, write_atomically
 from embviz_callback.pairs.weights import default_rule
 from embviz_callback.snapshot import Snapshot
@@ -117,13 +117,13 @@ def result_page(snapshot: Snapshot, shown: Shown, guard: Guard, data: Mapping[st
         HTML.
     """
     analysis = guard.attempt(
-        "analysis", partial(_answers, snapshot), where=snapshot.label, skipped="the analysis on the page"
+        "analysis", partial(_analysis, snapshot), where=snapshot.label, skipped="the analysis on the page"
     )
     title = snapshot.label
     return page([snapshot], checks=[shown.checks], notes=guard.faults, title=title, data=data, analysis=analysis)
 
 
-def _answers(snapshot: Snapshot) -> Mapping[str, Any]:
+def _analysis(snapshot: Snapshot) -> Mapping[str, Any]:
     """What the records' own columns and hard negatives tell; `embviz analyse` is told more."""
     questions = Questions(rule=default_rule(), draws=snapshot.settings.bootstrap_draws, seed=snapshot.settings.seed)
-    return answers_view(analyse([snapshot], questions), snapshot.label)
+    return analysis_view(analyse([snapshot], questions), snapshot.label)

@@ -1,10 +1,10 @@
 """Why the last evaluation of a run fails: made once, when its training has ended, from what the run keeps."""
 
-from embviz_callback.analysis.why.answers import Questions, analyse
+from embviz_callback.analysis.why.analysis import Questions, analyse
 from embviz_callback.delivery.results.analysis_folder import write_analysis
 from embviz_callback.delivery.run.data_check import checkup_of
 from embviz_callback.delivery.run.run_folder import PageNotes, RunFolder
-from embviz_callback.drawing.page.page_analysis import answers_view
+from embviz_callback.drawing.page.page_analysis import analysis_view
 from embviz_callback.pairs.importing import load_function
 from embviz_callback.pairs.weights import default_rule
 from embviz_callback.snapshot import Snapshot, load_snapshot
@@ -29,10 +29,10 @@ def publish_analysis(run: RunFolder, said: PageNotes) -> None:
     settings = last.settings
     extract = load_function(settings.features) if settings.features else None
     questions = Questions(extract=extract, rule=default_rule(), draws=settings.bootstrap_draws, seed=settings.seed)
-    answers, checkup = analyse(history, questions), checkup_of(last)
-    write_analysis(run.path, last, answers, checkup)
+    analysis, checkup = analyse(history, questions), checkup_of(last)
+    write_analysis(run.path, last, analysis, checkup)
     view = {"fingerprint": last.subset.fingerprint, "step": last.step}
-    run.add_analysis(view | answers_view(answers, last.label, n_evaluations=len(history)))
+    run.add_analysis(view | analysis_view(analysis, last.label, n_evaluations=len(history)))
     run.write_page(last, said)
 
 

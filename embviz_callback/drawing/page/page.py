@@ -35,7 +35,7 @@ from embviz_callback.snapshot import Snapshot
 
 MOST_BYTES = 1_900_000
 _SECTIONS = (SPREAD, RANKS)
-_SCRIPTS = ("data.js", "state.js", "map.js", "charts.js", "lists.js", "answers.js", "main.js")
+_SCRIPTS = ("data.js", "state.js", "map.js", "charts.js", "lists.js", "analysis.js", "main.js")
 
 
 def page(
@@ -97,7 +97,7 @@ def page_from_views(
         alerts: Sentences.
         notes: Sentences for the foot of the page.
         data: What the data check found, as `embviz_callback.drawing.reports.data_section.brief` gives it.
-        analysis: What `embviz_callback.drawing.page.page_analysis.answers_view` gave for one of the evaluations.
+        analysis: What `embviz_callback.drawing.page.page_analysis.analysis_view` gave for one of the evaluations.
         most_bytes: Of the data in the page.
 
     Returns:

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from embviz_callback.analysis.why.answers import Answers
+from embviz_callback.analysis.why.analysis import Analysis
 from embviz_callback.analysis.why.columns import Value
-from embviz_callback.analysis.why.slices import Slices
+from embviz_callback.analysis.why.groups import Grouping
 from embviz_callback.analysis.why.thresholds import Thresholds
 from embviz_callback.drawing.wording import group_sentence
 from embviz_callback.measure import TITLES
@@ -20,44 +20,46 @@ _EVERY_CUT = 20  # the curves have 2,000 points, the page's charts 300 pixels
 _MOST_COLUMNS = 12
 
 
-def answers_view(answers: Answers, label: str, *, n_evaluations: int = 1) -> dict[str, Any]:
+def analysis_view(analysis: Analysis, label: str, *, n_evaluations: int = 1) -> dict[str, Any]:
     """An analysis for `page_from_views`.
 
     Args:
-        answers: Of one evaluation.
+        analysis: Of one evaluation.
         label: That evaluation's.
         n_evaluations: How many of the run said which negatives keep outranking.
 
     Returns:
         Plain JSON, named as in ``analysis.json``; long lists and texts are cut.
     """
-    whole = answers.as_dict()
+    whole = analysis.as_dict()
     errors, suspects = whole["errors"], whole["false_negative_suspects"]
     view = whole | {
         "label": label,
         "n_evaluations": n_evaluations,
-        "columns": _columns(answers),
-        "groups": [_group(slices, plain) for slices, plain in zip(answers.slices, whole["groups"], strict=True)],
+        "columns": _columns(analysis),
+        "groups": [
+            _group(grouping, plain) for grouping, plain in zip(analysis.groupings, whole["groups"], strict=True)
+        ],
         "errors": errors | {"misses": errors["misses"][:_MOST_ROWS], "crowders": errors["crowders"][:_MOST_ROWS]},
         "false_negative_suspects": suspects[:_MOST_ROWS],
         "n_suspects": len(suspects),
         "continuity": [one | {"violations": one["violations"][:_MOST_VIOLATIONS]} for one in whole["continuity"]],
         "thresholds": [
             plain | {"curve": _curve(found), "unit": TITLES[found.measure], "telling": list(found.telling)}
-            for found, plain in zip(answers.thresholds, whole["thresholds"], strict=True)
+            for found, plain in zip(analysis.thresholds, whole["thresholds"], strict=True)
         ],
     }
     light: dict[str, Any] = _light(view)
     return light
 
 
-def _group(slices: Slices, plain: Mapping[str, Any]) -> dict[str, Any]:
-    return {**plain, "sentence": group_sentence(slices)}
+def _group(grouping: Grouping, plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {**plain, "sentence": group_sentence(grouping)}
 
 
-def _columns(answers: Answers) -> dict[str, list[Any]]:
+def _columns(analysis: Analysis) -> dict[str, list[Any]]:
     """What is known of each query, to colour and filter the map by."""
-    rows = answers.columns.queries
+    rows = analysis.columns.queries
     names = list(dict.fromkeys(name for row in rows for name in row))[:_MOST_COLUMNS]
     return {name: [_cell(row.get(name)) for row in rows] for name in names}
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.analysis.metrics.resampling import Estimate
-from embviz_callback.analysis.why.answers import Answers
+from embviz_callback.analysis.why.analysis import Analysis
+from embviz_callback.analysis.why.groups import Group, Grouping
 from embviz_callback.analysis.why.sensitivity import Importance
-from embviz_callback.analysis.why.slices import Group, Slices
 from embviz_callback.drawing.figures.why.analysis_figures import curve_figure_name, group_figure_name
 from embviz_callback.drawing.reports.markdown import rendered
 from embviz_callback.drawing.wording import advice_sentence, group_sentence
@@ -22,42 +22,42 @@ Values = dict[str, Any]
 
 
 def analysis_report(
-    snapshot: Snapshot, answers: Answers, *, checkup: Checkup | None = None, figures: Collection[str] = ()
+    snapshot: Snapshot, analysis: Analysis, *, checkup: Checkup | None = None, figures: Collection[str] = ()
 ) -> str:
     """Everything that the analysis found, as a page of markdown.
 
     Args:
         snapshot: The evaluation.
-        answers: Its analysis.
+        analysis: Its analysis.
         checkup: What is wrong with the data, for the first section.
         figures: Names of the figures that were made; they stand beside the page as ``<name>.png``.
 
     Returns:
         Markdown; text from the data is inert in it.
     """
-    errors = answers.errors
-    importances = [_importance(answers.importance, "hard negatives", "importance")]
-    if answers.edits is not None:
-        importances.append(_importance(answers.edits, "controlled edits", "importance_edits"))
+    errors = analysis.errors
+    importances = [_importance(analysis.importance, "hard negatives", "importance")]
+    if analysis.edits is not None:
+        importances.append(_importance(analysis.edits, "controlled edits", "importance_edits"))
     return rendered(
         "analysis_report",
         snapshot=snapshot,
         metrics=snapshot.metrics,
-        answers=answers,
-        subset=answers.subset,
+        analysis=analysis,
+        subset=analysis.subset,
         checkup=checkup,
         errors=errors,
         miss_share=len(errors.misses) / max(errors.n_queries, 1),
-        groups=[_groups(slices) for slices in answers.slices],
+        groups=[_groups(grouping) for grouping in analysis.groupings],
         importances=importances,
-        curves=[{"found": curve, "figure": curve_figure_name(curve.column)} for curve in answers.continuity],
+        curves=[{"found": curve, "figure": curve_figure_name(curve.column)} for curve in analysis.continuity],
         thresholds=[
             {
                 "n_documents": one.n_documents,
                 "with_hard_negatives": one.with_hard_negatives,
                 "sentences": [advice_sentence(advice) for advice in one.advice],
             }
-            for one in answers.thresholds
+            for one in analysis.thresholds
         ],
         figures=figures,
         most_rows=_MOST_ROWS,
@@ -65,13 +65,13 @@ def analysis_report(
     )
 
 
-def _groups(slices: Slices) -> Values:
-    stem = group_figure_name(slices.column).removeprefix("groups_")
+def _groups(grouping: Grouping) -> Values:
+    stem = group_figure_name(grouping.column).removeprefix("groups_")
     return {
-        "slices": slices,
-        "sentence": group_sentence(slices),
-        "rows": [_group(group) for group in slices.groups],
-        "silhouette": _known(slices.silhouette),
+        "grouping": grouping,
+        "sentence": group_sentence(grouping),
+        "rows": [_group(group) for group in grouping.groups],
+        "silhouette": _known(grouping.silhouette),
         "figures": [f"{prefix}_{stem}" for prefix in ("groups", "affinity", *(f"{method}_by" for method in MAPS))],
     }
 

@@ -18,7 +18,7 @@ from torch._subclasses import FakeTensorMode
 from embviz_callback.analysis.compare.standings import standings
 from embviz_callback.analysis.metrics.numbers import compute_metrics
 from embviz_callback.analysis.scan import CorpusScan, scan_with_corpus
-from embviz_callback.analysis.why.answers import analyse
+from embviz_callback.analysis.why.analysis import analyse
 from embviz_callback.delivery.results.result_files import embeddings_npz, errors_csv, metrics_json, read_embeddings
 from embviz_callback.drawing.figures.png import draw
 from embviz_callback.drawing.figures.top_k import bars

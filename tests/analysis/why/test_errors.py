@@ -10,7 +10,7 @@ import planted
 import pytest
 
 from embviz_callback.analysis.scan import scan
-from embviz_callback.analysis.why.answers import Questions, analyse, worth_grouping
+from embviz_callback.analysis.why.analysis import Questions, analyse, worth_grouping
 from embviz_callback.analysis.why.columns import Columns, columns_of
 from embviz_callback.analysis.why.errors import differing, errors_of, is_same
 from embviz_callback.analysis.why.suspects import Suspect, suspects
@@ -203,7 +203,7 @@ def test_an_analysis_without_columns_says_what_is_missing() -> None:
     items = [{"query": f"tìm {at}", "pos": f"phòng {at}"} for at in range(3)]
     one = planted.evaluate(items, lambda texts: np.eye(len(texts)))
     found = analyse([one], Questions(draws=100))
-    assert found.slices == ()
+    assert found.groupings == ()
     assert found.notes == (
         "no columns: groups, confusions and continuity need metadata or --features",
         "no hard negatives: feature importance needs them, or controlled edits",

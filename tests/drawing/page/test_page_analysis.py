@@ -11,12 +11,12 @@ import pytest
 from browser import Tab, browser
 from small_runs import HOSTILE, a_map
 
-from embviz_callback.analysis.why.answers import Answers, Questions, analyse
+from embviz_callback.analysis.why.analysis import Analysis, Questions, analyse
 from embviz_callback.commands.analyse import main
 from embviz_callback.delivery.results.result_files import embeddings_npz
 from embviz_callback.drawing.page.epoch_view import View, epoch_view
 from embviz_callback.drawing.page.page import page, page_from_views
-from embviz_callback.drawing.page.page_analysis import answers_view
+from embviz_callback.drawing.page.page_analysis import analysis_view
 from embviz_callback.drawing.reports.data_section import brief
 from embviz_callback.pairs.check.checkup import check
 from embviz_callback.pairs.check.raw import RawPairs
@@ -51,15 +51,15 @@ def run() -> list[Snapshot]:
 
 
 @pytest.fixture(scope="module")
-def answers(run: list[Snapshot]) -> Answers:
+def analysis(run: list[Snapshot]) -> Analysis:
     return analyse(run, Questions(draws=100, rule=default_rule(), neighbours=[["Đống Đa", "Bình Thạnh"]], place="quận"))
 
 
 @pytest.fixture(scope="module")
-def written(run: list[Snapshot], answers: Answers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(run: list[Snapshot], analysis: Analysis, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
     data = brief(check(RawPairs(f"{HOSTILE[0]}.json", (*_records(), _records()[0]))))
-    made = page(run, data=data, analysis=answers_view(answers, "epoch 2", n_evaluations=3))
+    made = page(run, data=data, analysis=analysis_view(analysis, "epoch 2", n_evaluations=3))
     path.write_text(made, encoding="utf-8")
     return path
 
@@ -80,8 +80,8 @@ def tab(shared_tab: Tab) -> Iterator[Tab]:
     assert shared_tab.requests == []
 
 
-def test_the_view_of_an_analysis_says_what_its_file_says_and_cuts_only_lists_and_texts(answers: Answers) -> None:
-    view, whole = json.loads(json.dumps(answers_view(answers, "epoch 2"), allow_nan=False)), answers.as_dict()
+def test_the_view_of_an_analysis_says_what_its_file_says_and_cuts_only_lists_and_texts(analysis: Analysis) -> None:
+    view, whole = json.loads(json.dumps(analysis_view(analysis, "epoch 2"), allow_nan=False)), analysis.as_dict()
     assert [one["column"] for one in view["groups"]] == [one["column"] for one in whole["groups"]]
     for shown, told in zip(view["groups"], whole["groups"], strict=True):
         assert [one["metrics"]["rank1"] for one in shown["groups"]] == [
@@ -95,12 +95,12 @@ def test_the_view_of_an_analysis_says_what_its_file_says_and_cuts_only_lists_and
     assert len(view["errors"]["misses"]) == min(30, whole["errors"]["n_misses"])
     assert len(view["thresholds"][0]["curve"]["cuts"]) == 100
     assert max(len(one["expected"]) for one in view["errors"]["misses"]) == 301
-    assert view["columns"]["quận"] == [str(row["quận"])[:80] for row in answers.columns.queries]
+    assert view["columns"]["quận"] == [str(row["quận"])[:80] for row in analysis.columns.queries]
 
 
-def test_a_page_with_an_analysis_of_long_texts_keeps_its_size(run: list[Snapshot], answers: Answers) -> None:
+def test_a_page_with_an_analysis_of_long_texts_keeps_its_size(run: list[Snapshot], analysis: Analysis) -> None:
     views = [View(epoch_view(run[2]).to_json() | {"label": f"epoch {n}", "epoch": n}) for n in range(60)]
-    analysis = answers_view(answers, "epoch 2")
+    analysis = analysis_view(analysis, "epoch 2")
     made = page_from_views(views, run[0].subset, analysis=analysis, most_bytes=600_000)
     assert len(json.dumps(analysis, ensure_ascii=False).encode()) < 400_000
     assert len(made.encode()) < 600_000 + 100_000  # the script and the style come on top
@@ -108,38 +108,38 @@ def test_a_page_with_an_analysis_of_long_texts_keeps_its_size(run: list[Snapshot
 
 @pytest.mark.slow
 def test_groups_confusions_features_curves_thresholds_and_suspects_are_on_the_page(
-    tab: Tab, written: Path, answers: Answers
+    tab: Tab, written: Path, analysis: Analysis
 ) -> None:
     tab.open(written)
-    text = tab.text("#answers")
-    worst = answers.slices[0].groups[0]
-    assert f"{len(answers.errors.misses)} of 60 queries" in text
-    for column, count, total in answers.errors.confusions:
+    text = tab.text("#analysis")
+    worst = analysis.groupings[0].groups[0]
+    assert f"{len(analysis.errors.misses)} of 60 queries" in text
+    for column, count, total in analysis.errors.confusions:
         assert column in text
         assert f"{count} of {total}" in text
-    assert tab.text("#answers [aria-label^=Groups] tbody tr td")[:300] == worst.label[:300]
+    assert tab.text("#analysis [aria-label^=Groups] tbody tr td")[:300] == worst.label[:300]
     assert f"{100 * worst.figures['rank1']:.1f}" in text
-    for effect in answers.importance.effects:
+    for effect in analysis.importance.effects:
         assert effect.feature in text
         assert f"{effect.drop.value:.3f}" in text
-    assert f"Spearman of drop and weight: {answers.importance.spearman:.2f}" in text
-    for curve in answers.continuity:
+    assert f"Spearman of drop and weight: {analysis.importance.spearman:.2f}" in text
+    for curve in analysis.continuity:
         assert f"Cosine against the difference in {curve.column}" in text
         assert f"{curve.verdict[0].upper()}{curve.verdict[1:]}: by" in text
-    best = next(one for one in answers.thresholds[0].advice if one.kind == "F1")
+    best = next(one for one in analysis.thresholds[0].advice if one.kind == "F1")
     assert f"{best.threshold.value:.3f}" in text
-    assert f"Candidates for false negatives ({len(answers.suspects)})" in text
+    assert f"Candidates for false negatives ({len(analysis.suspects)})" in text
     assert "neighbours minus distant" in text
 
 
 @pytest.mark.slow
-def test_another_column_shows_its_groups_and_keeps_the_focus(tab: Tab, written: Path, answers: Answers) -> None:
+def test_another_column_shows_its_groups_and_keeps_the_focus(tab: Tab, written: Path, analysis: Analysis) -> None:
     tab.open(written)
     tab.ask("document.querySelector('#group').focus()")
     tab.ask("(s => { s.value = '1'; s.dispatchEvent(new Event('change')); })(document.querySelector('#group'))")
     assert tab.ask("document.activeElement.id") == "group"
-    assert tab.ask("document.querySelectorAll('#answers [aria-label^=Groups] table')[0].rows.length - 1") == len(
-        answers.slices[1].groups
+    assert tab.ask("document.querySelectorAll('#analysis [aria-label^=Groups] table')[0].rows.length - 1") == len(
+        analysis.groupings[1].groups
     )
 
 
@@ -158,7 +158,7 @@ def test_the_data_check_stands_at_the_top_and_in_a_section_and_its_texts_do_not_
 @pytest.mark.slow
 def test_a_miss_of_the_analysis_can_be_chosen_and_columns_read_by_it_filter_the_map(tab: Tab, written: Path) -> None:
     tab.open(written)
-    tab.click("#answers [aria-label^=Misses] button.link")
+    tab.click("#analysis [aria-label^=Misses] button.link")
     assert tab.text("#detail") != ""
     assert "query=" in tab.ask("location.hash")
     columns = tab.ask("[...document.querySelector('#column').options].map((one) => one.value)")
@@ -211,5 +211,5 @@ def test_the_command_writes_the_page_with_its_analysis(run: list[Snapshot], tab:
     assert main(["--checkpoint", *checkpoints, "--data", str(data), *arguments]) == 0
     tab.open(tmp_path / "out" / "report.html")
     assert tab.text("#whynote").startswith("Of 2.npz.")
-    assert "over 3 evaluations" in tab.text("#answers")
+    assert "over 3 evaluations" in tab.text("#analysis")
     assert "val.json (60 records)" in tab.text("#datacheck")

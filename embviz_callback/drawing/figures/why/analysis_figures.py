@@ -8,7 +8,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from embviz_callback.analysis.maps.projections import Projection
-from embviz_callback.analysis.why.answers import Answers
+from embviz_callback.analysis.why.analysis import Analysis
 from embviz_callback.drawing.figures.why.feature_figures import (
     draw_confusions,
     draw_continuity,
@@ -19,35 +19,35 @@ from embviz_callback.drawing.figures.why.group_figures import draw_affinity, dra
 from embviz_callback.snapshot import Snapshot
 
 
-def analysis_figures(snapshot: Snapshot, answers: Answers) -> dict[str, Callable[[], Figure]]:
+def analysis_figures(snapshot: Snapshot, analysis: Analysis) -> dict[str, Callable[[], Figure]]:
     """What there is to draw; nothing is drawn until it is called.
 
     Args:
         snapshot: The evaluation, with its maps where they are wanted.
-        answers: Its analysis.
+        analysis: Its analysis.
 
     Returns:
         Name, fit for a file and a TensorBoard tag, to what draws the figure.
     """
     found: dict[str, Callable[[], Figure]] = {}
-    for slices in answers.slices:
-        name = _safe(slices.column)
-        found[group_figure_name(slices.column)] = partial(draw_groups, snapshot, slices)
-        if len(slices.labels) > 1:
-            found[f"affinity_{name}"] = partial(draw_affinity, snapshot, slices)
+    for grouping in analysis.groupings:
+        name = _safe(grouping.column)
+        found[group_figure_name(grouping.column)] = partial(draw_groups, snapshot, grouping)
+        if len(grouping.labels) > 1:
+            found[f"affinity_{name}"] = partial(draw_affinity, snapshot, grouping)
         for method, made in snapshot.maps.items():
             if isinstance(made, Projection):
-                found[f"{method}_by_{name}"] = partial(draw_map_by, snapshot, method, answers.columns, slices.column)
-    if answers.errors.confusions:
-        found["confusions"] = partial(draw_confusions, snapshot, answers.errors)
-    if answers.importance.effects:
-        found["importance"] = partial(draw_importance, snapshot, answers.importance)
-    if answers.edits is not None and answers.edits.effects:
+                found[f"{method}_by_{name}"] = partial(draw_map_by, snapshot, method, analysis.columns, grouping.column)
+    if analysis.errors.confusions:
+        found["confusions"] = partial(draw_confusions, snapshot, analysis.errors)
+    if analysis.importance.effects:
+        found["importance"] = partial(draw_importance, snapshot, analysis.importance)
+    if analysis.edits is not None and analysis.edits.effects:
         title = "What a controlled edit moves"
-        found["importance_edits"] = partial(draw_importance, snapshot, answers.edits, title, over="listings")
-    for curve in answers.continuity:
+        found["importance_edits"] = partial(draw_importance, snapshot, analysis.edits, title, over="listings")
+    for curve in analysis.continuity:
         found[curve_figure_name(curve.column)] = partial(draw_continuity, snapshot, curve)
-    found["thresholds"] = partial(draw_thresholds, snapshot, answers.thresholds)
+    found["thresholds"] = partial(draw_thresholds, snapshot, analysis.thresholds)
     return found
 
 

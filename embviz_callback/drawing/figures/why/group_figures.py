@@ -14,7 +14,7 @@ from embviz_callback.analysis.maps.projections import Projection
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.analysis.why.columns import Columns, memberships
-from embviz_callback.analysis.why.slices import SMALL, Group, Slices
+from embviz_callback.analysis.why.groups import SMALL, Group, Grouping
 from embviz_callback.drawing import style
 from embviz_callback.drawing.figures.painting import Layer, in_radii, paint_map, placed
 from embviz_callback.drawing.wording import number
@@ -34,27 +34,27 @@ _MARKS = ("o", "s", "^")
 
 
 @style.styled
-def draw_groups(snapshot: Snapshot, slices: Slices) -> Figure:
+def draw_groups(snapshot: Snapshot, grouping: Grouping) -> Figure:
     """Rank-1 and margin of every group with its interval, worst first.
 
     Args:
         snapshot: What was grouped, for title and corner.
-        slices: The groups.
+        grouping: The groups.
 
     Returns:
         The figure.
     """
-    height = 190 + _ROW * max(len(slices.groups), 2)
+    height = 190 + _ROW * max(len(grouping.groups), 2)
     figure = style.new_figure(height)
-    style.head(figure, f"By {slices.column}, worst group first", snapshot)
+    style.head(figure, f"By {grouping.column}, worst group first", snapshot)
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, (row, limits) in zip((left, right), _SHOWN, strict=True):
-        _intervals(axes, slices.groups, row.name, snapshot.metrics[row.name])
+        _intervals(axes, grouping.groups, row.name, snapshot.metrics[row.name])
         axes.set_xlabel(row.label)
         axes.set_xlim(*limits)
-    left.set_yticks(range(len(slices.groups)), [_name(group) for group in slices.groups], parse_math=False)
+    left.set_yticks(range(len(grouping.groups)), [_name(group) for group in grouping.groups], parse_math=False)
     left.invert_yaxis()
-    style.foot(figure, snapshot, *_group_facts(slices))
+    style.foot(figure, snapshot, *_group_facts(grouping))
     return figure
 
 
@@ -63,14 +63,14 @@ def _name(group: Group) -> str:
     return f"{style.fitted(group.label, _ROOM, 12)} ({group.n_queries}){mark}"
 
 
-def _group_facts(slices: Slices) -> tuple[str, ...]:
+def _group_facts(grouping: Grouping) -> tuple[str, ...]:
     facts = ["whiskers: 95 % intervals over queries · line: all queries · in brackets: queries of the group"]
-    if any(group.is_small for group in slices.groups):
+    if any(group.is_small for group in grouping.groups):
         facts.append(f"* fewer than {SMALL} queries: says next to nothing")
-    if slices.n_left_out:
-        facts.append(f"{counted(slices.n_left_out, 'smaller group')} left out")
-    if slices.n_without:
-        facts.append(f"{counted(slices.n_without, 'query')} without a value")
+    if grouping.n_left_out:
+        facts.append(f"{counted(grouping.n_left_out, 'smaller group')} left out")
+    if grouping.n_without:
+        facts.append(f"{counted(grouping.n_without, 'query')} without a value")
     return tuple(facts)
 
 
@@ -88,37 +88,37 @@ def _intervals(axes: Axes, groups: Sequence[Group], name: str, overall: float) -
 
 
 @style.styled
-def draw_affinity(snapshot: Snapshot, slices: Slices) -> Figure:
+def draw_affinity(snapshot: Snapshot, grouping: Grouping) -> Figure:
     """Mean cosine of one group's queries with another's documents, relevant pairs left out.
 
     Args:
         snapshot: What was grouped.
-        slices: The groups; needs at least two with documents.
+        grouping: The groups; needs at least two with documents.
 
     Returns:
         The matrix, or a panel that says why there is none.
     """
-    title = f"Similarity between groups of {slices.column}"
-    if len(slices.labels) < 2 or not np.isfinite(slices.affinity).any():
+    title = f"Similarity between groups of {grouping.column}"
+    if len(grouping.labels) < 2 or not np.isfinite(grouping.affinity).any():
         return style.text_panel(title, snapshot, "fewer than two groups have documents of their own")
-    cell = float(np.clip(_SIDE / len(slices.labels), _LEAST_CELL, _MOST_CELL))
-    side = round(cell * len(slices.labels))
+    cell = float(np.clip(_SIDE / len(grouping.labels), _LEAST_CELL, _MOST_CELL))
+    side = round(cell * len(grouping.labels))
     figure = style.new_figure(side + 290, max(style.WIDTH, side + 330))
     style.head(figure, title, snapshot)
     axes = figure.add_subplot()
-    low, high = _tenths(slices.affinity)
+    low, high = _tenths(grouping.affinity)
     colours = colormaps["cividis"].with_extremes(bad=style.PALE)
-    image = axes.imshow(slices.affinity, cmap=colours, interpolation="nearest", vmin=low, vmax=high)
-    _name_cells(axes, slices.labels, is_narrow=cell < _SLANTED)
+    image = axes.imshow(grouping.affinity, cmap=colours, interpolation="nearest", vmin=low, vmax=high)
+    _name_cells(axes, grouping.labels, is_narrow=cell < _SLANTED)
     if cell >= _WRITTEN:
-        _write_cells(axes, slices.affinity, middle=(low + high) / 2)
+        _write_cells(axes, grouping.affinity, middle=(low + high) / 2)
     figure.colorbar(image, ax=axes, label="mean cosine similarity", shrink=0.8)
     style.foot(
         figure,
         snapshot,
         "pairs of a query with its own document are left out: a bright diagonal is closeness by content alone",
         f"colours span {number(low, 1)} to {number(high, 1)}, what the values need: other epochs may have others",
-        f"silhouette of the documents by group: {number(slices.silhouette)} (1: clusters, 0: mixed)",
+        f"silhouette of the documents by group: {number(grouping.silhouette)} (1: clusters, 0: mixed)",
     )
     return figure
 

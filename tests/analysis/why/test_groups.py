@@ -12,7 +12,7 @@ from embviz_callback.analysis.metrics.intervals import sampling_groups
 from embviz_callback.analysis.metrics.numbers import compute_metrics
 from embviz_callback.analysis.scan import scan
 from embviz_callback.analysis.why.columns import Columns, columns_of, memberships
-from embviz_callback.analysis.why.slices import silhouette, slice_by
+from embviz_callback.analysis.why.groups import grouped_by, silhouette
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
@@ -41,7 +41,7 @@ def _two_groups(n: int = 24) -> planted.Evaluation:
 
 def test_the_worst_group_comes_first_with_its_interval() -> None:
     one = _two_groups()
-    found = slice_by(
+    found = grouped_by(
         one.embeddings,
         one.similarity,
         columns_of(one.subset),
@@ -63,7 +63,7 @@ def test_one_group_of_all_has_the_metrics_of_the_whole() -> None:
     one = planted.evaluate(planted.records(40, 2), planted.LinearEncoder(planted.TRUE_WEIGHTS, noise=0.4))
     rows = tuple({"all": "same"} for _ in one.subset.queries)
     columns = Columns(rows, rows, tuple({"all": "same"} for _ in one.subset.documents), ())
-    group = slice_by(
+    group = grouped_by(
         one.embeddings,
         one.similarity,
         columns,
@@ -81,7 +81,7 @@ def test_small_groups_are_marked_and_come_last() -> None:
     one = _two_groups(40)
     rows = tuple({"group": "tiny" if at < 3 else "rest"} for at in range(40))
     columns = Columns(rows, rows, tuple({} for _ in one.subset.documents), ())
-    found = slice_by(one.embeddings, one.similarity, columns, "group", draws=100)
+    found = grouped_by(one.embeddings, one.similarity, columns, "group", draws=100)
     assert [(group.label, group.is_small) for group in found.groups] == [("rest", False), ("tiny", True)]
 
 
@@ -89,21 +89,21 @@ def test_a_query_counts_in_every_group_it_names() -> None:
     one = _two_groups(20)
     rows = tuple({"amenities": ("wc", "gym") if at % 2 else ("wc",)} for at in range(20))
     columns = Columns(rows, rows, tuple({} for _ in one.subset.documents), ())
-    found = slice_by(one.embeddings, one.similarity, columns, "amenities", draws=100)
+    found = grouped_by(one.embeddings, one.similarity, columns, "amenities", draws=100)
     assert {group.label: group.n_queries for group in found.groups} == {"wc": 20, "gym": 10}
 
 
 def test_an_unknown_column_is_answered_with_those_there_are() -> None:
     one = _two_groups(20)
     with pytest.raises(ValueError) as error:
-        slice_by(one.embeddings, one.similarity, columns_of(one.subset), "price")
+        grouped_by(one.embeddings, one.similarity, columns_of(one.subset), "price")
     assert str(error.value) == "no query has a column 'price'; there are kind"
 
 
 def test_affinity_is_the_mean_cosine_of_pairs_that_are_not_relevant() -> None:
     one = planted.evaluate(planted.records(30, 3), planted.LinearEncoder(planted.TRUE_WEIGHTS, noise=0.3))
     columns = columns_of(one.subset)
-    found = slice_by(one.embeddings, one.similarity, columns, "location", draws=100)
+    found = grouped_by(one.embeddings, one.similarity, columns, "location", draws=100)
     scores = one.embeddings.queries.astype(np.float64) @ one.embeddings.documents.astype(np.float64).T
     relevant = np.zeros(scores.shape, dtype=bool)
     relevant[tuple(one.embeddings.relevance.T)] = True
@@ -130,7 +130,7 @@ def test_perfect_embeddings_are_infinitely_separated_in_every_group() -> None:
     embeddings = Embeddings.from_raw(rows, np.eye(4)[:2], [(query, query // 3) for query in range(6)])
     stated = tuple({"location": name} for name in "aaabbb")
     columns = Columns(stated, stated, ({"location": "a"}, {"location": "b"}), ())
-    found = slice_by(embeddings, scan(embeddings), columns, "location", clusters=np.arange(6))
+    found = grouped_by(embeddings, scan(embeddings), columns, "location", clusters=np.arange(6))
     assert [one.figures["separation"] for one in found.groups] == [math.inf, math.inf]
     assert [one.intervals["separation"] for one in found.groups] == [(math.inf, math.inf)] * 2
 
@@ -169,7 +169,7 @@ def test_unusable_rows_are_in_no_mean() -> None:
     queries[0] = 0
     one = Embeddings.from_raw(queries, documents, [[at, at] for at in range(12)])
     rows = tuple({"side": "left" if at < 6 else "right"} for at in range(12))
-    found = slice_by(one, scan(one), Columns(rows, rows, rows, ()), "side", draws=100)
+    found = grouped_by(one, scan(one), Columns(rows, rows, rows, ()), "side", draws=100)
     assert np.isfinite(found.affinity).all()
     assert json.loads(json.dumps(found.as_dict()))["column"] == "side"
 
@@ -178,6 +178,6 @@ def test_more_groups_than_can_be_read_are_left_out_and_counted() -> None:
     one = planted.evaluate(planted.records(70, 4, several=False), planted.LinearEncoder(planted.TRUE_WEIGHTS))
     draw = random.Random(0)
     rows = tuple({"street": f"street {draw.randrange(45)}"} for _ in range(70))
-    found = slice_by(one.embeddings, one.similarity, Columns(rows, rows, rows, ()), "street", draws=100)
+    found = grouped_by(one.embeddings, one.similarity, Columns(rows, rows, rows, ()), "street", draws=100)
     assert len(found.groups) == 30
     assert found.n_left_out == len({row["street"] for row in rows}) - 30

@@ -56,7 +56,7 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Slices:
+class Grouping:
     """The groups of one column.
 
     Attributes:
@@ -96,7 +96,7 @@ class Slices:
         }
 
 
-def slice_by(
+def grouped_by(
     embeddings: Embeddings,
     similarity: Similarity,
     columns: Columns,
@@ -106,7 +106,7 @@ def slice_by(
     draws: int = 1000,
     seed: int = 0,
     clusters: Rows | None = None,
-) -> Slices:
+) -> Grouping:
     """Metrics per value of a column; at most the thirty largest groups.
 
     A query counts for every group it is in, as where a column holds several names.
@@ -141,7 +141,7 @@ def slice_by(
     documents = memberships(columns.documents, column, edges=edges)
     labels = tuple(label for label in kept.labels if label in documents.labels)
     known = np.unique(np.concatenate([*found.members, np.empty(0, dtype=np.int64)]))
-    return Slices(
+    return Grouping(
         column=column,
         groups=tuple(sorted(_shrunken(groups, statistics), key=_badness)),
         labels=labels,

@@ -1,5 +1,5 @@
 // Why it fails: the data check and the analysis of one evaluation. Numbers stand as text, bars beside them.
-const answers = data.analysis, checkup = data.data_check;
+const analysis = data.analysis, checkup = data.data_check;
 const nothing = (value) => value === null || value === undefined;
 const between = (low, high, digits = 3, scale = 1) => finite(low) && finite(high) ? ` (${fixed(scale * low, digits)} to ${fixed(scale * high, digits)})` : "";
 const counted = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
@@ -54,7 +54,7 @@ function drawData() {
 }
 
 function confusions() {
-  const { errors } = answers, lone = new Map(errors.lone_confusions.map((one) => [one.column, one.misses]));
+  const { errors } = analysis, lone = new Map(errors.lone_confusions.map((one) => [one.column, one.misses]));
   const share = percent(errors.n_misses / Math.max(errors.n_queries, 1));
   const said = make("p", { textContent: `${errors.n_misses.toLocaleString("en")} of ${counted(errors.n_queries, "query", "queries")} (${share}) find a wrong document first, ${errors.n_near_misses.toLocaleString("en")} of them by at most 0.02.` });
   const lines = errors.confusions.map((one) => [one.column,
@@ -65,15 +65,15 @@ function confusions() {
 }
 
 function crowders() {
-  const lines = answers.errors.crowders.map((one) => [one.wrong_firsts.toLocaleString("en"), one.answers.toLocaleString("en"), one.document]);
+  const lines = analysis.errors.crowders.map((one) => [one.wrong_firsts.toLocaleString("en"), one.answers.toLocaleString("en"), one.document]);
   return card("Hubs: documents that crowd in", lines.length
     ? scrolled(table([["wrongly first for", "number"], ["answers", "number"], ["document"]], lines)) : none("No document comes first wrongly for two queries or more."));
 }
 
 function misses() {
-  const lines = answers.errors.misses.map((one) => [fixed(one.gap), queryCell(one.query), one.expected ?? "none usable", one.first ?? "nothing could be ranked",
+  const lines = analysis.errors.misses.map((one) => [fixed(one.gap), queryCell(one.query), one.expected ?? "none usable", one.first ?? "nothing could be ranked",
     Object.entries(one.differs).map(([name, [right, wrong]]) => `${name}: ${differenceWords(right, wrong)}`).join("; ") || "–"]);
-  const left = answers.errors.n_misses - lines.length;
+  const left = analysis.errors.n_misses - lines.length;
   return card("Misses, the widest first", ...(lines.length ? [
     scrolled(table([["by", "number"], ["query"], ["expected"], ["came first"], ["differs in"]], lines)),
     ...(left > 0 ? [none(`The other ${left.toLocaleString("en")} stand in analysis.json.`)] : [])] : [none("There is none.")]));
@@ -87,9 +87,9 @@ function differenceWords(right, wrong) {
 
 let grouped = 0;
 function groups() {
-  if (!answers.groups.length) return card("Groups", none("There are no groups: give metadata, or a function that reads columns from a text (features)."));
-  const chosen = answers.groups[Math.min(grouped, answers.groups.length - 1)], now = views.find((view) => view.label === answers.label)?.metrics ?? {};
-  const select = make("select", { id: "group" }, ...answers.groups.map((one, place) => make("option", { value: String(place), textContent: one.column, selected: one === chosen })));
+  if (!analysis.groups.length) return card("Groups", none("There are no groups: give metadata, or a function that reads columns from a text (features)."));
+  const chosen = analysis.groups[Math.min(grouped, analysis.groups.length - 1)], now = views.find((view) => view.label === analysis.label)?.metrics ?? {};
+  const select = make("select", { id: "group" }, ...analysis.groups.map((one, place) => make("option", { value: String(place), textContent: one.column, selected: one === chosen })));
   select.addEventListener("change", () => { grouped = Number(select.value); drawAnswers(); element("group").focus(); });
   const lines = chosen.groups.map((one) => [`${one.label}${one.small ? " *" : ""}`, String(one.n_queries),
     ...[["rank1", [0, 1], 100, 1], ["margin", [0, 1], 1, 3]].map(([name, scale, times, digits]) => {
@@ -184,11 +184,11 @@ function neighbours(found) {
 }
 
 function thresholds() {
-  const [plainly, hard] = answers.thresholds, points = (one, name) => one.curve.cuts.map((cut, at) => [cut, one.curve[name][at]]);
+  const [plainly, hard] = analysis.thresholds, points = (one, name) => one.curve.cuts.map((cut, at) => [cut, one.curve[name][at]]);
   const series = [["recall", "third", points(plainly, "recall")], ["precision", "positive", points(plainly, "precision")], ...(hard ? [["precision among hard negatives", "negative", points(hard, "precision"), true]] : [])];
-  const best = answers.thresholds.at(-1).advice.find((one) => nothing(one.wanted));
+  const best = analysis.thresholds.at(-1).advice.find((one) => nothing(one.wanted));
   const chart = curveChart("Precision and recall by threshold", series, { from: plainly.telling[0], to: plainly.telling[1], unit: `shown from this ${plainly.unit}`, mark: best?.threshold.value });
-  const lines = answers.thresholds.flatMap((one) => one.advice.map((advice) => {
+  const lines = analysis.thresholds.flatMap((one) => one.advice.map((advice) => {
     const goal = nothing(advice.wanted) ? "largest F1" : `${advice.kind} ${percent(advice.wanted)}`, pool = one.with_hard_negatives ? ", hard negatives included" : "";
     return advice.reason ? [`${goal}${pool}`, advice.reason, "–", "–", "–", "–"]
       : [`${goal}${pool}`, `${fixed(advice.threshold.value)}${between(...advice.threshold.interval)}`, percent(advice.precision), percent(advice.recall), fixed(advice.shown_per_query, 1), advice.n_pairs ? advice.n_pairs.toLocaleString("en") : "–"];
@@ -198,25 +198,25 @@ function thresholds() {
 }
 
 function suspects() {
-  const lines = answers.false_negative_suspects.map((one) => [queryCell(one.query), one.negative, one.hard ? "hard negative" : "document", percent(one.outranked), one.evidence.join("; ")]);
-  const over = answers.n_evaluations > 1 ? `, over ${counted(answers.n_evaluations, "evaluation")}` : "";
-  return card(`Candidates for false negatives (${answers.n_suspects.toLocaleString("en")})`, ...(lines.length ? [
+  const lines = analysis.false_negative_suspects.map((one) => [queryCell(one.query), one.negative, one.hard ? "hard negative" : "document", percent(one.outranked), one.evidence.join("; ")]);
+  const over = analysis.n_evaluations > 1 ? `, over ${counted(analysis.n_evaluations, "evaluation")}` : "";
+  return card(`Candidates for false negatives (${analysis.n_suspects.toLocaleString("en")})`, ...(lines.length ? [
     none(`Negatives whose texts say what the positive says; read them before training again. "Above" is how often it stood above the positive${over}.`),
     scrolled(table([["query"], ["negative"], ["kind", "short"], ["above", "number"], ["why"]], lines)),
-    ...(answers.n_suspects > lines.length ? [none(`The other ${(answers.n_suspects - lines.length).toLocaleString("en")} stand in analysis.json.`)] : [])] : [none("None was found.")]));
+    ...(analysis.n_suspects > lines.length ? [none(`The other ${(analysis.n_suspects - lines.length).toLocaleString("en")} stand in analysis.json.`)] : [])] : [none("None was found.")]));
 }
 
 function drawAnswers() {
-  const place = element("answers"), note = element("whynote");
-  if (!answers) { note.textContent = "This page holds no analysis; embviz analyse makes one."; place.replaceChildren(); return; }
-  const other = views[state.at].label === answers.label ? "" : `, not of ${views[state.at].label}, which the slider shows`;
-  note.textContent = [`Of ${answers.label}${other}.`, ...answers.notes.map(sentenceOf)].join(" ");
-  const curves = answers.continuity.map(continuity);
+  const place = element("analysis"), note = element("whynote");
+  if (!analysis) { note.textContent = "This page holds no analysis; embviz analyse makes one."; place.replaceChildren(); return; }
+  const other = views[state.at].label === analysis.label ? "" : `, not of ${views[state.at].label}, which the slider shows`;
+  note.textContent = [`Of ${analysis.label}${other}.`, ...analysis.notes.map(sentenceOf)].join(" ");
+  const curves = analysis.continuity.map(continuity);
   place.replaceChildren(...[
     make("div", { className: "two" }, confusions(), crowders()), groups(),
-    ...[importance(answers.importance, "What moves the similarity: hard negatives"), importance(answers.controlled_edits, "What moves the similarity: controlled edits")],
+    ...[importance(analysis.importance, "What moves the similarity: hard negatives"), importance(analysis.controlled_edits, "What moves the similarity: controlled edits")],
     curves.length ? card("Does similarity follow the numbers?", make("div", { className: "charts" }, ...curves)) : null,
-    answers.neighbourhood ? neighbours(answers.neighbourhood) : null, thresholds(), suspects(), misses(),
+    analysis.neighbourhood ? neighbours(analysis.neighbourhood) : null, thresholds(), suspects(), misses(),
   ].filter(Boolean));
 }
 drawers.push(drawAnswers);

@@ -10,8 +10,8 @@ from embviz_callback.analysis.metrics.intervals import sampling_groups
 from embviz_callback.analysis.why.columns import Columns, Extract, columns_of
 from embviz_callback.analysis.why.continuity import Continuity, Neighbourhood, continuity, neighbourhood
 from embviz_callback.analysis.why.errors import Errors, errors_of
+from embviz_callback.analysis.why.groups import Grouping, grouped_by
 from embviz_callback.analysis.why.sensitivity import Importance, importance_of_edits, importance_of_types
-from embviz_callback.analysis.why.slices import Slices, slice_by
 from embviz_callback.analysis.why.suspects import Evaluated, Suspect, suspects
 from embviz_callback.analysis.why.thresholds import Thresholds, thresholds
 from embviz_callback.grammar import counted
@@ -49,13 +49,13 @@ class Questions:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class Analysis:
     """The whole analysis of one subset.
 
     Attributes:
         subset: The texts that rows stand for.
         columns: What is known of them.
-        slices: One per column grouped by.
+        groupings: One per column grouped by.
         errors: Misses and confusions.
         suspects: Candidates for false negatives.
         importance: Effects of the hard negatives' types.
@@ -67,7 +67,7 @@ class Answers:
 
     subset: Subset
     columns: Columns
-    slices: tuple[Slices, ...]
+    groupings: tuple[Grouping, ...]
     errors: Errors
     suspects: tuple[Suspect, ...]
     importance: Importance
@@ -81,7 +81,7 @@ class Answers:
         """Plain JSON with texts in place of rows."""
         return {
             "subset": self.subset.fingerprint,
-            "groups": [one.as_dict() for one in self.slices],
+            "groups": [one.as_dict() for one in self.groupings],
             "errors": self.errors.as_dict(self.subset, self.columns),
             "false_negative_suspects": [one.as_dict(self.subset) for one in self.suspects],
             "importance": self.importance.as_dict(),
@@ -93,7 +93,7 @@ class Answers:
         }
 
 
-def analyse(history: Sequence[Evaluated], questions: Questions | None = None) -> Answers:
+def analyse(history: Sequence[Evaluated], questions: Questions | None = None) -> Analysis:
     """All analyses of the last evaluation; earlier ones only say which hard negatives keep winning.
 
     Args:
@@ -101,7 +101,7 @@ def analyse(history: Sequence[Evaluated], questions: Questions | None = None) ->
         questions: What to look at.
 
     Returns:
-        The answers.
+        The analysis.
 
     Raises:
         ValueError: If there is no evaluation, or a column to group by does not exist.
@@ -117,10 +117,10 @@ def analyse(history: Sequence[Evaluated], questions: Questions | None = None) ->
     }
     names = tuple(ask.group_by) if ask.group_by is not None else worth_grouping(columns)
     found = (continuity(embeddings.documents, columns.documents, name, seed=ask.seed) for name in columns.numeric())
-    return Answers(
+    return Analysis(
         subset=subset,
         columns=columns,
-        slices=tuple(slice_by(embeddings, similarity, columns, name, draws=ask.draws, **drawn) for name in names),
+        groupings=tuple(grouped_by(embeddings, similarity, columns, name, draws=ask.draws, **drawn) for name in names),
         errors=errors_of(embeddings, similarity, columns, corpus_texts=last.corpus_texts),
         suspects=suspects(history, columns),
         importance=importance_of_types(
