@@ -90,7 +90,7 @@ function groups() {
   if (!analysis.groups.length) return card("Groups", none("There are no groups: give metadata, or a function that reads columns from a text (features)."));
   const chosen = analysis.groups[Math.min(grouped, analysis.groups.length - 1)], now = views.find((view) => view.label === analysis.label)?.metrics ?? {};
   const select = make("select", { id: "group" }, ...analysis.groups.map((one, place) => make("option", { value: String(place), textContent: one.column, selected: one === chosen })));
-  select.addEventListener("change", () => { grouped = Number(select.value); drawAnswers(); element("group").focus(); });
+  select.addEventListener("change", () => { grouped = Number(select.value); drawAnalysis(); element("group").focus(); });
   const lines = chosen.groups.map((one) => [`${one.label}${one.small ? " *" : ""}`, String(one.n_queries),
     ...[["rank1", [0, 1], 100, 1], ["margin", [0, 1], 1, 3]].map(([name, scale, times, digits]) => {
       const [value, [low, high]] = [one.metrics[name], one.intervals[name] ?? [null, null]];
@@ -206,7 +206,7 @@ function suspects() {
     ...(analysis.n_suspects > lines.length ? [none(`The other ${(analysis.n_suspects - lines.length).toLocaleString("en")} stand in analysis.json.`)] : [])] : [none("None was found.")]));
 }
 
-function drawAnswers() {
+function drawAnalysis() {
   const place = element("analysis"), note = element("whynote");
   if (!analysis) { note.textContent = "This page holds no analysis; embviz analyse makes one."; place.replaceChildren(); return; }
   const other = views[state.at].label === analysis.label ? "" : `, not of ${views[state.at].label}, which the slider shows`;
@@ -219,5 +219,5 @@ function drawAnswers() {
     analysis.neighbourhood ? neighbours(analysis.neighbourhood) : null, thresholds(), suspects(), misses(),
   ].filter(Boolean));
 }
-drawers.push(drawAnswers);
+drawers.push(drawAnalysis);
 drawData();
