@@ -25,17 +25,22 @@ def add_gate_options(made: argparse.ArgumentParser) -> None:
         help="metrics.json, embeddings.npz or checkpoint of another model on the same data; exit status 3 where a loss"
         " against it is shown, 4 where the data cannot tell",
     )
+    add_loss_option(made, "none in the metric that decides")
+    made.add_argument(
+        "--undecided",
+        choices=("fail", "pass"),
+        help="with --baseline: exit status 3 or 0 where the data cannot tell (default: 4)",
+    )
+
+
+def add_loss_option(made: argparse.ArgumentParser, otherwise: str) -> None:
+    """What may be lost; `otherwise` is what may where nothing is said."""
     made.add_argument(
         "--allow-loss",
         action="append",
         type=_allowed,
         metavar="METRIC=SHARE",
-        help="loss that is accepted, such as rank1=0.01; repeatable (default: none in the metric that decides)",
-    )
-    made.add_argument(
-        "--undecided",
-        choices=("fail", "pass"),
-        help="with --baseline: exit status 3 or 0 where the data cannot tell (default: 4)",
+        help=f"loss that is accepted, such as rank1=0.01; repeatable (default: {otherwise})",
     )
 
 

@@ -24,6 +24,7 @@ from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Provenance, Snapshot
 
 if TYPE_CHECKING:
+    from embviz_callback.embeddings import Vectors
     from embviz_callback.encoding.checkpoints.served import Served
     from embviz_callback.encoding.subject import Subject
     from embviz_callback.pairs.subset import Subset
@@ -48,6 +49,8 @@ class Request:
         corpus: As `Evaluator.on` takes it; None for none.
         vectors: Paths of query and document rows in the order of the records, in place of checkpoints; None for none.
         depth: See `Evaluator`.
+        most_kept: Most texts of the corpus, drawn at random where there are more, that are ranked and stay at hand
+            with their vectors; None where the vectors are forgotten as soon as they are ranked.
     """
 
     checkpoints: tuple[str, ...]
@@ -59,6 +62,7 @@ class Request:
     corpus: Any = None
     vectors: tuple[str, ...] | None = None
     depth: int = 0
+    most_kept: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +72,14 @@ class Look:
     Attributes:
         snapshot: Without maps.
         subject: The model; None for saved embeddings. Its memory is free when nobody holds this any more.
+        corpus: ``(n_corpus, dim)`` vectors of the corpus where they were to be kept; None without.
+        corpus_texts: Theirs.
     """
 
     snapshot: Snapshot
     subject: "Subject | None" = None
+    corpus: "Vectors | None" = None
+    corpus_texts: tuple[str, ...] = ()
 
 
 def look_at(request: Request, terminal: Terminal) -> Iterator[Look]:
@@ -193,6 +201,8 @@ def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal
         # DataErrors say where and how by themselves, and end a command with 2.
         pairs = read_pairs(request.data, request.reading)
         evaluator = Evaluator.on(pairs, request.settings, corpus=request.corpus, reading=request.reading)
+        if request.most_kept is not None:
+            evaluator = evaluator.with_sampled_corpus(request.most_kept)
         for note in evaluator.notes:
             terminal.say(note)
     other = f"{next(iter(saved), '')} on" if request.data is None else "--data gives"
@@ -226,7 +236,12 @@ def _measured(
     settings = replace(evaluator.settings, query_prompt=queries, document_prompt=documents)
     evaluator = replace(evaluator, settings=settings)
     listener = Listener(warn=partial(_warn, terminal, label), progress=terminal.bar)
-    return Look(evaluator.look(subject, Moment(served.epoch, name=label), listener=listener), subject)
+    encoded = evaluator.encode(subject, listener=listener)
+    moment, provenance = Moment(served.epoch, name=label), evaluator.provenance(subject)
+    snapshot = evaluator.measure(encoded, moment, provenance, listener=listener)
+    if request.most_kept is None or evaluator.corpus is None:
+        return Look(snapshot, subject)
+    return Look(snapshot, subject, encoded.corpus, evaluator.corpus.texts)
 
 
 def _with_reach(served: "Served", subset: "Subset") -> "Subject":

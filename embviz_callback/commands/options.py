@@ -1,6 +1,7 @@
 """Groups of options that several commands share: what is looked at, how, and how the command ends."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from embviz_callback.pairs.formats.form import Reading
     from embviz_callback.pairs.weights import WeightRule
 
+MOST_KEPT = 200_000  # texts of a corpus whose vectors are kept: 200 MB at 256 dimensions
 _DEFAULTS = Settings()
 _AMOUNTS = {
     "max_samples": "queries that are evaluated",
@@ -64,18 +66,36 @@ def add_run_option(made: argparse.ArgumentParser, what: str) -> None:
 
 def add_evaluation_options(made: argparse.ArgumentParser) -> None:
     """How it is evaluated: the fields of `Settings` that are of use outside a training."""
+    add_sampling_options(made, tuple(_AMOUNTS))
+    for method, row in MAPS.items():
+        made.add_argument(f"--skip-{method}", action="store_true", help=f"leave the {row.title} map out")
+
+
+def add_sampling_options(
+    made: argparse.ArgumentParser, amounts: Sequence[str] = ("max_samples", "batch_size", "seed")
+) -> None:
+    """Which queries are evaluated, and other amounts among the fields of `Settings`."""
     ranges = {name: (low, high) for name, low, high in RANGES}
-    for name, meaning in _AMOUNTS.items():
+    for name in amounts:
         made.add_argument(
             f"--{name.replace('_', '-')}",
             type=whole_number(*ranges[name]),
             default=getattr(_DEFAULTS, name),
             metavar="N",
-            help=f"{meaning} (default %(default)s)",
+            help=f"{_AMOUNTS[name]} (default %(default)s)",
         )
-    for method, row in MAPS.items():
-        made.add_argument(f"--skip-{method}", action="store_true", help=f"leave the {row.title} map out")
     made.add_argument("--skip-bad-records", action="store_true", help="leave out and count records with a problem")
+
+
+def add_keeping_option(made: argparse.ArgumentParser) -> None:
+    """How much of a corpus stays in memory."""
+    made.add_argument(
+        "--most-documents",
+        type=whole_number(1, 10**9),
+        default=MOST_KEPT,
+        metavar="N",
+        help="texts of the corpus that are ranked; of more a sample, which is said (default %(default)s)",
+    )
 
 
 def add_reading_options(made: argparse.ArgumentParser) -> None:
@@ -166,6 +186,11 @@ def add_ending_options(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--fail-below-margin", type=finite_number, metavar="X", help="exit status 3 when a margin is below X"
     )
+    add_json_option(made)
+
+
+def add_json_option(made: argparse.ArgumentParser) -> None:
+    """The answer for a program."""
     made.add_argument(
         "--json",
         action="store_true",
@@ -204,6 +229,7 @@ def request_from(options: argparse.Namespace, rule: "WeightRule | None" = None) 
         device=options.device,
         reading=reading_of(options, rule),
         corpus=options.corpus,
+        most_kept=getattr(options, "most_documents", None),
     )
 
 

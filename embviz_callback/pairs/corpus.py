@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -27,6 +28,7 @@ class Corpus:
         n_merged: Copies of texts that were there already.
         name: Where the texts come from.
         sha256: Of the file, empty for a list.
+        n_before: Texts that these were drawn from; 0 where these are all.
     """
 
     texts: tuple[str, ...]
@@ -35,6 +37,7 @@ class Corpus:
     n_merged: int = 0
     name: str = "corpus"
     sha256: str = ""
+    n_before: int = 0
 
     @cached_property
     def fingerprint(self) -> str:
@@ -53,14 +56,16 @@ class Corpus:
             "left_out_as_documents": self.n_equal,
             "left_out_as_answers": self.n_answering,
             "merged": self.n_merged,
+            "sampled_from": self.n_before,
         }
         return {name: value for name, value in found.items() if value not in ("", 0)}
 
     @property
     def sentence(self) -> str:
         """What became of the texts that were given."""
+        drawn = f" (a sample of {self.n_before:,})" if self.n_before else ""
         return (
-            f"{self.name}: {counted(len(self.texts), 'distinct text[s] [are|is] ranked')} beside the documents; "
+            f"{self.name}: {counted(len(self.texts), 'distinct text[s] [are|is] ranked')} beside the documents{drawn}; "
             f"{self.n_equal:,} equal a document and {self.n_answering:,} answer a query by their own record, "
             f"and are left out; {counted(self.n_merged, '[copies were|copy was] merged')}"
         )
@@ -72,6 +77,13 @@ class Corpus:
     def first(self, n: int | None) -> "Corpus":
         """The same with no more than `n` texts, for a trial; all of them for None."""
         return replace(self, texts=self.texts[:n])
+
+    def sampled(self, most: int, *, seed: int) -> "Corpus":
+        """The same with no more than `most` texts, drawn at random."""
+        if len(self.texts) <= most:
+            return self
+        drawn = sorted(random.Random(seed).sample(range(len(self.texts)), most))
+        return replace(self, texts=tuple(self.texts[row] for row in drawn), n_before=len(self.texts))
 
 
 def own_corpus(pairs: PairFile) -> str:

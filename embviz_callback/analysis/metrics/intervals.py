@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, RANKS
-from embviz_callback.analysis.metrics.ranks import graded_ndcg, levels, rank_metrics
+from embviz_callback.analysis.metrics.ranks import rank_values
 from embviz_callback.analysis.metrics.resampling import Draws, draw_clusters, ends
 from embviz_callback.analysis.scan import Similarity
 from embviz_callback.embeddings import Embeddings, Floats, Rows
@@ -66,9 +66,7 @@ def per_query(similarity: Similarity, embeddings: Embeddings, *, groups: Rows | 
     shift = np.nan_to_num(similarity.row_mean - centre)
     square = np.nan_to_num(similarity.row_variance) + shift**2
     negative = similarity.row_count[:, None].astype(np.float64) * np.stack([np.ones(n_queries), shift, square], axis=1)
-    values = rank_metrics(levels(similarity, embeddings))
-    values |= graded_ndcg(similarity, embeddings) if len(embeddings.grades) else {}
-    return PerQuery(np.asarray(groups), positive, negative, values, centre)
+    return PerQuery(np.asarray(groups), positive, negative, rank_values(similarity, embeddings), centre)
 
 
 def sampling_groups(relevance: Rows, n_queries: int) -> Rows:

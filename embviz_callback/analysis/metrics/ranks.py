@@ -1,15 +1,40 @@
 """Rank metrics of every query: by expectation over the order of ties, and their two extremes."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from embviz_callback.analysis.scan import EQUAL, Similarity
+from embviz_callback.analysis.scan import EQUAL
 from embviz_callback.embeddings import Embeddings, Floats, Rows
 
 RECALL_CUTS = (1, 5, 10, 50)
 ENDS = ("", "_optimistic", "_pessimistic")
 Ends = tuple[Floats, Floats, Floats]
+
+
+class Counted(Protocol):
+    """How the relevant and the graded documents stand in a pool; a `Similarity` is one."""
+
+    @property
+    def positive_scores(self) -> Floats:
+        """``(n_positive_pairs,)`` scores of the relevant pairs, NaN for one that cannot be ranked."""
+
+    @property
+    def pair_above(self) -> Rows:
+        """``(n_positive_pairs,)`` negatives above each."""
+
+    @property
+    def pair_tied(self) -> Rows:
+        """``(n_positive_pairs,)`` negatives with its score."""
+
+    @property
+    def gain_above(self) -> Rows:
+        """``(n_gains,)`` documents above each pair that gains, -1 without a score; empty without grades."""
+
+    @property
+    def gain_tied(self) -> Rows:
+        """``(n_gains,)`` other documents with its score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +58,7 @@ class Levels:
     relevant: Rows
 
 
-def levels(similarity: Similarity, embeddings: Embeddings) -> Levels:
+def levels(similarity: Counted, embeddings: Embeddings) -> Levels:
     """Groups of tied positives per query; pairs without a direction are in none."""
     query = embeddings.relevance[:, 0]
     valid = np.flatnonzero(~np.isnan(similarity.pair_levels))
@@ -52,6 +77,20 @@ def levels(similarity: Similarity, embeddings: Embeddings) -> Levels:
         offset=similarity.pair_above[pair] + found,
         relevant=np.bincount(query, minlength=len(embeddings.queries)),
     )
+
+
+def rank_values(counted: Counted, embeddings: Embeddings) -> dict[str, Floats]:
+    """Every rank metric of every query, with grades where the documents carry some.
+
+    Args:
+        counted: How the relevant documents stand.
+        embeddings: What was counted.
+
+    Returns:
+        As `rank_metrics`.
+    """
+    values = rank_metrics(levels(counted, embeddings))
+    return values | (graded_ndcg(counted, embeddings) if len(embeddings.grades) else {})
 
 
 def rank_metrics(groups: Levels) -> dict[str, Floats]:
@@ -79,7 +118,7 @@ def rank_metrics(groups: Levels) -> dict[str, Floats]:
     }
 
 
-def graded_ndcg(similarity: Similarity, embeddings: Embeddings, *, cut: int = 10) -> dict[str, Floats]:
+def graded_ndcg(similarity: Counted, embeddings: Embeddings, *, cut: int = 10) -> dict[str, Floats]:
     """NDCG of graded documents as trec_eval has it: the grade is the gain, log2(rank + 1) the discount.
 
     Args:

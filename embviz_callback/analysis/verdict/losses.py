@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, LOWER
-from embviz_callback.analysis.metrics.contrasts import FEWEST_GROUPS, paired_standard_error
-from embviz_callback.analysis.metrics.intervals import PerQuery, point, pseudo_values, t_quantile
+from embviz_callback.analysis.metrics.contrasts import FEWEST_GROUPS, one_sided_reach
+from embviz_callback.analysis.metrics.intervals import PerQuery, point, pseudo_values
 from embviz_callback.analysis.verdict.best import Candidate
 from embviz_callback.embeddings import Floats
 
 LOST, KEPT, UNDECIDED = "the loss is shown", "the loss is excluded", "the data cannot tell"
-_DOUBT = 0.05
+DOUBT = 0.05
 _HALF_SPENT = 10  # look by which a run has spent half of its doubt
 
 
@@ -62,9 +62,9 @@ def losses(baseline: PerQuery, model: PerQuery, allowed: Mapping[str, float]) ->
     if len(baseline.groups) != len(model.groups):
         raise ValueError(f"the baseline has {len(baseline.groups)} queries and the model {len(model.groups)}")
     before, after, whole = pseudo_values(baseline), pseudo_values(model), point(baseline)
-    doubt = _DOUBT / max(len(allowed), 1)
+    doubt = DOUBT / max(len(allowed), 1)
     return tuple(
-        _loss(name, least, whole[name] - known[name], before[name] - after[name], doubt)
+        bounded(name, least, whole[name] - known[name], before[name] - after[name], doubt)
         for name, least in allowed.items()
     )
 
@@ -96,18 +96,31 @@ def loss_at_look(baseline: Candidate, model: Candidate, metric: str, *, allowed:
         raise ValueError(
             f"both must be of the same groups of queries, got {len(baseline.pseudo)} and {len(model.pseudo)}"
         )
-    doubt = _DOUBT * _HALF_SPENT / ((look + _HALF_SPENT - 1) * (look + _HALF_SPENT))
-    return _loss(metric, allowed, baseline.value - model.value, baseline.pseudo - model.pseudo, doubt)
+    doubt = DOUBT * _HALF_SPENT / ((look + _HALF_SPENT - 1) * (look + _HALF_SPENT))
+    return bounded(metric, allowed, baseline.value - model.value, baseline.pseudo - model.pseudo, doubt)
 
 
-def _loss(metric: str, allowed: float, drop: float, changes: Floats, doubt: float) -> Loss:
+def bounded(metric: str, allowed: float, drop: float, changes: Floats, doubt: float) -> Loss:
+    """A loss with its one-sided bounds, and what they show.
+
+    Args:
+        metric: Its name.
+        allowed: Loss that is accepted.
+        drop: Of the metric.
+        changes: ``(n_groups,)`` paired drops whose mean it is; below six groups nothing is shown.
+        doubt: Chance of either bound being passed by the truth.
+
+    Returns:
+        The loss.
+    """
     sign = -1.0 if CATALOGUE[metric].better == LOWER else 1.0
-    reach = t_quantile(1 - doubt, len(changes) - 1) if len(changes) >= FEWEST_GROUPS else math.inf
-    value, width = sign * drop, reach * paired_standard_error(metric, changes)
-    return Loss(metric, allowed, value, value - width, value + width, _outcome(value, width, allowed))
+    is_enough = len(changes) >= FEWEST_GROUPS
+    below, above = one_sided_reach(metric, sign * changes, doubt) if is_enough else (-math.inf, math.inf)
+    low, high = sign * drop + below, sign * drop + above
+    return Loss(metric, allowed, sign * drop, low, high, _outcome(low, high, allowed))
 
 
-def _outcome(value: float, width: float, allowed: float) -> str:
-    if value - width > allowed:
+def _outcome(low: float, high: float, allowed: float) -> str:
+    if low > allowed:
         return LOST
-    return KEPT if value + width < allowed else UNDECIDED
+    return KEPT if high < allowed else UNDECIDED
