@@ -18,6 +18,7 @@ from embviz_callback.commands.options import (
     request_from,
 )
 from embviz_callback.commands.terminal import Terminal
+from embviz_callback.measure import COSINE
 
 if TYPE_CHECKING:
     from embviz_callback.analysis.ship.sheet import Sheet, Shipped
@@ -72,6 +73,9 @@ def _shipped(look: "Look", terminal: Terminal) -> "Shipped":
     label, subset = look.snapshot.label, look.snapshot.subset
     if subset.n_corpus and look.corpus is None:
         terminal.say(f"{label}: its file keeps no vectors of its corpus; ranked among its own documents alone")
+    if look.snapshot.embeddings.similarity != COSINE:
+        declared = look.snapshot.embeddings.similarity
+        terminal.say(f"{label}: declares {declared}; the sheet ranks by the cosine, all rows brought to length 1")
     return Shipped(label, look.snapshot.embeddings, look.corpus)
 
 

@@ -17,7 +17,7 @@ class Counted(Protocol):
     """How the relevant and the graded documents stand in a pool; a `Similarity` is one."""
 
     @property
-    def positive_scores(self) -> Floats:
+    def pair_levels(self) -> Floats:
         """``(n_positive_pairs,)`` scores of the relevant pairs, NaN for one that cannot be ranked."""
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan import exact_products
+from embviz_callback.analysis.scan import exact_scores
 from embviz_callback.analysis.ship.ranking import Scores, cosines, masked
 from embviz_callback.embeddings import Vectors, have_direction
 
@@ -134,7 +134,7 @@ def rescored(coarse: Scores, queries: Vectors, documents: Vectors, *, candidates
         columns = np.concatenate(chosen) if chosen else np.empty(0, dtype=np.int64)
         # All that is not looked at again lies below -3, in its order; cosines lie above -1.
         placed = table.astype(np.float64) / _LARGEST_CODE_SCORE - 4
-        placed[owners - rows.start, columns] = exact_products(queries, documents, np.stack([owners, columns], axis=1))
+        placed[owners - rows.start, columns] = exact_scores(queries, documents, np.stack([owners, columns], axis=1))
         return placed
 
     return block

@@ -22,14 +22,14 @@ class Counts:
     """How the relevant and the graded documents of every query stand, as `rank_values` reads it.
 
     Attributes:
-        positive_scores: ``(n_positive_pairs,)``, NaN for a pair that cannot be ranked.
+        pair_levels: ``(n_positive_pairs,)``, NaN for a pair that cannot be ranked.
         pair_above: ``(n_positive_pairs,)`` negatives above each pair.
         pair_tied: ``(n_positive_pairs,)`` negatives with its score.
         gain_above: ``(n_gains,)`` documents above each pair that gains, -1 without a score; empty without grades.
         gain_tied: ``(n_gains,)`` other documents with its score.
     """
 
-    positive_scores: Floats
+    pair_levels: Floats
     pair_above: Rows
     pair_tied: Rows
     gain_above: Rows

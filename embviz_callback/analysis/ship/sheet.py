@@ -12,6 +12,7 @@ from embviz_callback.analysis.ship.ranking import count
 from embviz_callback.analysis.verdict.best import primary_metric
 from embviz_callback.analysis.verdict.losses import DOUBT, KEPT, LOST, Loss, bounded
 from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors, unit_rows
+from embviz_callback.measure import COSINE
 
 TRUNCATIONS = (512, 256, 128, 64, 32)
 ALLOWED = 0.01
@@ -121,7 +122,7 @@ class Shipped:
     Attributes:
         label: The model's name.
         embeddings: Of the subset.
-        corpus: ``(n_corpus, dim)`` unit rows of further documents; None for none.
+        corpus: ``(n_corpus, dim)`` rows of further documents; None for none.
     """
 
     label: str
@@ -140,9 +141,13 @@ class Shipped:
 
     @property
     def pool(self) -> Vectors:
-        """``(n_pool, dim)``, documents and after them the corpus."""
+        """``(n_pool, dim)`` unit rows, documents and after them the corpus."""
         documents = self.embeddings.documents
-        return documents if self.corpus is None else np.concatenate([documents, self.corpus])
+        if self.corpus is None:
+            return documents
+        # Where another similarity than the cosine is declared, the corpus has its rows as served.
+        is_unit = self.embeddings.similarity == COSINE
+        return np.concatenate([documents, self.corpus if is_unit else unit_rows("corpus", self.corpus)[0]])
 
 
 def ship_sheet(models: Sequence[Shipped], *, allowed: Mapping[str, float] | None = None) -> Sheet:

@@ -120,4 +120,4 @@ def test_as_many_candidates_as_documents_give_the_true_ranks() -> None:
 def test_what_has_no_direction_is_found_by_nothing() -> None:
     embeddings = Embeddings.from_raw([[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 1.0], [1.0, 0.5]], [[0, 0], [1, 1]])
     for precision in (FLOAT32, INT8, BINARY):
-        assert np.isnan(counts_of(precision, embeddings).positive_scores).all()
+        assert np.isnan(counts_of(precision, embeddings).pair_levels).all()
