@@ -5,7 +5,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("embviz_callback.demo.command", "all of it on a small training, in a minute"),
     "check": ("embviz_callback.commands.check", "what is wrong in a file of pairs"),
     "convert": ("embviz_callback.commands.convert", "data in another form"),
-    "compare": ("embviz_callback.commands.compare", "checkpoints side by side, with intervals"),
+    "compare": ("embviz_callback.commands.compare", "checkpoints, epochs or runs, with intervals"),
     "analyse": ("embviz_callback.commands.analyse", "why queries fail: groups, errors, features"),
     "query": ("embviz_callback.commands.query", "a question in SQL about a run's evaluations"),
     "ship": ("embviz_callback.commands.ship", "which dimensions and precision are good enough"),

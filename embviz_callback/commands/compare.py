@@ -1,4 +1,4 @@
-"""`embviz compare`: checkpoints or epochs side by side on one subset."""
+"""`embviz compare`: checkpoints, epochs or runs side by side on one subset."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from embviz_callback.analysis.metrics.pictures import wanted_maps
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
+from embviz_callback.commands.compare_runs import add_group_option, compare_kept_runs
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.evaluate import as_json, evaluate, flat, quietly, statistics, status, summary, write_out
 from embviz_callback.commands.options import (
@@ -45,9 +46,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def parser() -> Parser:
     """The evaluation's options, and where epochs of a run come from."""
-    made = Parser(prog="embviz compare", description="Compares checkpoints, or epochs of a run, on the same queries.")
+    made = Parser(prog="embviz compare", description="Compares checkpoints, epochs of a run or runs.")
     add_subject_options(made, is_required=False)
-    add_run_option(made, "compared")
+    add_run_option(made, "its epochs compared, or several runs with one another,", several=True)
+    add_group_option(made)
     made.add_argument(
         "--epochs",
         nargs="+",
@@ -77,6 +79,10 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError("--checkpoint needs two or more paths to compare")
     if options.epochs is not None and options.run is None:
         raise UsageError("--epochs picks epochs of a run; give its folder with --run")
+    if options.group and len(options.run or ()) < 2:
+        raise UsageError("--group puts runs together; give several --run")
+    if options.run is not None and len(options.run) > 1:
+        return compare_kept_runs(options, terminal)
     return _compare_epochs(options, terminal) if options.run is not None else compare_checkpoints(options, terminal)
 
 
@@ -159,7 +165,7 @@ def _epoch(text: str) -> int | None:
 def _epochs_of(options: argparse.Namespace) -> "list[Snapshot]":
     from embviz_callback.commands.kept_runs import first_best_last, kept_snapshots, run_at
 
-    run = run_at(Path(options.run).expanduser())
+    run = run_at(Path(options.run[0]).expanduser())
     snapshots = kept_snapshots(run)
     chosen = first_best_last(snapshots) if options.epochs is None else _picked(options.epochs, snapshots, run.path)
     if len(chosen) < 2:

@@ -139,11 +139,12 @@ def _from_vectors(request: Request, paths: Sequence[str], terminal: Terminal) ->
     return Look(evaluator.recall(embeddings, None, Moment(name="vectors"), provenance))
 
 
-def tell_apart(paths: Sequence[str]) -> list[str]:
+def tell_apart(paths: Sequence[str], option: str = "--checkpoint") -> list[str]:
     """The shortest ends of paths that differ from one another.
 
     Args:
-        paths: Of checkpoints.
+        paths: Of checkpoints or runs.
+        option: That gave them, for the message.
 
     Returns:
         One label per path.
@@ -158,7 +159,7 @@ def tell_apart(paths: Sequence[str]) -> list[str]:
     parts = [Path(path).expanduser().resolve().parts for path in paths]
     if len(set(parts)) < len(parts):
         twice = next(path for place, path in enumerate(paths) if parts[place] in parts[:place])
-        raise UsageError(f"--checkpoint: {twice} is given twice")
+        raise UsageError(f"{option}: {twice} is given twice")
     for length in range(1, max(map(len, parts)) + 1):
         ends = ["/".join(part[-length:]) for part in parts]
         if len(set(ends)) == len(ends):

@@ -58,10 +58,10 @@ def add_subject_options(made: argparse.ArgumentParser, *, is_required: bool) -> 
     made.add_argument("--output", default="visualizations/", metavar="DIR", help="default %(default)s")
 
 
-def add_run_option(made: argparse.ArgumentParser, what: str) -> None:
-    """A run that was visualised, instead of checkpoints; `what` is done with it."""
+def add_run_option(made: argparse.ArgumentParser, what: str, *, several: bool = False) -> None:
+    """A run that was visualised, or several of them, instead of checkpoints; `what` is done with it."""
     meaning = f"folder of a run that was visualised, {what} instead of --checkpoint"
-    made.add_argument("--run", metavar="DIR", help=meaning)
+    made.add_argument("--run", metavar="DIR", action="append" if several else "store", help=meaning)
 
 
 def add_evaluation_options(made: argparse.ArgumentParser) -> None:

@@ -18,13 +18,12 @@ from embviz_callback.delivery.results.result_folder import a_guard, maps_of, res
 from embviz_callback.delivery.run.data_check import data_check
 from embviz_callback.delivery.showing import Context, show
 from embviz_callback.drawing.figures.png import draw
-from embviz_callback.drawing.reports.notebook import numbers_html
 from embviz_callback.encoding.checkpoints.served import Serving
 from embviz_callback.encoding.subject import EncodeWith
 from embviz_callback.evaluator import Evaluator, Listener, Moment
 from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.reading import read_pairs
-from embviz_callback.result.shown import Page, Pictures
+from embviz_callback.result.shown import Page, Pictures, numbers_html
 from embviz_callback.settings import Settings, merged, split_options
 from embviz_callback.snapshot import Snapshot
 

@@ -84,11 +84,8 @@ def compare(
             )
     if not 0 <= reference < len(snapshots):
         raise ValueError(f"reference must be an index below {len(snapshots)}, got {reference}")
-    statistics = [_statistics(one, snapshots[0]) for one in snapshots]
-    decides = metric or primary_metric(snapshots[0].embeddings)
-    known = point(statistics[0])
-    if decides not in known:
-        raise ValueError(f"metric must be one of {', '.join(known)}, got {decides!r}")
+    statistics = [in_order_of(snapshots[0], one) for one in snapshots]
+    decides = deciding_metric(snapshots[0], metric)
     candidates = [candidate(one, decides) for one in statistics]
     labels = _distinct([one.label for one in snapshots])
     return Comparison(
@@ -152,8 +149,28 @@ def common_maps(snapshots: Sequence[Measured], method: str, *, seed: int) -> tup
     return tuple(made)
 
 
-def _statistics(one: Measured, first: Measured) -> PerQuery:
-    """What its queries contribute, in the order of the first evaluation's queries."""
+def deciding_metric(first: Measured, metric: str = "") -> str:
+    """The metric by which the best of evaluations is chosen.
+
+    Args:
+        first: One of them.
+        metric: That somebody asked for; empty for `primary_metric`.
+
+    Returns:
+        Its name.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    known = point(in_order_of(first, first))
+    decides = metric or primary_metric(first.embeddings)
+    if decides not in known:
+        raise ValueError(f"metric must be one of {', '.join(known)}, got {decides!r}")
+    return decides
+
+
+def in_order_of(first: Measured, one: Measured) -> PerQuery:
+    """What an evaluation's queries contribute, in the order of the first evaluation's queries."""
     found, groups = one.metrics.per_query or per_query(one.similarity, one.embeddings), _groups(first)
     if one.subset.queries == first.subset.queries:
         return replace(found, groups=groups)

@@ -105,13 +105,14 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
             for place, label in enumerate(comparison.labels)
         },
     }
-    plain: dict[str, Any] = _without_nan(facts)
+    plain: dict[str, Any] = without_nan(facts)
     return plain
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Plain JSON with null for every number that is not finite."""
     if isinstance(value, Mapping):
-        return {name: _without_nan(one) for name, one in value.items()}
+        return {name: without_nan(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
+        return [without_nan(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

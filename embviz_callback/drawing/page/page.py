@@ -35,7 +35,7 @@ from embviz_callback.snapshot import Snapshot
 
 MOST_BYTES = 1_900_000
 _SECTIONS = (SPREAD, RANKS)
-_SCRIPTS = ("data.js", "state.js", "map.js", "charts.js", "lists.js", "analysis.js", "main.js")
+_SCRIPTS = ("data.js", "state.js", "map.js", "charts.js", "lists.js", "analysis.js", "pairs.js", "main.js")
 
 
 def page(
@@ -47,6 +47,7 @@ def page(
     notes: Sequence[str] = (),
     data: Mapping[str, Any] | None = None,
     analysis: Mapping[str, Any] | None = None,
+    board: Mapping[str, Any] | None = None,
 ) -> str:
     """The page of snapshots at hand; see `page_from_views`.
 
@@ -58,6 +59,7 @@ def page(
         notes: Sentences for the foot of the page.
         data: What the data check found.
         analysis: Of one of the snapshots.
+        board: Of runs; see `page_from_views`.
 
     Returns:
         HTML.
@@ -70,7 +72,9 @@ def page(
     if not views:
         raise ValueError("a page needs at least one evaluation, got none")
     subset = snapshots[0].subset
-    return page_from_views(views, subset, title=title, alerts=alerts, notes=notes, data=data, analysis=analysis)
+    return page_from_views(
+        views, subset, title=title, alerts=alerts, notes=notes, data=data, analysis=analysis, board=board
+    )
 
 
 def page_from_views(
@@ -82,6 +86,7 @@ def page_from_views(
     notes: Sequence[str] = (),
     data: Mapping[str, Any] | None = None,
     analysis: Mapping[str, Any] | None = None,
+    board: Mapping[str, Any] | None = None,
     most_bytes: int = MOST_BYTES,
 ) -> str:
     """One HTML file with everything in it.
@@ -98,6 +103,7 @@ def page_from_views(
         notes: Sentences for the foot of the page.
         data: What the data check found, as `embviz_callback.drawing.reports.data_section.brief` gives it.
         analysis: What `embviz_callback.drawing.page.page_analysis.analysis_view` gave for one of the evaluations.
+        board: What `embviz_callback.drawing.reports.runs_report.board_of` gave, where the views are of several runs.
         most_bytes: Of the data in the page.
 
     Returns:
@@ -113,7 +119,7 @@ def page_from_views(
             raise ValueError(
                 f"a page shows one subset: {view.label} is of {view.fingerprint}, not of {subset.fingerprint}"
             )
-    around = {"data_check": data, "analysis": analysis, **_texts(views, subset)}
+    around = {"data_check": data, "analysis": analysis, "board": board, **_texts(views, subset)}
     if analysis is not None:
         around["columns"] = {**_first(analysis["columns"], len(views[0].ranks)), **around["columns"]}
     kept = _thinned(views, most_bytes - _size(around))

@@ -209,6 +209,31 @@ def test_the_thresholds_of_the_page_are_those_of_the_checklist(run: list[Snapsho
 
 
 @pytest.mark.slow
+def test_two_evaluations_are_held_against_each_other_query_by_query(
+    tab: Tab, run: list[Snapshot], tmp_path: Path
+) -> None:
+    board = {"said": ["leads: a"], "heads": ["", "MRR"], "lines": [["<b>a", "0.5"]], "members": {}}
+    path = tmp_path / "runs.html"
+    path.write_text(page(run[:2], board=board), encoding="utf-8")
+    tab.open(path, "from=0&to=1")
+    assert tab.text("#boardtable tbody tr") == "<b>a\t0.5"
+    before, after = (one.similarity.rank for one in run[:2])
+    discs = tab.ask(
+        "[...document.querySelectorAll('#scatter circle title')].map((one) => one.textContent.split('\\n')[0])"
+    )
+    assert len(discs) == len(set(zip(before.tolist(), after.tolist(), strict=True)))
+    assert sum(int(disc.split(": ")[1].split(" ")[0]) for disc in discs) == len(before)
+    row = int(np.argmax(after))
+    tab.open(path, f"from=0&to=1&query={row}")
+    lists = (
+        "[...document.querySelectorAll('#beside ol')].map((list) => list.querySelector('li').firstChild.textContent)"
+    )
+    assert [text.strip() for text in tab.ask(lists)] == [
+        " ".join(one.text(one.similarity.top_documents[row, 0]).split()) for one in run[:2]
+    ]
+
+
+@pytest.mark.slow
 def test_the_page_opens_from_disk_and_nothing_in_a_text_acts(tab: Tab, written: Path) -> None:
     tab.open(written)
     assert tab.text("h1") == f"Rental {HOSTILE[0]}"

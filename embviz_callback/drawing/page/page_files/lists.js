@@ -67,15 +67,21 @@ function drawWorst() {
   list.replaceChildren(make("div", { className: "scroll", tabIndex: 0 }, made), ...(wrong.length > listed ? [more] : []));
 }
 
-function drawDetail() {
-  const row = state.query, panel = element("detail");
-  if (row < 0) { panel.replaceChildren(make("h3", { textContent: "No query chosen" }), none("Choose a point or a query in a list to read what it found. On the map a disc is a query, a hollow diamond a document, a line joins a query with its right document."), legend()); return; }
-  const view = views[detailed(state.at)], top = rows(view).subarray(view.depth * row, view.depth * (row + 1)), scores = integers(view.top_scores).subarray(view.depth * row, view.depth * (row + 1));
+// The ten best documents of a query at an evaluation, the right ones marked.
+function foundList(at, row) {
+  const view = views[detailed(at)], top = rows(view).subarray(view.depth * row, view.depth * (row + 1)), scores = integers(view.top_scores).subarray(view.depth * row, view.depth * (row + 1));
   const list = make("ol");
   top.forEach((found, place) => {
     if (found < 0) return;
     list.append(make("li", { className: data.positives[row].includes(found) ? "text right" : "text" }, `${documentText(found)} `, make("span", { className: "score", textContent: (scores[place] / 32767 * (view.unit ?? 1)).toFixed(3) })));
   });
+  return list;
+}
+
+function drawDetail() {
+  const row = state.query, panel = element("detail");
+  if (row < 0) { panel.replaceChildren(make("h3", { textContent: "No query chosen" }), none("Choose a point or a query in a list to read what it found. On the map a disc is a query, a hollow diamond a document, a line joins a query with its right document."), legend()); return; }
+  const view = views[detailed(state.at)], list = foundList(state.at, row);
   const facts = Object.entries(data.columns).filter(([, values]) => values[row] !== null).map(([name, values]) => `${name}: ${values[row]}`);
   if (data.ids[row] !== null) facts.unshift(`id ${data.ids[row]}`);
   const close = make("button", { type: "button", className: "link quiet", textContent: "choose none" });

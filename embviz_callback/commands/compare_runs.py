@@ -1,0 +1,130 @@
+"""`embviz compare --run A --run B`: whole trainings held against each other, by what they have kept."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embviz_callback.analysis.metrics.pictures import wanted_maps
+from embviz_callback.commands.arguments import UsageError
+from embviz_callback.commands.evaluate import as_json, quietly, statistics, status, write_out
+from embviz_callback.commands.options import output_of
+from embviz_callback.commands.terminal import Terminal
+
+if TYPE_CHECKING:
+    from embviz_callback.delivery.results.runs_folder import KeptRun, RunsCompared
+
+
+def add_group_option(made: argparse.ArgumentParser) -> None:
+    """Runs that differ in their seed alone are one setting."""
+    made.add_argument(
+        "--group",
+        action="append",
+        metavar="NAME[=VALUE,...]",
+        help="with several --run: runs with one value of this hyperparameter are averaged, such as seeds of one"
+        " learning rate; only those with the given values; repeatable",
+    )
+
+
+def compare_kept_runs(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Holds runs against each other, and writes what was found.
+
+    Args:
+        options: Of `embviz compare`, with several runs.
+        terminal: Hears what is going on.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: If an option has no use here, or the runs cannot be compared.
+    """
+    from embviz_callback.analysis.compare.runs import MOST_RUNS
+    from embviz_callback.commands.kept_runs import refuse_beside_run
+
+    refuse_beside_run(corpus=options.corpus, data=options.data)
+    for name, default in (("epochs", None), ("reference", 1)):
+        if getattr(options, name) != default:
+            raise UsageError(
+                f"--{name} has no use with several --run, each stands by its best evaluation; leave it out"
+            )
+    if len(options.run) > MOST_RUNS:
+        raise UsageError(f"--run: at most {MOST_RUNS} can be compared, got {len(options.run)}")
+    with quietly():
+        compared = _compared(options)
+    return _told(compared, options, terminal)
+
+
+def _compared(options: argparse.Namespace) -> "RunsCompared":
+    from embviz_callback.commands.looking import as_usage_error
+    from embviz_callback.delivery.results.runs_folder import compare_runs, write_runs
+
+    runs = _kept(options.run)
+    runs, settings = _grouped(runs, options.group or ())
+    with as_usage_error(ValueError):
+        compared = compare_runs(runs, metric=options.metric, settings=settings)
+        write_runs(compared, output_of(options), maps=wanted_maps(options))
+    return compared
+
+
+def _kept(paths: Sequence[str]) -> "list[KeptRun]":
+    from embviz_callback.commands.kept_runs import kept_snapshots, run_at
+    from embviz_callback.commands.looking import tell_apart
+    from embviz_callback.delivery.results.runs_folder import KeptRun
+
+    labels = tell_apart(paths, "--run")
+    return [
+        KeptRun(label, tuple(kept_snapshots(run_at(Path(path).expanduser()))))
+        for label, path in zip(labels, paths, strict=True)
+    ]
+
+
+def _grouped(runs: "list[KeptRun]", groups: Sequence[str]) -> "tuple[list[KeptRun], list[tuple[str, tuple[int, ...]]]]":
+    """The runs that are wanted, and which of them are one setting."""
+    wanted: dict[str, list[str]] = {}
+    for group in groups:
+        name, _, values = group.partition("=")
+        wanted[name] = [value for value in values.split(",") if value]
+        if not any(name in run.hparams for run in runs):
+            known = sorted({name for run in runs for name in run.hparams})
+            there = ", ".join(known) or "none"
+            raise UsageError(
+                f"--group: expected a hyperparameter of these runs, found {name!r}. Fix: there are {there}"
+            )
+    runs = [run for run in runs if all(not of or _value(run.hparams, name) in of for name, of in wanted.items())]
+    settings: dict[str, tuple[int, ...]] = {}
+    for place, run in enumerate(runs if wanted else ()):
+        label = ", ".join(f"{name}={_value(run.hparams, name)}" for name in wanted)
+        settings[label] = (*settings.get(label, ()), place)
+    if not runs or (wanted and len(settings) < 2):
+        found = ", ".join(settings) or "none of these values"
+        raise UsageError(
+            f"--group: expected two settings or more, found {found}. Fix: name more values, or give more --run"
+        )
+    return runs, list(settings.items())
+
+
+def _value(hparams: Mapping[str, Any], name: str) -> str:
+    value = hparams.get(name, "n/a")
+    return f"{value:g}" if isinstance(value, float) else f"{value}"
+
+
+def _told(compared: "RunsCompared", options: argparse.Namespace, terminal: Terminal) -> int:
+    """Says what came of it, the numbers of the leader's best evaluation at the end."""
+    from embviz_callback.delivery.results.runs_folder import runs_json
+    from embviz_callback.drawing.reports.runs_report import board_of
+
+    board = board_of(compared.board, compared.labels)
+    rows = [board["heads"], *board["lines"]]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    where = f"{output_of(options) / 'runs.md'}, and the queries of any two in runs.html"
+    found = dict(zip(compared.labels, (one.metrics for one in compared.best), strict=True))
+    best = found[compared.labels[compared.board.entries[0].runs[0]]]
+    text = "\n".join([*lines, "", *board["said"], where, "", statistics(best)])
+    if options.json:
+        terminal.say(text)
+        write_out(as_json(runs_json(compared)))
+    else:
+        write_out(text)
+    return status(found, options.fail_below_margin, terminal)
