@@ -1,14 +1,19 @@
 """Distractors: further documents that answer no query, so that ranks are asked of a larger pool."""
 
 import hashlib
-import json
-import random
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import blake2b
+from itertools import islice
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from embviz_callback.grammar import counted
-from embviz_callback.pairs.formats.corpora import Candidate, CorpusFile, read_corpus
+from embviz_callback.pairs.formats.corpora import CorpusFile, read_corpus
+from embviz_callback.pairs.formats.document_stream import Candidate, Documents
 from embviz_callback.pairs.formats.reading import PairFile
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.subset import Subset
@@ -17,12 +22,26 @@ from embviz_callback.pairs.texts import fold
 __all__ = ["Candidate", "Corpus", "CorpusFile", "corpus_for", "own_corpus", "read_corpus"]
 
 
+_FOLD, _SPELLING = 16, 8  # bytes of the hash of a text's fold, and of the text itself
+_KEY = np.dtype(f"S{_FOLD + _SPELLING}")
+_PART = 2**16  # keys looked at in one step
+WINDOW = 8192  # texts that are held together
+
+Keys = NDArray[np.bytes_]
+Rows = NDArray[np.int64]
+
+
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """What stands beside the documents of a subset in the ranked pool.
 
+    Its texts are not held: 24 bytes of each are, by which it is found again wherever it stands in the source.
+    These bytes decide its row too, so that the order of the source has no part in anything.
+
     Attributes:
-        texts: Distinct, at least one, in the order of their folds; none answers a query of the subset.
+        documents: Gives the texts with others among them, each time anew.
+        keys: ``(n,)`` of distinct texts, at least one, ascending: a hash of the fold, then of the text; none answers
+            a query of the subset.
         n_equal: Distinct texts left out because they equal a document of the subset, or bear its identifier.
         n_answering: Distinct texts left out because their own records give them as an answer to a query of it.
         n_merged: Copies of texts that were there already.
@@ -31,7 +50,8 @@ class Corpus:
         n_before: Texts that these were drawn from; 0 where these are all.
     """
 
-    texts: tuple[str, ...]
+    documents: Documents
+    keys: Keys
     n_equal: int = 0
     n_answering: int = 0
     n_merged: int = 0
@@ -39,11 +59,16 @@ class Corpus:
     sha256: str = ""
     n_before: int = 0
 
+    def __len__(self) -> int:
+        return len(self.keys)
+
     @cached_property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits of the folded texts; no order and no spelling enters."""
-        folded = [fold(text) for text in self.texts]
-        return hashlib.sha256(json.dumps(folded).encode()).hexdigest()[:12]
+        digest = hashlib.sha256()
+        for start in range(0, len(self), _PART):
+            digest.update(_folds(self.keys[start : start + _PART]).tobytes())
+        return digest.hexdigest()[:12]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -52,11 +77,11 @@ class Corpus:
             "source": self.name,
             "sha256": self.sha256,
             "fingerprint": self.fingerprint,
-            "texts": len(self.texts),
+            "texts": len(self),
+            "sampled_from": self.n_before,
             "left_out_as_documents": self.n_equal,
             "left_out_as_answers": self.n_answering,
             "merged": self.n_merged,
-            "sampled_from": self.n_before,
         }
         return {name: value for name, value in found.items() if value not in ("", 0)}
 
@@ -65,25 +90,72 @@ class Corpus:
         """What became of the texts that were given."""
         drawn = f" (a sample of {self.n_before:,})" if self.n_before else ""
         return (
-            f"{self.name}: {counted(len(self.texts), 'distinct text[s] [are|is] ranked')} beside the documents{drawn}; "
+            f"{self.name}: {counted(len(self), 'distinct text[s] [are|is] ranked')} beside the documents{drawn}; "
             f"{self.n_equal:,} equal a document and {self.n_answering:,} answer a query by their own record, "
             f"and are left out; {counted(self.n_merged, '[copies were|copy was] merged')}"
         )
 
     def beside(self, subset: Subset) -> Subset:
         """The subset whose fingerprint says that it is ranked among these texts."""
-        return replace(subset, n_corpus=len(self.texts), corpus_fingerprint=self.fingerprint)
+        return replace(subset, n_corpus=len(self), corpus_fingerprint=self.fingerprint)
 
-    def first(self, n: int | None) -> "Corpus":
-        """The same with no more than `n` texts, for a trial; all of them for None."""
-        return replace(self, texts=self.texts[:n])
-
-    def sampled(self, most: int, *, seed: int) -> "Corpus":
-        """The same with no more than `most` texts, drawn at random."""
-        if len(self.texts) <= most:
+    def sampled(self, most: int) -> "Corpus":
+        """The same with no more than `most` texts, drawn by their hashes: of two samples one is part of the other."""
+        if len(self) <= most:
             return self
-        drawn = sorted(random.Random(seed).sample(range(len(self.texts)), most))
-        return replace(self, texts=tuple(self.texts[row] for row in drawn), n_before=len(self.texts))
+        return replace(self, keys=self.keys[:most], n_before=self.n_before or len(self))
+
+    def windows(self, size: int = WINDOW, *, rank: int = 0, n_ranks: int = 1) -> Iterator[tuple[Rows, list[str]]]:
+        """The texts, so many at a time, in the order in which they come.
+
+        Args:
+            size: Texts of a window; of the last one fewer.
+            rank: Of this process.
+            n_ranks: Processes; each gets every n-th row, so that copies of a text meet on one.
+
+        Yields:
+            Rows of the corpus and their texts. A source that no longer holds a text is a `DataError` at the end.
+        """
+        rows: list[Rows] = []
+        texts: list[str] = []
+        for found, given in self._found():
+            own = np.flatnonzero(found % n_ranks == rank)
+            rows.append(found[own])
+            texts += [given[at] for at in own]
+            while len(texts) >= size:
+                whole = np.concatenate(rows)
+                yield whole[:size], texts[:size]
+                rows, texts = [whole[size:]], texts[size:]
+        if texts:
+            yield np.concatenate(rows), texts
+
+    def _found(self) -> Iterator[tuple[Rows, list[str]]]:
+        """Rows and texts of every part of the source, each row once."""
+        is_new = np.ones(len(self), dtype=bool)
+        texts = (one.text for one in self.documents)
+        while given := list(islice(texts, WINDOW)):
+            keys = np.frombuffer(b"".join(map(_key, given)), dtype=_KEY)
+            row = np.minimum(np.searchsorted(self.keys, keys), len(self) - 1)
+            at = np.flatnonzero((self.keys[row] == keys) & is_new[row])
+            found, first = np.unique(row[at], return_index=True)
+            is_new[found] = False
+            order = np.sort(first)
+            yield row[at[order]], [given[place] for place in at[order]]
+        if is_new.any():
+            raise DataError(
+                f"{self.name}: expected the {len(self):,} texts that were there at first, found "
+                f"{int(is_new.sum()):,} of them no more. Fix: leave the file as it is while it is used"
+            )
+
+
+def _key(text: str) -> bytes:
+    folded = blake2b(fold(text).encode(errors="surrogatepass"), digest_size=_FOLD).digest()
+    return folded + blake2b(text.encode(errors="surrogatepass"), digest_size=_SPELLING).digest()
+
+
+def _folds(keys: Keys) -> Keys:
+    """``(n, 16)`` bytes of the keys that are of folds."""
+    return np.ascontiguousarray(keys.view("u1").reshape(-1, _KEY.itemsize)[:, :_FOLD]).view(f"V{_FOLD}")[:, 0]
 
 
 def own_corpus(pairs: PairFile) -> str:
@@ -118,7 +190,7 @@ def corpus_for(subset: Subset, source: CorpusFile) -> Corpus:
         source: The texts.
 
     Returns:
-        Each distinct text once, the least of its spellings, in an order that the source's has no part in.
+        Each distinct text once, the same of its spellings in whatever order they stand.
 
     Raises:
         DataError: If no text is left.
@@ -126,27 +198,65 @@ def corpus_for(subset: Subset, source: CorpusFile) -> Corpus:
     documents = {fold(text) for text in subset.documents}
     names = set(subset.document_ids) - {None}
     queries, ids = {fold(text) for text in subset.queries}, set(subset.ids) - {None}
-    spelling: dict[str, str] = {}
     answering: set[str] = set()
+    found = bytearray()  # grows in place
     for one in source.candidates:
-        folded = fold(one.text)
-        spelling[folded] = min(one.text, spelling.get(folded, one.text))
+        found += _key(one.text)
         if (one.query and fold(one.query) in queries) or one.id in ids:
-            answering.add(folded)
+            answering.add(fold(one.text))
         if one.document_id in names:
-            documents.add(folded)
-    answering -= documents
-    left = sorted(spelling.keys() - documents - answering)
-    if not left:
+            documents.add(fold(one.text))
+    keys = np.frombuffer(found, dtype=_KEY)
+    n_given = len(keys)
+    keys.sort()
+    keys = _first_spellings(keys)
+    n_distinct = len(keys)
+    keys, n_equal = _without(keys, documents)
+    keys, n_answering = _without(keys, answering - documents)
+    if not len(keys):
         raise DataError(
-            f"{source.name}: none of its {len(spelling):,} texts is a distractor, all are documents of the "
+            f"{source.name}: none of its {n_distinct:,} texts is a distractor, all are documents of the "
             "evaluated subset or answer its queries. Fix: give other documents"
         )
     return Corpus(
-        texts=tuple(spelling[folded] for folded in left),
-        n_equal=len(spelling.keys() & documents),
-        n_answering=len(answering),
-        n_merged=len(source.candidates) - len(spelling),
+        documents=source.candidates,
+        keys=keys,
+        n_equal=n_equal,
+        n_answering=n_answering,
+        n_merged=n_given - n_distinct,
         name=source.name,
         sha256=source.sha256,
     )
+
+
+def _first_spellings(keys: Keys) -> Keys:
+    """The first key of every fold."""
+    kept, last = np.empty(len(keys), dtype=bool), b""
+    for start in range(0, len(keys), _PART):
+        folds = _folds(keys[start : start + _PART])
+        kept[start] = folds[0].tobytes() != last
+        kept[start + 1 : start + len(folds)] = folds[1:] != folds[:-1]
+        last = folds[-1].tobytes()
+    return _packed(keys, kept)
+
+
+def _without(keys: Keys, folded: set[str]) -> tuple[Keys, int]:
+    """The keys without those of some folds, and how many these were."""
+    wanted = np.frombuffer(b"".join(_key(text)[:_FOLD] + bytes(_SPELLING) for text in folded), dtype=_KEY)
+    if not len(keys):
+        return keys, 0
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    at = at[_folds(keys[at]) == _folds(wanted)]
+    kept = np.ones(len(keys), dtype=bool)
+    kept[at] = False
+    return _packed(keys, kept), len(at)
+
+
+def _packed(keys: Keys, kept: NDArray[np.bool_]) -> Keys:
+    """The keys to keep, moved to the front of the same memory."""
+    end = 0
+    for start in range(0, len(keys), _PART):
+        part = keys[start : start + _PART][kept[start : start + _PART]]
+        keys[end : end + len(part)] = part
+        end += len(part)
+    return keys[:end]

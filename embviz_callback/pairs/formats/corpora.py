@@ -4,51 +4,35 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.collections.folders import corpus_files
 from embviz_callback.pairs.formats.collections.one_file import is_collection
-from embviz_callback.pairs.formats.collections.parts import (
-    DOCUMENT_FIELDS,
-    Part,
-    document_id,
-    document_text,
-    documents_of,
-)
+from embviz_callback.pairs.formats.collections.parts import DOCUMENT_FIELDS, document_id, document_text
 from embviz_callback.pairs.formats.detection import known_form, names_of
+from embviz_callback.pairs.formats.document_stream import Candidate, Documents, LineStream, PartStream
 from embviz_callback.pairs.formats.form import Item, Reading
 from embviz_callback.pairs.formats.translation import translate
-from embviz_callback.pairs.intake.material import Material, is_folder
+from embviz_callback.pairs.intake.material import Material, file_sha256, is_folder
 from embviz_callback.pairs.intake.objects import rows_of
 from embviz_callback.pairs.intake.opening import Opened, open_text, show_path
 from embviz_callback.pairs.intake.parsing import Broken, parse_items, refuse_odd
-from embviz_callback.pairs.intake.streaming import STREAMED
+from embviz_callback.pairs.intake.streaming import stream_lines, stream_rows
 from embviz_callback.pairs.problems import DataError, Problems, Spot, show, show_name
 from embviz_callback.pairs.records import Record, to_positives, to_text
-from embviz_callback.pairs.texts import clean, is_blank
+from embviz_callback.pairs.texts import is_blank
 
 _PLAIN_TEXT = re.compile(r"\.txt(\.gz)?$", re.IGNORECASE)
+_LINES = re.compile(r"\.(jsonl|ndjson|txt)(\.gz)?$", re.IGNORECASE)
 _ROWS_ONLY = re.compile(r"\.(tsv|csv|parquet|arrow)(\.gz)?$", re.IGNORECASE)
+_LONG = 2**23  # bytes of a file whose texts are not held
+_PACKED = 4  # times that gzip makes texts smaller
+_LOOKED_AT = 1000  # lines of it by which its form is known
 _FORM = 'give a list of texts or of {"text": "..."}, or a .txt file with one document a line'
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A text of a corpus, before it is known what is evaluated.
-
-    Attributes:
-        text: Not blank.
-        query: What it answers in its own record, empty for a document alone.
-        id: Of that record.
-        document_id: Of the document.
-    """
-
-    text: str
-    query: str = ""
-    id: str | None = None
-    document_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,18 +40,25 @@ class CorpusFile:
     """The texts of one source, as they were given.
 
     Attributes:
-        candidates: At least one, in the order given, equal ones included.
+        candidates: At least one, in the order given, equal ones included; of a long file read anew each time.
         name: The path as the user gave it, or "corpus" for an object in Python.
         sha256: Of the file as it is on disk, empty for an object or a folder.
-        skipped: Records left out because something was wrong with them.
-        notes: What was recognised, assumed, replaced or not read, one sentence each.
+        skipped: Records left out because something was wrong with them, as far as it is known before they are read.
+        noted: What was recognised, assumed, replaced or not read, one sentence each.
     """
 
-    candidates: tuple[Candidate, ...]
+    candidates: Documents
     name: str = "corpus"
     sha256: str = ""
     skipped: int = 0
-    notes: tuple[str, ...] = ()
+    noted: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """`noted`, and what the last reading of a long file has left out or replaced."""
+        if not isinstance(self.candidates, LineStream):
+            return self.noted
+        return (*self.noted, *_notes(self.candidates.problems, self.candidates.skipped))
 
 
 def read_corpus(given: Any, reading: Reading | None = None, *, skip_bad: bool = False) -> CorpusFile:
@@ -84,9 +75,7 @@ def read_corpus(given: Any, reading: Reading | None = None, *, skip_bad: bool = 
 
     Returns:
         At least one text.
-
-    Raises:
-        DataError: If something cannot be read or is no text; it says in which file, record and field.
+        What cannot be read or is no text is a `DataError`, of a long file as it is gone through.
     """
     reading = reading or Reading()
     # The form of the pairs is not that of the corpus.
@@ -94,44 +83,46 @@ def read_corpus(given: Any, reading: Reading | None = None, *, skip_bad: bool = 
     if not isinstance(given, str | os.PathLike):
         return _from_object(given, reading)
     name = show_path(given)
-    if is_folder(given) or _ROWS_ONLY.search(name):
-        found = tuple(stream_corpus(given, reading))
-        if not found:
-            raise DataError(f"{name}: expected at least one document, found none. Fix: add documents")
-        return CorpusFile(found, name)
+    if is_folder(given):
+        paths = tuple(corpus_files(Path(given), reading.split))
+        if not paths:
+            open_text(given)  # says what may be given instead
+        return CorpusFile(PartStream(paths, name), name)
+    if _ROWS_ONLY.search(name):
+        return CorpusFile(PartStream((Path(given),), name), name)
+    if _is_long(Path(given)) and (found_long := _long(Path(given), name, reading)) is not None:
+        return found_long
     opened = open_text(given, is_json=not _PLAIN_TEXT.search(name))
     if _PLAIN_TEXT.search(name):
         return _from_lines(opened, reading)
     parsed = parse_items(opened.text, opened.path, form=_FORM, is_whole=is_collection)
     found_here = _candidates(parsed.items, parsed.name, reading, has_odd=parsed.has_odd)
-    notes = (*opened.notes, *parsed.notes, *found_here.notes)
-    return replace(found_here, name=opened.path, sha256=opened.sha256, notes=notes)
+    noted = (*opened.notes, *parsed.notes, *found_here.noted)
+    return replace(found_here, name=opened.path, sha256=opened.sha256, noted=noted)
 
 
-def stream_corpus(given: str | os.PathLike[str], reading: Reading | None = None) -> Iterator[Candidate]:
-    """The texts of a corpus one after the other, for files that are larger than memory.
+def _is_long(path: Path) -> bool:
+    """Whether a file is one of lines and too long to be held; a shorter one is read at once, with all its faults."""
+    least = _LONG // _PACKED if path.name.lower().endswith(".gz") else _LONG
+    return bool(_LINES.search(path.name)) and path.is_file() and path.stat().st_size >= least
 
-    Args:
-        given: A file of documents as JSON Lines, TSV, CSV, Parquet or Arrow, or the folder of a collection; any other
-            is read as a whole.
-        reading: Which part of a folder.
 
-    Yields:
-        Documents; blank ones are left out.
-    """
-    reading = reading or Reading()
-    if is_folder(given):
-        paths = list(corpus_files(Path(given), reading.split))
-        if not paths:
-            open_text(given)  # says what may be given instead
-    elif STREAMED.search(show_path(given)) and not _PLAIN_TEXT.search(show_path(given)):
-        paths = [Path(given)]
-    else:
-        yield from read_corpus(given, reading).candidates
-        return
-    for name, text in documents_of(Part(paths)):
-        if isinstance(text, str) and not is_blank(clean(text)):
-            yield Candidate(clean(text), document_id=name)
+def _long(path: Path, name: str, reading: Reading) -> CorpusFile | None:
+    """A file of documents or of our records, by its first lines; None for records of another form."""
+    is_plain = bool(_PLAIN_TEXT.search(name))
+    first = list(islice(stream_lines(path) if is_plain else stream_rows(path), _LOOKED_AT))
+    names = names_of(first)
+    if not names.issuperset(reading.fields.values()):
+        reading = replace(reading, fields={})
+    if not is_plain and (_are_records(first, names, reading) or any(map(_is_collection, first))):
+        return None
+    noted = tuple(_document_notes(names)) if names and "pos" not in names else ()
+    stream = LineStream(path, name, partial(_of_item, has_odd=False), is_plain, reading.skip_bad and not is_plain)
+    return CorpusFile(stream, name, file_sha256(path), noted=noted)
+
+
+def _is_collection(item: Any) -> bool:
+    return isinstance(item, Mapping) and is_collection(item)
 
 
 def _from_object(given: Any, reading: Reading) -> CorpusFile:
@@ -146,7 +137,7 @@ def _from_lines(opened: Opened, reading: Reading) -> CorpusFile:
     lines = [line.rstrip("\r") for line in opened.text.split("\n")]
     full = [line for line in lines if not is_blank(line)]
     found = _candidates(full, opened.path, replace(reading, skip_bad=False), has_odd=False)
-    return replace(found, sha256=opened.sha256, notes=(*opened.notes, *found.notes))
+    return replace(found, sha256=opened.sha256, noted=(*opened.notes, *found.noted))
 
 
 def _candidates(items: Sequence[Any], name: str, reading: Reading, *, has_odd: bool) -> CorpusFile:
@@ -168,7 +159,7 @@ def _candidates(items: Sequence[Any], name: str, reading: Reading, *, has_odd: b
     if problems.total and not (reading.skip_bad and whole):
         raise problems.error()
     skipped = sum(not part for part in found)
-    return CorpusFile(whole, name, skipped=skipped, notes=(*notes, *_notes(problems, skipped)))
+    return CorpusFile(whole, name, skipped=skipped, noted=(*notes, *_notes(problems, skipped)))
 
 
 def _are_records(items: Sequence[Any], names: frozenset[str], reading: Reading) -> bool:

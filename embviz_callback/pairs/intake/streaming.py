@@ -6,6 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -13,7 +14,6 @@ from embviz_callback.pairs.intake.arrow import arrow_rows, kind_of
 from embviz_callback.pairs.intake.opening import show_path
 from embviz_callback.pairs.problems import DataError
 
-STREAMED = re.compile(r"\.(jsonl|ndjson|tsv|csv|txt|parquet|arrow)(\.gz)?$", re.IGNORECASE)
 _GZIP = b"\x1f\x8b"
 _LONGEST_LINE = 1 << 27
 
@@ -26,19 +26,36 @@ def stream_rows(path: Path) -> Iterator[Any]:
 
     Yields:
         JSON values of lines; lists of cells of a table, its line of names among them; objects of a Parquet file.
-
-    Raises:
-        DataError: If the file cannot be read, is no UTF-8 or holds a line that is no JSON.
+        A file that cannot be read, is no UTF-8 or holds a line that is no JSON is a `DataError`.
     """
     name = show_path(path)
-    try:
+    with _told(name):
         with path.open("rb") as file:
             head = file.read(8)
         if kind_of(head):
             yield from arrow_rows(path, name, kind_of(head))
             return
-        with cast(BinaryIO, gzip.open(path) if head.startswith(_GZIP) else path.open("rb")) as lines:
+        with _unpacked(path) as lines:
             yield from _text_rows(lines, name)
+
+
+def stream_lines(path: Path) -> Iterator[str]:
+    """The lines of a UTF-8 file that are not blank, without their ends; errors as of `stream_rows`."""
+    with _told(show_path(path)), _unpacked(path) as lines:
+        yield from (line for _, line in _decoded(lines, show_path(path)))
+
+
+def _unpacked(path: Path) -> BinaryIO:
+    with path.open("rb") as file:
+        is_packed = file.read(2) == _GZIP
+    return cast(BinaryIO, gzip.open(path) if is_packed else path.open("rb"))
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Says of a file that cannot be read which it is and what to do."""
+    try:
+        yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{name}: the gzip data are damaged ({error}). Fix: copy or download it again") from None
     except OSError as error:
