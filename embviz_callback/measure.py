@@ -63,6 +63,13 @@ class Measure:
         """What a score of 1 is worth: no value is beyond it."""
         return self.query_unit * (self.document_unit if self.name == DOT else 1.0)
 
+    def stretch(self, rows: Vectors) -> float:
+        """How many times larger than 1 a score of ``(n, dim)`` scaled rows may be; at least 1."""
+        if self.name == COSINE:
+            return 1.0
+        longest = _longest(rows, 1 if self.name == MANHATTAN else 2)
+        return max(longest, 1.0) if self.name == DOT else max(2 * longest, 1.0) ** 2
+
     def value(self, scores: _Scores) -> _Scores:
         """Scores as the model's own similarity; any shape, NaN stays."""
         if self.name == EUCLIDEAN:

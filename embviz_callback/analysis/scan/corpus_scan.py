@@ -1,18 +1,20 @@
-"""The scan of a pool that a corpus enlarges, without the corpus: what is kept when its vectors are gone."""
+"""The scan of a pool that a corpus enlarges, block by block, and what is kept when its vectors are gone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial, reduce
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.similarity import TOP, Similarity, scan
-from embviz_callback.embeddings import Embeddings, Rows, Vectors, finite_rows
-from embviz_callback.measure import Product
-from embviz_callback.pairs.corpus import Corpus
+from embviz_callback.analysis.scan.passes import Pass, Sums, one_thread_each
+from embviz_callback.analysis.scan.similarity import TOP, Similarity, gains_of, ranked_by
+from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors, finite_rows, unit_rows
+from embviz_callback.measure import COSINE, Product
 from embviz_callback.pairs.subset import Subset
 
+_BLOCK = 8192  # rows of a corpus at a time: their scores stay in the cache
 UNKNOWN_TEXT = "a text of the corpus"
 _PREFIX = "scan_"
 _BESIDE = "relevance"  # of the embeddings, which whoever keeps a scan keeps too
@@ -62,6 +64,29 @@ class CorpusScan:
         return {"texts": [[row, text] for row, text in self.texts.items()], "facts": dict(self.facts)}
 
     @classmethod
+    def of(
+        cls, similarity: Similarity, texts: Mapping[int, str], facts: Mapping[str, Any], *, depth: int = TOP
+    ) -> Self:
+        """What is kept of a finished scan.
+
+        Args:
+            similarity: With `depth` documents per query.
+            texts: Row of the corpus to text, for all of its rows that `similarity` names.
+            facts: About the corpus.
+            depth: Documents per query that are named in `deep`, where it is more than those that are kept.
+
+        Returns:
+            The scan, with the texts among the best ten.
+        """
+        deep = None
+        if depth > TOP:
+            deep = Ranking(similarity.top_documents, similarity.top_scores)
+            similarity = replace(similarity, top_documents=deep.documents[:, :TOP], top_scores=deep.scores[:, :TOP])
+        n_documents = similarity.n_pool - int(facts["texts"])
+        named = np.unique(similarity.top_documents[similarity.top_documents >= n_documents]).tolist()
+        return cls(similarity, {row: texts[row - n_documents] for row in named}, facts, deep)
+
+    @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], plain: Mapping[str, Any]) -> Self:
         """The scan that `arrays` and `to_json` wrote.
 
@@ -94,33 +119,123 @@ def pool_text(subset: Subset, corpus_texts: Mapping[int, str], row: int) -> str:
     return subset.documents[row] if row < len(subset.documents) else corpus_texts.get(row, UNKNOWN_TEXT)
 
 
-def scan_with_corpus(
-    embeddings: Embeddings, corpus: Corpus, vectors: Vectors, *, product: Product | None = None, depth: int = TOP
-) -> CorpusScan:
-    """Ranks a subset's documents among a corpus.
+def scan(
+    embeddings: Embeddings,
+    *,
+    top_k: int = TOP,
+    tile: tuple[int, int] = (1024, 1024),
+    corpus: Vectors | None = None,
+    product: Product | None = None,
+) -> Similarity:
+    """The scores of all queries and documents, and of a corpus whose rows are at hand.
 
     Args:
         embeddings: The subset.
-        corpus: The texts.
-        vectors: ``(n_corpus, dim)``, their rows, as `scan` takes them; a text without a direction is not ranked.
-        product: As for `scan`.
-        depth: Documents per query that are named in `CorpusScan.deep`, where it is more than those that are kept.
+        top_k: Documents kept per query, at least 1.
+        tile: Queries and documents of a tile.
+        corpus: ``(n_corpus, dim)`` rows of further documents that answer no query, as `Scan.add` takes them.
+        product: ``(a, b) -> a @ b.T`` in float32; the CPU's without.
 
     Returns:
-        What is kept of it.
+        Scores, ranks, best documents, moments and the histogram.
+    """
+    rows = np.empty((0, embeddings.documents.shape[1]), dtype=np.float32) if corpus is None else corpus
+    scanned = Scan(embeddings, n_corpus=len(rows), top_k=top_k, tile=tile, product=product)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        scanned.add(np.arange(start, start + len(block)), block)
+    return scanned.finish()
+
+
+class Scan:
+    """Scores of a subset's queries with its own documents, and then with those of a corpus, block by block.
+
+    Nothing of a block is kept but sums and, for each query, the rows of its best; beyond the embeddings it needs
+    memory for a tile and for the results (and one copy of the documents if their rows are not in record order).
+    How the corpus is cut into blocks, and in which order they come, changes no count, no rank and no list.
+
+    Args:
+        embeddings: The subset.
+        n_corpus: Documents of the corpus, all blocks together.
+        top_k: Documents kept per query, at least 1.
+        tile: Queries and documents of a tile.
+        product: ``(a, b) -> a @ b.T`` in float32; the CPU's without.
 
     Raises:
-        ValueError: If there is not one vector per text.
+        ValueError: If `top_k` or a side of `tile` is below 1.
     """
-    if len(vectors) != len(corpus.texts):
-        raise ValueError(f"a corpus of {len(corpus.texts)} texts needs as many vectors, got {len(vectors)}")
-    similarity = scan(embeddings, corpus=vectors, product=product, top_k=max(depth, TOP))
-    deep = None
-    if depth > TOP:
-        deep = Ranking(similarity.top_documents, similarity.top_scores)
-        similarity = replace(similarity, top_documents=deep.documents[:, :TOP], top_scores=deep.scores[:, :TOP])
-    n_documents = len(embeddings.documents)
-    named = np.unique(similarity.top_documents[similarity.top_documents >= n_documents]).tolist()
-    unusable = int((~finite_rows(vectors).any(axis=1)).sum())
-    facts = corpus.facts | ({"without_direction": unusable} if unusable else {})
-    return CorpusScan(similarity, {row: corpus.texts[row - n_documents] for row in named}, facts, deep)
+
+    def __init__(
+        self,
+        embeddings: Embeddings,
+        *,
+        n_corpus: int = 0,
+        top_k: int = TOP,
+        tile: tuple[int, int] = (1024, 1024),
+        product: Product | None = None,
+    ) -> None:
+        if min(top_k, *tile) < 1:
+            raise ValueError(f"top_k and tile must be at least 1, got {top_k} and {tile}")
+        self.embeddings, self.n_corpus, self.top_k = embeddings, n_corpus, top_k
+        begin = partial(Pass, n_corpus=n_corpus, top_k=top_k, tile=tile, product=product)
+        self._ranking, _ = embeddings.compared()
+        with one_thread_each():
+            self._passes = [begin(embeddings)]
+            if embeddings.similarity != COSINE:
+                self._passes.append(begin(self._ranking))
+            if len(embeddings.grades):
+                # What gains need not be relevant (a stated grade may ask for more): a pass of its own, in which
+                # these pairs take the place of the relevant ones.
+                no_grades = np.empty((0, 3), dtype=np.int64)
+                self._passes.append(begin(replace(self._ranking, relevance=embeddings.gains[:, :2], grades=no_grades)))
+
+    def add(self, rows: Rows, vectors: Vectors) -> None:
+        """Scores a block of the corpus.
+
+        Args:
+            rows: ``(n,)`` rows of the corpus, each in one block only.
+            vectors: ``(n, dim)``, unit rows, or as served where another similarity than the cosine is declared; a row
+                without a direction is not ranked.
+
+        Raises:
+            ValueError: If the block has another width.
+        """
+        dim = self.embeddings.documents.shape[1]
+        if vectors.shape[1:] != (dim,):
+            raise ValueError(f"corpus must have {dim} columns, got shape {vectors.shape}")
+        of_pool, compared = rows + len(self.embeddings.documents), vectors
+        with one_thread_each():
+            if self.embeddings.similarity != COSINE:
+                compared = finite_rows(vectors) / np.float32(self._ranking.measure.document_unit)
+                vectors = unit_rows("corpus", vectors)[0]
+            self._passes[0].add(of_pool, vectors)
+            for other in self._passes[1:]:
+                other.add(of_pool, compared)
+
+    def sums(self) -> list[tuple[Rows, Floats]]:
+        """All that has come of the blocks, as numbers that `join` takes in another process."""
+        return [one.sums.packed() for one in self._passes]
+
+    def join(self, shares: Iterable[Sequence[tuple[Rows, Floats]]]) -> None:
+        """Puts the sums of the shares of a corpus in the place of its own.
+
+        Args:
+            shares: What `sums` gave of each, all scans being of the same subset.
+        """
+        for one, parts in zip(self._passes, zip(*shares, strict=True), strict=True):
+            found = [one.sums.unpacked(*part) for part in parts]
+            one.sums = reduce(Sums.plus, found)
+
+    @property
+    def best_rows(self) -> Rows:
+        """Rows of the corpus that are among the best of a query so far, ascending."""
+        rows = np.unique(np.concatenate([one.sums.rows.ravel() for one in self._passes]))
+        return rows[rows >= 0] - len(self.embeddings.documents)
+
+    def finish(self) -> Similarity:
+        """Scores, ranks, best documents, moments and the histogram."""
+        n_pool = len(self.embeddings.documents) + self.n_corpus
+        with one_thread_each():
+            found = [one.finish(n_pool) for one in self._passes]
+        gains = gains_of(found.pop()) if len(self.embeddings.grades) else {}
+        return replace(found[0] if len(found) == 1 else ranked_by(self._ranking.measure, *found), **gains)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.pool import EQUAL, ROUNDING, exact_scores
+from embviz_callback.analysis.scan.pool import EQUAL, exact_scores
 from embviz_callback.analysis.scan.tiles import Tally, Task, Tile
 from embviz_callback.embeddings import Rows, Vectors
 
-_MARGIN = np.float32(ROUNDING)
 _ENDLESS = np.float32(np.inf)
 
 
@@ -38,13 +37,13 @@ def count_pairs(task: Task, tally: Tally, tile: Tile) -> None:
         tile: The scores.
     """
     band = tile.band
-    contested = np.flatnonzero(tile.highest.max(axis=0)[band.owner] >= band.levels - _MARGIN)
+    contested = np.flatnonzero(tile.highest.max(axis=0)[band.owner] >= band.levels - task.margin)
     if not len(contested):
         return
     everything = _Asked(band.pairs[contested], band.owner[contested], band.levels[contested])
     for asked in _turns(everything, tile.scores.shape[1]):
         # One step lower, for what is just at the margin.
-        found = tile.entries_above(np.nextafter(asked.levels - _MARGIN, -_ENDLESS), asked.rows)
+        found = tile.entries_above(np.nextafter(asked.levels - task.margin, -_ENDLESS), asked.rows)
         if found is None:
             _count_everywhere(task, tally, tile, asked)
         else:
@@ -71,7 +70,7 @@ def _turns(asked: _Asked, n_rows: int) -> Iterator[_Asked]:
 
 def _count_entries(task: Task, tally: Tally, asked: _Asked, which: Rows, columns: Rows, scores: Vectors) -> None:
     """Counts entries, each above or near the level of the pair that it was found for."""
-    above = scores > asked.levels[which] + _MARGIN
+    above = scores > asked.levels[which] + task.margin
     weights = above if task.pool.is_plain else above * task.pool.weights[columns]
     _add(tally, asked, np.bincount(which, weights=weights, minlength=len(asked.pairs)).astype(np.int64))
     near = np.flatnonzero(~above)
@@ -82,8 +81,8 @@ def _count_entries(task: Task, tally: Tally, asked: _Asked, which: Rows, columns
 def _count_everywhere(task: Task, tally: Tally, tile: Tile, asked: _Asked) -> None:
     """Counts in whole columns: the positives of an untrained model stand in the midst of all scores."""
     scores = tile.scores if asked.rows is None else np.take(tile.scores, asked.rows, axis=1)
-    above = scores > asked.levels + _MARGIN
-    near = scores >= asked.levels - _MARGIN
+    above = scores > asked.levels + task.margin
+    near = scores >= asked.levels - task.margin
     near ^= above
     _add(tally, asked, _line_counts(above, None if task.pool.is_plain else task.pool.weights[tile.columns]))
     if near.any():
@@ -165,6 +164,10 @@ class Twins:
     score: Vectors
     level: NDArray[np.float64]
     count: Rows
+
+
+_NONE = np.empty(0, dtype=np.int64)
+NO_TWINS = Twins(_NONE, _NONE, np.empty(0, dtype=np.float32), np.empty(0), _NONE)
 
 
 def find_twins(task: Task, tally: Tally) -> Twins:

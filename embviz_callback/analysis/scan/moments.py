@@ -50,6 +50,14 @@ def moments(rows: Vectors, weights: Rows) -> Moments:
     return Moments(total, mean, covariance / scale)
 
 
+def joined(one: Moments, other: Moments) -> Moments:
+    """Moments of two sets together, as of Chan, Golub and LeVeque 1979: nothing cancels here either."""
+    total = max(one.count + other.count, 1)
+    shares, gap = (one.count / total, other.count / total), other.mean - one.mean
+    covariance = shares[0] * one.covariance + shares[1] * other.covariance + shares[0] * shares[1] * np.outer(gap, gap)
+    return Moments(one.count + other.count, one.mean + shares[1] * gap, covariance)
+
+
 def row_moments(queries: Vectors, documents: Moments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and population variance of each query's cosines with all documents.
 

@@ -4,12 +4,14 @@ A score and its column are kept as one integer, a key, so that sorting needs a s
 smaller key is the better one, the higher score, and of equal scores the lower column.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.scan.counting import Twins
-from embviz_callback.analysis.scan.pool import EQUAL, ROUNDING, exact_scores
-from embviz_callback.analysis.scan.tiles import Tally, Task, Tile, where
+from embviz_callback.analysis.scan.pool import EQUAL, exact_scores
+from embviz_callback.analysis.scan.tiles import SLACK, Tally, Task, Tile, where
 from embviz_callback.embeddings import Embeddings, Rows, Vectors
 from embviz_callback.measure import EUCLIDEAN
 
@@ -60,17 +62,20 @@ def best_of(old: Rows, row: Rows, found: NDArray[np.int64]) -> Rows:
     return both[:, : old.shape[1]]
 
 
-def keep_best(tally: Tally, tile: Tile) -> None:
+def keep_best(task: Task, tally: Tally, tile: Tile) -> None:
     """Adds to a tally the columns of a tile that are among the best of their query.
 
     Args:
+        task: What is asked.
         tally: Its `best` changes.
         tile: The scores.
     """
     k = tally.best.shape[1]
     bar = score_of(tally.best[tile.band.rows, -1])
     if tile.columns.start == 0 and k <= min(_SEGMENTS, len(tile.highest)):
-        bar = _lower_bound(tile.highest, k)
+        bar = np.maximum(bar, _lower_bound(tile.highest, k))
+    if task.bar is not None:
+        bar = np.maximum(bar, task.bar[tile.band.rows])
     # Later columns must be strictly better: among equals the first column stays.
     found = tile.entries_above(bar)
     if found is None:
@@ -120,12 +125,12 @@ def best_documents(task: Task, tally: Tally, twins: Twins) -> tuple[Rows, Vector
     Returns:
         Document rows and scores, both ``(n_task_queries, k)``; -1 and NaN for nothing.
     """
-    k, starts = min(task.top_k, len(task.pool.column)), task.pool.starts
+    k, starts = min(task.top_k + SLACK, len(task.pool.column)), task.pool.starts
     merged = _filled(best_of(tally.best, twins.row, make_keys(twins.score, twins.column)), k)
     if tally.best.shape[1] < k:
         wide = _filled(tally.best, k)
         merged = best_of(wide, twins.row, make_keys(twins.score, twins.column))
-    columns, scores = _settled(task, column_of(merged), score_of(merged))
+    columns, scores = _settled(task, *_completed(task, column_of(merged), score_of(merged)))
     if task.pool.is_plain:
         documents = np.append(task.pool.members, -1)[columns]
     else:
@@ -138,10 +143,29 @@ def _filled(found: Rows, k: int) -> Rows:
     return np.pad(found, ((0, 0), (0, k - found.shape[1])), constant_values=NOTHING)
 
 
+def _completed(task: Task, columns: Rows, scores: Vectors) -> tuple[Rows, Vectors]:
+    """Lists behind which further columns may score as high, made anew in float64 from all columns."""
+    k, n_columns = columns.shape[1], len(task.pool.vectors)
+    if k >= n_columns:
+        return columns, scores
+    with np.errstate(invalid="ignore"):
+        gaps = scores[:, min(task.top_k, k) - 1] - scores[:, -1]
+    unsure = np.flatnonzero((columns[:, -1] >= 0) & (gaps <= 2 * task.margin))
+    for start in range(0, len(unsure), 64):
+        rows = unsure[start : start + 64]
+        exact = task.measure.table(task.queries[rows], task.pool.vectors)
+        least = np.partition(exact, n_columns - k, axis=1)[:, n_columns - k]
+        for row, found, bar in zip(rows, exact, least, strict=True):
+            near = np.flatnonzero(found >= bar - EQUAL)
+            order = _stable_order(found[None, near], near[None])[0, :k]
+            columns[row], scores[row] = near[order], found[near[order]]
+    return columns, scores
+
+
 def _settled(task: Task, columns: Rows, scores: Vectors) -> tuple[Rows, Vectors]:
     """Lists in which float32's rounding leaves the order open, put in order by float64."""
     with np.errstate(invalid="ignore"):
-        is_close = (scores[:, :-1] - scores[:, 1:] <= 2 * ROUNDING).any(axis=1)
+        is_close = (scores[:, :-1] - scores[:, 1:] <= 2 * task.margin).any(axis=1)
     # The root of a small squared distance would show its rounding: all are made exact.
     close = np.flatnonzero(is_close | (task.measure.name == EUCLIDEAN))
     for start in range(0, len(close), 1024):
@@ -153,6 +177,22 @@ def _settled(task: Task, columns: Rows, scores: Vectors) -> tuple[Rows, Vectors]
         columns[rows] = np.take_along_axis(listed, order, axis=1)
         scores[rows] = np.take_along_axis(np.where(listed < 0, -np.inf, exact), order, axis=1)
     return columns, scores
+
+
+def merged_lists(documents: Rows, scores: NDArray[np.float64], places: Rows, k: int) -> tuple[Rows, Any]:
+    """The best of several lists side by side.
+
+    Args:
+        documents: ``(n_queries, n)``, -1 for nothing.
+        scores: ``(n_queries, n)``, exact; minus infinity for nothing.
+        places: ``(n_queries, n)``, of equal scores the lower one comes first.
+        k: How many to keep.
+
+    Returns:
+        Documents and scores, both ``(n_queries, k)``.
+    """
+    order = _stable_order(scores, places)[:, :k]
+    return np.take_along_axis(documents, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
 
 def _stable_order(scores: NDArray[np.float64], columns: Rows) -> Rows:

@@ -26,9 +26,8 @@ class Pool:
 
     Attributes:
         vectors: ``(n_columns, dim)``.
-        column: ``(n_pool,)``, the column of every document, -1 without a direction; rows from
-            ``n_documents`` on are the corpus.
-        members: ``(n_usable,)``, document rows sorted by column.
+        column: ``(n_documents,)``, the column of every document, -1 without a direction.
+        members: ``(n_usable,)``, rows of the whole pool sorted by column.
         starts: ``(n_columns + 1,)``, where each column's members begin.
     """
 
@@ -53,26 +52,22 @@ class Pool:
         return len(self.members) == len(self.vectors)
 
 
-def make_pool(embeddings: Embeddings, corpus: Vectors | None) -> Pool:
-    """The subset's documents and the corpus as columns.
+def make_pool(embeddings: Embeddings) -> Pool:
+    """The subset's documents as columns.
 
     Columns stand in the order in which the records name their documents, then by row: among
     equal scores the first column wins, as it would in an ``argmax`` over the record list.
 
     Args:
         embeddings: The subset.
-        corpus: ``(n_corpus, dim)`` rows that answer no query, or nothing.
 
     Returns:
-        The pool; vectors are copied once if there is a corpus or a document must move, and once
-        more if a row has no direction or is a copy of another.
+        The pool; vectors are copied once if a document must move, and once more if a row has no direction or is a
+        copy of another.
     """
     documents = embeddings.documents
     order = _record_order(embeddings.records, len(documents))
     rows = documents if (order == np.arange(len(order))).all() else documents[order]
-    if corpus is not None:
-        rows = np.concatenate([rows, corpus])
-        order = np.concatenate([order, np.arange(len(documents), len(rows))])
     kept = np.flatnonzero(have_direction(rows))
     first_of = _first_twin(rows, kept)
     heads = np.flatnonzero(first_of == np.arange(len(kept)))
@@ -83,6 +78,23 @@ def make_pool(embeddings: Embeddings, corpus: Vectors | None) -> Pool:
     members = order[kept[np.argsort(head_column[first_of], kind="stable")]]
     starts = np.searchsorted(column[members], np.arange(len(heads) + 1))
     return Pool(rows if len(heads) == len(rows) else rows[kept[heads]], column, members, starts)
+
+
+def block_pool(rows: Rows, vectors: Vectors) -> Pool:
+    """A block of a corpus as columns, copies and all: those in other blocks could not share one either.
+
+    Args:
+        rows: ``(n,)`` rows of the whole pool.
+        vectors: ``(n, dim)``.
+
+    Returns:
+        The pool; vectors are copied if a row has no direction.
+    """
+    order = np.argsort(rows)
+    kept = order[have_direction(vectors)[order]]
+    is_whole = len(kept) == len(rows) and bool((kept[1:] > kept[:-1]).all())
+    starts = np.arange(len(kept) + 1)
+    return Pool(vectors if is_whole else vectors[kept], starts[:-1], rows[kept], starts)
 
 
 def _record_order(records: Rows, n_rows: int) -> Rows:

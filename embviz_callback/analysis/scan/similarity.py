@@ -1,28 +1,20 @@
-"""Every score of a query and a document, seen once, in bounded memory."""
+"""What passes over all scores of queries and documents have found."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan import one_pass, tiles
-from embviz_callback.analysis.scan.counting import counts_with_twins, find_twins
-from embviz_callback.analysis.scan.moments import effective_rank, mean_off_diagonal, moments, row_moments
-from embviz_callback.analysis.scan.nearest import best_documents, naive_hits
-from embviz_callback.analysis.scan.one_pass import one_thread_each
-from embviz_callback.analysis.scan.pool import EQUAL, Pool, exact_scores, make_pool
-from embviz_callback.analysis.scan.spread import COARSE_BINS, distribution
-from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors, unit_rows
-from embviz_callback.measure import COSINE, Measure, Product
+from embviz_callback.analysis.scan.moments import Moments, row_moments
+from embviz_callback.analysis.scan.pool import EQUAL
+from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
+from embviz_callback.measure import COSINE, Measure
 
 TOP = 10  # documents kept of every query
-EXACT_AUC_PAIRS = 2**22  # so many negatives are kept and sorted: 16 MiB
-SAMPLED_PAIRS = 2**22  # about so many of a larger number go into the histogram
-_SLACK = 6  # columns that are kept beyond the list: float32 may have let a near tie in its place
 _ROUNDINGS = 64  # of a variance in 1,024 dimensions, generously
 _OF_RANKS = (
     *("pair_above", "pair_tied", "best_positive_row", "above", "tied", "rank", "top_documents"),
@@ -150,47 +142,7 @@ class Similarity:
         return np.where(candidates.any(axis=1), chosen, nothing)
 
 
-@one_thread_each()
-def scan(
-    embeddings: Embeddings,
-    *,
-    top_k: int = TOP,
-    tile: tuple[int, int] = (1024, 1024),
-    corpus: Vectors | None = None,
-    product: Product | None = None,
-) -> Similarity:
-    """One tiled pass over the cosines of all queries and documents, and one over what the model declares instead.
-
-    Beyond the embeddings it needs memory for one tile and for the results (and one copy of the
-    documents if their rows are not in record order).
-
-    Args:
-        embeddings: The subset.
-        top_k: Documents kept per query, at least 1.
-        tile: Queries and documents of a tile.
-        corpus: ``(n_corpus, dim)`` rows of further documents that answer no query: unit rows, or as served where
-            another similarity than the cosine is declared.
-        product: ``(a, b) -> a @ b.T`` in float32; the CPU's without.
-
-    Returns:
-        Scores, ranks, best documents, moments and the histogram.
-
-    Raises:
-        ValueError: If `top_k` or a side of `tile` is below 1, or `corpus` has another width.
-    """
-    if min(top_k, *tile) < 1:
-        raise ValueError(f"top_k and tile must be at least 1, got {top_k} and {tile}")
-    if corpus is not None and corpus.shape[1:] != embeddings.documents.shape[1:]:
-        raise ValueError(f"corpus must have {embeddings.documents.shape[1]} columns, got shape {corpus.shape}")
-    passed = partial(_pass, top_k=top_k, tile=tile, product=product)
-    if embeddings.similarity == COSINE:
-        return passed(embeddings, corpus=corpus)
-    ranking, rows = embeddings.compared(corpus)
-    cosines = passed(embeddings, corpus=None if corpus is None else unit_rows("corpus", corpus)[0])
-    return _ranked_by(ranking.measure, cosines, passed(ranking, corpus=rows))
-
-
-def _ranked_by(measure: Measure, cosines: Similarity, ranking: Similarity) -> Similarity:
+def ranked_by(measure: Measure, cosines: Similarity, ranking: Similarity) -> Similarity:
     """The cosines' moments, with the ranks of another similarity and its own values beside them."""
     return replace(
         cosines,
@@ -201,85 +153,7 @@ def _ranked_by(measure: Measure, cosines: Similarity, ranking: Similarity) -> Si
     )
 
 
-def _pass(
-    embeddings: Embeddings, *, top_k: int, tile: tuple[int, int], corpus: Vectors | None, product: Product | None
-) -> Similarity:
-    """One pass, by the embeddings' own measure."""
-    pool = make_pool(embeddings, corpus)
-    usable = np.flatnonzero(embeddings.usable_queries)
-    exact = exact_scores(embeddings.queries, embeddings.documents, embeddings.relevance, embeddings.measure)
-    task = _task(embeddings, pool, usable, exact, top_k=top_k, tile=tile, product=product)
-    tally, (rows, query_moments) = one_pass.run(
-        task,
-        partial(_row_statistics, embeddings, task, usable, exact),
-        partial(moments, task.queries, np.ones(len(task.queries), dtype=np.int64)),
-    )
-    twins = find_twins(task, tally)
-    spread = distribution(task, tally, twins, int(rows["row_count"].sum()))
-    top_documents, top_scores = _all_rows(usable, len(embeddings.queries), *best_documents(task, tally, twins))
-    counts = counts_with_twins(task, tally, twins)
-    graded = partial(_pass, top_k=top_k, tile=tile, corpus=corpus, product=product)
-    return Similarity(
-        relevance=embeddings.relevance,
-        **_positives(embeddings, usable, exact, *counts),
-        **(_gains(embeddings, graded) if len(embeddings.grades) else {}),
-        **rows,
-        **_negatives(rows),
-        **vars(spread),
-        edges=np.linspace(-1, 1, COARSE_BINS + 1),
-        top_documents=top_documents[:, :top_k],
-        top_scores=top_scores[:, :top_k],
-        hard_scores=exact_scores(
-            embeddings.queries, embeddings.hard_negatives, embeddings.hard_pairs, embeddings.measure
-        ),
-        naive_hits=naive_hits(embeddings, top_documents),
-        effective_rank=effective_rank([query_moments, pool.moments]),
-        mean_off_diagonal=mean_off_diagonal(pool.moments),
-        n_pool=len(pool.column),
-    )
-
-
-def _task(
-    embeddings: Embeddings,
-    pool: Pool,
-    usable: Rows,
-    exact: Floats,
-    *,
-    top_k: int,
-    tile: tuple[int, int],
-    product: Product | None,
-) -> tiles.Task:
-    """The pass over the queries that have a direction."""
-    queries, relevance = embeddings.queries, embeddings.relevance
-    if len(usable) < len(queries):
-        queries = queries[usable]
-        asked = np.isin(relevance[:, 0], usable)
-        relevance, exact = relevance[asked], exact[asked]
-    pairs = np.stack([np.searchsorted(usable, relevance[:, 0]), pool.column[relevance[:, 1]]], axis=1)
-    cosines = len(queries) * len(pool.members)
-    return tiles.Task(
-        queries=queries,
-        pool=pool,
-        pairs=pairs,
-        levels=np.where(pairs[:, 1] >= 0, exact, np.inf),
-        top_k=top_k + _SLACK,
-        tile=tile,
-        stride=max(-(-cosines // SAMPLED_PAIRS), 1),
-        keep=cosines <= EXACT_AUC_PAIRS,
-        product=product,
-        measure=embeddings.measure,
-    )
-
-
-def _all_rows(usable: Rows, n_queries: int, documents: Rows, scores: Vectors) -> tuple[Rows, Vectors]:
-    """Rows of the usable queries among those of all."""
-    all_documents = np.full((n_queries, documents.shape[1]), -1)
-    all_scores = np.full(all_documents.shape, np.nan, dtype=np.float32)
-    all_documents[usable], all_scores[usable] = documents, scores
-    return all_documents, all_scores
-
-
-def _positives(embeddings: Embeddings, usable: Rows, exact: Floats, above: Rows, tied: Rows) -> dict[str, Any]:
+def positives_of(embeddings: Embeddings, usable: Rows, exact: Floats, above: Rows, tied: Rows) -> dict[str, Any]:
     """Everything about the relevant pairs and each query's best one."""
     query, documents = embeddings.relevance.T
     asked = np.isin(query, usable)
@@ -301,13 +175,16 @@ def _positives(embeddings: Embeddings, usable: Rows, exact: Floats, above: Rows,
     }
 
 
-def _gains(embeddings: Embeddings, scan_again: Callable[[Embeddings], Similarity]) -> dict[str, Any]:
-    """How many documents of any kind lie above each pair that gains, or tie with it."""
-    # What gains need not be relevant (a stated grade may ask for more): a pass of its own, in which these pairs
-    # take the place of the relevant ones.
-    query, document, _ = embeddings.gains.T
-    no_grades = np.empty((0, 3), dtype=np.int64)
-    found = scan_again(replace(embeddings, relevance=np.column_stack([query, document]), grades=no_grades))
+def gains_of(found: Similarity) -> dict[str, Any]:
+    """How many documents of any kind lie above each pair that gains, or tie with it.
+
+    Args:
+        found: Of a pass in which these pairs took the place of the relevant ones.
+
+    Returns:
+        Fields of a similarity.
+    """
+    query = found.relevance[:, 0]
     scores = found.positive_scores
     order = np.lexsort((-np.nan_to_num(scores, nan=-np.inf), query))
     above, tied = found.pair_above.copy(), found.pair_tied.copy()
@@ -327,12 +204,14 @@ def _runs(sorted_rows: Rows) -> Iterator[tuple[int, int]]:
     return iter(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
 
 
-def _row_statistics(embeddings: Embeddings, task: tiles.Task, usable: Rows, exact: Floats) -> dict[str, Any]:
+def row_statistics(
+    embeddings: Embeddings, queries: Vectors, pool: Moments, usable: Rows, exact: Floats
+) -> dict[str, Any]:
     """Count, mean and variance of each query's negatives: all documents minus the relevant ones."""
     n_queries, query = len(embeddings.queries), embeddings.relevance[:, 0]
     mean, variance = np.full((2, n_queries), np.nan)
-    n_documents = len(task.pool.members)
-    mean[usable], variance[usable] = row_moments(task.queries, task.pool.moments)
+    n_documents = pool.count
+    mean[usable], variance[usable] = row_moments(queries, pool)
     deviation = exact - mean[query]
     valid = ~np.isnan(deviation)
     powers = [np.bincount(query[valid], weights=deviation[valid] ** n, minlength=n_queries) for n in range(3)]
@@ -347,7 +226,7 @@ def _row_statistics(embeddings: Embeddings, task: tiles.Task, usable: Rows, exac
     return {"row_count": count, "row_mean": mean + shift, "row_variance": row_variance}
 
 
-def _negatives(rows: dict[str, Any]) -> dict[str, Any]:
+def negatives_of(rows: dict[str, Any]) -> dict[str, Any]:
     """Moments of all negatives from those of every query's."""
     some = rows["row_count"] > 0
     total = int(rows["row_count"].sum())

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from embviz_callback.analysis.scan.counting import Twins
 from embviz_callback.analysis.scan.pool import EQUAL
 from embviz_callback.analysis.scan.tiles import Tally, Task, Tile
-from embviz_callback.embeddings import Rows
 
 COARSE_BINS = 256
 FINE_BINS = 2**16
 OVERLAP_BINS = 32
-_LEAP = 7919  # columns between the samples of two queries: a prime, which no stride divides
+_LEAP = 7919  # rows between the samples of two queries: a prime, which no stride divides
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +47,14 @@ def distribution(task: Task, tally: Tally, twins: Twins, n_negatives: int) -> Di
     Returns:
         The distribution; exact if the pass has kept all negatives.
     """
-    # As the negatives were made, by the tiles or in float64: a more exact path would favour one side.
-    positives: NDArray[np.floating] = np.sort(tally.own[~np.isnan(tally.own)])
     if task.keep:
-        positives = np.sort(task.levels[np.isfinite(task.levels)])
-        kept = np.concatenate([*tally.kept, np.repeat(twins.level, twins.count)])
-        fine = np.bincount(fine_bins(kept), minlength=FINE_BINS).astype(np.float64)
-        area, error = exact_auc(positives, kept), 0.0
+        positives, hidden = task.positives, np.repeat(twins.level, twins.count)
+        fine = (tally.fine + counted_by_bin(fine_bins(hidden))).astype(np.float64)
+        n_pairs = len(positives) * fine.sum()
+        area, error = (tally.beaten + wins(positives, hidden)) / (2 * n_pairs) if n_pairs else math.nan, 0.0
     else:
+        # As the negatives were made, by the tiles: a more exact path would favour one side.
+        positives = np.sort(tally.own[~np.isnan(tally.own)])
         fine = tally.fine * ((n_negatives - twins.count.sum()) / max(tally.fine.sum(), 1))
         np.add.at(fine, fine_bins(twins.score), twins.count)
         area, error = binned_auc(positives, fine, n_sampled=int(tally.fine.sum()) if task.stride > 1 else None)
@@ -105,10 +104,22 @@ def exact_auc(positives: NDArray[np.floating], negatives: NDArray[np.floating]) 
     """
     if not len(positives) or not len(negatives):
         return math.nan
+    return wins(positives, negatives) / 2 / len(positives) / len(negatives)
+
+
+def wins(positives: NDArray[np.floating], negatives: NDArray[np.floating]) -> int:
+    """How many pairs of a positive and a negative the positive wins, and once more how many it does not lose.
+
+    Args:
+        positives: Scores in float64.
+        negatives: Scores in float64.
+
+    Returns:
+        Twice the pairs won, ties half; those of parts of the negatives add up.
+    """
     negatives = np.sort(negatives)
     surely = np.searchsorted(negatives, positives - EQUAL)
-    below = surely + np.searchsorted(negatives, positives + EQUAL, side="right")
-    return float(below.mean() / 2 / len(negatives))
+    return int(surely.sum() + np.searchsorted(negatives, positives + EQUAL, side="right").sum())
 
 
 def binned_auc(
@@ -136,58 +147,38 @@ def binned_auc(
     return area, shared + (3 * math.sqrt(variance / n_sampled) if n_sampled else 0.0)
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Some of a tile's scores, by bin.
+def sample(task: Task, tile: Tile) -> NDArray[np.uint16]:
+    """Some of a tile's scores, by bin, without the relevant ones.
 
-    Attributes:
-        bins: ``(n,)``, relevant entries in bin 0.
-        copies: ``(n,)`` how many documents each stands for; None where that is one.
-        n_hidden: Documents of the relevant entries among them.
-    """
-
-    bins: NDArray[np.uint16]
-    copies: Rows | None
-    n_hidden: int
-
-
-def sample(task: Task, tile: Tile) -> Sample:
-    """Another share of the columns for every query of every tile, so that all pairs have the same chance.
-
-    Columns that all queries of a band shared would be hubs for all of them or for none.
-
-    Returns:
-        The sample.
-    """
-    n_columns, n_rows = tile.scores.shape
-    turn = tile.band.rows.start // task.tile[0] * 7 + tile.columns.start // task.tile[1]
-    offset = (turn + np.arange(n_rows) * _LEAP) % task.stride
-    column = np.arange(0, n_columns, task.stride)[:, None] + offset
-    chosen, row = np.nonzero(column < n_columns)
-    column = column[chosen, row]
-    bins, weights = fine_bins(tile.scores[column, row]), task.pool.weights[tile.columns]
-    hidden, of = np.divmod(np.unique(tile.hidden[0] * n_rows + tile.hidden[1]), n_rows)
-    hidden = hidden[(hidden - offset[of]) % task.stride == 0]
-    return Sample(bins, None if task.pool.is_plain else weights[column], int(weights[hidden].sum()))
-
-
-def total(samples: list[Sample]) -> NDArray[np.int64]:
-    """Of a whole band: 65,536 counters for every tile would cost more than what they count.
+    Every stride-th row of the pool, another share for every query: rows that all queries shared would be hubs for all
+    of them or for none. Which these are does not depend on how the pool is cut into tiles.
 
     Args:
-        samples: Of its tiles.
+        task: What is asked.
+        tile: The scores.
 
     Returns:
-        ``(FINE_BINS,)``, without the relevant entries.
+        ``(n,)``; a column that several documents share is there for each.
     """
-    if not samples:
-        return np.zeros(FINE_BINS, dtype=np.int64)
-    bins = np.concatenate([part.bins for part in samples])
-    parts = [part.copies for part in samples if part.copies is not None]
-    counts = np.bincount(bins, weights=np.concatenate(parts) if parts else None, minlength=FINE_BINS)
-    fine: NDArray[np.int64] = counts.astype(np.int64)
-    fine[0] -= sum(part.n_hidden for part in samples)
-    return fine
+    pool, columns = task.pool, tile.columns
+    first = pool.starts[columns.start]
+    members = pool.members[first : pool.starts[columns.stop]]
+    phase = members % task.stride
+    order = np.argsort(phase, kind="stable")
+    queries = np.arange(tile.band.rows.start, tile.band.rows.stop)
+    wanted = -queries * _LEAP % task.stride
+    starts, ends = (np.searchsorted(phase[order], wanted, side=side) for side in ("left", "right"))
+    counts = ends - starts
+    row = np.repeat(np.arange(len(queries)), counts)
+    nth = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts - starts, counts)
+    column = order[nth] if pool.is_plain else np.repeat(np.arange(len(tile.scores)), pool.weights[columns])[order[nth]]
+    scores = tile.scores[column, row]
+    return fine_bins(scores[scores > -np.inf])
+
+
+def counted_by_bin(bins: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """``(FINE_BINS,)``."""
+    return np.asarray(np.bincount(bins, minlength=FINE_BINS), dtype=np.int64)
 
 
 def fine_bins(scores: NDArray[np.floating]) -> NDArray[np.uint16]:

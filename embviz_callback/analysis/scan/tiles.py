@@ -1,16 +1,18 @@
 """Scores of queries and columns in tiles, one band of queries at a time."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.pool import Pool
+from embviz_callback.analysis.scan.pool import ROUNDING, Pool
 from embviz_callback.embeddings import Rows, Vectors
 from embviz_callback.measure import Measure, Product
 
 GROUP = 16  # columns
+SLACK = 6  # columns that are kept beyond the list: float32 may have let a near tie in its place
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +24,14 @@ class Task:
         pool: The columns.
         pairs: ``(n_pairs, 2)``, (query row, column), sorted by query; column -1 for none.
         levels: ``(n_pairs,)`` the exact score to beat, infinite where nothing can be counted.
-        top_k: Columns to keep per query.
+        top_k: Columns to list per query.
         tile: Queries and columns of a tile.
         stride: Every stride-th column of a tile goes into the histogram.
-        keep: Whether the cosines of all negatives are kept, in float64, instead of the histogram.
+        keep: Whether all negatives go into it, in float64, and are compared with all positives.
         product: Makes a tile; numpy without.
         measure: By which rows are compared.
+        margin: How near two scores in float32 leave open which is the higher.
+        bar: ``(n_queries,)`` the score that a column must exceed to be listed; None for any.
     """
 
     queries: Vectors
@@ -40,6 +44,13 @@ class Task:
     keep: bool
     product: Product | None
     measure: Measure
+    margin: float = ROUNDING
+    bar: Vectors | None = None
+
+    @cached_property
+    def positives(self) -> NDArray[np.float64]:
+        """The exact scores of all relevant pairs that have one, ascending."""
+        return np.sort(self.levels[np.isfinite(self.levels)])
 
 
 @dataclass(eq=False)
@@ -51,8 +62,9 @@ class Tally:
         reaching: ``(n_pairs,)`` negatives above or tied with it.
         own: ``(n_pairs,)`` each relevant pair's score as its tile made it, NaN for none.
         best: ``(n_queries, k)`` keys of the best irrelevant columns, best first.
-        fine: ``(FINE_BINS,)`` sampled negatives by score, over [-1, 1].
-        kept: All negatives' exact cosines, where they are few enough to keep.
+        fine: ``(FINE_BINS,)`` negatives by score, over [-1, 1]; all, or a sample.
+        beaten: Where all are in it: how many pairs of a positive and a negative the positive wins, and once more how
+            many it does not lose.
     """
 
     above: Rows
@@ -60,7 +72,7 @@ class Tally:
     own: Vectors
     best: Rows
     fine: NDArray[np.int64]
-    kept: list[NDArray[np.float64]] = field(default_factory=list)
+    beaten: int = 0
 
 
 @dataclass(frozen=True, eq=False)

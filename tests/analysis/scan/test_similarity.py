@@ -11,7 +11,7 @@ from scipy.stats import norm
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from embviz_callback.analysis.scan import EQUAL, Similarity, scan
-from embviz_callback.analysis.scan import similarity as similarity_room
+from embviz_callback.analysis.scan import passes as passes_room
 from embviz_callback.analysis.scan.nearest import NOTHING, column_of, make_keys, score_of
 from embviz_callback.analysis.scan.spread import exact_auc, fine_bins, overlap
 from embviz_callback.analysis.scan.tiles import Tile
@@ -91,7 +91,7 @@ def test_few_and_many_scores_above_a_positive_are_counted_alike(
     queries = documents[first] + noise * rng.standard_normal((150, 32))
     relevance = np.stack([np.arange(150), first], axis=1)
     relevance = np.concatenate([relevance, *([[5, row], [9, row]] for row in range(1, n_positives))])
-    monkeypatch.setattr(similarity_room, "EXACT_AUC_PAIRS", 0)  # bands side by side, as for millions
+    monkeypatch.setattr(passes_room, "EXACT_AUC_PAIRS", 0)  # bands side by side, as for millions
     ways = []
 
     def watched(tile: Tile, levels: np.ndarray, rows: np.ndarray | None = None) -> object:
@@ -147,8 +147,8 @@ def test_auc_of_a_sample_is_within_its_stated_error(monkeypatch: pytest.MonkeyPa
     embeddings = Embeddings.from_raw(documents + 2 * rng.standard_normal(documents.shape), documents, own_rows(1500))
     exact = scan(embeddings)
     assert exact.auc_error == 0
-    monkeypatch.setattr(similarity_room, "EXACT_AUC_PAIRS", 1000)
-    monkeypatch.setattr(similarity_room, "SAMPLED_PAIRS", 200_000)
+    monkeypatch.setattr(passes_room, "EXACT_AUC_PAIRS", 1000)
+    monkeypatch.setattr(passes_room, "SAMPLED_PAIRS", 200_000)
     sampled = scan(embeddings, tile=(128, 256))
     assert 0 < sampled.auc_error < 0.005
     assert sampled.auc == pytest.approx(exact.auc, abs=sampled.auc_error)
@@ -158,7 +158,7 @@ def test_auc_of_a_sample_is_within_its_stated_error(monkeypatch: pytest.MonkeyPa
         exact.negative_counts / exact.negative_counts.sum(),
     )
     assert shares[0] == pytest.approx(shares[1], abs=0.002)
-    monkeypatch.setattr(similarity_room, "SAMPLED_PAIRS", 10**9)
+    monkeypatch.setattr(passes_room, "SAMPLED_PAIRS", 10**9)
     binned = scan(embeddings, tile=(128, 256))
     # A cosine on the edge of two bins falls to either side, as the processor rounds it in this tile.
     moved = np.abs(np.cumsum(binned.negative_counts) - np.cumsum(exact.negative_counts))
@@ -171,7 +171,7 @@ def test_auc_of_a_sample_is_within_its_stated_error(monkeypatch: pytest.MonkeyPa
 def test_sampled_histogram_counts_copies_of_a_vector_as_often_as_they_occur(monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings = random_embeddings(5, 30, 200)
     exact = scan(embeddings)
-    monkeypatch.setattr(similarity_room, "EXACT_AUC_PAIRS", 0)
+    monkeypatch.setattr(passes_room, "EXACT_AUC_PAIRS", 0)
     binned = scan(embeddings, tile=(8, 16))
     assert binned.negative_counts.tolist() == exact.negative_counts.tolist()
 
@@ -211,8 +211,8 @@ def test_a_squeezed_scale_overlaps_as_much_as_before() -> None:
 
 @pytest.mark.slow
 def test_the_error_of_auc_holds_in_pools_with_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(similarity_room, "EXACT_AUC_PAIRS", 0)
-    monkeypatch.setattr(similarity_room, "SAMPLED_PAIRS", 30_000)
+    monkeypatch.setattr(passes_room, "EXACT_AUC_PAIRS", 0)
+    monkeypatch.setattr(passes_room, "SAMPLED_PAIRS", 30_000)
     for seed in range(12):
         rng = np.random.default_rng(seed)
         documents = rng.standard_normal((3000, 16))
