@@ -29,7 +29,7 @@ from embviz_callback.analysis.metrics.intervals import (
 )
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.resampling import draw_clusters, estimate
-from embviz_callback.analysis.scan import one_pass, scan, spread
+from embviz_callback.analysis.scan import passes, scan, spread
 from embviz_callback.analysis.scan import similarity as similarity_room
 from embviz_callback.analysis.verdict.best import candidate, choose_best, fallen
 from embviz_callback.analysis.verdict.checklist import FAILED, PASSED, checklist
@@ -472,10 +472,10 @@ def hubs(runs: int, rates: Rates) -> None:
         right = np.eye(200, 3000, dtype=bool)
         truth = spread.exact_auc(cosines[right], cosines[~right])
         for label, sampler in (("", spread.sample), ("before: ", sample_before)):
-            one_pass.sample = sampler  # type: ignore[attr-defined]
+            passes.sample = sampler  # type: ignore[attr-defined]
             found = scan(one)
             rates.add(f"{label}AUC is farther off than it says", abs(found.auc - truth) > found.auc_error)
-    one_pass.sample = spread.sample  # type: ignore[attr-defined]
+    passes.sample = spread.sample  # type: ignore[attr-defined]
 
 
 def gate(runs: int, rates: Rates) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from embviz_callback.analysis.scan import CorpusScan, scan_with_corpus
-from embviz_callback.embeddings import Embeddings, Vectors
+from embviz_callback.analysis.scan import TOP, CorpusScan, Scan
+from embviz_callback.embeddings import Embeddings
 from embviz_callback.grammar import counted
 from embviz_callback.measure import COSINE
 from embviz_callback.pairs.corpus import Corpus, corpus_for, own_corpus, read_corpus
@@ -18,9 +18,8 @@ from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Provenance, Snapshot, take_snapshot
 
 if TYPE_CHECKING:
-    import torch
-
     from embviz_callback.analysis.metrics.numbers import Metrics
+    from embviz_callback.encoding.encode import Block
     from embviz_callback.encoding.ranks.shared_corpus import Exchange
     from embviz_callback.encoding.subject import Subject
 
@@ -81,13 +80,13 @@ class Encoded:
 
     Attributes:
         embeddings: Of the subset.
-        corpus: ``(n_corpus, dim)`` rows as they are ranked; None where there is no corpus.
-        device: Where the corpus is ranked; None for the CPU.
+        corpus_scan: What came of ranking among the corpus, whose vectors are gone; None where there is none.
+        kept: All of the corpus, where it was to be kept.
     """
 
     embeddings: Embeddings
-    corpus: Vectors | None = None
-    device: "torch.device | None" = None
+    corpus_scan: CorpusScan | None = None
+    kept: "Block | None" = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +100,7 @@ class Evaluator:
         source: Where the pairs come from, plain JSON.
         depth: Documents of a pool with a corpus that are ranked by name, beyond the ten that are kept.
         notes: What was assumed, replaced or left out while data and corpus were read, one sentence each.
+        keeps_vectors: Whether the vectors of the corpus are kept.
     """
 
     subset: Subset
@@ -109,6 +109,7 @@ class Evaluator:
     source: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     depth: int = 0
+    keeps_vectors: bool = False
 
     @classmethod
     def on(
@@ -140,17 +141,18 @@ class Evaluator:
         if isinstance(corpus, str) and corpus == "auto":
             corpus, reading = own_corpus(pairs), replace(reading or Reading(), split=pairs.split)
         read = read_corpus(corpus, reading)
-        beside = corpus_for(subset, read).first(max_corpus)
+        beside = corpus_for(subset, read)
+        beside = beside if max_corpus is None else beside.sampled(max_corpus)
         notes = (*made.notes, *(f"{read.name}: {note}" for note in read.notes), beside.sentence)
         return replace(made, subset=beside.beside(subset), corpus=beside, notes=notes)
 
     def with_sampled_corpus(self, most: int) -> Self:
-        """The same among at most so many texts of the corpus, drawn at random; the last note says of how many."""
+        """The same among at most so many texts of the corpus, whose vectors stay; the last note says of how many."""
         if self.corpus is None:
             return self
-        corpus = self.corpus.sampled(most, seed=self.settings.seed)
+        corpus = self.corpus.sampled(most)
         notes = (*self.notes[:-1], corpus.sentence)
-        return replace(self, corpus=corpus, subset=corpus.beside(self.subset), notes=notes)
+        return replace(self, corpus=corpus, subset=corpus.beside(self.subset), notes=notes, keeps_vectors=True)
 
     def look(
         self,
@@ -173,7 +175,7 @@ class Evaluator:
         """
         with self.exchange(subject) as exchange:
             encoded = self.encode(subject, exchange, listener)
-        return self.measure(encoded, moment, self.provenance(subject), history=history, listener=listener)
+        return self.measure(encoded, moment, self.provenance(subject), history=history)
 
     def try_out(self, subject: "Subject") -> None:
         """Refuses, before any training, a model that can never be looked at; see `probe`. It is left as it was."""
@@ -201,7 +203,7 @@ class Evaluator:
             yield exchange
 
     def encode(self, subject: "Subject", exchange: "Exchange | None" = None, listener: Listener = SILENCE) -> Encoded:
-        """The vectors of everything that is judged, without a trace in the model.
+        """The vectors of all that is judged, and the ranks among a corpus, without a trace in the model.
 
         Args:
             subject: The model.
@@ -214,7 +216,6 @@ class Evaluator:
         # torch, seconds that --help and saved embeddings must not wait for
         from embviz_callback.encoding.encode import encode_subset
         from embviz_callback.encoding.isolation import observe, woken
-        from embviz_callback.encoding.product import device_for
         from embviz_callback.encoding.ranks.spread_weights import gathered
 
         options: dict[str, Any] = {
@@ -226,12 +227,13 @@ class Evaluator:
             with observe(subject.module, subject.trainer), gathered(subject) as ready:
                 progress = listener.progress("encoding")
                 embeddings = encode_subset(ready, self.subset, progress=progress, **options)
-                corpus = self._encode_corpus(ready, exchange, listener, options)
+                encoded = Encoded(embeddings)
+                if self.corpus is not None:
+                    encoded = self._ranked(ready, self.corpus, embeddings, exchange, listener, options)
                 _say_woken(listener, woken(subject.module))
         finally:
             subject.after()
-        n_pool = len(embeddings.documents) + (0 if corpus is None else len(corpus))
-        return Encoded(embeddings, corpus, device_for(subject.module, n_pool))
+        return encoded
 
     def measure(
         self,
@@ -240,7 +242,6 @@ class Evaluator:
         provenance: Provenance,
         *,
         history: "Sequence[Metrics]" = (),
-        listener: Listener = SILENCE,
     ) -> Snapshot:
         """The numbers of what was encoded.
 
@@ -249,13 +250,11 @@ class Evaluator:
             moment: When.
             provenance: Of the evaluation.
             history: As for `look`.
-            listener: Hears when the corpus is ranked on the CPU instead of a GPU.
 
         Returns:
             A snapshot without maps.
         """
-        corpus_scan = None if encoded.corpus is None else self._scan(encoded, encoded.corpus, listener)
-        return self.recall(encoded.embeddings, corpus_scan, moment, provenance, history=history)
+        return self.recall(encoded.embeddings, encoded.corpus_scan, moment, provenance, history=history)
 
     def recall(
         self,
@@ -290,30 +289,45 @@ class Evaluator:
             corpus_scan=corpus_scan,
         )
 
-    def _encode_corpus(
-        self, subject: "Subject", exchange: "Exchange | None", listener: Listener, options: Mapping[str, Any]
-    ) -> Vectors | None:
-        from embviz_callback.encoding.encode import encode_corpus
-        from embviz_callback.encoding.ranks.shared_corpus import encode_shared
+    def _ranked(
+        self,
+        subject: "Subject",
+        corpus: Corpus,
+        embeddings: Embeddings,
+        exchange: "Exchange | None",
+        listener: Listener,
+        options: Mapping[str, Any],
+    ) -> Encoded:
+        """Encodes the corpus, scores each block at once and forgets it."""
+        from embviz_callback.encoding.encode import Block, encode_blocks
+        from embviz_callback.encoding.product import device_for, product_on
 
-        if self.corpus is None:
-            return None
-        progress = listener.progress("encoding the corpus")
-        options = {**options, "progress": progress, "similarity": subject.similarity}
-        if exchange is None:
-            return encode_corpus(subject.documents, self.corpus, **options)
-        return encode_shared(subject.documents, self.corpus, exchange, **options)
+        device = device_for(subject.module, len(embeddings.documents) + len(corpus))
+        product = product_on(device, on_fallback=partial(_say_fallback, listener))
+        scanned = Scan(embeddings, n_corpus=len(corpus), top_k=max(self.depth, TOP), product=product)
+        share = {} if exchange is None else {"rank": exchange.ranks.rank, "n_ranks": exchange.ranks.n_ranks}
+        progress = listener.progress("ranking among the corpus")
+        options = {**options, **share, "progress": progress, "similarity": subject.similarity}
+        texts: dict[int, str] = {}
+        kept: list[Block] = []
+        for block in encode_blocks(subject.documents, corpus, **options):
+            scanned.add(block.rows, block.vectors)
+            texts |= zip(block.rows.tolist(), block.texts, strict=True)
+            texts = {row: texts[row] for row in scanned.best_rows.tolist()}
+            kept += [block] if self.keeps_vectors else []
+        if exchange is not None:
+            exchange.settle(embeddings.queries.shape[1], mark=int(corpus.fingerprint, 16))
+            scanned.join(exchange.gather_all(scanned.sums()))
+            texts = exchange.gather_texts({row: texts[row] for row in scanned.best_rows.tolist() if row in texts})
+        unusable = len(corpus) - scanned.n_scored
+        facts = corpus.facts | ({"without_direction": unusable} if unusable else {})
+        corpus_scan = CorpusScan.of(scanned.finish(), texts, facts, depth=self.depth)
+        return Encoded(embeddings, corpus_scan, Block.together(kept) if kept else None)
 
-    def _scan(self, encoded: Encoded, vectors: Vectors, listener: Listener) -> CorpusScan:
-        from embviz_callback.encoding.product import with_product
 
-        assert self.corpus is not None
-        corpus, message = self.corpus, "memory ran out on the device, the corpus is ranked on the CPU"
-        return with_product(
-            lambda product: scan_with_corpus(encoded.embeddings, corpus, vectors, product=product, depth=self.depth),
-            encoded.device,
-            on_fallback=partial(listener.warn, "ranking", f"{message}; it costs time and nothing else"),
-        )
+def _say_fallback(listener: Listener) -> None:
+    message = "memory ran out on the device, the rest of the corpus is ranked on the CPU; it costs time, nothing else"
+    listener.warn("ranking", message)
 
 
 def _say_halved(listener: Listener, size: int) -> None:

@@ -326,7 +326,7 @@ class Session:
     def _measure(self, encoded: Encoded, moment: Moment, subject: Subject) -> Snapshot:
         provenance = self.evaluator.provenance(subject)
         history = self.memory.history.metrics()
-        return self.evaluator.measure(encoded, moment, provenance, history=history, listener=self._listener)
+        return self.evaluator.measure(encoded, moment, provenance, history=history)
 
     def _judge(self, snapshot: Snapshot) -> AlertEvent | None:
         """Shows an evaluation to the alert, and says on the main rank what it finds."""

@@ -156,7 +156,8 @@ def test_a_corpus_that_is_shared_out_gives_the_values_of_one_process_on_every_ra
         for name, value in found["values"].items():
             assert value == pytest.approx(found["alone"][name], abs=1e-6), name
         assert found["trained"] == rank["plain"]["trained"]
-        assert found["batches"] == [4] * 3 * (subset_batches + -(-n_batches // n_ranks))  # three evaluations
+        # Three evaluations, and on every rank as many batches.
+        assert len(found["batches"]) == 3 * (subset_batches + -(-n_batches // n_ranks))
 
 
 @pytest.mark.parametrize("n_ranks", [2, 3])

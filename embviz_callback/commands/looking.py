@@ -239,10 +239,10 @@ def _measured(
     listener = Listener(warn=partial(_warn, terminal, label), progress=terminal.bar)
     encoded = evaluator.encode(subject, listener=listener)
     moment, provenance = Moment(served.epoch, name=label), evaluator.provenance(subject)
-    snapshot = evaluator.measure(encoded, moment, provenance, listener=listener)
-    if request.most_kept is None or evaluator.corpus is None:
+    snapshot = evaluator.measure(encoded, moment, provenance)
+    if encoded.kept is None:
         return Look(snapshot, subject)
-    return Look(snapshot, subject, encoded.corpus, evaluator.corpus.texts)
+    return Look(snapshot, subject, encoded.kept.vectors, tuple(encoded.kept.texts))
 
 
 def _with_reach(served: "Served", subset: "Subset") -> "Subject":

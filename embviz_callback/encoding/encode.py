@@ -1,7 +1,9 @@
 """Texts to vectors: long ones first, equal ones once, smaller batches when memory runs out."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from embviz_callback.embeddings import Embeddings, Rows, Vectors, ranked_rows
 from embviz_callback.encoding.out_of_memory import is_out_of_memory, release_memory
 from embviz_callback.encoding.subject import Encode, Side, Subject
 from embviz_callback.measure import COSINE
-from embviz_callback.pairs.corpus import Corpus
+from embviz_callback.pairs.corpus import WINDOW, Corpus
 from embviz_callback.pairs.subset import Subset
 
 
@@ -148,26 +150,81 @@ def batches(
             progress(done, len(texts))
 
 
-def encode_corpus(side: Side, corpus: Corpus, *, batch_size: int, **options: Any) -> Vectors:
-    """Rows of a corpus as they are ranked; of its texts no more than a batch is on the device at a time.
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some texts of a corpus, encoded.
+
+    Attributes:
+        rows: ``(n,)`` of the corpus.
+        texts: ``n`` of them.
+        vectors: ``(n, dim)``, see `ranked_rows`.
+    """
+
+    rows: Rows
+    texts: list[str]
+    vectors: Vectors
+
+    @classmethod
+    def together(cls, blocks: "Sequence[Block]") -> Self:
+        """All of some blocks, by their rows."""
+        rows = np.concatenate([block.rows for block in blocks])
+        texts = [text for block in blocks for text in block.texts]
+        order = np.argsort(rows)
+        vectors = np.concatenate([block.vectors for block in blocks])[order]
+        return cls(rows[order], [texts[at] for at in order], vectors)
+
+
+def encode_blocks(
+    side: Side,
+    corpus: Corpus,
+    *,
+    batch_size: int,
+    rank: int = 0,
+    n_ranks: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    on_halved: Callable[[int], None] | None = None,
+    **options: Any,
+) -> Iterator[Block]:
+    """A corpus, a few thousand texts at a time; each block is the caller's, to be scored and forgotten.
+
+    Every rank calls `encode` as often as any other: where weights are gathered for each call, one with a batch less
+    would leave the others waiting.
 
     Args:
         side: The documents'.
         corpus: The texts.
         batch_size: Texts per call.
+        rank: Of this process.
+        n_ranks: Processes that share the corpus out.
+        progress: Told of texts done and of all of this rank.
+        on_halved: Called with the new batch size.
         options: Passed on to `encode_ranked`.
 
-    Returns:
-        ``(n_texts, dim)`` in the corpus's order, see `ranked_rows`.
+    Yields:
+        Blocks in the order of the source, within each the longest texts first.
     """
-    order = longest_first_rows(corpus.texts)
-    prompted = [side.prompt + corpus.texts[row] for row in order]
-    return encode_ranked(side.encode, prompted, batch_size=batch_size, places=order, **options)
+    sizes = [batch_size]
+
+    def halved(size: int) -> None:
+        sizes.append(size)  # for the rest of the corpus too
+        if on_halved is not None:
+            on_halved(size)
+
+    window = max(WINDOW // batch_size, 1) * batch_size
+    done, n_own, n_most = 0, len(range(rank, len(corpus), n_ranks)), len(range(0, len(corpus), n_ranks))
+    for rows, texts in corpus.windows(window, rank=rank, n_ranks=n_ranks):
+        order = sorted(range(len(texts)), key=lambda at: (-len(texts[at]), texts[at]))
+        prompted = [side.prompt + texts[at] for at in order]
+        told = None if progress is None else partial(_told, progress, done, n_own)
+        vectors = encode_ranked(side.encode, prompted, batch_size=sizes[-1], progress=told, on_halved=halved, **options)
+        yield Block(rows[order], [texts[at] for at in order], vectors)
+        done += len(texts)
+    if -(-n_own // batch_size) < -(-n_most // batch_size):
+        _attempt(side.encode, [side.prompt])
 
 
-def longest_first_rows(texts: Sequence[str]) -> Rows:
-    """The rows of distinct texts in the order of `longest_first`."""
-    return np.array(sorted(range(len(texts)), key=lambda row: (-len(texts[row]), texts[row])), dtype=np.int64)
+def _told(progress: Callable[[int, int], None], before: int, total: int, done: int, _: int) -> None:
+    progress(before + done, total)
 
 
 def encode_ranked(
@@ -176,7 +233,6 @@ def encode_ranked(
     *,
     batch_size: int,
     similarity: str = COSINE,
-    places: Rows | None = None,
     **options: Any,
 ) -> Vectors:
     """Rows of texts that are cut into batches as they stand, as they are ranked.
@@ -186,7 +242,6 @@ def encode_ranked(
         texts: At least one.
         batch_size: Texts per call.
         similarity: Of the model.
-        places: ``(n_texts,)``, which row of the result each text has; the texts' own order without.
         options: Passed on to `batches`.
 
     Returns:
@@ -202,7 +257,7 @@ def encode_ranked(
         if part.shape[1] != vectors.shape[1]:
             raise ValueError(_mixed(sorted({part.shape[1], vectors.shape[1]})))
         found = ranked_rows("corpus", part.to("cpu", torch.float32).numpy(), similarity)
-        vectors[rows if places is None else places[rows]] = found
+        vectors[rows] = found
     assert vectors is not None
     return vectors
 

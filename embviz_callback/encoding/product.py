@@ -1,8 +1,8 @@
 """The matrix product of the similarity scan on a GPU."""
 
 from collections.abc import Callable
-from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -11,8 +11,6 @@ from embviz_callback.encoding.out_of_memory import is_out_of_memory, release_mem
 from embviz_callback.measure import Product
 
 LARGE_POOL = 10_000  # documents from which the way to the device and back is worth it
-
-_T = TypeVar("_T")
 
 
 def device_for(module: nn.Module, n_pool: int) -> torch.device | None:
@@ -29,36 +27,36 @@ def device_for(module: nn.Module, n_pool: int) -> torch.device | None:
     return device if device.type == "cuda" and n_pool >= LARGE_POOL else None
 
 
-def with_product(
-    act: Callable[[Product | None], _T], device: torch.device | None, *, on_fallback: Callable[[], None]
-) -> _T:
-    """Runs a scan with a product on a device, and anew on the CPU if memory runs out there.
+def product_on(device: torch.device | None, *, on_fallback: Callable[[], None]) -> Product | None:
+    """The product of a scan on a device, and from where memory runs out there, on the CPU.
 
-    Anew and not from where it stood: ranks compare scores of one and the same kernel only.
+    What two kernels may differ by is settled in float64, so that a scan may change from one to the other.
 
     Args:
-        act: Scans with the product that it is given, or the CPU's for None.
         device: Where; None for the CPU.
-        on_fallback: Called before the second run.
+        on_fallback: Called when memory runs out.
 
     Returns:
-        What `act` gives.
-
-    Raises:
-        RuntimeError: What `act` raises, but for exhausted memory on the device.
-        MemoryError: Never from the device.
+        The product; None for the scan's own.
     """
     if device is None:
-        return act(None)
-    try:
-        return act(gpu_product(device))
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-    # Behind the handler, where the traceback no longer holds the tensors of the failed run.
-    release_memory()
-    on_fallback()
-    return act(None)
+        return None
+    multiply: list[Product] = [gpu_product(device)]
+
+    def product(a: Vectors, b: Vectors) -> Vectors:
+        if multiply:
+            try:
+                return multiply[0](a, b)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Behind the handler, where the traceback no longer holds the tensors of the failed product.
+            multiply.clear()
+            release_memory()
+            on_fallback()
+        return np.asarray(a @ b.T)
+
+    return product
 
 
 def gpu_product(device: str | torch.device = "cuda") -> Product:

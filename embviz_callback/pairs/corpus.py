@@ -17,7 +17,7 @@ from embviz_callback.pairs.formats.document_stream import Candidate, Documents
 from embviz_callback.pairs.formats.reading import PairFile
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.subset import Subset
-from embviz_callback.pairs.texts import fold
+from embviz_callback.pairs.texts import fold, fold_once
 
 __all__ = ["Candidate", "Corpus", "CorpusFile", "corpus_for", "own_corpus", "read_corpus"]
 
@@ -149,7 +149,7 @@ class Corpus:
 
 
 def _key(text: str) -> bytes:
-    folded = blake2b(fold(text).encode(errors="surrogatepass"), digest_size=_FOLD).digest()
+    folded = blake2b(fold_once(text).encode(errors="surrogatepass"), digest_size=_FOLD).digest()
     return folded + blake2b(text.encode(errors="surrogatepass"), digest_size=_SPELLING).digest()
 
 

@@ -27,15 +27,16 @@ def fold(text: str) -> str:
         'phòng trọ'
     """
     # The same few texts are asked for over and over.
-    return _kept_fold(text) if len(text) <= _LONGEST_KEPT else _fold(text)
+    return _kept_fold(text) if len(text) <= _LONGEST_KEPT else fold_once(text)
 
 
-def _fold(text: str) -> str:
+def fold_once(text: str) -> str:
+    """The same of a text that nobody will ask for again, such as one of millions."""
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
     return " ".join(folded.split())
 
 
-_kept_fold = functools.lru_cache(maxsize=_KEPT)(_fold)
+_kept_fold = functools.lru_cache(maxsize=_KEPT)(fold_once)
 
 
 def clean(text: str) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embviz_callback.analysis.scan import scan_with_corpus
 from embviz_callback.analysis.why.thresholds import thresholds
 from embviz_callback.delivery.results.result_files import embeddings_npz, errors_csv, metrics_json, read_embeddings
 from embviz_callback.delivery.results.trec import trec_files
@@ -23,6 +22,7 @@ from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, load_snapshot, save_snapshot, take_snapshot
+from tests.corpora import ranked_among
 
 SETTINGS = Settings(bootstrap_draws=100)
 # The short document lies in the query's direction, the long one has the larger product.
@@ -149,7 +149,10 @@ def test_a_corpus_is_ranked_by_it_and_measured_again_without_its_vectors(tmp_pat
     whole = _subset()
     corpus = corpus_for(whole, read_corpus(["far", "near"], None))
     subset = corpus.beside(whole)
-    vectors = np.array([[90, 90] if text == "far" else [1.0, 0.5] for text in corpus.texts], dtype=np.float32)
+
+    def vectors_of(texts: list[str]) -> Any:
+        return np.array([[90, 90] if text == "far" else [1.0, 0.5] for text in texts], dtype=np.float32)
+
     embeddings = Embeddings.from_raw(
         _rows(subset.queries), _rows(subset.documents), subset.relevance, similarity=similarity
     )
@@ -158,7 +161,7 @@ def test_a_corpus_is_ranked_by_it_and_measured_again_without_its_vectors(tmp_pat
         subset=subset,
         embeddings=embeddings,
         settings=SETTINGS,
-        corpus_scan=scan_with_corpus(embeddings, corpus, vectors),
+        corpus_scan=ranked_among(embeddings, corpus, vectors_of),
     )
     row = subset.queries.index("one")
     first = snapshot.text(int(snapshot.similarity.top_documents[row, 0]))

@@ -11,12 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embviz_callback.pairs.corpus import Candidate, Corpus, corpus_for, own_corpus, read_corpus
-from embviz_callback.pairs.formats.corpora import stream_corpus
+from embviz_callback.pairs import corpus as corpus_room
+from embviz_callback.pairs.corpus import Candidate, corpus_for, own_corpus, read_corpus
+from embviz_callback.pairs.formats import corpora as corpora_room
+from embviz_callback.pairs.formats.document_stream import LineStream
 from embviz_callback.pairs.formats.reading import Record, read_pairs, records_from
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.pairs.texts import fold
+from tests.corpora import corpus_of, texts_of
 from tests.forms import CASES, NEGATIVES, POSITIVES
 
 
@@ -132,7 +135,7 @@ def test_a_number_is_no_corpus() -> None:
 def test_copies_are_merged_and_documents_of_the_subset_left_out() -> None:
     twin = unicodedata.normalize("NFD", "  PHÒNG   b")
     corpus = corpus_for(SUBSET, read_corpus(["Phòng D", "phòng  d", twin, "Phòng C", "phòng a"]))
-    assert corpus.texts == ("Phòng C", "Phòng D")
+    assert {fold(text) for text in texts_of(corpus)} == {"phòng c", "phòng d"}
     assert (corpus.n_equal, corpus.n_answering, corpus.n_merged) == (2, 0, 1)
     assert corpus.sentence == (
         "corpus: 2 distinct texts are ranked beside the documents; 2 equal a document and 0 answer a query by their "
@@ -147,7 +150,7 @@ def test_a_record_that_answers_a_query_of_the_subset_is_no_distractor() -> None:
         {"query": "other", "pos": "Phòng Z", "id": "r9"},
     ]
     corpus = corpus_for(SUBSET, read_corpus(given))
-    assert (corpus.texts, corpus.n_answering) == (("Phòng Z",), 2)
+    assert (texts_of(corpus), corpus.n_answering) == (("Phòng Z",), 2)
 
 
 def test_a_corpus_without_a_distractor_is_refused() -> None:
@@ -171,8 +174,8 @@ def test_neither_order_nor_copies_nor_spelling_change_the_corpus(texts: list[str
     except DataError:
         assert {fold(text) for text in texts} == {"phòng a"}
         return
-    assert (one.texts, one.fingerprint, one.n_equal) == (other.texts, other.fingerprint, other.n_equal)
-    assert [fold(text) for text in one.texts] == sorted({fold(text) for text in texts} - {"phòng a"})
+    assert (texts_of(one), one.fingerprint, one.n_equal) == (texts_of(other), other.fingerprint, other.n_equal)
+    assert sorted(map(fold, texts_of(one))) == sorted({fold(text) for text in texts} - {"phòng a"})
     assert corpus_for(SUBSET, read_corpus([text.upper() for text in texts])).fingerprint == one.fingerprint
 
 
@@ -180,15 +183,15 @@ def test_neither_order_nor_copies_nor_spelling_change_the_corpus(texts: list[str
 
 
 def test_a_corpus_changes_the_fingerprint_and_no_corpus_leaves_it() -> None:
-    one, other = Corpus(("x",)), Corpus(("x", "y"))
+    one, other = corpus_of(["x"]), corpus_of(["x", "y"])
     prints = {SUBSET.fingerprint, one.beside(SUBSET).fingerprint, other.beside(SUBSET).fingerprint}
     assert len(prints) == 3
     assert SUBSET.fingerprint == "5f62c367a600"  # what it has always been
-    assert Corpus((" X ",)).beside(SUBSET).fingerprint == one.beside(SUBSET).fingerprint
+    assert corpus_of([" X "]).beside(SUBSET).fingerprint == one.beside(SUBSET).fingerprint
 
 
 def test_a_subset_with_a_corpus_travels_as_json_and_an_old_one_still_reads() -> None:
-    marked = Corpus(("x", "y")).beside(SUBSET)
+    marked = corpus_of(["x", "y"]).beside(SUBSET)
     again = Subset.from_json(json.loads(json.dumps(marked.to_json())))
     assert (again.fingerprint, again.n_corpus) == (marked.fingerprint, 2)
     old = {name: value for name, value in SUBSET.to_json().items() if "corpus" not in name}
@@ -210,7 +213,7 @@ def test_a_collection_brings_its_corpus_in_which_no_judged_document_is_left(tmp_
     if name in ("nemo", "tevatron ids"):  # their hard negatives are judged and not ranked
         pairs = replace(pairs, records=tuple(replace(one, hard_negatives=()) for one in pairs.records))
     corpus = corpus_for(choose_subset(pairs.records, max_samples=100, seed=7), read_corpus(own_corpus(pairs)))
-    assert set(corpus.texts) == set(NEGATIVES.values())
+    assert set(texts_of(corpus)) == set(NEGATIVES.values())
     assert (corpus.n_equal, corpus.n_merged) == (5, 0)
 
 
@@ -228,14 +231,13 @@ def test_titles_stand_before_texts_and_identifiers_are_kept(tmp_path: Path, path
         whole.write_text("\n".join(lines), encoding="utf-8")
     found = [Candidate("Hà Nội Thủ đô.", document_id="1"), Candidate("Phòng B", document_id="2")]
     assert list(read_corpus(whole).candidates) == found
-    assert list(stream_corpus(whole)) == found
 
 
 def test_an_answer_under_its_identifier_never_comes_back_as_a_distractor() -> None:
     records = records_from([{"query": "a", "pos": "Thủ đô.", "judged": [{"text": "Thủ đô.", "grade": 1, "id": "7"}]}])
     subset = choose_subset(records, max_samples=10, seed=7)
     given = [{"_id": "7", "title": "Hà Nội", "text": "Thủ đô."}, {"_id": "8", "text": "Phòng B"}]
-    assert corpus_for(subset, read_corpus(given)).texts == ("Phòng B",)
+    assert texts_of(corpus_for(subset, read_corpus(given))) == ("Phòng B",)
 
 
 def test_what_a_corpus_does_not_read_is_named() -> None:
@@ -259,14 +261,87 @@ def test_data_without_a_corpus_have_none_to_take_by_themselves(tmp_path: Path) -
     )
 
 
+# --- files that are longer than memory
+
+
+@pytest.mark.parametrize("name", ["c.jsonl", "c.jsonl.gz", "c.txt"])
+def test_a_long_file_holds_the_same_texts_and_is_read_anew_each_time(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [{"_id": f"d{row}", "title": "Tin", "text": f"Phòng {row % 50}"} for row in range(60)]
+    lines.append({"query": "trọ q2", "pos": ["Phòng X"]})
+    texts = "\n".join(f"Tin Phòng {row % 50}" for row in range(60))
+    path = written(tmp_path, name, texts if name == "c.txt" else "\n".join(map(json.dumps, lines)))
+    at_once = read_corpus(path)
+    monkeypatch.setattr(corpora_room, "_LONG", 1)
+    as_stream = read_corpus(path)
+    assert isinstance(as_stream.candidates, LineStream)
+    assert list(as_stream.candidates) == list(at_once.candidates)
+    assert (as_stream.name, as_stream.sha256) == (at_once.name, at_once.sha256)
+    one, other = corpus_for(SUBSET, at_once), corpus_for(SUBSET, as_stream)
+    assert (one.facts, one.sentence, texts_of(one)) == (other.facts, other.sentence, texts_of(other))
+
+
+def test_what_is_wrong_in_a_long_file_is_said_with_line_and_field(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpora_room, "_LONG", 1)
+    path = written(tmp_path, "c.jsonl", '{"text": "một"}\n{"note": "hai"}\n{"text": "ba"}')
+    with pytest.raises(DataError) as error:
+        corpus_for(SUBSET, read_corpus(path))
+    assert str(error.value) == (
+        f"{path}[1]: expected the field text, or pos of a dataset, found an object with note (record 2). "
+        "Fix: rename the field that holds the document to text"
+    )
+    found = read_corpus(path, skip_bad=True)
+    assert len(corpus_for(SUBSET, found)) == 2
+    assert found.notes[-1].startswith(f"1 of 3 items left out, the first because of {path}[1]: expected the field text")
+
+
+def test_a_file_that_has_changed_since_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpora_room, "_LONG", 1)
+    path = written(tmp_path, "c.txt", "một\nhai\nba")
+    corpus = corpus_for(SUBSET, read_corpus(path))
+    path.write_text("một\nba\nbốn")
+    with pytest.raises(DataError) as error:
+        texts_of(corpus)
+    assert str(error.value) == (
+        f"{path}: expected the 3 texts that were there at first, found 1 of them no more. "
+        "Fix: leave the file as it is while it is used"
+    )
+
+
+@given(st.integers(1, 60), st.integers(1, 4), st.integers(1, 20))
+def test_windows_share_all_texts_out_once(n: int, n_ranks: int, size: int) -> None:
+    corpus = corpus_of(f"t{row % 40}" for row in range(n))
+    shares = [list(corpus.windows(size, rank=rank, n_ranks=n_ranks)) for rank in range(n_ranks)]
+    found = [(row, text) for share in shares for rows, texts in share for row, text in zip(rows, texts, strict=True)]
+    assert sorted(row for row, _ in found) == list(range(len(corpus)))
+    assert {text for _, text in found} == {f"t{row}" for row in range(min(n, 40))}
+    for share in shares:
+        assert all(len(rows) == len(texts) == size for rows, texts in share[:-1])
+    assert len({sum(len(rows) for rows, _ in share) // 2 for share in shares}) <= 2
+
+
+def test_a_sample_is_drawn_by_hash_and_says_so() -> None:
+    corpus = corpus_of(f"t{row}" for row in range(100))
+    drawn = corpus.sampled(10)
+    assert set(texts_of(drawn)) < set(texts_of(corpus))
+    assert drawn.facts["sampled_from"] == 100
+    assert drawn.sentence.startswith("corpus: 10 distinct texts are ranked beside the documents (a sample of 100);")
+    assert corpus.sampled(100) is corpus
+
+
 @pytest.mark.slow
-def test_a_stream_of_documents_needs_no_more_memory_for_more_of_them(tmp_path: Path) -> None:
-    path = tmp_path / "corpus.jsonl"
-    with path.open("w", encoding="utf-8") as file:
-        for at in range(200_000):
-            file.write(json.dumps({"_id": f"d{at}", "title": "", "text": f"Phòng {at} " + "rất đẹp " * 20}) + "\n")
+def test_a_long_corpus_needs_a_few_bytes_a_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpora_room, "_LONG", 1)
+    monkeypatch.setattr(corpus_room, "WINDOW", 256)
+    n = 10_000
+    lines = [json.dumps({"_id": f"d{at}", "text": f"Phòng {at} " + "rất đẹp " * 20}) for at in range(n)]
+    path = written(tmp_path, "corpus.jsonl", "\n".join(lines))
     tracemalloc.start()
-    assert sum(1 for _ in stream_corpus(path)) == 200_000
+    corpus = corpus_for(SUBSET, read_corpus(path))
+    assert sum(len(rows) for rows, _ in corpus.windows(256)) == n
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 2e6 < path.stat().st_size / 10
+    assert peak < 32 * n + 3e6 < path.stat().st_size

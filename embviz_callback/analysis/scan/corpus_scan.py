@@ -227,6 +227,11 @@ class Scan:
             one.sums = reduce(Sums.plus, found)
 
     @property
+    def n_scored(self) -> int:
+        """Documents of the blocks that have a direction."""
+        return self._passes[0].sums.moments.count
+
+    @property
     def best_rows(self) -> Rows:
         """Rows of the corpus that are among the best of a query so far, ascending."""
         rows = np.unique(np.concatenate([one.sums.rows.ravel() for one in self._passes]))

@@ -153,7 +153,7 @@ class Pass:
         if self._listed[1].shape[1] == self.sums.scores.shape[1]:
             own = np.nan_to_num(self._listed[1][:, -1], nan=-np.inf) - self._own.margin
         bar = np.maximum(own, self.sums.scores[:, -1] - EQUAL) - margin
-        return np.nextafter(bar.astype(np.float32), np.float32(-np.inf))
+        return np.asarray(np.nextafter(bar.astype(np.float32), np.float32(-np.inf)))
 
     def finish(self, n_pool: int) -> Similarity:
         """What own documents and blocks have given together."""

@@ -51,7 +51,8 @@ def distribution(task: Task, tally: Tally, twins: Twins, n_negatives: int) -> Di
         positives, hidden = task.positives, np.repeat(twins.level, twins.count)
         fine = (tally.fine + counted_by_bin(fine_bins(hidden))).astype(np.float64)
         n_pairs = len(positives) * fine.sum()
-        area, error = (tally.beaten + wins(positives, hidden)) / (2 * n_pairs) if n_pairs else math.nan, 0.0
+        area = float((tally.beaten + wins(positives, hidden)) / (2 * n_pairs)) if n_pairs else math.nan
+        error = 0.0
     else:
         # As the negatives were made, by the tiles: a more exact path would favour one side.
         positives = np.sort(tally.own[~np.isnan(tally.own)])

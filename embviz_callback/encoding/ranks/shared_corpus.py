@@ -1,20 +1,20 @@
-"""A corpus over several ranks: each encodes its share, and every rank gets the whole."""
+"""A corpus over several ranks: each encodes and scores its share, and every rank gets the sums."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from embviz_callback.embeddings import Rows, Vectors
-from embviz_callback.encoding.encode import encode_ranked, longest_first_rows
-from embviz_callback.encoding.subject import Side
-from embviz_callback.pairs.corpus import Corpus
+from embviz_callback.embeddings import Floats, Rows
 
-_PIECE = 2**24  # numbers that arrive in one collective, over all ranks: 64 MiB
+_Number = TypeVar("_Number", bound=np.generic)
+_PIECE = 2**23  # numbers that arrive in one collective, over all ranks: 64 MiB
 
 
 class RankError(RuntimeError):
@@ -46,31 +46,6 @@ class Ranks:
         return cls(trainer.global_rank, trainer.world_size, strategy.root_device, strategy.all_gather)
 
 
-def share_of(n_texts: int, *, rank: int, n_ranks: int, batch_size: int) -> Rows:
-    """Which texts a rank encodes: every n-th batch, as many full batches as any other rank.
-
-    Where weights are gathered for each pass, a rank with a batch less would leave the others waiting.
-
-    Args:
-        n_texts: In all.
-        rank: Whose share.
-        n_ranks: Ranks.
-        batch_size: Texts per batch.
-
-    Returns:
-        ``(n_batches * batch_size,)`` rows of the texts, -1 for padding.
-
-    Example:
-        >>> [share_of(5, rank=rank, n_ranks=2, batch_size=2).tolist() for rank in (0, 1)]
-        [[0, 1, 4, -1], [2, 3, -1, -1]]
-    """
-    n_batches = -(-n_texts // batch_size)
-    own = np.arange(-(-n_batches // n_ranks)) * n_ranks + rank
-    rows = (own[:, None] * batch_size + np.arange(batch_size)).ravel()
-    rows[rows >= n_texts] = -1
-    return rows.astype(np.int64)
-
-
 class Exchange:
     """What the ranks tell each other in one evaluation.
 
@@ -85,18 +60,17 @@ class Exchange:
         self.ranks = ranks
         self._has_settled = False
 
-    def settle(self, n_rows: int, dim: int, mark: int) -> None:
+    def settle(self, dim: int, mark: int) -> None:
         """Says that this rank is ready, and waits until all have said whether they are.
 
         Args:
-            n_rows: Of this rank's share.
             dim: Numbers in a row.
             mark: Must be the same on all ranks.
 
         Raises:
             RankError: On every rank, if one is not ready or holds something else.
         """
-        said = self._say([1, n_rows, dim, mark])
+        said = self._say([1, dim, mark])
         failed = np.flatnonzero(said[:, 0] == 0).tolist()
         if failed:
             raise RankError(
@@ -105,29 +79,50 @@ class Exchange:
             )
         if (said != said[0]).any():
             raise RankError(
-                f"the ranks do not encode the same corpus into the same dim (rows, dim and mark by rank: "
+                f"the ranks do not encode the same corpus into the same dim (dim and mark by rank: "
                 f"{said[:, 1:].tolist()}); give every rank the same data, corpus and model"
             )
 
     def leave(self) -> None:
         """Says that this rank is not ready, if it has not said anything yet."""
         if not self._has_settled:
-            self._say([0, 0, 0, 0])
+            self._say([0, 0, 0])
 
-    def gather(self, own: Vectors) -> Iterator[tuple[int, slice, Vectors]]:
-        """Brings the shares of all ranks, in pieces of bounded size; only after `settle`.
+    def gather(self, own: NDArray[_Number]) -> list[NDArray[_Number]]:
+        """The numbers of all ranks; only after `settle`.
 
         Args:
-            own: ``(n_rows, dim)``, of one shape on all ranks.
+            own: ``(n,)``, of one shape and type on all ranks.
 
-        Yields:
-            A rank, which rows of its share, and these.
+        Returns:
+            An array of each rank, in their order.
         """
-        step = max(1, _PIECE // (self.ranks.n_ranks * own.shape[1]))
+        found = np.empty((self.ranks.n_ranks, len(own)), dtype=own.dtype)
+        step = max(1, _PIECE // self.ranks.n_ranks)
         for start in range(0, len(own), step):
-            piece = torch.from_numpy(own[start : start + step]).to(self.ranks.device)
-            for rank, rows in enumerate(self.ranks.all_gather(piece).cpu().numpy()):
-                yield rank, slice(start, start + len(rows)), rows
+            piece = torch.from_numpy(own[start : start + step].copy()).to(self.ranks.device)
+            found[:, start : start + step] = self.ranks.all_gather(piece).cpu().numpy()
+        return list(found)
+
+    def gather_all(self, own: Sequence[tuple[Rows, Floats]]) -> list[list[tuple[Rows, Floats]]]:
+        """Pairs of arrays of all ranks; only after `settle`.
+
+        Args:
+            own: Of one number and one shape on all ranks.
+
+        Returns:
+            As many of each rank, in their order.
+        """
+        pairs = [zip(self.gather(ints), self.gather(floats), strict=True) for ints, floats in own]
+        return [list(of_rank) for of_rank in zip(*pairs, strict=True)]
+
+    def gather_texts(self, own: Mapping[int, str]) -> dict[int, str]:
+        """The texts of all ranks by their rows; only after `settle`."""
+        content = np.frombuffer(json.dumps(list(own.items())).encode(), dtype=np.uint8)
+        sizes = [int(one[0]) for one in self.gather(np.array([len(content)]))]
+        parts = self.gather(np.pad(content, (0, max(sizes) - len(content))))
+        given = (json.loads(part[:size].tobytes()) for part, size in zip(parts, sizes, strict=True))
+        return {row: text for part in given for row, text in part}
 
     def _say(self, status: list[int]) -> Rows:
         # Noted first: a collective that dies must not be made a second time by this rank alone.
@@ -153,34 +148,3 @@ def together(ranks: Ranks) -> Iterator[Exchange]:
         exchange.leave()
         raise
     exchange.leave()
-
-
-def encode_shared(side: Side, corpus: Corpus, exchange: Exchange, *, batch_size: int, **options: Any) -> Vectors:
-    """Rows of a corpus as they are ranked, of which every rank encodes a share.
-
-    Batches are those of a lone process, so that the vectors are too.
-
-    Args:
-        side: The documents'.
-        corpus: The same on every rank.
-        exchange: With the other ranks; a `RankError` is raised on every rank if one fails.
-        batch_size: Texts per call.
-        options: As for `embviz_callback.encoding.encode.encode_corpus`.
-
-    Returns:
-        ``(n_texts, dim)`` in the corpus's order, on every rank.
-    """
-    ranks, n_texts = exchange.ranks, len(corpus.texts)
-    order = longest_first_rows(corpus.texts)
-    shares = [
-        share_of(n_texts, rank=rank, n_ranks=ranks.n_ranks, batch_size=batch_size) for rank in range(ranks.n_ranks)
-    ]
-    # Row -1 is the shortest text: padding costs as little as can be.
-    prompted = [side.prompt + corpus.texts[order[row]] for row in shares[ranks.rank]]
-    own = encode_ranked(side.encode, prompted, batch_size=batch_size, **options)
-    vectors = np.empty((n_texts, own.shape[1]), dtype=np.float32)
-    exchange.settle(len(own), own.shape[1], mark=int(corpus.fingerprint, 16))
-    for rank, rows, piece in exchange.gather(own):
-        places = shares[rank][rows]
-        vectors[order[places[places >= 0]]] = piece[places >= 0]
-    return vectors

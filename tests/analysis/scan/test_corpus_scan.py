@@ -17,7 +17,7 @@ from torch._subclasses import FakeTensorMode
 
 from embviz_callback.analysis.compare.standings import standings
 from embviz_callback.analysis.metrics.numbers import compute_metrics
-from embviz_callback.analysis.scan import CorpusScan, scan_with_corpus
+from embviz_callback.analysis.scan import CorpusScan, Scan, scan
 from embviz_callback.analysis.why.analysis import analyse
 from embviz_callback.delivery.results.result_files import embeddings_npz, errors_csv, metrics_json, read_embeddings
 from embviz_callback.drawing.figures.png import draw
@@ -25,14 +25,17 @@ from embviz_callback.drawing.figures.top_k import bars
 from embviz_callback.drawing.page.page import page
 from embviz_callback.drawing.reports.evaluation_report import report
 from embviz_callback.embeddings import Embeddings, unit_rows
-from embviz_callback.encoding.encode import encode_corpus, encode_subset
-from embviz_callback.encoding.product import device_for, gpu_product, with_product
+from embviz_callback.encoding import encode as encode_room
+from embviz_callback.encoding import product as product_room
+from embviz_callback.encoding.encode import encode_blocks, encode_subset
+from embviz_callback.encoding.product import device_for, product_on
 from embviz_callback.encoding.subject import Side
 from embviz_callback.pairs.corpus import Corpus, corpus_for, read_corpus
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, load_snapshot, save_snapshot, take_snapshot
+from tests.corpora import corpus_of, ranked_among, texts_of
 from tests.tiny_models import one_way
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -49,12 +52,8 @@ def noisy_pairs(n: int, rng: np.random.Generator, *, dim: int = 6) -> Embeddings
     return Embeddings.from_raw(documents + rng.standard_normal((n, dim)), documents, np.stack([np.arange(n)] * 2, 1))
 
 
-def named(n: int) -> Corpus:
-    return Corpus(tuple(f"text {row:03d}" for row in range(n)))
-
-
 def ranked(embeddings: Embeddings, vectors: np.ndarray[Any, np.dtype[np.float32]]) -> Any:
-    return scan_with_corpus(embeddings, named(len(vectors)), vectors).similarity
+    return scan(embeddings, corpus=vectors)
 
 
 @settings(max_examples=30, deadline=None)
@@ -65,16 +64,10 @@ def test_a_corpus_that_lies_far_away_changes_no_rank(seed: int, n: int) -> None:
     rows = np.abs(rng.standard_normal((2, 20, 5)))
     embeddings = Embeddings.from_raw(*rows, np.stack([np.arange(20)] * 2, axis=1))
     far = -np.abs(directions(n, 5, rng))
-    alone, among = ranked_alone(embeddings), ranked(embeddings, far)
+    alone, among = scan(embeddings), ranked(embeddings, far)
     assert among.rank.tolist() == alone.rank.tolist()
     assert among.top_documents.tolist() == alone.top_documents.tolist()
     assert among.negative_mean < alone.negative_mean
-
-
-def ranked_alone(embeddings: Embeddings) -> Any:
-    from embviz_callback.analysis.scan import scan
-
-    return scan(embeddings)
 
 
 @settings(max_examples=30, deadline=None)
@@ -83,7 +76,7 @@ def test_no_rank_improves_when_the_corpus_grows(seed: int, sizes: list[int]) -> 
     rng = np.random.default_rng(seed)
     embeddings = noisy_pairs(15, rng)
     vectors = directions(sum(sizes), 6, rng)
-    found = [ranked_alone(embeddings)] + [ranked(embeddings, vectors[:end]) for end in np.cumsum(sizes)]
+    found = [scan(embeddings)] + [ranked(embeddings, vectors[:end]) for end in np.cumsum(sizes)]
     for before, after in pairwise(found):
         assert (after.rank >= before.rank).all()
         shares = [compute_metrics(one, embeddings, draws=0).rank1 for one in (before, after)]
@@ -123,9 +116,7 @@ def evaluated(subset: Subset, corpus: Corpus | None, label: str = "one", encode:
     corpus_scan = None
     if corpus is not None:
         subset = corpus.beside(subset)
-        corpus_scan = scan_with_corpus(
-            embeddings, corpus, encode_corpus(Side(encode), corpus, batch_size=SETTINGS.batch_size)
-        )
+        corpus_scan = ranked_among(embeddings, corpus, lambda texts: unit_rows("corpus", encode(texts))[0])
     return take_snapshot(
         label=label, subset=subset, embeddings=embeddings, settings=SETTINGS, epoch=0, step=4, corpus_scan=corpus_scan
     )
@@ -150,25 +141,39 @@ def test_copies_of_positives_in_the_corpus_change_nothing() -> None:
     assert plain.subset.fingerprint == copied.subset.fingerprint
 
 
-def test_vectors_stand_in_the_corpus_order_and_no_batch_is_larger_than_asked() -> None:
-    corpus, encode = Corpus(("b", "aaaa", "cc", "a", "d")), Encoder(nowhere=("cc",))
-    vectors = encode_corpus(Side(encode), corpus, batch_size=SETTINGS.batch_size)
-    expected = encode(list(corpus.texts)).numpy()
-    assert encode.sizes == [3, 2, 5]
-    assert vectors == pytest.approx(expected / np.maximum(np.linalg.norm(expected, axis=1, keepdims=True), 1e-9))
-    scan = scan_with_corpus(noisy_pairs(3, np.random.default_rng(0), dim=12), corpus, vectors)
-    assert scan.facts["without_direction"] == 1
-    with pytest.raises(ValueError) as error:
-        scan_with_corpus(noisy_pairs(3, np.random.default_rng(0), dim=12), corpus, vectors[:2])
-    assert str(error.value) == "a corpus of 5 texts needs as many vectors, got 2"
+def test_a_corpus_is_encoded_the_longest_texts_first_and_no_batch_is_larger_than_asked() -> None:
+    corpus, encode = corpus_of(["b", "aaaa", "cc", "a", "d"]), Encoder(nowhere=("cc",))
+    told: list[tuple[int, int]] = []
+    (block,) = encode_blocks(Side(encode), corpus, batch_size=3, progress=lambda *done: told.append(done))
+    assert (encode.sizes, block.texts, told) == ([3, 2], ["aaaa", "cc", "a", "b", "d"], [(3, 5), (5, 5)])
+    assert [texts_of(corpus)[row] for row in block.rows] == block.texts
+    expected = encode(block.texts).numpy()
+    assert block.vectors == pytest.approx(expected / np.maximum(np.linalg.norm(expected, axis=1, keepdims=True), 1e-9))
+    scanned = Scan(noisy_pairs(3, np.random.default_rng(0), dim=12), n_corpus=5)
+    scanned.add(block.rows, block.vectors)
+    assert scanned.n_scored == 4
 
 
 def test_dims_that_change_within_a_corpus_are_refused() -> None:
+    side = Side(lambda texts: torch.ones(len(texts), len(texts)))
     with pytest.raises(ValueError) as error:
-        encode_corpus(
-            Side(lambda texts: torch.ones(len(texts), len(texts))), Corpus(("a", "b", "c", "d")), batch_size=3
-        )
+        list(encode_blocks(side, corpus_of(["a", "b", "c", "d"]), batch_size=3))
     assert str(error.value) == "encode must return rows of one dim, got 1 and 3 in different batches"
+
+
+def test_a_batch_that_was_halved_stays_so_for_the_rest_of_the_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encode_room, "WINDOW", 4)
+    sizes: list[int] = []
+
+    def encode(texts: list[str]) -> Tensor:
+        sizes.append(len(texts))
+        if len(texts) > 2:
+            raise MemoryError
+        return torch.ones(len(texts), 2)
+
+    said: list[int] = []
+    list(encode_blocks(Side(encode), corpus_of(f"{row}" for row in range(8)), batch_size=4, on_halved=said.append))
+    assert (sizes, said) == ([4, 2, 2, 2, 2], [2])
 
 
 # --- what is kept, and what it shows
@@ -244,31 +249,31 @@ def test_report_numbers_and_figures_say_what_was_ranked(snapshot: Snapshot) -> N
 def test_the_product_on_a_device_finds_the_same() -> None:
     rng = np.random.default_rng(0)
     embeddings, vectors = noisy_pairs(40, rng), directions(300, 6, rng)
-
-    def act(product: Any) -> Any:
-        return scan_with_corpus(embeddings, named(300), vectors, product=product).similarity
-
-    said: list[str] = []
-    found = with_product(act, torch.device("cpu"), on_fallback=lambda: said.append("fallback"))
-    assert found.rank.tolist() == act(None).rank.tolist()
-    assert not said
+    product = product_on(torch.device("cpu"), on_fallback=lambda: None)
+    assert scan(embeddings, corpus=vectors, product=product).rank.tolist() == ranked(embeddings, vectors).rank.tolist()
 
 
-def test_exhausted_memory_on_the_device_costs_one_notice_and_the_scan_starts_anew() -> None:
-    seen: list[Any] = []
+def test_exhausted_memory_on_the_device_costs_one_notice_and_the_scan_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    embeddings, vectors, said, left = noisy_pairs(40, rng), directions(300, 6, rng), [], [3]
 
-    def act(product: Any) -> str:
-        seen.append(product)
-        if product is not None:
+    def on_device(a: Any, b: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return "done"
+        return a @ b.T
 
-    assert with_product(act, torch.device("cpu"), on_fallback=lambda: seen.append("said")) == "done"
-    assert [type(seen[0]), *seen[1:]] == [type(gpu_product("cpu")), "said", None]
-    with pytest.raises(RuntimeError, match="another"):
-        with_product(
-            lambda product: (_ for _ in ()).throw(RuntimeError("another")), torch.device("cpu"), on_fallback=seen.clear
-        )
+    monkeypatch.setattr(product_room, "gpu_product", lambda device: on_device)
+    product = product_on(torch.device("cpu"), on_fallback=lambda: said.append("said"))
+    found = scan(embeddings, corpus=vectors, tile=(16, 64), product=product)
+    assert found.rank.tolist() == ranked(embeddings, vectors).rank.tolist()
+    assert (said, left) == (["said"], [-1])
+    monkeypatch.setattr(
+        product_room, "gpu_product", lambda device: lambda a, b: (_ for _ in ()).throw(RuntimeError("x"))
+    )
+    with pytest.raises(RuntimeError, match="x"):
+        scan(embeddings, product=product_on(torch.device("cpu"), on_fallback=lambda: None))
+    assert product_on(None, on_fallback=lambda: None) is None
 
 
 def test_only_a_large_pool_of_a_model_on_cuda_goes_to_the_device() -> None:
@@ -283,13 +288,15 @@ def test_only_a_large_pool_of_a_model_on_cuda_goes_to_the_device() -> None:
 def test_a_deeper_scan_names_more_documents_and_changes_nothing_else() -> None:
     pairs = noisy_pairs(20, np.random.default_rng(5), dim=8)
     vectors = unit_rows("corpus", np.random.default_rng(6).normal(size=(90, 8)))[0]
-    corpus = Corpus(tuple(f"text {row}" for row in range(90)))
-    kept, deep = (scan_with_corpus(pairs, corpus, vectors, depth=depth) for depth in (10, 60))
+    corpus = corpus_of(f"{row}" for row in range(90))
+    kept, deep = (
+        ranked_among(pairs, corpus, lambda texts: vectors[list(map(int, texts))], depth=depth) for depth in (10, 60)
+    )
     assert kept.deep is None
     assert deep.deep is not None
     for one in fields(kept.similarity):
         np.testing.assert_array_equal(getattr(deep.similarity, one.name), getattr(kept.similarity, one.name))
-    pool = np.concatenate([pairs.documents, vectors]).astype(np.float64)
+    pool = np.concatenate([pairs.documents, vectors[list(map(int, texts_of(corpus)))]]).astype(np.float64)
     expected = np.argsort(-(pairs.queries.astype(np.float64) @ pool.T), axis=1)[:, :60]
     assert deep.deep.documents.tolist() == expected.tolist()
     assert deep.texts == kept.texts

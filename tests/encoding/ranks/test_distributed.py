@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from embviz_callback.encoding.encode import encode_corpus
+from embviz_callback.encoding.encode import encode_blocks
 from embviz_callback.encoding.ranks import shared_corpus as distributed
-from embviz_callback.encoding.ranks.shared_corpus import RankError, Ranks, encode_shared, share_of, together
+from embviz_callback.encoding.ranks.shared_corpus import RankError, Ranks, together
 from embviz_callback.encoding.subject import Side
-from embviz_callback.pairs.corpus import Corpus
+from embviz_callback.evaluator import Evaluator, Moment
+from embviz_callback.pairs.formats.reading import read_pairs
+from embviz_callback.settings import Settings
+from tests.corpora import corpus_of
+from tests.tiny_models import one_way
 
 
 def on_ranks(n_ranks: int, act: Callable[[Ranks], Any]) -> tuple[list[Any], list[int]]:
@@ -51,58 +56,45 @@ def encode(texts: list[str]) -> Tensor:
     return torch.tensor([[len(text), sum(map(ord, text)), 1.0] for text in texts])
 
 
-def corpus_of(n: int) -> Corpus:
-    return Corpus(tuple(sorted(f"{'x' * (row % 5)}{row}" for row in range(n))))
-
-
-SIZES = {"n": st.integers(1, 40), "n_ranks": st.integers(2, 5), "batch_size": st.integers(1, 7)}
-
-
-@given(**SIZES)
-def test_every_text_has_one_place_and_every_rank_as_many_full_batches(n: int, n_ranks: int, batch_size: int) -> None:
-    shares = [share_of(n, rank=rank, n_ranks=n_ranks, batch_size=batch_size) for rank in range(n_ranks)]
-    places = np.concatenate(shares)
-    assert sorted(places[places >= 0].tolist()) == list(range(n))
-    assert len({len(share) for share in shares}) == 1
-    assert len(shares[0]) % batch_size == 0
-    # No rank would be done with a batch less.
-    assert (len(shares[0]) // batch_size - 1) * n_ranks * batch_size < n
-
-
 @settings(max_examples=25, deadline=None)
-@given(**SIZES)
-def test_every_rank_gets_what_a_lone_process_encodes(n: int, n_ranks: int, batch_size: int) -> None:
-    corpus = corpus_of(n)
-    seen: list[list[int]] = [[] for _ in range(n_ranks)]
+@given(n=st.integers(1, 40), n_ranks=st.integers(2, 5), batch_size=st.integers(1, 7))
+def test_every_rank_encodes_its_share_in_as_many_calls_as_any_other(n: int, n_ranks: int, batch_size: int) -> None:
+    corpus, rows, calls = corpus_of([f"{'x' * (row % 5)}{row}" for row in range(n)]), [], []
+    for rank in range(n_ranks):
+        seen: list[int] = []
 
-    def act(ranks: Ranks) -> Any:
-        def counted(texts: list[str]) -> Tensor:
-            seen[ranks.rank].append(len(texts))
+        def counted(texts: list[str], seen: list[int] = seen) -> Tensor:
+            seen.append(len(texts))
             return encode(texts)
 
-        with together(ranks) as exchange:
-            return encode_shared(Side(counted), corpus, exchange, batch_size=batch_size)
+        blocks = list(encode_blocks(Side(counted), corpus, batch_size=batch_size, rank=rank, n_ranks=n_ranks))
+        rows += [row for block in blocks for row in block.rows.tolist()]
+        calls.append(len(seen))
+        assert max(seen) <= batch_size
+    assert sorted(rows) == list(range(n))
+    assert len(set(calls)) == 1
 
-    found, made = on_ranks(n_ranks, act)
-    expected = encode_corpus(Side(encode), corpus, batch_size=batch_size)
-    for vectors in found:
-        assert vectors.tolist() == expected.tolist()
-    assert len({tuple(sizes) for sizes in seen}) == 1  # each as many passes of as many texts
-    assert set(seen[0]) == {batch_size}
+
+def watched(encode: Callable[[list[str]], Tensor], corpus: Any = None) -> Callable[[Ranks], Any]:
+    """What a rank does in an evaluation; what it gives is the snapshot."""
+    pairs = read_pairs([{"query": f"q{'y' * row}", "pos": f"doc{'z' * row}"} for row in range(5)])
+    texts = [f"{'x' * (row % 5)}{row}" for row in range(40)]
+    evaluator = Evaluator.on(pairs, Settings(batch_size=3, bootstrap_draws=100), corpus=corpus or texts)
+    return lambda ranks: evaluator.look(replace(one_way(encode), ranks=ranks), Moment())
+
+
+def test_every_rank_finds_what_a_lone_process_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "_PIECE", 300)  # few numbers in a collective
+    alone = watched(encode)(None)  # type: ignore[arg-type]
+    found, made = on_ranks(3, watched(encode))
     assert len(set(made)) == 1
-
-
-def test_shares_arrive_in_pieces_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "_PIECE", 12)  # two rows of three numbers from each of two ranks
-    corpus = corpus_of(11)
-
-    def act(ranks: Ranks) -> Any:
-        with together(ranks) as exchange:
-            return encode_shared(Side(encode), corpus, exchange, batch_size=3)
-
-    found, made = on_ranks(2, act)
-    assert made == [1 + 3, 1 + 3]  # whether all are ready, then six rows by two
-    assert found[0].tolist() == found[1].tolist() == encode_corpus(Side(encode), corpus, batch_size=3).tolist()
+    assert alone.corpus_texts
+    for snapshot in found:
+        assert snapshot.corpus_texts == alone.corpus_texts
+        assert snapshot.provenance.corpus == alone.provenance.corpus
+        for name in ("rank", "pair_above", "top_documents", "negative_counts"):
+            np.testing.assert_array_equal(getattr(snapshot.similarity, name), getattr(alone.similarity, name))
+        assert snapshot.metrics.negative_std == pytest.approx(alone.metrics.negative_std, abs=1e-12)
 
 
 def test_a_rank_that_fails_takes_part_in_as_many_collectives_and_all_are_told() -> None:
@@ -112,8 +104,7 @@ def test_a_rank_that_fails_takes_part_in_as_many_collectives_and_all_are_told() 
                 raise KeyError("only here")
             return encode(texts)
 
-        with together(ranks) as exchange:
-            return encode_shared(Side(broken), corpus_of(9), exchange, batch_size=2)
+        return watched(broken)(ranks)
 
     found, made = on_ranks(3, act)
     assert made == [1, 1, 1]
@@ -127,8 +118,10 @@ def test_a_rank_that_fails_takes_part_in_as_many_collectives_and_all_are_told() 
 
 def test_a_rank_that_does_not_even_try_is_not_waited_for() -> None:
     def act(ranks: Ranks) -> Any:
-        with together(ranks) as exchange:
-            return "left" if ranks.rank else encode_shared(Side(encode), corpus_of(9), exchange, batch_size=2)
+        if not ranks.rank:
+            return watched(encode)(ranks)
+        with together(ranks):
+            return "left"
 
     found, made = on_ranks(2, act)
     assert (found[1], made) == ("left", [1, 1])
@@ -136,15 +129,11 @@ def test_a_rank_that_does_not_even_try_is_not_waited_for() -> None:
 
 
 def test_ranks_with_different_corpora_do_not_mix_them() -> None:
-    def act(ranks: Ranks) -> Any:
-        with together(ranks) as exchange:
-            corpus = Corpus(("a", "b")) if ranks.rank else Corpus(("a", "c"))
-            return encode_shared(Side(encode), corpus, exchange, batch_size=2)
-
-    found, made = on_ranks(2, act)
+    corpora = (["a", "c"], ["a", "b"])
+    found, made = on_ranks(2, lambda ranks: watched(encode, corpora[ranks.rank])(ranks))
     assert made == [1, 1]
-    marks = [[2, 3, int(Corpus(texts).fingerprint, 16)] for texts in (("a", "c"), ("a", "b"))]
+    marks = [[3, int(corpus_of(texts).fingerprint, 16)] for texts in corpora]
     assert [str(error) for error in found] == [
-        f"the ranks do not encode the same corpus into the same dim (rows, dim and mark by rank: {marks}); "
+        f"the ranks do not encode the same corpus into the same dim (dim and mark by rank: {marks}); "
         "give every rank the same data, corpus and model"
     ] * 2

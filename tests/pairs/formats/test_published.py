@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from embviz_callback.analysis.metrics.numbers import compute_metrics
-from embviz_callback.analysis.scan import scan_with_corpus
 from embviz_callback.embeddings import Embeddings, Vectors, unit_rows
 from embviz_callback.pairs.corpus import corpus_for, own_corpus, read_corpus
 from embviz_callback.pairs.formats.reading import Reading, read_pairs
 from embviz_callback.pairs.subset import choose_subset
+from tests.corpora import ranked_among
 
 N_DOCUMENTS, N_QUERIES, DIM = 300, 60, 24
 
@@ -74,11 +74,11 @@ def test_a_folder_with_its_whole_corpus_gives_the_figures_of_trec_eval(tmp_path:
     pairs = read_pairs(folder, Reading(split="test"))
     subset = choose_subset(pairs.records, max_samples=10_000, seed=7)
     corpus = corpus_for(subset, read_corpus(own_corpus(pairs)))
-    assert (len(subset.queries), len(subset.documents) + len(corpus.texts)) == (N_QUERIES, N_DOCUMENTS)
+    assert (len(subset.queries), len(subset.documents) + len(corpus)) == (N_QUERIES, N_DOCUMENTS)
     made = Embeddings.from_raw(
         _vectors(subset.queries), _vectors(subset.documents), subset.relevance, grades=subset.grades
     )
-    found = compute_metrics(scan_with_corpus(made, corpus, _vectors(corpus.texts)).similarity, made, draws=0)
+    found = compute_metrics(ranked_among(made, corpus, _vectors).similarity, made, draws=0)
     expected = _by_trec_eval(folder)
     assert expected["ndcg_at_10"] < 0.95  # not so easy that every reading would do
     for name, value in expected.items():
