@@ -14,6 +14,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from scipy.stats import beta, binomtest, norm
@@ -30,7 +31,6 @@ from embviz_callback.analysis.metrics.intervals import (
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.resampling import draw_clusters, estimate
 from embviz_callback.analysis.scan import passes, scan, spread
-from embviz_callback.analysis.scan import similarity as similarity_room
 from embviz_callback.analysis.verdict.best import candidate, choose_best, fallen
 from embviz_callback.analysis.verdict.checklist import FAILED, PASSED, checklist
 from embviz_callback.analysis.verdict.losses import KEPT, LOST, losses
@@ -173,13 +173,11 @@ def accused_before(evaluations: Sequence[PerQuery], seed: int) -> bool:
     return False
 
 
-def sample_before(task: spread.Task, tile: spread.Tile) -> spread.Sample:
+def sample_before(task: spread.Task, tile: spread.Tile) -> np.ndarray[Any, np.dtype[np.uint16]]:
     """The same columns for all queries of a tile."""
     turn = tile.band.rows.start // task.tile[0] * 7 + tile.columns.start // task.tile[1]
-    chosen = slice(turn % task.stride, None, task.stride)
-    hidden = np.unique(tile.hidden[0] * tile.scores.shape[1] + tile.hidden[1]) // tile.scores.shape[1]
-    hidden = hidden[(hidden - chosen.start) % task.stride == 0]
-    return spread.Sample(spread.fine_bins(tile.scores[chosen]).ravel(), None, len(hidden))
+    scores = tile.scores[turn % task.stride :: task.stride]
+    return spread.fine_bins(scores[scores > -np.inf])
 
 
 # --- sections ----------------------------------------------------------------------------------------
@@ -461,7 +459,7 @@ def small(runs: int, rates: Rates) -> None:
 
 def hubs(runs: int, rates: Rates) -> None:
     """12. The error of AUC in pools with hubs, of which a small share is looked at."""
-    similarity_room.EXACT_AUC_PAIRS, similarity_room.SAMPLED_PAIRS = 0, 30_000
+    passes.EXACT_AUC_PAIRS, passes.SAMPLED_PAIRS = 0, 30_000
     for run in range(max(runs // 10, 1)):
         rng = np.random.default_rng(run)
         documents, centre = rng.standard_normal((3000, 16)), rng.standard_normal(16)
