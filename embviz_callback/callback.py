@@ -112,6 +112,7 @@ class EmbeddingVisualizer(Callback):
         batch_size: See `Settings`.
         query_prompt: See `Settings`.
         document_prompt: See `Settings`.
+        similarity: See `Settings`.
         skip_tsne: See `Settings`.
         skip_umap: See `Settings`.
         heatmap_pairs: See `Settings`.
@@ -154,6 +155,7 @@ class EmbeddingVisualizer(Callback):
         batch_size: int = Settings.batch_size,
         query_prompt: str | None = Settings.query_prompt,
         document_prompt: str | None = Settings.document_prompt,
+        similarity: str | None = Settings.similarity,
         skip_tsne: bool = Settings.skip_tsne,
         skip_umap: bool = Settings.skip_umap,
         heatmap_pairs: int = Settings.heatmap_pairs,

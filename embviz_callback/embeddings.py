@@ -176,6 +176,11 @@ class Embeddings:
         """By which the model compares its rows."""
         return COSINE if self.served is None else self.served.similarity
 
+    def ranked_by(self, similarity: str) -> Self:
+        """The same rows, compared in another way."""
+        rows = self.as_served
+        return replace(self, served=Served(rows.queries, rows.documents, rows.hard_negatives, similarity))
+
     @property
     def as_served(self) -> "Served | Embeddings":
         """Whichever holds the rows as the model gives them."""

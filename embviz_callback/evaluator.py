@@ -187,9 +187,11 @@ class Evaluator:
 
     def provenance(self, subject: "Subject") -> Provenance:
         """Where an evaluation of a model comes from."""
+        wanted = self.settings.similarity or subject.similarity
         # Said where it is not what everybody expects; a checkpoint's own facts say it always.
-        declared = {} if subject.similarity == COSINE else {"similarity": subject.similarity}
-        return Provenance({**subject.origin, **self.source, **subject.facts(), **declared})
+        ranked = {} if wanted == subject.similarity == COSINE else {"similarity": wanted}
+        declared = {} if wanted == subject.similarity else {"declared_similarity": subject.similarity}
+        return Provenance({**subject.origin, **self.source, **subject.facts(), **ranked, **declared})
 
     @contextmanager
     def exchange(self, subject: "Subject") -> "Iterator[Exchange | None]":
@@ -223,6 +225,7 @@ class Evaluator:
             "halve": subject.can_halve,
             "on_halved": partial(_say_halved, listener),
         }
+        subject = replace(subject, similarity=self.settings.similarity or subject.similarity)
         try:
             with observe(subject.module, subject.trainer), gathered(subject) as ready:
                 progress = listener.progress("encoding")
@@ -268,8 +271,8 @@ class Evaluator:
         """The numbers of embeddings that were saved, measured again.
 
         Args:
-            embeddings: Row for row as in the subset.
-            corpus_scan: What was kept of ranking among the corpus; None without one.
+            embeddings: Row for row as in the subset; ranked by the similarity that the settings name, if they do.
+            corpus_scan: What was kept of ranking among the corpus, which stays as it is; None without one.
             moment: When.
             provenance: Likewise.
             history: As for `look`.
@@ -277,6 +280,9 @@ class Evaluator:
         Returns:
             A snapshot without maps.
         """
+        wanted = self.settings.similarity
+        if wanted is not None and wanted != embeddings.similarity and corpus_scan is None:
+            embeddings = embeddings.ranked_by(wanted)
         return take_snapshot(
             label=moment.label,
             subset=self.subset,

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
+from embviz_callback.measure import SIMILARITIES
+
 Options = TypeVar("Options")
 
 
@@ -21,6 +23,8 @@ class Settings:
         batch_size: Texts per forward pass, at least 1; halved when memory runs out.
         query_prompt: Text put before every query ("query: " for E5); "" for none. Default None: the model's own.
         document_prompt: The same for every document and hard negative.
+        similarity: By which documents are ranked, "cosine", "dot", "euclidean" or "manhattan". Default None: what the
+            model declares, else the cosine.
         skip_tsne: Leave the t-SNE map out.
         skip_umap: Leave the UMAP map out.
         heatmap_pairs: Rows and columns of the heatmap, 2 to 200.
@@ -40,6 +44,7 @@ class Settings:
     batch_size: int = 32
     query_prompt: str | None = None
     document_prompt: str | None = None
+    similarity: str | None = None
     skip_tsne: bool = False
     skip_umap: bool = False
     heatmap_pairs: int = 50
@@ -53,6 +58,8 @@ class Settings:
                 _check_text(option.name, getattr(self, option.name))
             else:
                 _check_type(option.name, getattr(self, option.name), type(option.default))
+        if self.similarity not in (None, *SIMILARITIES):
+            raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {self.similarity!r}")
         for name, low, high in RANGES:
             value = getattr(self, name)
             if not low <= value <= high:
@@ -102,7 +109,7 @@ def split_options(options: Mapping[str, Any], *kinds: type) -> tuple[dict[str, A
     return tuple({name: options[name] for name in group if name in options} for group in names)
 
 
-_TEXT_OR_NONE = ("query_prompt", "document_prompt")
+_TEXT_OR_NONE = ("query_prompt", "document_prompt", "similarity")
 RANGES = (  # name, least and most
     ("max_samples", 1, 1_000_000),
     ("seed", 0, 2**32 - 1),

@@ -16,6 +16,7 @@ SETTINGS = (
     "batch_size: int = 32",
     "query_prompt: str | None = None",
     "document_prompt: str | None = None",
+    "similarity: str | None = None",
     "skip_tsne: bool = False",
     "skip_umap: bool = False",
     "heatmap_pairs: int = 50",

@@ -112,7 +112,7 @@ def _looks(request: Request, labels: Sequence[str], terminal: Terminal) -> Itera
     for path, label in zip(request.checkpoints, labels, strict=True):
         if path in saved:
             provenance = Provenance({"embeddings": path, **evaluator.source, **facts})
-            yield Look(saved[path].recalled(evaluator, Moment(name=label), provenance))
+            yield Look(saved[path].recalled(path, evaluator, Moment(name=label), provenance))
         else:
             yield _measured(path, label, evaluator, request, facts, terminal)
 
@@ -179,7 +179,13 @@ class _Saved:
     def fingerprint(self) -> str:
         return self.evaluator.subset.fingerprint
 
-    def recalled(self, evaluator: Evaluator, moment: Moment, provenance: Provenance) -> Snapshot:
+    def recalled(self, path: str, evaluator: Evaluator, moment: Moment, provenance: Provenance) -> Snapshot:
+        wanted = evaluator.settings.similarity
+        if self.corpus_scan is not None and wanted not in (None, self.corpus_scan.similarity.measure):
+            raise UsageError(
+                f"--similarity {wanted}: {path} was ranked among a corpus, whose vectors it does not keep. Fix: "
+                "evaluate the checkpoint itself"
+            )
         own = replace(self.evaluator, settings=evaluator.settings)
         return own.recall(self.embeddings, self.corpus_scan, moment, provenance)
 
@@ -226,7 +232,8 @@ def _measured(
     terminal.say(f"{label}: loading")
     device = str(facts["device"])
     with as_usage_error(CheckpointError):
-        served = serve_checkpoint(path, Serving(device=device, **request.serving), lambda: facts)
+        serving = Serving(device=device, similarity=request.settings.similarity, **request.serving)
+        served = serve_checkpoint(path, serving, lambda: {**facts, "precision": served.precision})
     subset = evaluator.subset
     subject = _with_reach(served, subset)
     for note in subject.notes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import finite_number, whole_number
+from embviz_callback.measure import SIMILARITIES
 from embviz_callback.settings import RANGES, Settings
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _AMOUNTS = {
 }
 _SERVING = (
     *("encoder", "pooling", "max_length", "query_prompt", "document_prompt", "tokenizer", "dtype", "prefix"),
-    *("head_activation", "lora_alpha"),
+    *("head_activation", "lora_alpha", "document_encoder"),
 )
 _ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "SiLU", "Sigmoid")
 
@@ -145,6 +146,14 @@ def add_model_options(made: argparse.ArgumentParser) -> None:
     made.add_argument("--no-cache", action="store_true", help="neither keep nor look up the encoder's features")
     made.add_argument("--query-prompt", metavar="TEXT", help="put before queries (default: what the checkpoint says)")
     made.add_argument("--document-prompt", metavar="TEXT", help="put before documents, likewise")
+    made.add_argument(
+        "--document-encoder",
+        metavar="PATH",
+        help="the checkpoint that encodes documents, where queries have one of their own (DPR)",
+    )
+    made.add_argument(
+        "--similarity", choices=SIMILARITIES, help="what ranks (default: what the checkpoint declares, else cosine)"
+    )
 
 
 def add_encoder_options(made: argparse.ArgumentParser) -> None:

@@ -1,5 +1,6 @@
 """Tiny models in the layouts that people serve, made on the spot, each with what its own serving code gives."""
 
+import copy
 import json
 import shutil
 import warnings
@@ -12,6 +13,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from embviz_callback.encoding.text_encoder import text_encoder
 from tests.tiny_models import TEXTS, tiny_bert, tiny_tokenizer, tiny_xlm_roberta
 
 QUERIES = list(TEXTS)
@@ -40,7 +42,35 @@ class Case:
     note: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Held:
+    """The same model as a training holds it.
+
+    Attributes:
+        model: The module.
+        encode: What a user gives beside it; None where the module has what it takes.
+    """
+
+    model: Any
+    encode: Any = None
+
+
 CASES: dict[str, Case] = {}
+_HELD: dict[Path, Held] = {}
+
+
+def held(path: Path, case: Case) -> Held:
+    """The model that was just saved there."""
+    if not case.served.startswith("sentence-transformers"):
+        return _HELD.pop(path)
+    from sentence_transformers import SentenceTransformer
+
+    return Held(SentenceTransformer(str(path), device="cpu", truncate_dim=_truncated(path)))
+
+
+def _truncated(path: Path) -> int | None:
+    place = path / "config_sentence_transformers.json"
+    return json.loads(place.read_text()).get("truncate_dim") if place.is_file() else None
 
 
 def _case(
@@ -53,9 +83,9 @@ def _case(
     return add
 
 
-def _seeded(make: Callable[[], Any]) -> Any:
+def _seeded(make: Callable[[], Any], seed: int = 7) -> Any:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
+        torch.manual_seed(seed)
         return make()
 
 
@@ -178,6 +208,25 @@ def _st_gelu(folder: Path) -> tuple[Path, Vectors]:
         return [_transformer(kinds, bert), kinds.Pooling(16), kinds.Dense(16, 8, activation_function=nn.GELU())]
 
     return _seeded(lambda: _st(folder / "st", modules))  # type: ignore[no-any-return]
+
+
+@_case("Dense with a residual, of one size and to another", "sentence-transformers")
+def _st_residual(folder: Path) -> tuple[Path, Vectors]:
+    bert = tiny_bert(folder / "bert")
+
+    def modules(kinds: Any) -> list[Any]:
+        wide, narrow = (kinds.Dense(16, dim, use_residual=True) for dim in (16, 8))
+        return [_transformer(kinds, bert), kinds.Pooling(16), wide, narrow]
+
+    return _seeded(lambda: _st(folder / "st", modules))  # type: ignore[no-any-return]
+
+
+@_case("Manhattan distance declared", "sentence-transformers", similarity="manhattan")
+def _st_manhattan(folder: Path) -> tuple[Path, Vectors]:
+    bert = tiny_bert(folder / "bert")
+    return _st(
+        folder / "st", lambda kinds: [_transformer(kinds, bert), kinds.Pooling(16)], similarity_fn_name="manhattan"
+    )
 
 
 @_case("prompts query and document", "sentence-transformers")
@@ -355,8 +404,13 @@ def lora(base: Path, **settings: Any) -> Any:
 def _merged(adapted: Any, base: Path, folder: Path) -> Vectors:
     """What `merge_and_unload` gives, pooled by the mean."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(base)
+    _HELD[folder / "adapter"] = _HELD[folder / "last.ckpt"] = _hold(copy.deepcopy(adapted), tokenizer, "mean")
     whole = adapted.merge_and_unload()
     return _by_hand(whole, tokenizer, "mean"), _by_hand(whole, tokenizer, "mean", DOCUMENTS)
+
+
+def _hold(model: Any, tokenizer: Any, pooling: str) -> Held:
+    return Held(model, text_encoder(tokenizer, pooling=pooling, max_length=64))
 
 
 def _by_hand(model: Any, tokenizer: Any, pooling: str, texts: list[str] | None = None, length: int = 64) -> Tensor:
@@ -397,12 +451,25 @@ def _peft_patterns(folder: Path) -> tuple[Path, Vectors]:
     return folder / "adapter", _merged(adapted, base, folder)
 
 
+@_case("adapter folder, DoRA, embeddings too", "peft, merge_and_unload", pooling="mean")
+def _peft_dora(folder: Path) -> tuple[Path, Vectors]:
+    base = tiny_bert(folder / "bert")
+    adapted = lora(base, use_dora=True, target_modules=["query", "dense", "word_embeddings"])
+    with torch.no_grad():
+        for name, part in adapted.named_parameters():
+            if "magnitude" in name:  # as after a training
+                part.mul_(torch.linspace(0.5, 1.5, part.numel()).reshape(part.shape))
+    adapted.save_pretrained(folder / "adapter")
+    return folder / "adapter", _merged(adapted, base, folder)
+
+
 @_case("adapter folder of a decoder, last token", "peft, merge_and_unload", pooling="lasttoken")
 def _peft_decoder(folder: Path) -> tuple[Path, Vectors]:
     base = decoder("Llama", folder / "llama")
     adapted = lora(base, target_modules=["q_proj", "v_proj"])
     adapted.save_pretrained(folder / "adapter")
     tokenizer = transformers.AutoTokenizer.from_pretrained(base)
+    _HELD[folder / "adapter"] = _hold(copy.deepcopy(adapted), tokenizer, "lasttoken")
     whole = adapted.merge_and_unload()
     return folder / "adapter", (_by_hand(whole, tokenizer, "last"), _by_hand(whole, tokenizer, "last", DOCUMENTS))
 
@@ -440,6 +507,7 @@ def _peft_ckpt(folder: Path) -> tuple[Path, Vectors]:
 def _bare(pooling: str, folder: Path, base: Path) -> tuple[Path, Vectors]:
     model, tokenizer = transformers.AutoModel.from_pretrained(base), transformers.AutoTokenizer.from_pretrained(base)
     vectors = _by_hand(model.eval(), tokenizer, pooling), _by_hand(model, tokenizer, pooling, DOCUMENTS)
+    _HELD[base] = _hold(model, tokenizer, "lasttoken" if pooling == "last" else pooling)
     return base, vectors
 
 
@@ -476,17 +544,17 @@ def _simcse(folder: Path) -> tuple[Path, Vectors]:
     return _bare("pooler", folder, tiny_bert(folder / "simcse"))
 
 
-@_case("DPR question encoder", "transformers")
+@_case("DPR question encoder", "transformers", similarity="dot")
 def _dpr_question(folder: Path) -> tuple[Path, Vectors]:
     return _dpr("DPRQuestionEncoder", folder)
 
 
-@_case("DPR context encoder", "transformers")
+@_case("DPR context encoder", "transformers", similarity="dot")
 def _dpr_context(folder: Path) -> tuple[Path, Vectors]:
     return _dpr("DPRContextEncoder", folder)
 
 
-def _dpr(kind: str, folder: Path) -> tuple[Path, Vectors]:
+def _dpr(kind: str, folder: Path, seed: int = 7) -> tuple[Path, Vectors]:
     config = transformers.DPRConfig(
         vocab_size=59,
         hidden_size=16,
@@ -495,9 +563,28 @@ def _dpr(kind: str, folder: Path) -> tuple[Path, Vectors]:
         intermediate_size=32,
         projection_dim=8,
     )
-    model = _seeded(lambda: getattr(transformers, kind)(config))
+    model = _seeded(lambda: getattr(transformers, kind)(config), seed)
     path, tokenizer = _saved(model, folder / "dpr"), tiny_tokenizer()
-    return path, (_by_hand(model, tokenizer, "pooler"), _by_hand(model, tokenizer, "pooler", DOCUMENTS))
+    _HELD[path] = _hold(model, tokenizer, "pooler")
+    return path, (_pooler(model, tokenizer, QUERIES), _pooler(model, tokenizer, DOCUMENTS))
+
+
+def _pooler(model: Any, tokenizer: Any, texts: list[str]) -> Tensor:
+    batch = tokenizer(texts, padding=True, truncation=True, max_length=64, return_tensors="pt")
+    with torch.no_grad():
+        return model(**batch).pooler_output  # type: ignore[no-any-return]
+
+
+@_case("DPR, both encoders", "transformers", similarity="dot", document_encoder="context")
+def _dpr_pair(folder: Path) -> tuple[Path, Vectors]:
+    path, (queries, _) = _dpr("DPRQuestionEncoder", folder)
+    made, (_, documents) = _dpr("DPRContextEncoder", folder / "other", seed=3)
+    made.rename(folder / "context")
+    one, two = _HELD[path], _HELD.pop(made)
+    towers = nn.ModuleList([one.model, two.model])
+    sides = (lambda both, texts: one.encode[0](both[0], texts), lambda both, texts: two.encode[1](both[1], texts))
+    _HELD[path] = Held(towers, sides)
+    return path, (queries, documents)
 
 
 @_case("weights in bfloat16, --dtype auto", "transformers", pooling="mean", dtype="auto")
@@ -505,6 +592,7 @@ def _half(folder: Path) -> tuple[Path, Vectors]:
     base = tiny_bert(folder / "bert")
     model = transformers.AutoModel.from_pretrained(base).to(torch.bfloat16).eval()
     path, tokenizer = _saved(model, folder / "half"), tiny_tokenizer()
+    _HELD[path] = _hold(model, tokenizer, "mean")
     return path, (
         _by_hand(model, tokenizer, "mean").float(),
         _by_hand(model, tokenizer, "mean", DOCUMENTS).float(),
@@ -517,14 +605,14 @@ def _half(folder: Path) -> tuple[Path, Vectors]:
 class _Foreign(nn.Module):
     """A training module of somebody else's, with names of their own."""
 
-    def __init__(self, base: Path, *, pooling: str = "mean", head: nn.Module | None = None) -> None:
+    def __init__(self, base: Path, *, pooling: str = "mean", head: nn.Module | None = None, length: int = 64) -> None:
         super().__init__()
         self.backbone = nn.ModuleDict({"text": transformers.AutoModel.from_pretrained(base)})
         self.projection = head or nn.Identity()
-        self.pooling = pooling
+        self.pooling, self.length = pooling, length
 
     def vectors(self, texts: list[str]) -> Tensor:
-        batch = tiny_tokenizer()(texts, padding=True, truncation=True, max_length=64, return_tensors="pt")
+        batch = tiny_tokenizer()(texts, padding=True, truncation=True, max_length=self.length, return_tensors="pt")
         with torch.no_grad():
             outputs = self.backbone["text"](**batch)
             mask = batch["attention_mask"].unsqueeze(-1)
@@ -536,6 +624,7 @@ class _Foreign(nn.Module):
 def _foreign(folder: Path, content: Callable[[dict[str, Tensor]], Any], **options: Any) -> tuple[Path, Vectors]:
     module = _seeded(lambda: _Foreign(tiny_bert(folder / "bert"), **options)).eval()
     torch.save(content(module.state_dict()), folder / "model.ckpt")
+    _HELD[folder / "model.ckpt"] = Held(module, _Foreign.vectors)
     return folder / "model.ckpt", (module.vectors(QUERIES), module.vectors(DOCUMENTS))
 
 
@@ -572,6 +661,17 @@ def _mlp(folder: Path) -> tuple[Path, Vectors]:
     return _foreign(folder, lambda state: {"model_state_dict": state}, head=head)
 
 
+@_case("head alone, for a folder of sentence-transformers that pools by cls", "its own module", encoder="st")
+def _head_alone(folder: Path) -> tuple[Path, Vectors]:
+    bert = tiny_bert(folder / "bert")
+    _st(folder / "st", lambda kinds: [_transformer(kinds, bert, 20), kinds.Pooling(16, pooling_mode="cls")])
+    head = nn.Linear(16, 8, bias=False)
+    module = _seeded(lambda: _Foreign(bert, pooling="cls", head=head, length=20)).eval()
+    torch.save({"head.linear.weight": module.projection.weight.detach().clone()}, folder / "head.pt")
+    _HELD[folder / "head.pt"] = Held(module, _Foreign.vectors)
+    return folder / "head.pt", (module.vectors(QUERIES), module.vectors(DOCUMENTS))
+
+
 @_case(
     "two towers (DPR-style module with two encoders)",
     "its own module",
@@ -585,4 +685,7 @@ def _towers(folder: Path) -> tuple[Path, Vectors]:
     state = {f"query_model.{name}": part for name, part in one.state_dict().items()}
     state |= {f"passage_model.{name}": part for name, part in two.state_dict().items()}
     torch.save({"state_dict": state}, folder / "towers.ckpt")
+    towers = nn.ModuleList([one, two])
+    sides = (lambda both, texts: both[0].vectors(texts), lambda both, texts: both[1].vectors(texts))
+    _HELD[folder / "towers.ckpt"] = Held(towers, sides)
     return folder / "towers.ckpt", (one.vectors(QUERIES), two.vectors(DOCUMENTS))

@@ -12,13 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from embviz_callback import EmbeddingVisualizer
+from embviz_callback.adapters.encoders import subject_of
 from embviz_callback.encoding.checkpoints.loading import CheckpointError, load_checkpoint
 from embviz_callback.encoding.checkpoints.served import Serving, serve_checkpoint
 from embviz_callback.encoding.encode import encode_texts
-from tests.encoding.served_models import CASES, DOCUMENTS, QUERIES, decoder, lora
+from embviz_callback.encoding.subject import Subject
+from embviz_callback.evaluator import Evaluator
+from embviz_callback.pairs.formats.reading import PairFile, records_from
+from embviz_callback.pairs.texts import fold
+from embviz_callback.settings import Settings
+from tests.encoding.served_models import CASES, DOCUMENTS, QUERIES, Held, decoder, held, lora
 from tests.tiny_models import tiny_bert
 
 pytestmark = [
@@ -46,20 +54,43 @@ class Seen:
     notes: tuple[str, ...]
 
 
-Face = Callable[[Path, Mapping[str, Any]], Seen]
+PAIRS = [{"query": query, "pos": DOCUMENTS[row % len(DOCUMENTS)]} for row, query in enumerate(QUERIES)]
 
 
-def _loader(path: Path, options: Mapping[str, Any]) -> Seen:
-    """What the commands load."""
-    loaded = load_checkpoint(path, **options)
+@dataclass(frozen=True)
+class Asked:
+    """A model, saved and in the hands of a training.
+
+    Attributes:
+        path: Where it lies.
+        options: What a user says of the file.
+        held: The same in memory.
+        similarity: That it declares; a module of one's own has no place to.
+    """
+
+    path: Path
+    options: Mapping[str, Any]
+    held: Held
+    similarity: str
+
+
+Face = Callable[[Asked], Seen]
+
+
+def _loader(asked: Asked) -> Seen:
+    """What `export` loads."""
+    options = dict(asked.options)
+    other = options.pop("document_encoder", None)
+    loaded = load_checkpoint(asked.path, **options)
+    documents = loaded if other is None else load_checkpoint(other, **options)
     with torch.no_grad():
-        queries, documents = loaded.encode_query(QUERIES), loaded.encode_document(DOCUMENTS)
-    return Seen(queries.float(), documents.float(), loaded.similarity, loaded.notes)
+        vectors = loaded.encode_query(QUERIES), documents.encode_document(DOCUMENTS)
+    return Seen(vectors[0].float(), vectors[1].float(), loaded.similarity, loaded.notes)
 
 
-def _runner(path: Path, options: Mapping[str, Any]) -> Seen:
+def _runner(asked: Asked) -> Seen:
     """What `embviz` and `compare` look at, with the features of the encoder kept."""
-    served = serve_checkpoint(str(path), Serving(**options), lambda: {})
+    served = serve_checkpoint(str(asked.path), Serving(**asked.options), lambda: {})
     subject = served.subject
     sides = ((subject.queries, QUERIES), (subject.documents, DOCUMENTS))
     # Twice, so that the second time they come out of the cache.
@@ -69,26 +100,74 @@ def _runner(path: Path, options: Mapping[str, Any]) -> Seen:
         ]
     subject.after()
     queries, documents = (torch.from_numpy(found) for found in rows)
-    return Seen(queries, documents, subject.origin["similarity"], subject.notes)
+    return Seen(queries, documents, subject.similarity, subject.notes)
 
 
-FACES: dict[str, Face] = {"load_checkpoint": _loader, "embviz": _runner}
+def _evaluator(asked: Asked) -> Seen:
+    return _looked_at(subject_of(asked.held.model, Settings(), asked.held.encode), asked)
 
 
-@pytest.mark.parametrize("face", FACES)
+def _trainer(asked: Asked) -> Seen:
+    return _looked_at(subject_of(asked.held.model, Settings(), asked.held.encode, is_late=True, precision="32"), asked)
+
+
+class _Module(pl.LightningModule):
+    """Somebody's module around a model."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+
+def _lightning(asked: Asked) -> Seen:
+    module, encode = _Module(asked.held.model), asked.held.encode
+    if encode is None:
+        sides = ("encode_query", "encode_document")
+        inner = [lambda model, texts, name=name: getattr(model, name)(texts, convert_to_tensor=True) for name in sides]
+    else:
+        inner = [*encode] if isinstance(encode, tuple) else [encode, encode]
+    given = tuple(lambda outer, texts, way=way: way(outer.model, texts) for way in inner)
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    return _looked_at(EmbeddingVisualizer(PAIRS, encode=given)._subject(trainer, module), asked)
+
+
+def _looked_at(subject: Subject, asked: Asked) -> Seen:
+    """What every evaluation in a training measures."""
+    declares = subject.similarity != "cosine"
+    evaluator = Evaluator.on(
+        PairFile(records_from(PAIRS), "pairs"), Settings(similarity=None if declares else asked.similarity)
+    )
+    embeddings, subset = evaluator.encode(subject).embeddings, evaluator.subset
+    rows = embeddings.as_served
+    queries, documents = (
+        [[fold(text) for text in there].index(fold(text)) for text in wanted]
+        for there, wanted in ((subset.queries, QUERIES), (subset.documents, DOCUMENTS))
+    )
+    found = torch.from_numpy(rows.queries[queries]), torch.from_numpy(rows.documents[documents])
+    return Seen(*found, embeddings.similarity, subject.notes)
+
+
+SAVED: dict[str, Face] = {"load_checkpoint": _loader, "embviz": _runner}
+LIVE: dict[str, Face] = {
+    "EmbvizEvaluator": _evaluator,
+    "EmbvizTrainerCallback": _trainer,
+    "EmbeddingVisualizer": _lightning,
+}
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_vectors_are_those_that_the_models_own_serving_code_gives(tmp_path: Path, name: str, face: str) -> None:
+def test_vectors_are_those_that_the_models_own_serving_code_gives(tmp_path: Path, name: str) -> None:
     case = CASES[name]
-    path, (queries, documents) = case.make(tmp_path)
-    options = dict(case.options)
-    if "encoder" in options:
-        options["encoder"] = str(tmp_path / options["encoder"])
-    seen = FACES[face](path, options)
+    path, served = case.make(tmp_path)
+    places = {key: str(tmp_path / case.options[key]) for key in ("encoder", "document_encoder") if key in case.options}
+    asked = Asked(path, {**case.options, **places}, held(path, case), case.similarity)
     tolerance = 1e-5 if case.options.get("dtype") is None else 0.02
-    assert torch.allclose(_comparable(seen.queries, seen, queries), queries, atol=tolerance)
-    assert torch.allclose(_comparable(seen.documents, seen, documents), documents, atol=tolerance)
-    assert seen.similarity == case.similarity
-    assert any(case.note in note for note in seen.notes) or not case.note
+    for face, look in {**SAVED, **LIVE}.items():
+        seen = look(asked)
+        for found, wanted in zip((seen.queries, seen.documents), served, strict=True):
+            assert torch.allclose(_comparable(found, seen, wanted), wanted, atol=tolerance), face
+        assert seen.similarity == case.similarity, face
+        assert face in LIVE or not case.note or any(case.note in note for note in seen.notes), face
 
 
 def _comparable(found: Tensor, seen: Seen, served: Tensor) -> Tensor:
@@ -253,12 +332,6 @@ REFUSALS = {
         "cross-encoders",
         _cross_encoder,
         " is made for sequence-classification, not for embeddings",
-    ),
-    "dora": Refusal(
-        "DoRA adapters",
-        _adapter(use_dora=True),
-        " has adapters of another kind than LoRA "
-        "(base_model.model.encoder.layer.0.attention.self.query.lora_magnitude_vector); merge them and save that",
     ),
     "pickled": Refusal(
         "a whole model that was pickled",

@@ -8,6 +8,7 @@ from typing import Any
 from embviz_callback.encoding.cache.fingerprints import state_sha256
 from embviz_callback.encoding.checkpoints.training_files import read_training_file
 from embviz_callback.encoding.directories.model_directory import read_encoder
+from embviz_callback.encoding.directories.modules import said_of_texts
 from embviz_callback.encoding.directories.settings_files import settings_in_folder
 from embviz_callback.encoding.directories.transformer import Wanted, dtype_named
 from embviz_callback.encoding.models.biencoder import Backbone, ProjectionHead
@@ -72,6 +73,8 @@ def read_file_model(path: Path, encoder: str | None, chosen: Mapping[str, Any]) 
     config = {**saved.config, **chosen}
     notes = list(saved.notes)
     sketch, revision, where = _sketch(path, encoder, config, saved.weights)
+    if (place := Path(sketch.name).expanduser() / "modules.json").is_file():
+        config = {**said_of_texts(place.parent), **config}
     weights, changes = split_lora(saved.weights, path)
     found = find_encoders(sketch.encoder, weights, path, prefix=chosen.get("prefix"), called=sketch.name)
     heads = [_head(found, fit, sketch, config, path, notes) for fit in found.fits or (None,)]

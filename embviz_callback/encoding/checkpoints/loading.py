@@ -23,6 +23,7 @@ from embviz_callback.encoding.models.biencoder import (
 )
 from embviz_callback.encoding.out_of_memory import is_out_of_memory
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
+from embviz_callback.measure import COSINE
 
 __all__ = ["CheckpointError", "LoadedModel", "load_checkpoint"]
 
@@ -41,7 +42,7 @@ class LoadedModel:
         document_model: The same, but for a model of two towers.
         query_prompt: Put before queries, the user's or else the checkpoint's.
         document_prompt: Put before documents, likewise.
-        similarity: "cosine", "dot", "euclidean" or "manhattan", what its vectors are made to be compared by.
+        similarity: "cosine", "dot", "euclidean" or "manhattan", by which it declares that its vectors are compared.
         kind: "Lightning checkpoint", "training checkpoint", "state dict", "head", "sentence-transformers"
             or "transformers".
         sha256: Of the file, or of names and contents of the files used of a directory.
@@ -110,6 +111,7 @@ def load_checkpoint(
     dtype: str | None = None,
     query_prompt: str | None = None,
     document_prompt: str | None = None,
+    similarity: str | None = None,
 ) -> LoadedModel:
     """The model in a file or directory.
 
@@ -131,6 +133,8 @@ def load_checkpoint(
         dtype: "float32" (the default), "bfloat16", "float16", or "auto" for that of the weights.
         query_prompt: By default what the checkpoint says; "" for none.
         document_prompt: Likewise.
+        similarity: By which its vectors are to be compared instead; where it is not the cosine, vectors that nothing
+            says to scale to length 1 are left as they are.
 
     Returns:
         The model, ready to encode.
@@ -141,7 +145,7 @@ def load_checkpoint(
     place = Path(path).expanduser()
     given: dict[str, Any] = {"pooling": pooling, "max_length": max_length, "prefix": prefix}
     given |= {"head_activation": head_activation, "lora_alpha": lora_alpha, "tokenizer": tokenizer, "dtype": dtype}
-    given |= {"query_prompt": query_prompt, "document_prompt": document_prompt}
+    given |= {"query_prompt": query_prompt, "document_prompt": document_prompt, "similarity": similarity}
     chosen = {name: value for name, value in given.items() if value is not None}
     if is_hub_name(path):
         return _from_hub(str(path), device, **chosen)
@@ -183,6 +187,7 @@ def _from_directory(
         path,
         device,
         notes,
+        found.config.get("similarity", COSINE),
         kind=found.kind,
         sha256=found.sha256,
         size_bytes=found.size_bytes,
@@ -199,6 +204,7 @@ def _loaded(
     path: Path,
     device: str | torch.device,
     notes: list[str],
+    declared: str = COSINE,
     **facts: Any,
 ) -> LoadedModel:
     """The towers of queries and documents, one for both where they do not differ."""
@@ -215,7 +221,7 @@ def _loaded(
         document_model=models[1],
         query_prompt=prompts[0],
         document_prompt=prompts[1],
-        similarity=str(configs[0].get("similarity", "cosine")),
+        similarity=declared,
         config=shown,
         notes=tuple(dict.fromkeys(notes)),
         **facts,
@@ -258,7 +264,8 @@ def _assemble(
             head,
             pooling=pooling,
             max_length=max_length,
-            normalise=config.get("normalise") is not False,
+            # Vectors that nothing scales are served as they are where their length counts.
+            normalise=config.get("normalise", config.get("similarity", COSINE) == COSINE) is not False,
             skip=skip,
             dim=config.get("truncate_dim"),
         )

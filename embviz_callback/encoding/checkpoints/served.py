@@ -1,14 +1,16 @@
 """A checkpoint as the subject of an evaluation."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from embviz_callback.encoding.cache.cached_features import CachedFeatures
 from embviz_callback.encoding.cache.feature_store import default_cache_folder
-from embviz_callback.encoding.checkpoints.loading import LoadedModel, load_checkpoint
+from embviz_callback.encoding.checkpoints.loading import CheckpointError, LoadedModel, load_checkpoint
 from embviz_callback.encoding.models.biencoder import SELF_POOLING, BiEncoder
 from embviz_callback.encoding.subject import Encode, Side, Subject
 
@@ -29,6 +31,8 @@ class Serving:
         prefix: Where several encoders fit a file, what stands before the names of the one that is meant.
         head_activation: What stands between the layers of a head.
         lora_alpha: Of LoRA weights in a file that does not say it.
+        similarity: By which vectors are to be compared; None for what the checkpoint declares.
+        document_encoder: The checkpoint that encodes documents; None for the one of queries.
         cache: Keep the encoder's features, and take those that an earlier run kept.
     """
 
@@ -43,6 +47,8 @@ class Serving:
     prefix: str | None = None
     head_activation: str | None = None
     lora_alpha: float | None = None
+    similarity: str | None = None
+    document_encoder: str | None = None
     cache: bool = True
 
 
@@ -54,11 +60,13 @@ class Served:
         subject: The model.
         epoch: In which it was saved; None where it does not say.
         truncated_share: Of queries and documents, the share that is longer than what is read of them.
+        precision: Of the weights, as torch calls it.
     """
 
     subject: Subject
     epoch: int | None
     truncated_share: Callable[[Sequence[str], Sequence[str]], float]
+    precision: str
 
 
 def serve_checkpoint(path: str, serving: Serving, facts: Callable[[], Mapping[str, Any]]) -> Served:
@@ -72,8 +80,15 @@ def serve_checkpoint(path: str, serving: Serving, facts: Callable[[], Mapping[st
     Returns:
         The model as it is served.
     """
-    options = {name: value for name, value in vars(serving).items() if name != "cache"}
+    options = {name: value for name, value in vars(serving).items() if name not in ("cache", "document_encoder")}
     loaded = load_checkpoint(path, **options)
+    origin = _origin(path, loaded)
+    if serving.document_encoder is not None:
+        other = load_checkpoint(serving.document_encoder, **options)
+        loaded = _paired(loaded, path, other, serving.document_encoder)
+        origin |= {"document_encoder": serving.document_encoder, "document_encoder_sha256": other.sha256}
+    elif half := _half_of_dpr(loaded):
+        loaded = replace(loaded, notes=(*loaded.notes, half))
     queries, after_queries = _encode_of(loaded.model, wanted=serving.cache)
     documents, after_documents = queries, _nothing
     modules: Any = loaded.model
@@ -89,13 +104,43 @@ def serve_checkpoint(path: str, serving: Serving, facts: Callable[[], Mapping[st
         modules,
         Side(queries, loaded.query_prompt),
         Side(documents, loaded.document_prompt),
-        origin=_origin(path, loaded),
+        origin=origin | ({"notes": list(loaded.notes)} if loaded.notes else {}),
         facts=facts,
         after=after,
         notes=loaded.notes,
         similarity=loaded.similarity,
     )
-    return Served(subject, loaded.epoch, loaded.truncated_share)
+    return Served(subject, loaded.epoch, loaded.truncated_share, _precision(loaded.model))
+
+
+def _paired(queries: LoadedModel, path: str, documents: LoadedModel, other: str) -> LoadedModel:
+    """Two checkpoints as the towers of one model."""
+    with torch.no_grad():
+        dims = [queries.encode_query(["a"]).shape[1], documents.encode_document(["a"]).shape[1]]
+    if dims[0] != dims[1]:
+        raise CheckpointError(
+            f"{path} makes vectors of {dims[0]} numbers, {other} of {dims[1]}: they are not two encoders of one model"
+        )
+    return replace(
+        queries,
+        document_model=documents.document_model,
+        document_prompt=documents.document_prompt,
+        notes=tuple(dict.fromkeys((*queries.notes, *(f"{other}: {note}" for note in documents.notes)))),
+    )
+
+
+def _half_of_dpr(loaded: LoadedModel) -> str:
+    """What to say of one of DPR's two encoders that is alone; "" of all other models."""
+    config = getattr(loaded.model.encoder, "config", None)
+    if getattr(config, "model_type", None) != "dpr":
+        return ""
+    return "one of DPR's two encoders encodes queries and documents alike; name that of documents by --document-encoder"
+
+
+def _precision(model: BiEncoder) -> str:
+    """The type of the encoder's weights; a head may be kept in float32 beside it."""
+    kinds = Counter(part.dtype for part in model.encoder.parameters() if part.is_floating_point())
+    return str(kinds.most_common(1)[0][0] if kinds else torch.float32).removeprefix("torch.")
 
 
 def _encode_of(model: BiEncoder, *, wanted: bool) -> tuple[Encode, Callable[[], None]]:
@@ -124,6 +169,5 @@ def _origin(path: str, loaded: LoadedModel) -> dict[str, Any]:
         "similarity": loaded.similarity,
         "max_length": loaded.model.max_length,
         "stripped_prefix": loaded.stripped_prefix,
-        "notes": list(loaded.notes),
     }
     return {name: value for name, value in facts.items() if value not in (None, "", [])}

@@ -94,10 +94,12 @@ def _transformers(path: Path, wanted: Wanted) -> ModelDirectory:
             "say it with --pooling (lasttoken for most embedding models made of one)"
         )
     backbone, notes = read_transformer(path, folder, wanted)
-    # DPR's encoders are made to be read off their pooler; for all others the folder says nothing.
-    settings = {"pooling": "pooler"} if config.get("model_type") == "dpr" else {}
-    tower = Tower(backbone, None, settings)
-    return ModelDirectory("transformers", tower, tower, {}, *folder.facts(), (*notes, *_other_heads(path)))
+    # DPR's encoders are made to be read off their pooler and compared by products; for all others the folder says
+    # nothing.
+    is_dpr = config.get("model_type") == "dpr"
+    tower = Tower(backbone, None, {"pooling": "pooler"} if is_dpr else {})
+    similarity = {"similarity": "dot"} if is_dpr else {}
+    return ModelDirectory("transformers", tower, tower, similarity, *folder.facts(), (*notes, *_other_heads(path)))
 
 
 def _other_heads(path: Path) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from embviz_callback.encoding.directories.settings_files import read_settings
 from embviz_callback.encoding.directories.transformer import WEIGHTS, Folder, Wanted, read_transformer
 from embviz_callback.encoding.models.biencoder import TOKEN_POOLINGS, Backbone, ProjectionHead
-from embviz_callback.encoding.models.stack import ACTIVATIONS, Stack, Unit
+from embviz_callback.encoding.models.stack import ACTIVATIONS, Residual, Stack, Unit
 from embviz_callback.encoding.models.static import StaticTable, StaticTokenizer
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.stored import fetch
@@ -96,6 +96,23 @@ def _route(path: Path, side: str, folder: Folder) -> list[tuple[str, Path]]:
     if route is None:
         raise CheckpointError(f"{path} has routes for {short(', '.join(structure))}, none for {side}")
     return [_module({"type": str(types.get(name)), "path": str(name)}, path) for name in structure[route]]
+
+
+def said_of_texts(path: Path) -> dict[str, Any]:
+    """What a folder of sentence-transformers says of length and pooling, without its weights.
+
+    Args:
+        path: Holds ``modules.json``.
+
+    Returns:
+        `max_length`, `pooling` and `include_prompt`, as far as it says them.
+    """
+    folder = Folder(path)
+    chain = read_modules(path, folder)["query"]
+    if [kind for kind, _ in chain[:2]] != ["Transformer", "Pooling"]:
+        return {}
+    said = {**_transformer_settings(chain[0][1], folder), **_pooling(chain[1][1], folder)}
+    return {name: value for name, value in said.items() if name != "do_lower_case"}
 
 
 def tower_of(
@@ -210,13 +227,20 @@ def _layers(kind: str, path: Path, folder: Folder) -> list[nn.Module]:
     if kind == "LayerNorm":
         return [_layer_norm(weights, path)]
     facts = folder.json(path / "config.json")
-    if facts.get("use_residual") or facts.get("module_input_name", "sentence_embedding") != "sentence_embedding":
-        raise CheckpointError(f"{path} is a Dense layer with a residual or another input, which cannot be read")
+    if facts.get("module_input_name", "sentence_embedding") != "sentence_embedding":
+        raise CheckpointError(f"{path} is a Dense layer with another input, which cannot be read")
     activation = str(facts.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
     if activation not in ACTIVATIONS:
         raise CheckpointError(f"{path} has the activation {short(activation)}; {', '.join(ACTIVATIONS)} can be read")
+    past = weights.pop("residual.weight", None)
     dense = _dense(weights, path)
-    return [dense] if activation == "Identity" else [dense, ACTIVATIONS[activation]()]
+    layers: list[nn.Module] = [dense] if activation == "Identity" else [dense, ACTIVATIONS[activation]()]
+    if not facts.get("use_residual"):
+        return layers
+    shape = (dense.linear.out_features, dense.linear.in_features)
+    if past.shape != shape if past is not None else shape[0] != shape[1]:
+        raise CheckpointError(f"{path} should have a residual.weight of shape {shape}")
+    return [Residual(layers, past)]
 
 
 def _layer_norm(weights: Mapping[str, Tensor], path: Path) -> nn.LayerNorm:

@@ -1,4 +1,4 @@
-"""Low-rank adapters (Hu et al. 2021), added to the weights they adapt."""
+"""Low-rank adapters (LoRA, Hu et al. 2021), added to the weights they adapt."""
 
 import math
 import re
@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.stored import Weight, fetch
 
-_PART = re.compile(r"^(?P<module>.+)\.lora_(?P<kind>embedding_)?(?P<side>[AB])(\.(?P<adapter>\w+))??(\.weight)?$")
+_PART = re.compile(
+    r"^(?P<module>.+)\.lora_(?P<kind>embedding_)?(?P<side>[AB]|magnitude_vector)(\.(?P<adapter>\w+))??(\.weight)?$"
+)
 _COPY = re.compile(r"\.modules_to_save\.\w+\.")
 # Kinds of adapters whose sum is another one.
-_OTHER = re.compile(r"lora_magnitude_vector|lora_embedding_magnitude|\.(ia3_l|hada_w|lokr_w|oft_r|boft_R|vera_lambda)")
+_OTHER = re.compile(r"\.(ia3_l|hada_w|lokr_w|oft_r|boft_R|vera_lambda)")
 
 
 @dataclass
@@ -25,7 +27,7 @@ class LowRank:
 
     Attributes:
         module: That is changed, with whatever stands before its name.
-        factors: ``A`` ``(rank, dim_in)`` and ``B`` ``(dim_out, rank)``.
+        factors: ``A`` ``(rank, dim_in)``, ``B`` ``(dim_out, rank)``, and of DoRA ``magnitude_vector`` ``(dim_out,)``.
         is_embedding: Whether the module looks rows up, which are changed by the transposed product.
     """
 
@@ -80,7 +82,8 @@ def split_lora(weights: Mapping[str, Weight], path: Path) -> tuple[dict[str, Wei
         if part is None:
             others[name] = weight
             continue
-        change = changes.setdefault(part["module"], LowRank(part["module"], is_embedding=part["kind"] is not None))
+        change = changes.setdefault(part["module"], LowRank(part["module"]))
+        change.is_embedding |= part["kind"] is not None
         if part["side"] in change.factors:
             raise CheckpointError(f"{path} has several adapters on {short(part['module'])}; save it with one")
         change.factors[part["side"]] = weight
@@ -103,10 +106,8 @@ def scale_in(config: Mapping[str, Any], path: Path) -> Scale:
         CheckpointError: If it is of another kind of adapter, or its alpha is no number.
     """
     kind, alpha = config.get("peft_type", "LORA"), config.get("lora_alpha")
-    if kind != "LORA" or config.get("use_dora"):
-        raise CheckpointError(
-            f"{path} is a {'DoRA' if kind == 'LORA' else short(kind)} adapter; merge it and save that"
-        )
+    if kind != "LORA":
+        raise CheckpointError(f"{path} is a {short(kind)} adapter; merge it and save that")
     if not isinstance(alpha, int | float):
         raise CheckpointError(f"{path} has no lora_alpha; copy or download the adapter again")
     listed = config.get("alpha_pattern")
@@ -129,7 +130,7 @@ def merge(encoder: nn.Module, changes: list[LowRank], scale: Scale, path: Path) 
     modules = dict(encoder.named_modules())
     for change in changes:
         own = _own_name(change.module, modules)
-        if own is None or set(change.factors) != {"A", "B"}:
+        if own is None or set(change.factors) - {"magnitude_vector"} != {"A", "B"}:
             raise CheckpointError(
                 f"{path} adapts {short(change.module)}, which its encoder does not have; "
                 "name the model it was trained on with --encoder"
@@ -143,12 +144,22 @@ def merge(encoder: nn.Module, changes: list[LowRank], scale: Scale, path: Path) 
             )
         with torch.no_grad():
             weight += delta.to(weight.dtype)
+            if "magnitude_vector" in change.factors:
+                _stretch(weight, change, scale)
 
 
 def _delta(change: LowRank, scale: Scale, own: str) -> Tensor:
     factors = {name: tensor.float() for name, tensor in fetch(change.factors).items()}
     product: Tensor = factors["B"] @ factors["A"] * scale.of(own, factors["A"].shape[0])
     return product.T if change.is_embedding or scale.is_transposed else product
+
+
+def _stretch(weight: Tensor, change: LowRank, scale: Scale) -> None:
+    """Gives what each output is made of the length that was trained for it (DoRA, Liu et al. 2024)."""
+    lengths = fetch(change.factors)["magnitude_vector"].float().flatten()
+    across = 0 if change.is_embedding or scale.is_transposed else 1
+    norms = weight.float().norm(dim=across)
+    weight *= (lengths / norms).unsqueeze(across).to(weight.dtype)
 
 
 def _own_name(name: str, modules: Mapping[str, nn.Module]) -> str | None:

@@ -42,6 +42,31 @@ class Stack(nn.Module):
         return projected
 
 
+class Residual(nn.Module):
+    """Layers whose input is added to what they make of it.
+
+    Args:
+        layers: In their order; the first is a `ProjectionHead`.
+        past: ``(dim_out, dim_in)``, what the input is multiplied by; None for the input itself.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], past: Tensor | None) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.past = None if past is None else nn.Parameter(past.float())
+
+    @property
+    def linear(self) -> nn.Linear:
+        """The linear map that the layers begin with."""
+        return cast("ProjectionHead", self.layers[0]).linear
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Maps ``(n, dim_in)`` to ``(n, dim_out)``."""
+        beside = features if self.past is None else features @ self.past.T
+        projected: Tensor = self.layers(features) + beside
+        return projected
+
+
 class Unit(nn.Module):
     """Scales rows to length 1."""
 
