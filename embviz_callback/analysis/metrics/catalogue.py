@@ -70,8 +70,8 @@ class Metric:
         good: What a good model reaches, as a rule of thumb; NaN for no such rule.
         has_interval: Whether it comes with an interval over queries.
         shown: Places among VERDICT (the few that are named with it), HEADLINE (TensorBoard's own group, comparisons),
-            COURSE (table of a run's evaluations), FINAL (a run in one line), GROUPS (groups of queries) and PAGE
-            (charts of the page).
+            COURSE (table of a run's evaluations), FINAL (a run in one line), GROUPS (groups of queries, and the page's
+            tiles) and PAGE (charts of the page).
         chart: In which dashboards draw it, and the page if it is shown there.
         is_bound: Its metric with ties at their best or worst.
         name: In files and tags; the attribute that holds the row.

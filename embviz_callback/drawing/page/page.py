@@ -183,7 +183,10 @@ def _marks() -> dict[str, Any]:
 def _catalogue() -> dict[str, Any]:
     """What the scripts need to know of metrics and maps; the data hold what belongs to one run."""
     return {
-        "metrics": {name: {"title": row.title, "better": row.better} for name, row in CATALOGUE.items()},
+        "metrics": {
+            name: {"title": row.title, "better": row.better, "unit": row.unit, "decimals": row.decimals}
+            for name, row in CATALOGUE.items()
+        },
         "charts": [
             {"title": chart.title, "line": chart.line, "low": chart.low, "high": chart.high}
             | {"metrics": [row.name for row in rows]}

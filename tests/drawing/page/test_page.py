@@ -16,6 +16,7 @@ from browser import Tab, browser
 from small_runs import HOSTILE, a_map, a_run, a_subset
 
 from embviz_callback.analysis.compare.comparison import compare
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE, GROUPS, shown
 from embviz_callback.analysis.verdict.checklist import Check, band, checklist
 from embviz_callback.drawing.page.epoch_view import View, epoch_view
 from embviz_callback.drawing.page.page import page, page_from_views
@@ -336,6 +337,15 @@ def _fate(hits: Sequence[bool]) -> str:
     if found_anew != 1:
         return "wavering" if found_anew else "never"
     return ("always" if hits[0] else "learned") if hits[-1] else "forgotten"
+
+
+@pytest.mark.slow
+def test_the_tiles_are_the_catalogue_s_in_its_units(tab: Tab, written: Path, run: list[Snapshot]) -> None:
+    tab.open(written)
+    metrics, text = run[-1].metrics, tab.text("#tiles").lower()
+    assert all(CATALOGUE[name].title.lower() in text for name in shown(GROUPS))
+    assert f"{metrics.separation:.2f} σ" in text
+    assert f"{100 * metrics.rank1:.1f} %" in text
 
 
 @pytest.mark.slow

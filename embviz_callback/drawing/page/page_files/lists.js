@@ -8,30 +8,34 @@ const GRADE = { excellent: "good", good: "good", fair: "warn", poor: "bad", bad:
 const interval = (ends, scale = 1, digits = 3) => ends && finite(ends[0]) && finite(ends[1]) ? `${fixed(scale * ends[0], digits)} to ${fixed(scale * ends[1], digits)}` : "";
 
 function tile(name, value, below, mark = "") {
-  const made = make("div", { className: "tile" }, make("span", { textContent: name }), make("b", { textContent: value }));
+  const made = make("div", { className: "tile" }, make("span", { textContent: name.slice(0, 1).toUpperCase() + name.slice(1) }), make("b", { textContent: value }));
   const line = make("span");
   if (mark) line.append(make("span", { className: `mark ${GRADE[mark]}`, textContent: mark }), below ? " · " : "");
   line.append(below);
   made.append(line);
   return made;
 }
-function step(name, digits = 3, scale = 1) {
+const UNITS = { share: [100, " %"], sigma: [1, " σ"] };
+function written(name, value, signed = false) {
+  const { unit, decimals } = CATALOGUE.metrics[name], [scale, mark] = UNITS[unit] ?? [1, ""];
+  const digits = fixed(scale * value, decimals);
+  return `${signed && finite(value) && !digits.startsWith("−") ? "+" : ""}${digits}${finite(value) ? mark : ""}`;
+}
+function step(name) {
   const now = views[state.at].metrics[name], before = views[state.at - 1]?.metrics[name];
-  if (!finite(now) || !finite(before)) return "";
-  const change = fixed(scale * (now - before), digits);
-  return `${change.startsWith("−") ? "" : "+"}${change} since ${views[state.at - 1].label}`;
+  return finite(now) && finite(before) ? `${written(name, now - before, true)} since ${views[state.at - 1].label}` : "";
+}
+function below(name, view) {
+  const { unit, decimals } = CATALOGUE.metrics[name], spread = view.metrics[name.replace("_mean", "_std")];
+  if (name.endsWith("_mean")) return `± ${fixed(spread, decimals)}`;
+  const ends = unit === "share" && interval(view.intervals[name], 100, decimals);
+  return ends ? `95 %: ${ends}` : step(name);
 }
 
 function drawTiles() {
   const view = views[state.at], m = view.metrics;
-  element("tiles").replaceChildren(
-    tile("Margin", fixed(m.margin), step("margin"), bandWord("margin", m.margin)),
-    tile("Separation", finite(m.separation) ? `${fixed(m.separation, 2)} σ` : fixed(m.separation), step("separation", 2), bandWord("separation", m.separation)),
-    tile("Rank-1", percent(m.rank1), `95 %: ${interval(view.intervals.rank1, 100, 1) || "–"}`),
-    tile("MRR", fixed(m.mrr), step("mrr")),
-    tile("Positive mean", fixed(m.positive_mean), `± ${fixed(m.positive_std)}`),
-    tile("Negative mean", fixed(m.negative_mean), `± ${fixed(m.negative_std)}`),
-  );
+  element("tiles").replaceChildren(...CATALOGUE.compared.filter((name) => name in m).map((name) =>
+    tile(CATALOGUE.metrics[name].title, written(name, m[name]), below(name, view), data.bands[name] ? bandWord(name, m[name]) : "")));
   const verdict = element("verdict"), word = view.diagnosis.verdict;
   verdict.textContent = `${view.label}: ${word}`;
   verdict.className = `verdict ${{ healthy: "good", "compressed scale": "warn", undertrained: "warn", "suspicious data": "warn", "cannot judge": "warn" }[word] ?? "bad"}`;
@@ -125,7 +129,7 @@ function drawDifference() {
   element("diffline").textContent = `From ${before.label}${state.from === bestAt ? " (the best)" : ""} to ${after.label}: ${improved.length} improved, ${fell.length} fell; ${said}, of this one pair alone.${state.from === bestAt && data.best.sentence ? ` ${data.best.sentence}.` : ""}`;
   const names = CATALOGUE.compared.filter((name) => name in after.metrics);
   element("difftable").replaceChildren(table([["metric"], [before.label, "number"], [after.label, "number"], ["change", "number"]],
-    names.map((name) => [name, fixed(before.metrics[name]), fixed(after.metrics[name]), fixed(after.metrics[name] - before.metrics[name])])));
+    names.map((name) => [CATALOGUE.metrics[name].title, ...[before, after].map((view) => written(name, view.metrics[name])), written(name, after.metrics[name] - before.metrics[name], true)])));
   changeList("improved", "Improved", improved);
   changeList("fell", "Fell", fell);
 }
