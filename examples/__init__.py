@@ -1,1 +1,1 @@
-"""What to begin with: three trainings, and columns that are read from the texts of one trade."""
+"""What to begin with: four trainings, and columns that are read from the texts of one trade."""
