@@ -190,7 +190,7 @@ class Evaluator:
         wanted = self.settings.similarity or subject.similarity
         # Said where it is not what everybody expects; a checkpoint's own facts say it always.
         ranked = {} if wanted == subject.similarity == COSINE else {"similarity": wanted}
-        declared = {} if wanted == subject.similarity else {"declared_similarity": subject.similarity}
+        declared = {} if subject.similarity in (wanted, COSINE) else {"declared_similarity": subject.similarity}
         return Provenance({**subject.origin, **self.source, **subject.facts(), **ranked, **declared})
 
     @contextmanager

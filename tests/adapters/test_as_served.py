@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from embviz_callback import evaluate_pairs
+from embviz_callback.adapters import EmbvizEvaluator
 from embviz_callback.adapters.encoders import Prompts, prompts_of, subject_of
 from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.formats.reading import PairFile, records_from
@@ -157,3 +159,16 @@ def test_the_similarity_that_a_model_declares_ranks(name: str, peer: str, encode
     assert snapshot.similarity.rank.tolist() == (1 + (scores > own[:, None]).sum(axis=1)).tolist()
     assert snapshot.similarity.best_positive == pytest.approx(own, abs=1e-4)
     assert snapshot.provenance.facts.get("similarity", "cosine") == name
+
+
+@pytest.mark.parametrize("name", ["two towers", "prompts"])
+def test_an_evaluator_gives_the_figures_of_the_serving_code(name: str, encoder: Path) -> None:
+    model, own = MODELS[name](encoder), np.arange(len(PAIRS))
+    found = EmbvizEvaluator(PAIRS, figures=False, alert=None, on_error="raise")(model)
+    texts = [[pair[side] for pair in PAIRS] for side in ("query", "pos")]
+    right = evaluate_pairs(model.encode_query(texts[0]), model.encode_document(texts[1]), own, draws=0)
+    for figure in ("margin", "rank1", "mrr", "auc"):
+        assert found[f"embviz_{figure}"] == pytest.approx(right[figure], abs=1e-5)
+    # Without prompts and routes it is another model.
+    other = evaluate_pairs(model.encode(texts[0], prompt=""), model.encode(texts[1], prompt=""), own, draws=0)
+    assert abs(other.margin - right.margin) > 1e-3

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embviz_callback import evaluate_pairs
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.looking import Request, look_at
 from embviz_callback.commands.terminal import Terminal
@@ -85,6 +86,24 @@ def test_a_similarity_of_the_users_wins_and_both_are_named(place: Path) -> None:
 def test_a_plain_folder_is_compared_by_products_of_what_its_encoder_gives(place: Path) -> None:
     found, _ = look(place, "bert", similarity="dot", pooling="mean")
     assert found.embeddings.as_served.documents.std() != pytest.approx(found.embeddings.documents.std(), rel=0.1)
+
+
+def test_truncated_dimensions_are_those_that_are_judged(place: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    path, _ = CASES["st_matryoshka"].make(place / "matryoshka")
+    found, _ = look(place, "matryoshka/st")
+    right, whole = (
+        evaluate_pairs(
+            model.encode_query([pair["query"] for pair in PAIRS]),
+            model.encode_document([pair["pos"] for pair in PAIRS]),
+            np.arange(len(PAIRS)),
+            draws=0,
+        ).margin
+        for model in (SentenceTransformer(str(path), device="cpu", truncate_dim=dim) for dim in (6, 16))
+    )
+    assert found.metrics.margin == pytest.approx(right, abs=1e-5)
+    assert abs(whole - right) > 1e-3
 
 
 def test_saved_vectors_are_ranked_as_asked(place: Path) -> None:

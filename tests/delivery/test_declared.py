@@ -93,8 +93,8 @@ def test_a_miss_is_told_with_the_similarity_that_decided_it(dot: Snapshot) -> No
 def test_the_report_says_what_ranks_and_what_does_not(dot: Snapshot) -> None:
     text = report(dot, checks=())
     assert (
-        "Ranks, AUC, hard negatives and scores follow the dot product, as the model declares; margin, separation, "
-        "means, spreads, maps and heatmap are of cosines." in text
+        "Ranks, AUC, hard negatives and scores follow the dot product; margin, separation, means, spreads, maps and "
+        "heatmap are of cosines." in text
     )
     assert "| query | expected | its rank | its dot product | came first | its dot product |" in text
     assert "| one | short | 2 | 3.000 | long | 8.000 |" in text
