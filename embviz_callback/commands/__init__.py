@@ -9,6 +9,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "analyse": ("embviz_callback.commands.analyse", "why queries fail: groups, errors, features"),
     "query": ("embviz_callback.commands.query", "a question in SQL about a run's evaluations"),
     "ship": ("embviz_callback.commands.ship", "which dimensions and precision are good enough"),
+    "compat": ("embviz_callback.commands.compat", "whether a new model may search an old index"),
     "power": ("embviz_callback.commands.power", "how many queries show a difference"),
     "export": ("embviz_callback.commands.export", "a checkpoint for sentence-transformers"),
     "cache": ("embviz_callback.commands.cache", "features kept on disk: list, size, clear"),

@@ -47,6 +47,11 @@ def add_subject_options(made: argparse.ArgumentParser, *, is_required: bool) -> 
         help=".pt, .ckpt, .safetensors, a model directory, a name on the hub, or an embeddings.npz to draw again; "
         "several are compared",
     )
+    add_data_options(made)
+
+
+def add_data_options(made: argparse.ArgumentParser) -> None:
+    """On what it is looked at, and where results go."""
     made.add_argument(
         "--data", metavar="PATH", help="file or folder of pairs, docs/data.md (not needed for embeddings.npz)"
     )

@@ -1,8 +1,8 @@
 """`embviz ship`: which dimensions, which precision, and what they cost."""
 
 import argparse
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import Parser
 from embviz_callback.commands.ending import ended
@@ -18,11 +18,10 @@ from embviz_callback.commands.options import (
     request_from,
 )
 from embviz_callback.commands.terminal import Terminal
-from embviz_callback.measure import COSINE
 
 if TYPE_CHECKING:
     from embviz_callback.analysis.ship.sheet import Sheet, Shipped
-    from embviz_callback.commands.looking import Look
+    from embviz_callback.drawing.reports.asides import Aside
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,27 +55,15 @@ def parser() -> Parser:
 
 def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     with quietly():
-        from embviz_callback.commands.looking import look_at, prepare_output
+        from embviz_callback.commands.at_hand import models_at_hand
+        from embviz_callback.commands.looking import prepare_output
+        from embviz_callback.drawing.reports.ship_report import sheet_json, ship_aside
 
-        looks = look_at(request_from(options), terminal)  # first: a mistyped path leaves no folder behind
+        models = models_at_hand(request_from(options), terminal)
         prepare_output(output_of(options))
-        models = [_shipped(look, terminal) for look in looks]
         sheet = _sheet(models, options)
-        _write(sheet, options)
-    _tell(sheet, options, terminal)
+    tell("ship", models[0].label, ship_aside(sheet), sheet_json(sheet), options, terminal)
     return 0
-
-
-def _shipped(look: "Look", terminal: Terminal) -> "Shipped":
-    from embviz_callback.analysis.ship.sheet import Shipped
-
-    label, subset = look.snapshot.label, look.snapshot.subset
-    if subset.n_corpus and look.corpus is None:
-        terminal.say(f"{label}: its file keeps no vectors of its corpus; ranked among its own documents alone")
-    if look.snapshot.embeddings.similarity != COSINE:
-        declared = look.snapshot.embeddings.similarity
-        terminal.say(f"{label}: declares {declared}; the sheet ranks by the cosine, all rows brought to length 1")
-    return Shipped(label, look.snapshot.embeddings, look.corpus)
 
 
 def _sheet(models: "Sequence[Shipped]", options: argparse.Namespace) -> "Sheet":
@@ -87,23 +74,28 @@ def _sheet(models: "Sequence[Shipped]", options: argparse.Namespace) -> "Sheet":
         return ship_sheet(models, allowed=dict(options.allow_loss or ()))
 
 
-def _write(sheet: "Sheet", options: argparse.Namespace) -> None:
+def tell(
+    name: str, what: str, aside: "Aside", plain: Mapping[str, Any], options: argparse.Namespace, terminal: Terminal
+) -> None:
+    """Writes what a command has found, as markdown and as JSON, and says it.
+
+    Args:
+        name: Of the command and its files.
+        what: Was looked at.
+        aside: What was found.
+        plain: The same as plain JSON.
+        options: Where it goes, and whether JSON is wanted.
+        terminal: Hears it where JSON is.
+    """
     from embviz_callback.drawing.reports.asides import asides_report
-    from embviz_callback.drawing.reports.ship_report import sheet_json, ship_aside
     from embviz_callback.files import to_json, write_atomically
 
-    folder, label = output_of(options), sheet.reference.setting.model
-    write_atomically(folder / "ship.json", to_json(sheet_json(sheet)))
-    write_atomically(folder / "ship.md", asides_report(f"Ship sheet: {label}", [ship_aside(sheet)]))
-
-
-def _tell(sheet: "Sheet", options: argparse.Namespace, terminal: Terminal) -> None:
-    from embviz_callback.drawing.reports.ship_report import sheet_json, ship_aside
-
-    aside = ship_aside(sheet)
-    text = "\n".join([*aside.lines(), "", f"{aside.sentence}.", f"   {output_of(options) / 'ship.md'}", ""])
+    folder = output_of(options)
+    write_atomically(folder / f"{name}.json", to_json(plain))
+    write_atomically(folder / f"{name}.md", asides_report(what, [aside]))
+    text = "\n".join([*aside.lines(), "", f"{aside.sentence}.", f"   {folder / f'{name}.md'}", ""])
     if options.json:
         terminal.say(text)
-        write_out(as_json(sheet_json(sheet)))
+        write_out(as_json(plain))
     else:
         write_out(text)

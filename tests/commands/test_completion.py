@@ -38,7 +38,7 @@ def _completed(script: Path, *words: str) -> set[str]:
 
 def test_the_first_word_is_a_command_or_an_option(script: Path) -> None:
     assert set(COMMANDS) <= _completed(script, "")
-    assert _completed(script, "comp") == {"compare", "completion"}
+    assert _completed(script, "comp") == {"compare", "compat", "completion"}
     assert _completed(script, "--skip") == {"--skip-umap", "--skip-tsne", "--skip-bad-records"}
 
 

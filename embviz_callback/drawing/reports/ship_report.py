@@ -60,7 +60,7 @@ def _queries(sheet: Sheet) -> str:
 
 
 def _told(loss: Loss) -> str:
-    return f"{CATALOGUE[loss.metric].title} {_change(loss)}"
+    return f"{CATALOGUE[loss.metric].title} {changed(loss)}"
 
 
 def _name(setting: Setting, sheet: Sheet) -> str:
@@ -87,14 +87,14 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def _numbers(line: Line) -> Iterator[str]:
-    changes = {loss.metric: _change(loss) for loss in line.losses}
+    changes = {loss.metric: changed(loss) for loss in line.losses}
     for name, value in line.values.items():
         yield measured(value, name)
         yield changes.get(name, "")
 
 
-def _change(loss: Loss) -> str:
-    """What a setting changes, with its interval."""
+def changed(loss: Loss) -> str:
+    """A loss as the change that it is, with its interval."""
     value = change(-loss.value, loss.metric)
     if not math.isfinite(loss.low):
         return value
