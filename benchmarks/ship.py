@@ -7,12 +7,22 @@ OMP_NUM_THREADS=1 python -m benchmarks.ship --only wrong --runs 1000
 import argparse
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from benchmarks.real_run import minilm_folder
 from embviz_callback.analysis.ship.codes import BINARY, FLOAT16, FLOAT32, INT8
+from embviz_callback.analysis.ship.compatibility import compatibility
+from embviz_callback.analysis.ship.lexical import against_words
 from embviz_callback.analysis.ship.sheet import NOT_WORSE, Setting, Shipped, judged, ship_sheet
+from embviz_callback.drawing.reports.compat_report import compat_sentence
+from embviz_callback.drawing.reports.ship_report import ship_aside
+from embviz_callback.drawing.reports.words_report import words_aside
 from embviz_callback.embeddings import Embeddings, unit_rows
+from embviz_callback.pairs.formats.reading import read_pairs
+from embviz_callback.pairs.subset import Subset, choose_subset
 
 _DIM = 256
 _PATHS = ((FLOAT16, False), (INT8, False), (BINARY, False), (BINARY, True))
@@ -21,8 +31,10 @@ _PATHS = ((FLOAT16, False), (INT8, False), (BINARY, False), (BINARY, True))
 def main() -> None:
     """Prints the sections that are asked for."""
     options = _options()
-    sections: dict[str, Callable[[argparse.Namespace], Iterator[str]]] = {"speed": speed, "wrong": wrong}
+    sections: dict[str, Callable[[argparse.Namespace], Iterator[str]]] = {"speed": speed, "wrong": wrong, "real": real}
     for name in options.only.split(",") if options.only else sections:
+        if name == "real" and options.data is None:
+            continue
         for line in sections[name](options):
             print(line, flush=True)
 
@@ -33,6 +45,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--documents", type=int, default=20_000)
+    parser.add_argument("--data", type=Path, help="folder of the rental pairs, for the section real")
+    parser.add_argument("--steps", type=int, default=400, help="of each training in the section real")
     return parser.parse_args()
 
 
@@ -81,6 +95,100 @@ def _changes(rng: np.random.Generator, n: int, loss: float, changed: float) -> n
     signs = np.where(rng.random(n) < (1 + tilt) / 2, 1.0, -1.0)
     found: np.ndarray = np.where(rng.random(n) < changed, signs * sizes, 0.0)
     return found
+
+
+# --- real pairs: all-MiniLM-L6-v2, frozen, with linear heads -----------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What the frozen encoder makes of the texts."""
+
+    subset: Subset
+    train: tuple[np.ndarray, np.ndarray]
+    queries: np.ndarray
+    documents: np.ndarray
+
+
+def real(options: argparse.Namespace) -> Iterator[str]:
+    """Heads trained on the real pairs: the sheet of two, an index under four others, and BM25 beside one."""
+    features = _features(options.data)
+    trained = {
+        "256, seed 0": _model("256, seed 0", features, _head(features, options.steps, 256, 0, 1e-3)),
+        "128, seed 0": _model("128, seed 0", features, _head(features, options.steps, 128, 0, 1e-3)),
+        "256, seed 1": _model("256, seed 1", features, _head(features, options.steps, 256, 1, 1e-3)),
+        "256, seed 0, half the learning rate": _model("lr", features, _head(features, options.steps, 256, 0, 5e-4)),
+    }
+    old = trained["256, seed 0"]
+    document_head = _head(features, options.steps, 256, 0, 1e-3)
+    query_head = _head(features, options.steps // 4, 256, 0, 5e-4, fixed=document_head)
+    trained["256, query side tuned further"] = _model("query", features, document_head, query_head)
+    aside = ship_aside(ship_sheet([old, trained["128, seed 0"]]))
+    yield from (*aside.lines(), aside.sentence, "")
+    for name, new in trained.items():
+        found = compatibility(old, new)
+        yield f"{name}: {compat_sentence(found)}"
+        if found.kinship is not None:
+            cells = ", ".join(f"{cell.queries}/{cell.documents} {cell.value:.3f}" for cell in found.cells)
+            yield f"   queries/documents {cells}; 0.60 becomes {found.becomes.value:.2f}"
+    for is_folded in (False, True):
+        words = against_words(old, features.subset.queries, features.subset.documents, is_folded=is_folded)
+        beside = words_aside([words])
+        yield from ("", *beside.lines(), f"{beside.sentence}{' (without diacritics)' * is_folded}")
+
+
+def _features(folder: Path) -> Features:
+    from sentence_transformers import SentenceTransformer
+
+    subset = choose_subset(read_pairs(str(folder / "test-data-set-1.json")).records, max_samples=500, seed=7)
+    judged = {*subset.queries, *subset.documents}
+    pairs = [
+        (record.query, record.positives[0])
+        for n in (1, 2, 3)
+        for record in read_pairs(str(folder / f"new-data-set-{n}.json")).records
+        if not judged & {record.query, record.positives[0]}
+    ]
+    encoder = SentenceTransformer(str(minilm_folder()), device="cpu")
+    texts = list(dict.fromkeys([*judged, *(text for pair in pairs for text in pair)]))
+    row = dict(zip(texts, encoder.encode(texts, batch_size=64, show_progress_bar=False), strict=True))
+    rows = [np.stack([row[text] for text in side]) for side in zip(*pairs, strict=True)]
+    return Features(
+        subset,
+        (rows[0], rows[1]),
+        np.stack([row[text] for text in subset.queries]),
+        np.stack([row[text] for text in subset.documents]),
+    )
+
+
+def _head(
+    features: Features, steps: int, dim: int, seed: int, rate: float, *, fixed: np.ndarray | None = None
+) -> np.ndarray:
+    """A linear head by in-batch negatives; with `fixed` for the documents, that of the queries alone, from there."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    width = features.queries.shape[1]
+    start = torch.randn(dim, width, generator=generator) / width**0.5 if fixed is None else torch.tensor(fixed)
+    head = start.clone().requires_grad_()
+    sides = [torch.tensor(side) for side in features.train]
+    optimiser = torch.optim.Adam([head], lr=rate)
+    for _ in range(steps):
+        batch = torch.randint(len(sides[0]), (64,), generator=generator)
+        heads = (head, head if fixed is None else start)
+        asks, answers = (
+            torch.nn.functional.normalize(side[batch] @ one.T, dim=1) for side, one in zip(sides, heads, strict=True)
+        )
+        loss = torch.nn.functional.cross_entropy(20 * asks @ answers.T, torch.arange(len(batch)))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return head.detach().numpy()
+
+
+def _model(label: str, features: Features, head: np.ndarray, query_head: np.ndarray | None = None) -> Shipped:
+    asks = head if query_head is None else query_head
+    queries, documents = features.queries @ asks.T, features.documents @ head.T
+    return Shipped(label, Embeddings.from_raw(queries, documents, features.subset.relevance))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ SMALL = {
     "metrics": ["--repeats", "1", "--only", "bare,ours,faiss,semantic_search", "50"],
     "overhead": ["--epochs", "1", "--rounds", "1", "--epoch-seconds", "0.1", "--n", "12", "--only", "none,ours"],
     "real_run": ["--data", DATA, "--epochs", "1"],
-    "ship": ["--runs", "2", "--queries", "20", "--documents", "50"],
+    "ship": ["--runs", "2", "--queries", "20", "--documents", "50", "--data", DATA, "--steps", "4"],
     "soak": ["--minutes", "0.1", "--epoch-seconds", "0.05", "--every", "40"],
     "training": ["--data", DATA, "--epochs", "2", "--live-epochs", "1"],
 }

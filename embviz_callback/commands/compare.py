@@ -17,6 +17,7 @@ from embviz_callback.commands.options import (
     add_model_options,
     add_run_option,
     add_subject_options,
+    add_words_option,
     output_of,
     request_from,
 )
@@ -25,6 +26,7 @@ from embviz_callback.commands.terminal import Terminal
 if TYPE_CHECKING:
     from embviz_callback.analysis.compare.comparison import Comparison
     from embviz_callback.delivery.results.result_folder import Outcome
+    from embviz_callback.drawing.reports.asides import Aside
     from embviz_callback.snapshot import Snapshot
 
 _EPOCH_NUMBER = whole_number(0, 10**9)
@@ -69,6 +71,7 @@ def parser() -> Parser:
     add_evaluation_options(made)
     add_model_options(made)
     add_ending_options(made)
+    add_words_option(made)
     return made
 
 
@@ -79,6 +82,8 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError("--checkpoint needs two or more paths to compare")
     if options.epochs is not None and options.run is None:
         raise UsageError("--epochs picks epochs of a run; give its folder with --run")
+    if options.bm25 and options.run is not None:
+        raise UsageError("--bm25 ranks the texts of checkpoints; give --checkpoint")
     if options.group and len(options.run or ()) < 2:
         raise UsageError("--group puts runs together; give several --run")
     if options.run is not None and len(options.run) > 1:
@@ -103,10 +108,14 @@ def compare_checkpoints(options: argparse.Namespace, terminal: Terminal) -> int:
     if reference > len(options.checkpoint):
         raise UsageError(f"--reference must be at most {len(options.checkpoint)}, got {reference}")
     with quietly():
-        outcomes = evaluate(request_from(options), output_of(options), terminal, trec=getattr(options, "trec", False))
+        from embviz_callback.drawing.reports.words_report import words_aside
+
+        trec = getattr(options, "trec", False)
+        outcomes = evaluate(request_from(options), output_of(options), terminal, trec=trec, bm25=options.bm25)
         # Nobody says that they are epochs of one training, in this order.
         snapshots = [replace(outcome.snapshot, epoch=None) for outcome in outcomes]
-        comparison = _written(snapshots, options, reference)
+        found = [outcome.words for outcome in outcomes if outcome.words is not None]
+        comparison = _written(snapshots, options, reference, [words_aside(found)] if found else [])
     return _told(comparison, options, terminal, outcomes)
 
 
@@ -122,7 +131,9 @@ def _compare_epochs(options: argparse.Namespace, terminal: Terminal) -> int:
     return _told(comparison, options, terminal)
 
 
-def _written(snapshots: "Sequence[Snapshot]", options: argparse.Namespace, reference: int) -> "Comparison":
+def _written(
+    snapshots: "Sequence[Snapshot]", options: argparse.Namespace, reference: int, asides: "Sequence[Aside]" = ()
+) -> "Comparison":
     from embviz_callback.commands.looking import as_usage_error
     from embviz_callback.delivery.results.comparison_folder import write_comparison
 
@@ -133,6 +144,7 @@ def _written(snapshots: "Sequence[Snapshot]", options: argparse.Namespace, refer
             reference=reference - 1,
             metric=getattr(options, "metric", ""),
             maps=wanted_maps(options),
+            asides=asides,
         )
 
 

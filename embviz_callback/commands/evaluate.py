@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import embviz_callback
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import Parser, UsageError
+from embviz_callback.commands.beside import asides_of, refuse_without_bm25s, words_beside
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.gate import add_gate_options, baseline_of, gate_status, refuse_gate_without_baseline
 from embviz_callback.commands.options import (
@@ -22,6 +23,7 @@ from embviz_callback.commands.options import (
     add_evaluation_options,
     add_model_options,
     add_subject_options,
+    add_words_option,
     output_of,
     request_from,
 )
@@ -64,6 +66,7 @@ def parser() -> Parser:
     add_model_options(made)
     add_ending_options(made)
     add_gate_options(made)
+    add_words_option(made)
     return made
 
 
@@ -82,7 +85,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     with quietly():
         request = request_from(options)
         baseline = baseline_of(options, request, terminal)
-        outcome = evaluate(request, output_of(options), terminal, trec=options.trec)[0]
+        outcome = evaluate(request, output_of(options), terminal, trec=options.trec, bm25=options.bm25)[0]
     text = f"{summary(outcome)}\n{statistics(outcome.metrics)}"
     if options.json:
         terminal.say(text)
@@ -95,7 +98,9 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     return gate_status(outcome.snapshot, baseline, options, terminal)
 
 
-def evaluate(request: "Request", output: Path, terminal: Terminal, *, trec: bool = False) -> "list[Outcome]":
+def evaluate(
+    request: "Request", output: Path, terminal: Terminal, *, trec: bool = False, bm25: str | None = None
+) -> "list[Outcome]":
     """Looks at every checkpoint and writes the files of each.
 
     Args:
@@ -103,6 +108,7 @@ def evaluate(request: "Request", output: Path, terminal: Terminal, *, trec: bool
         output: Folder of the results, with a folder in it for each of several checkpoints.
         terminal: Hears what is going on.
         trec: Leave a run and its judgements too.
+        bm25: As for `words_beside`.
 
     Returns:
         One outcome per checkpoint, in the order given.
@@ -114,6 +120,8 @@ def evaluate(request: "Request", output: Path, terminal: Terminal, *, trec: bool
         from embviz_callback.delivery.results.trec import DEPTH
 
         request = replace(request, depth=DEPTH)
+    if bm25 is not None:
+        refuse_without_bm25s()
     looks = look_at(request, terminal)  # first: a mistyped path leaves no folder behind
     prepare_output(output)
     data: dict[str, Any] = {}
@@ -126,7 +134,9 @@ def evaluate(request: "Request", output: Path, terminal: Terminal, *, trec: bool
         snapshot = look.snapshot
         folder = output / safe_name(snapshot.label) if len(request.checkpoints) > 1 else output
         data = data or data_check(snapshot)
-        outcome = write_results(snapshot, folder, data, progress=partial(_bar, terminal))
+        words = words_beside(look, bm25, terminal)
+        asides, progress = asides_of(look, words), partial(_bar, terminal)
+        outcome = replace(write_results(snapshot, folder, data, asides=asides, progress=progress), words=words)
         for fault in outcome.faults:
             terminal.say(f"{snapshot.label}: {fault}")
         outcomes.append(outcome)

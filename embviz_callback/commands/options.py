@@ -93,6 +93,18 @@ def add_sampling_options(
     made.add_argument("--skip-bad-records", action="store_true", help="leave out and count records with a problem")
 
 
+def add_words_option(made: argparse.ArgumentParser) -> None:
+    """Words beside the model."""
+    made.add_argument(
+        "--bm25",
+        nargs="?",
+        const="words",
+        choices=("words", "folded"),
+        help="rank by words too (BM25, extra bm25), and by both fused; folded: without diacritics. Of a corpus of more"
+        f" than {MOST_KEPT:,} texts a sample is ranked, which is said",
+    )
+
+
 def add_keeping_option(made: argparse.ArgumentParser) -> None:
     """How much of a corpus stays in memory."""
     made.add_argument(
@@ -243,7 +255,7 @@ def request_from(options: argparse.Namespace, rule: "WeightRule | None" = None) 
         device=options.device,
         reading=reading_of(options, rule),
         corpus=options.corpus,
-        most_kept=getattr(options, "most_documents", None),
+        most_kept=getattr(options, "most_documents", MOST_KEPT if getattr(options, "bm25", None) else None),
     )
 
 

@@ -16,6 +16,7 @@ from embviz_callback.analysis.verdict.checklist import Check, bright_cells, chec
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.sinks import Sink
 from embviz_callback.drawing.figures.png import draw, to_png
+from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.drawing.reports.evaluation_report import report
 from embviz_callback.snapshot import Snapshot
 
@@ -32,12 +33,14 @@ class Context:
         history: Label and metrics of earlier evaluations, oldest first.
         alerts: Sentences of alerts and of what failed before.
         data: What the data check found.
+        asides: Sections of their own.
     """
 
     baseline: Metrics | None = None
     history: Sequence[tuple[str, Metrics]] = ()
     alerts: Sequence[str] = ()
     data: Mapping[str, Any] | None = None
+    asides: Sequence[Aside] = ()
 
 
 @dataclass(frozen=True)
@@ -150,4 +153,5 @@ def _report(
         alerts=[*context.alerts, *faults],
         figures=made,
         data=context.data,
+        asides=context.asides,
     )

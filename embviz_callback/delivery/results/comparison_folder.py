@@ -19,6 +19,7 @@ from embviz_callback.drawing.figures.side_by_side import (
     draw_comparison_metrics,
 )
 from embviz_callback.drawing.page.page import page
+from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.drawing.reports.comparison_report import comparison_report
 from embviz_callback.files import to_json, write_atomically
 from embviz_callback.snapshot import Snapshot
@@ -31,6 +32,7 @@ def write_comparison(
     reference: int = 0,
     metric: str = "",
     maps: Sequence[str] = tuple(MAPS),
+    asides: Sequence[Aside] = (),
 ) -> Comparison:
     """Compares snapshots and writes ``comparison.md``, ``comparison.json``, its figures and a page.
 
@@ -40,6 +42,7 @@ def write_comparison(
         reference: Index of the one that the others are held against.
         metric: By which the best is chosen; empty for the one that fits the data.
         maps: Keys of those to draw.
+        asides: Sections of report and page.
 
     Returns:
         The comparison.
@@ -52,9 +55,9 @@ def write_comparison(
     figures = comparison_figures(comparison, snapshots, laid)
     for name, draw in figures.items():
         write_atomically(output / f"{name}.png", to_png(draw()))
-    write_atomically(output / "comparison.html", comparison_page(snapshots, laid))
+    write_atomically(output / "comparison.html", comparison_page(snapshots, laid, asides))
     write_atomically(output / "comparison.json", to_json(comparison_json(comparison)))
-    write_atomically(output / "comparison.md", comparison_report(comparison, figures=list(figures)))
+    write_atomically(output / "comparison.md", comparison_report(comparison, figures=list(figures), asides=asides))
     return comparison
 
 
@@ -80,12 +83,14 @@ def comparison_figures(
     return made
 
 
-def comparison_page(snapshots: Sequence[Snapshot], laid: Mapping[str, Sequence[Projection | Skipped]]) -> str:
+def comparison_page(
+    snapshots: Sequence[Snapshot], laid: Mapping[str, Sequence[Projection | Skipped]], asides: Sequence[Aside] = ()
+) -> str:
     """The page of a comparison; arguments as for `comparison_figures`."""
     mapped = [
         one.with_maps({method: made[place] for method, made in laid.items()}) for place, one in enumerate(snapshots)
     ]
-    return page(mapped, title="Comparison")
+    return page(mapped, title="Comparison", asides=asides)
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:

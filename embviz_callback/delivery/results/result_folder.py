@@ -1,6 +1,6 @@
 """The folder of one evaluated checkpoint: arrays, numbers, figures, report and page."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +9,7 @@ from typing import Any
 
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import FIGURES
+from embviz_callback.analysis.ship.lexical import Words
 from embviz_callback.analysis.why.analysis import Questions, analyse
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.results.result_files import embeddings_npz, errors_csv, metrics_json
@@ -16,6 +17,7 @@ from embviz_callback.delivery.showing import Context, Maps, Progress, Shown, mak
 from embviz_callback.delivery.sinks import FolderSink
 from embviz_callback.drawing.page.page import page
 from embviz_callback.drawing.page.page_analysis import analysis_view
+from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.files import to_json, write_atomically
 from embviz_callback.pairs.weights import default_rule
 from embviz_callback.snapshot import Snapshot
@@ -39,12 +41,14 @@ class Outcome:
         folder: Holds its files.
         content: What ``metrics.json`` holds.
         faults: What could not be made, one sentence each.
+        words: What words alone find, where they were asked.
     """
 
     snapshot: Snapshot
     folder: Path
     content: Mapping[str, Any]
     faults: tuple[str, ...] = ()
+    words: Words | None = None
 
     @property
     def label(self) -> str:
@@ -62,6 +66,7 @@ def write_results(
     folder: Path,
     data: Mapping[str, Any] | None = None,
     *,
+    asides: Sequence[Aside] = (),
     progress: Callable[[str], Progress | None] = lambda method: None,
 ) -> Outcome:
     """Every file of an evaluation, each as soon as it can be made.
@@ -73,6 +78,7 @@ def write_results(
         snapshot: Without maps.
         folder: Made if it is not there.
         data: What the data check found.
+        asides: Sections of report and page.
         progress: Gives, for a map, what is told of steps done and in all.
 
     Returns:
@@ -86,10 +92,10 @@ def write_results(
     write_atomically(folder / "errors.csv", errors_csv(snapshot))
     guard = a_guard()
     snapshot = snapshot.with_maps(maps_of(snapshot, guard, progress))
-    shown = show(snapshot, [FolderSink(folder)], guard, Context(data=data))
+    shown = show(snapshot, [FolderSink(folder)], guard, Context(data=data, asides=asides))
     content = metrics_json(snapshot, shown.checks)
     write_atomically(folder / "metrics.json", to_json(content))
-    write_atomically(folder / "report.html", result_page(snapshot, shown, guard, data))
+    write_atomically(folder / "report.html", result_page(snapshot, shown, guard, data, asides))
     return Outcome(snapshot, folder, content, tuple(guard.faults))
 
 
@@ -104,7 +110,13 @@ def maps_of(snapshot: Snapshot, guard: Guard, progress: Callable[[str], Progress
         return make_maps(snapshot, None, guard, thread, progress)
 
 
-def result_page(snapshot: Snapshot, shown: Shown, guard: Guard, data: Mapping[str, Any] | None) -> str:
+def result_page(
+    snapshot: Snapshot,
+    shown: Shown,
+    guard: Guard,
+    data: Mapping[str, Any] | None,
+    asides: Sequence[Aside] = (),
+) -> str:
     """The page of one evaluation.
 
     Args:
@@ -112,6 +124,7 @@ def result_page(snapshot: Snapshot, shown: Shown, guard: Guard, data: Mapping[st
         shown: What came of showing it.
         guard: Catches what goes wrong in the analysis; what it has caught stands on the page.
         data: What the data check found.
+        asides: Sections of their own.
 
     Returns:
         HTML.
@@ -119,8 +132,15 @@ def result_page(snapshot: Snapshot, shown: Shown, guard: Guard, data: Mapping[st
     analysis = guard.attempt(
         "analysis", partial(_analysis, snapshot), where=snapshot.label, skipped="the analysis on the page"
     )
-    title = snapshot.label
-    return page([snapshot], checks=[shown.checks], notes=guard.faults, title=title, data=data, analysis=analysis)
+    return page(
+        [snapshot],
+        checks=[shown.checks],
+        notes=guard.faults,
+        title=snapshot.label,
+        data=data,
+        analysis=analysis,
+        asides=asides,
+    )
 
 
 def _analysis(snapshot: Snapshot) -> Mapping[str, Any]:

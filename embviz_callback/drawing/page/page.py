@@ -29,6 +29,7 @@ from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.analysis.verdict.best import MOST, Candidate, choose_best
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.drawing.page.epoch_view import View, epoch_view, shown_documents
+from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot
@@ -48,6 +49,7 @@ def page(
     data: Mapping[str, Any] | None = None,
     analysis: Mapping[str, Any] | None = None,
     board: Mapping[str, Any] | None = None,
+    asides: Sequence[Aside] = (),
 ) -> str:
     """The page of snapshots at hand; see `page_from_views`.
 
@@ -60,6 +62,7 @@ def page(
         data: What the data check found.
         analysis: Of one of the snapshots.
         board: Of runs; see `page_from_views`.
+        asides: Sections of their own.
 
     Returns:
         HTML.
@@ -73,7 +76,15 @@ def page(
         raise ValueError("a page needs at least one evaluation, got none")
     subset = snapshots[0].subset
     return page_from_views(
-        views, subset, title=title, alerts=alerts, notes=notes, data=data, analysis=analysis, board=board
+        views,
+        subset,
+        title=title,
+        alerts=alerts,
+        notes=notes,
+        data=data,
+        analysis=analysis,
+        board=board,
+        asides=asides,
     )
 
 
@@ -87,6 +98,7 @@ def page_from_views(
     data: Mapping[str, Any] | None = None,
     analysis: Mapping[str, Any] | None = None,
     board: Mapping[str, Any] | None = None,
+    asides: Sequence[Aside] = (),
     most_bytes: int = MOST_BYTES,
 ) -> str:
     """One HTML file with everything in it.
@@ -104,6 +116,7 @@ def page_from_views(
         data: What the data check found, as `embviz_callback.drawing.reports.data_section.brief` gives it.
         analysis: What `embviz_callback.drawing.page.page_analysis.analysis_view` gave for one of the evaluations.
         board: What `embviz_callback.drawing.reports.runs_report.board_of` gave, where the views are of several runs.
+        asides: Sections of their own.
         most_bytes: Of the data in the page.
 
     Returns:
@@ -119,7 +132,8 @@ def page_from_views(
             raise ValueError(
                 f"a page shows one subset: {view.label} is of {view.fingerprint}, not of {subset.fingerprint}"
             )
-    around = {"data_check": data, "analysis": analysis, "board": board, **_texts(views, subset)}
+    beside = {"asides": [aside.to_json() for aside in asides]}
+    around = {"data_check": data, "analysis": analysis, "board": board, **beside, **_texts(views, subset)}
     if analysis is not None:
         around["columns"] = {**_first(analysis["columns"], len(views[0].ranks)), **around["columns"]}
     kept = _thinned(views, most_bytes - _size(around))

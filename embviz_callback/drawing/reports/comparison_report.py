@@ -11,18 +11,20 @@ from embviz_callback.analysis.metrics.contrasts import Difference
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.verdict.best import RULE
 from embviz_callback.analysis.verdict.power import discordance
+from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.drawing.reports.markdown import rendered
 from embviz_callback.drawing.wording import UNKNOWN, chance, change, interval, measured, power_sentence
 
 _MOST_LISTED = 20
 
 
-def comparison_report(comparison: Comparison, *, figures: Sequence[str] = ()) -> str:
+def comparison_report(comparison: Comparison, *, figures: Sequence[str] = (), asides: Sequence[Aside] = ()) -> str:
     """``comparison.md``.
 
     Args:
         comparison: What is compared.
         figures: Names of the PNG files beside it, without their ending.
+        asides: Sections of their own.
 
     Returns:
         Markdown; text from the data is text and nothing else.
@@ -47,6 +49,7 @@ def comparison_report(comparison: Comparison, *, figures: Sequence[str] = ()) ->
         differences=list(_differences(comparison, others)),
         most_listed=_MOST_LISTED,
         figures=figures,
+        asides=asides,
     )
 
 

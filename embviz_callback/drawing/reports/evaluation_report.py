@@ -21,6 +21,7 @@ from embviz_callback.analysis.verdict.checklist import (
     conclusion,
 )
 from embviz_callback.analysis.verdict.power import discordance
+from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.drawing.reports.data_section import data_section
 from embviz_callback.drawing.reports.markdown import rendered
 from embviz_callback.drawing.reports.readings import oddities, readings
@@ -44,6 +45,7 @@ def report(
     alerts: Sequence[str] = (),
     figures: Collection[str] = tuple(FIGURES),
     data: Mapping[str, Any] | None = None,
+    asides: Sequence[Aside] = (),
 ) -> str:
     """Everything that one evaluation found, as a page of markdown.
 
@@ -56,6 +58,7 @@ def report(
         figures: Names of the figures made, or a mapping from name to relative path; a name alone
             stands beside the report as ``<name>.png``.
         data: What the data check found, as `data_section` takes it.
+        asides: Sections of their own.
 
     Returns:
         Markdown; text from the data is inert in it.
@@ -70,6 +73,7 @@ def report(
         conclusion=conclusion(checks),
         failures=[check for check in checks if check.outcome in (FAILED, CANNOT_TELL, NOT_JUDGED)],
         data=None if data is None else data_section(data),
+        asides=asides,
         alerts=alerts,
         n_several=_n_repeated(snapshot.embeddings.relevance[:, 0]),
         n_shared=_n_repeated(snapshot.embeddings.relevance[:, 1]),

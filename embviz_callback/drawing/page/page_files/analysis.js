@@ -219,5 +219,12 @@ function drawAnalysis() {
     analysis.neighbourhood ? neighbours(analysis.neighbourhood) : null, thresholds(), suspects(), misses(),
   ].filter(Boolean));
 }
+// What stands beside the evaluations, as in the report: a sentence, a table, notes.
+function drawAsides() {
+  element("asides").replaceChildren(...data.asides.map((aside) => make("section", { className: "card", "aria-label": aside.title },
+    make("h2", { textContent: aside.title }), make("p", { className: "text", textContent: `${aside.sentence}.` }),
+    scrolled(table(aside.head.map((name) => [name]), aside.rows)), ...aside.notes.map((note) => none(`${note}.`)))));
+}
 drawers.push(drawAnalysis);
+drawAsides();
 drawData();
