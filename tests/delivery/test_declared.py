@@ -171,3 +171,12 @@ def test_a_corpus_is_ranked_by_it_and_measured_again_without_its_vectors(tmp_pat
     subset, embeddings, kept = _read(snapshot, tmp_path)
     again = take_snapshot(label="x", subset=subset, embeddings=embeddings, settings=SETTINGS, corpus_scan=kept)
     assert metrics_json(again, ()) == metrics_json(snapshot, ())
+
+
+def test_scores_of_any_size_stay_beside_their_sign() -> None:
+    subset = _subset()
+    rows = [_rows(texts) * np.float32(10) for texts in (subset.queries, subset.documents)]
+    embeddings = Embeddings.from_raw(*rows, subset.relevance, similarity=DOT)
+    figure = draw_top_k(take_snapshot(label="x", subset=subset, embeddings=embeddings, settings=SETTINGS))
+    shown = {text.get_text() for text in figure.texts}
+    assert {"800", "300", "0"} <= shown

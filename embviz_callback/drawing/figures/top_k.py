@@ -290,7 +290,7 @@ def _panel(
     places = _places(found)
     axes.add_collection(_bars(places, found, low), autolim=False)
     for place, bar in zip(places, found, strict=True):
-        _write(axes, place, bar)
+        _write(axes, place, bar, decimals=_decimals(low, high))
     if len(found) > 1 and places[-1] - places[-2] > 1:
         axes.axhline(places[-1] - 0.8, color=style.FAINT, linestyle=":", linewidth=1.5)
     axes.set(xlim=(low, high), ylim=(places[-1] + 0.6, -0.6))
@@ -320,7 +320,12 @@ def _bars(places: list[float], found: tuple[Bar, ...], low: float) -> PolyCollec
     )
 
 
-def _write(axes: Axes, place: float, bar: Bar) -> None:
+def _decimals(low: float, high: float) -> int:
+    """Two, and fewer of scores that would run into the sign beside them."""
+    return max(0, 2 - int(np.log10(max(-low, high, 1.0))))
+
+
+def _write(axes: Axes, place: float, bar: Bar, *, decimals: int) -> None:
     sign = {"own": "✓", "also relevant": "≡", "wrong": "✗"}[bar.kind] + ("" if bar.grade is None else f" {bar.grade}")
     colour = {"own": style.POSITIVE, "also relevant": style.DOCUMENT, "wrong": style.MISS}[bar.kind]
     common: dict[str, Any] = {
@@ -335,4 +340,4 @@ def _write(axes: Axes, place: float, bar: Bar) -> None:
     shared = style.fitted(" · ".join(bar.shared), _SHARED_ROOM, _SHARED_SIZE)
     write(0.915, place, shared, ha="right", color=_SHARED_COLOUR, **common | {"fontsize": _SHARED_SIZE})
     write(0.94, place, sign, ha="center", color=colour, **common | {"fontsize": 13})
-    write(0.998, place, number(bar.score, 2), ha="right", **common)
+    write(0.998, place, number(bar.score, decimals), ha="right", **common)

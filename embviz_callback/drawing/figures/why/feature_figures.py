@@ -14,7 +14,7 @@ from embviz_callback.analysis.why.thresholds import Thresholds
 from embviz_callback.drawing import style
 from embviz_callback.drawing.wording import number
 from embviz_callback.grammar import counted
-from embviz_callback.measure import TITLES
+from embviz_callback.measure import COSINE, TITLES
 from embviz_callback.snapshot import Snapshot
 
 _ROW = 34  # px per bar
@@ -164,7 +164,8 @@ def draw_thresholds(snapshot: Snapshot, found: Sequence[Thresholds]) -> Figure:
     axes.set_ylim(0, 1.02)
     axes.set_xlabel(f"shown from this {TITLES[found[0].measure]}")
     axes.set_ylabel("share")
-    axes.legend(loc="center left", frameon=False)
+    # Left of 0 no cosine has a curve; other similarities leave no such place.
+    axes.legend(loc="center left" if found[0].measure == COSINE else "best", frameon=False)
     style.foot(
         figure, snapshot, f"precision is that of a pool of {counted(found[0].n_documents, 'document')}: more want more"
     )
