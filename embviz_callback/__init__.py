@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from embviz_callback.analysis.metrics.numbers import Metrics, evaluate_pairs
     from embviz_callback.callback import EmbeddingVisualizer
+    from embviz_callback.delivery.alerts.regression import RegressionAlert
     from embviz_callback.delivery.alerts.rule import MarginAlert
     from embviz_callback.encoding.text_encoder import text_encoder
     from embviz_callback.result.comparing import Comparison, compare
@@ -22,6 +23,7 @@ __all__ = [
     "EmbeddingVisualizer",
     "MarginAlert",
     "Metrics",
+    "RegressionAlert",
     "Result",
     "Settings",
     "__version__",
@@ -36,6 +38,7 @@ _HOMES = {
     "EmbeddingVisualizer": "embviz_callback.callback",
     "MarginAlert": "embviz_callback.delivery.alerts.rule",
     "Metrics": "embviz_callback.analysis.metrics.numbers",
+    "RegressionAlert": "embviz_callback.delivery.alerts.regression",
     "Result": "embviz_callback.result.evaluating",
     "Settings": "embviz_callback.settings",
     "compare": "embviz_callback.result.comparing",

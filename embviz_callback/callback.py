@@ -2,23 +2,25 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch.nn.parameter import is_lazy
 
 from embviz_callback.adapters.either_lightning import Callback, join_loaded, pl
-from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert
+from embviz_callback.adapters.given_sets import evaluators_on, given_alerts, kept
+from embviz_callback.adapters.lightning_scalars import log_scalars, tensors
+from embviz_callback.delivery.alerts.alarms import Alert
+from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.places import Places, find_places
 from embviz_callback.delivery.process.worker import Limits
-from embviz_callback.delivery.provenance import circumstances, given_pairs
+from embviz_callback.delivery.provenance import circumstances
 from embviz_callback.delivery.run.memory import Memory
-from embviz_callback.delivery.tags import prefix_of, scalar_tag
+from embviz_callback.delivery.tags import prefix_of
 from embviz_callback.delivery.timing import (
     is_due,
     is_last,
@@ -83,15 +85,17 @@ class EmbeddingVisualizer(Callback):
     Args:
         data: A file or folder of pairs in any form that docs/data.md lists, a list, `Dataset` or DataFrame of them,
             or None for what the data module's ``validation_pairs()`` returns.
+        sets: Several such, by name, instead of `data`: all are evaluated at one look at the model, the tags are
+            ``embviz/<set>/margin``, those of the first also plain; see docs/sets.md.
         reading: How they are read where that cannot be recognised, or should be otherwise.
         encode: Takes the module and ``n`` texts and gives ``(n, dim)``, for a module without ``encode``; a pair of
             such functions where queries and documents are encoded in two ways.
         settings: Options of the evaluation as one value, instead of the single ones below.
         limits: Those of the drawing process, likewise.
-        corpus: Further documents that answer no query, so that ranks are against 100,000 and not 500: path of
+        corpus: Further documents of the first set that answer no query, for ranks against 100,000 and not 500: path of
             a file or folder, a list of texts, or "auto" for those the data were judged among; see docs/corpus.md.
         shard_corpus: With several ranks, each encodes its share of the corpus; otherwise each encodes all of it.
-        alert: Watches the margin; None for no alert.
+        alert: A `MarginAlert` on the first set, a `RegressionAlert` on any, or a list of them; None for no alert.
         output_dir: Where figures, report and history go; by default ``embviz`` in the logger's folder.
         when: "train_epoch_end", or "validation_end" for every validation in a fit.
         log_baseline: Log the untrained model too, at step 0; otherwise it is kept for the report.
@@ -130,13 +134,14 @@ class EmbeddingVisualizer(Callback):
         self,
         data: Any = None,
         *,
+        sets: Mapping[str, Any] | None = None,
         reading: Reading | None = None,
         encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
         settings: Settings | None = None,
         limits: Limits | None = None,
         corpus: Any = None,
         shard_corpus: bool = False,
-        alert: MarginAlert | None = _DEFAULT_ALERT,
+        alert: Alert | Sequence[Alert] | None = _DEFAULT_ALERT,
         output_dir: str | os.PathLike[str] | None = None,
         when: str = "train_epoch_end",
         log_baseline: bool = False,
@@ -173,11 +178,10 @@ class EmbeddingVisualizer(Callback):
         self.settings = merged("settings", settings, flat, _DEFAULT_SETTINGS)
         flat = {option.name: given[option.name] for option in fields(Limits)}
         self.limits = merged("limits", limits, flat, _DEFAULT_LIMITS)
-        # A generator gives its rows once, and a callback may watch several fits.
-        self.data = list(data) if isinstance(data, Iterator) else data
+        self.data, self.sets = kept(data), None if sets is None else {name: kept(one) for name, one in sets.items()}
         self.reading = reading
         self.encode = encode
-        self.corpus = list(corpus) if isinstance(corpus, Iterator) else corpus
+        self.corpus = kept(corpus)
         self.shard_corpus = shard_corpus
         self.alert = alert
         self.output_dir = None if output_dir is None else Path(output_dir)
@@ -185,8 +189,9 @@ class EmbeddingVisualizer(Callback):
         self.log_baseline = log_baseline
         self.on_error = on_error
         self.name = name
-        self.plan = Plan(self.settings, alert, self.limits, figures, log_baseline, on_error, overhead_limit)
-        self._evaluator: Evaluator | None = None
+        alerts = given_alerts(alert, data, sets)
+        self.plan = Plan(self.settings, alerts, self.limits, figures, log_baseline, on_error, overhead_limit)
+        self._evaluators: dict[str, Evaluator] = {}
         self._session: Session | None = None
         self._known = Memory()
         self._is_resumed = False
@@ -197,6 +202,11 @@ class EmbeddingVisualizer(Callback):
     def prefix(self) -> str:
         """What stands before the slash in every tag, and the name of the folder."""
         return prefix_of(self.name)
+
+    @property
+    def _evaluator(self) -> Evaluator | None:
+        """Of the first set; None before there is one."""
+        return next(iter(self._evaluators.values()), None)
 
     @property
     def folder(self) -> Path | None:
@@ -228,10 +238,16 @@ class EmbeddingVisualizer(Callback):
             passing=(TypeError,),
         )
         is_trial = bool(getattr(trainer, "fast_dev_run", False))
-        pairs = given_pairs(self.data, trainer.datamodule, self.reading)  # type: ignore[attr-defined]
-        settings = replace(self.settings, max_samples=_TRIAL_QUERIES) if is_trial else self.settings
-        max_corpus = _TRIAL_TEXTS if is_trial else None
-        self._evaluator = Evaluator.on(pairs, settings, corpus=self.corpus, max_corpus=max_corpus)
+        self._evaluators = evaluators_on(
+            self.data,
+            self.sets,
+            replace(self.settings, max_samples=_TRIAL_QUERIES) if is_trial else self.settings,
+            datamodule=trainer.datamodule,  # type: ignore[attr-defined]
+            reading=self.reading,
+            corpus=self.corpus,
+            max_corpus=_TRIAL_TEXTS if is_trial else None,
+            alerts=() if is_trial else self.plan.alerts,
+        )
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tries the module on two texts: what can never work is refused before anything is trained."""
@@ -248,7 +264,7 @@ class EmbeddingVisualizer(Callback):
         self._is_resumed, self._looked_at = False, -1
         places = self._find_places(trainer)
         session = begin(
-            self.plan, self._evaluator, places, self._known, is_resumed=not is_fresh, loggers=trainer.loggers
+            self.plan, self._evaluators, places, self._known, is_resumed=not is_fresh, loggers=trainer.loggers
         )
         self._session = session
         self._carry_on(session, trainer, pl_module)
@@ -269,8 +285,8 @@ class EmbeddingVisualizer(Callback):
         if session is None:
             return
         if self.when == "train_epoch_end" and self._is_due(session, trainer):
-            event = self._evaluate(session, trainer, pl_module, epoch=self._epoch, step=step_of_epoch(trainer))
-            self._stop_if_asked(trainer, event)
+            stop = self._evaluate(session, trainer, pl_module, epoch=self._epoch, step=step_of_epoch(trainer))
+            self._stop_if_asked(trainer, stop)
         else:
             session.poll()
 
@@ -279,8 +295,8 @@ class EmbeddingVisualizer(Callback):
         session = self._session
         is_ours = self.when == "validation_end" and trainer.state.fn == "fit" and not trainer.sanity_checking
         if session is not None and is_ours and self._is_due(session, trainer):
-            event = self._evaluate(session, trainer, pl_module, epoch=self._epoch, step=step_of_validation(trainer))
-            self._stop_if_asked(trainer, event)
+            stop = self._evaluate(session, trainer, pl_module, epoch=self._epoch, step=step_of_validation(trainer))
+            self._stop_if_asked(trainer, stop)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates what the training ends with, if that was not an epoch's turn."""
@@ -349,7 +365,7 @@ class EmbeddingVisualizer(Callback):
         """Gives monitors the last known values, so that none dies of a missing name."""
         named = {f"{self.prefix}/{name}": value for name, value in session.last_values().items()}
         missing = {name: value for name, value in named.items() if name not in trainer.callback_metrics}
-        trainer.callback_metrics.update(_tensors(missing, pl_module))
+        trainer.callback_metrics.update(tensors(missing, pl_module))
 
     def _evaluate(
         self,
@@ -359,7 +375,7 @@ class EmbeddingVisualizer(Callback):
         *,
         epoch: int | None,
         step: int,
-    ) -> AlertEvent | None:
+    ) -> bool:
         # Noted whether it succeeds or not, so that every rank agrees on what has been looked at.
         self._looked_at = -1 if epoch is None else step
         is_partial = epoch is not None and (self.when != "train_epoch_end" or not is_whole_epoch(trainer))
@@ -393,23 +409,12 @@ class EmbeddingVisualizer(Callback):
         step: int,
         values: Mapping[str, float],
     ) -> None:
-        named = {f"{self.prefix}/{name}": value for name, value in values.items()}
-        tensors = _tensors(named, pl_module)
-        trainer.callback_metrics.update(tensors)
-        if epoch is None and not self.log_baseline:
-            return
-        trainer.logged_metrics.update(tensors)
-        tags = {scalar_tag(self.prefix, name): value for name, value in values.items()}
-        # Not through the module's log: it would leave the step to the trainer, warn once per name
-        # under several ranks, and let a failing logger's exception end the training.
-        for logger in trainer.loggers if trainer.is_global_zero else ():
-            write, kind = partial(_log_to, logger, tags, step), f"logging to {type(logger).__name__}"
-            session.guard.attempt(kind, write, where=f"step {step}", skipped="the scalars")
+        is_logged = epoch is not None or self.log_baseline
+        log_scalars(trainer, pl_module, self.prefix, values, step=step if is_logged else None, guard=session.guard)
 
-    def _stop_if_asked(self, trainer: pl.Trainer, event: AlertEvent | None) -> None:
-        if self.alert is None or not self.alert.stop_training:
+    def _stop_if_asked(self, trainer: pl.Trainer, stop: bool) -> None:
+        if not self.plan.may_stop:
             return
-        stop = event is not None and event.stops
         if trainer.world_size > 1:
             # The only collective, at a point that every rank reaches, whatever failed on it: two
             # GPUs may differ in the last bit of a margin, and a rank that stops alone hangs all.
@@ -430,12 +435,3 @@ def _check_options(given: Mapping[str, Any]) -> None:
         raise ValueError("shard_corpus=True needs a corpus, got none")
     if output_dir is not None and Path(output_dir).is_file():
         raise ValueError(f"output_dir must be a folder, {os.fspath(output_dir)} is a file")
-
-
-def _tensors(values: Mapping[str, float], pl_module: pl.LightningModule) -> dict[str, torch.Tensor]:
-    return {name: torch.tensor(value, dtype=torch.float32, device=pl_module.device) for name, value in values.items()}
-
-
-def _log_to(logger: Any, values: Mapping[str, float], step: int) -> None:
-    logger.log_metrics(metrics=dict(values), step=step)
-    logger.save()

@@ -215,28 +215,7 @@ class Evaluator:
         Returns:
             What `measure` takes.
         """
-        # torch, seconds that --help and saved embeddings must not wait for
-        from embviz_callback.encoding.encode import encode_subset
-        from embviz_callback.encoding.isolation import observe, woken
-        from embviz_callback.encoding.ranks.spread_weights import gathered
-
-        options: dict[str, Any] = {
-            "batch_size": self.settings.batch_size,
-            "halve": subject.can_halve,
-            "on_halved": partial(_say_halved, listener),
-        }
-        subject = replace(subject, similarity=self.settings.similarity or subject.similarity)
-        try:
-            with observe(subject.module, subject.trainer), gathered(subject) as ready:
-                progress = listener.progress("encoding")
-                embeddings = encode_subset(ready, self.subset, progress=progress, **options)
-                encoded = Encoded(embeddings)
-                if self.corpus is not None:
-                    encoded = self._ranked(ready, self.corpus, embeddings, exchange, listener, options)
-                _say_woken(listener, woken(subject.module))
-        finally:
-            subject.after()
-        return encoded
+        return encode_each([self], subject, exchange, listener)[0]
 
     def measure(
         self,
@@ -295,6 +274,16 @@ class Evaluator:
             corpus_scan=corpus_scan,
         )
 
+    def _encoded(
+        self, subject: "Subject", exchange: "Exchange | None", listener: Listener, options: Mapping[str, Any]
+    ) -> Encoded:
+        from embviz_callback.encoding.encode import encode_subset
+
+        embeddings = encode_subset(subject, self.subset, progress=listener.progress("encoding"), **options)
+        if self.corpus is None:
+            return Encoded(embeddings)
+        return self._ranked(subject, self.corpus, embeddings, exchange, listener, options)
+
     def _ranked(
         self,
         subject: "Subject",
@@ -334,6 +323,42 @@ class Evaluator:
 def _say_fallback(listener: Listener) -> None:
     message = "memory ran out on the device, the rest of the corpus is ranked on the CPU; it costs time, nothing else"
     listener.warn("ranking", message)
+
+
+def encode_each(
+    evaluators: "Sequence[Evaluator]",
+    subject: "Subject",
+    exchange: "Exchange | None" = None,
+    listener: Listener = SILENCE,
+) -> tuple[Encoded, ...]:
+    """The vectors of several sets from one look at a model.
+
+    Args:
+        evaluators: At least one; a batch is as large as the first says.
+        subject: The model.
+        exchange: With the other ranks, where a corpus is shared out.
+        listener: Hears of smaller batches and of progress.
+
+    Returns:
+        What `Evaluator.measure` takes, for each.
+    """
+    # torch, seconds that --help and saved embeddings must not wait for
+    from embviz_callback.encoding.isolation import observe, woken
+    from embviz_callback.encoding.ranks.spread_weights import gathered
+
+    options: dict[str, Any] = {
+        "batch_size": evaluators[0].settings.batch_size,
+        "halve": subject.can_halve,
+        "on_halved": partial(_say_halved, listener),
+    }
+    subject = replace(subject, similarity=evaluators[0].settings.similarity or subject.similarity)
+    try:
+        with observe(subject.module, subject.trainer), gathered(subject) as ready:
+            found = tuple(one._encoded(ready, exchange, listener, options) for one in evaluators)
+            _say_woken(listener, woken(subject.module))
+    finally:
+        subject.after()
+    return found
 
 
 def _say_halved(listener: Listener, size: int) -> None:

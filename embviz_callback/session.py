@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,12 @@ import numpy as np
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.analysis.metrics.numbers import Metrics, evaluate_pairs
-from embviz_callback.delivery.alerts.announcing import announce, reading_of
-from embviz_callback.delivery.alerts.people import LIMIT_S, Notifier
-from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert, judge
+from embviz_callback.delivery.alerts.alarms import Alarms, Alert, Event
+from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.guarding import Guard, say
 from embviz_callback.delivery.loggers import Gallery
 from embviz_callback.delivery.places import Places
-from embviz_callback.delivery.process.handovers import MOST_PAST, Conclusion, Job, write_conclusion, write_job
-from embviz_callback.delivery.process.waiting import set_aside_earlier, wait_for_drawings
+from embviz_callback.delivery.process.drawings import Drawings
 from embviz_callback.delivery.process.worker import Limits, Worker
 from embviz_callback.delivery.run.claim import Claim, claim_folder
 from embviz_callback.delivery.run.history import HistoryRow, append_to_history
@@ -27,14 +26,11 @@ from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.run.mirror import Mirror, has_fsspec
 from embviz_callback.delivery.timing import Budget
 from embviz_callback.encoding.subject import Subject
-from embviz_callback.evaluator import Encoded, Evaluator, Listener, Moment
-from embviz_callback.files import append_row, require_space, safe_name, to_json, write_atomically
+from embviz_callback.evaluator import Encoded, Evaluator, Listener, Moment, encode_each
+from embviz_callback.files import append_row, to_json, write_atomically
 from embviz_callback.pairs.importing import load_function
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot
-
-_LAST = "last"  # sorts behind the jobs of evaluations, which begin with a number
-_SPARE_BYTES = 50_000_000  # left free on the disk for the checkpoints of the training
 
 Log = Callable[[Mapping[str, float]], None]
 Result = TypeVar("Result")
@@ -46,7 +42,7 @@ class Plan:
 
     Attributes:
         settings: Of every evaluation.
-        alert: The rule, or None.
+        alerts: The rules, as `alerts_of` gives them.
         limits: Of the drawing process.
         figures: Whether anything is drawn.
         log_baseline: Whether the figures of the untrained model go into TensorBoard too.
@@ -55,11 +51,10 @@ class Plan:
 
     Raises:
         ValueError: If an option is out of its range.
-        TypeError: If the alert is none.
     """
 
     settings: Settings
-    alert: MarginAlert | None = None
+    alerts: tuple[Alert, ...] = ()
     limits: Limits = field(default_factory=Limits)
     figures: bool = True
     log_baseline: bool = False
@@ -69,27 +64,30 @@ class Plan:
     def __post_init__(self) -> None:
         if self.on_error not in ("warn", "raise"):
             raise ValueError(f"on_error must be 'warn' or 'raise', got {self.on_error!r}")
-        if not isinstance(self.alert, MarginAlert | None):
-            raise TypeError(f"alert must be a MarginAlert or None, got {type(self.alert).__name__}")
         if self.settings.features:
             load_function(self.settings.features)  # a wrong name must not be found at the end of the training
         Budget(self.overhead_limit)
 
+    @property
+    def may_stop(self) -> bool:
+        """Whether an alert may end the training."""
+        return any(one.stop_training for one in self.alerts)
+
 
 def begin(
     plan: Plan,
-    evaluator: Evaluator,
+    evaluator: Evaluator | Mapping[str, Evaluator],
     places: Places,
     memory: Memory,
     *,
     is_resumed: bool,
     loggers: Sequence[Any] = (),
 ) -> "Session":
-    """Opens a session and starts its clock and its drawing process.
+    """Opens a session and starts its clock and its drawing processes.
 
     Args:
         plan: How the training is watched.
-        evaluator: What is looked at.
+        evaluator: What is looked at; of several sets name to evaluator.
         places: Where this rank writes.
         memory: What is known from before; that of another subset is left aside.
         is_resumed: Whether what is known goes on; otherwise the history begins anew.
@@ -108,14 +106,25 @@ def begin(
     return session
 
 
+@dataclass(frozen=True, eq=False)
+class _Course:
+    """One set under watch; `at` is the name under which its memory is kept, empty for the first."""
+
+    name: str
+    at: str
+    evaluator: Evaluator
+    drawings: Drawings
+
+
 class Session:
     """One training under watch, from one rank; `begin` makes one.
 
-    A face says when to look, at which model, and takes the numbers; everything between is here.
+    A face says when to look, at which model, and takes the numbers; everything between is here. Every set has a
+    history, files and drawings of its own; the model is looked at once for all.
 
     Args:
         plan: How the training is watched.
-        evaluator: What is looked at.
+        evaluator: What is looked at; of several sets name to evaluator, the first of which is the training's own.
         places: Where this rank writes.
         memory: What is known from before.
         loggers: Of the trainer, as far as they are to get figures and alerts.
@@ -125,7 +134,7 @@ class Session:
     def __init__(
         self,
         plan: Plan,
-        evaluator: Evaluator,
+        evaluator: Evaluator | Mapping[str, Evaluator],
         places: Places,
         memory: Memory,
         *,
@@ -135,64 +144,94 @@ class Session:
         self._claim = claim
         self._mirror: Mirror | None = None
         self.plan = plan
-        self.evaluator = evaluator
         self.places = places
         self.memory = memory
         self.epoch_begun = time.monotonic()
         self.guard = Guard(on_error=plan.on_error, note=self._note, rank=places.rank)
         speaks = places.rank == 0 and not places.is_trial
-        drawn_in = places.folder if plan.figures else None
-        self.gallery = Gallery(loggers if speaks else (), prefix=places.prefix, folder=drawn_in, guard=self.guard)
-        self.worker: Worker | None = None
-        if drawn_in is not None:
-            report = partial(self.guard.warn, "drawing")
-            self.worker = Worker(drawn_in, limits=plan.limits, report=report, drawn=self.gallery.receive)
-        self.notifier: Notifier | None = None
-        if plan.alert is not None and plan.alert.notify is not None and speaks:
-            report = partial(self.guard.warn, "notification")
-            self.notifier = Notifier(plan.alert.notify, run=_short(places.folder), report=report)
+        evaluators = {"": evaluator} if isinstance(evaluator, Evaluator) else evaluator
+        self._courses = tuple(
+            self._course(name, one, is_first=not at, loggers=loggers if speaks else ())
+            for at, (name, one) in enumerate(evaluators.items())
+        )
+        first = next(iter(evaluators))
+        self.alarms = Alarms(
+            plan.alerts,
+            first,
+            self.guard,
+            self._attempt,
+            self._note,
+            self.gallery,
+            run=_short(places.folder),
+            speaks=speaks,
+        )
         self._listener = Listener(warn=self._warn_of_memory)
         self._budget = Budget(plan.overhead_limit)
         self._is_open = True
         self._has_noted = False
-        self._resumed_after: int | None = None
+
+    def _course(self, name: str, evaluator: Evaluator, *, is_first: bool, loggers: Sequence[Any]) -> _Course:
+        plan = self.plan
+        margin = next((one for one in plan.alerts if is_first and isinstance(one, MarginAlert)), None)
+        drawings = Drawings(
+            self.places if is_first else self.places.of_set(name),
+            plan.limits,
+            self.guard,
+            self._attempt,
+            loggers=loggers,
+            is_drawn=plan.figures,
+            log_baseline=plan.log_baseline,
+            threshold=None if margin is None else margin.threshold,
+        )
+        return _Course(name, "" if is_first else name, evaluator, drawings)
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """Of the first set."""
+        return self._courses[0].evaluator
+
+    @property
+    def worker(self) -> Worker | None:
+        """The drawing process of the first set."""
+        return self._courses[0].drawings.worker
+
+    @property
+    def gallery(self) -> Gallery:
+        """The loggers that take its pictures."""
+        return self._courses[0].drawings.gallery
 
     def open(self, *, is_resumed: bool) -> None:
-        """Starts the drawing process and opens the history, which may be that of a resumed training."""
-        subset, folder = self.evaluator.subset, self.places.folder
-        self._forget_other_subset(subset.fingerprint)
-        last = self.memory.history.last
-        self._resumed_after = last.step if is_resumed and last is not None else None
-        if self.worker is not None:
-            if not is_resumed:
-                self._attempt(
-                    "jobs of an earlier run", partial(set_aside_earlier, self.worker.jobs), "leaving them undrawn"
-                )
-            self._attempt("drawing process", self.worker.start, "the figures")
-        if self.notifier is not None:
-            self._attempt("notification", self.notifier.check, "a look at the addresses")
+        """Starts the drawing processes and opens the histories, which may be those of a resumed training."""
+        for course in self._courses:
+            self._open(course, is_resumed=is_resumed)
+        self.alarms.check()
         if said := self._attempt("introduction", self.gallery.introduction, "a line on what loggers show"):
             say(said)
-        if folder is not None:
-            act = partial(self.memory.history.open_file, folder / "history.jsonl", is_resumed=is_resumed)
-            self._attempt("history file", act, "the rows of history.jsonl")
-            # As a dataset: the runner on this file judges by exactly the same queries and documents.
-            act = partial(write_atomically, folder / "validation_pairs.json", to_json(subset.as_file()))
-            self._attempt("subset file", act, "validation_pairs.json")
-        if folder is not None and self.places.address is not None:
-            self._mirror = self._opened_mirror(folder, self.places.address)
+        if self.places.folder is not None and self.places.address is not None:
+            self._mirror = self._opened_mirror(self.places.folder, self.places.address)
         if self.evaluator.corpus is not None and self.places.rank == 0:
             say(self.evaluator.corpus.sentence)
         self.epoch_begun = time.monotonic()
         self._budget.begin(self.epoch_begun)
 
+    def _open(self, course: _Course, *, is_resumed: bool) -> None:
+        subset, folder = course.evaluator.subset, course.drawings.places.folder
+        self._forget_other_subset(course)
+        memory = self.memory.of(course.at)
+        course.drawings.start(memory, is_resumed=is_resumed)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            act = partial(memory.history.open_file, folder / "history.jsonl", is_resumed=is_resumed)
+            self._attempt("history file", act, "the rows of history.jsonl")
+            # As a dataset: the runner on this file judges by exactly the same queries and documents.
+            act = partial(write_atomically, folder / "validation_pairs.json", to_json(subset.as_file()))
+            self._attempt("subset file", act, "validation_pairs.json")
+
     def poll(self) -> None:
         """Lets the other processes have their say, and loggers what was drawn; never waits for a drawing."""
-        if self.worker is not None:
-            self._attempt("drawing process", self.worker.poll, "the figures")
-        if self.notifier is not None:
-            self._attempt("notification", self.notifier.poll, "what became of a message")
-        self.gallery.show()
+        for course in self._courses:
+            course.drawings.poll()
+        self.alarms.poll()
 
     def affords(self, epoch: int, *, is_last: bool, agree: Callable[[bool], bool] = bool) -> bool:
         """Whether `overhead_limit` lets an epoch be evaluated; the first that is left out costs one warning.
@@ -214,58 +253,67 @@ class Session:
             self._say_left_out(epoch, self._budget.share(now))
         return is_wanted
 
-    def evaluate(self, moment: Moment, subject: Subject, log: Log) -> AlertEvent | None:
+    def evaluate(self, moment: Moment, subject: Subject, log: Log) -> bool:
         """Looks at a model and passes on what is found; each stage that fails costs one warning and itself.
 
         Args:
             moment: When.
             subject: The model.
             log: Takes every number under the names of docs/metrics.md, with ``blocked_s``, ``overhead`` and
-                ``alert``; not called where the evaluation failed.
+                ``alert``, of several sets also as ``<set>/<name>``; not called where the evaluation failed.
 
         Returns:
-            What the alert says, if it says anything.
+            Whether an alert asks for the end of the training.
         """
         begun = time.monotonic()
         self.poll()
         attempt = partial(self.guard.attempt, where=f"{moment.label}, step {moment.step}")
         again = "the next evaluation tries again"
         missing = "metrics and figures of this evaluation"
-        # By itself: on a rank where something else fails for good, weights are still gathered for the others.
-        # And within an exchange: a rank that no longer tries still has to tell those that wait for its share.
         if not self._has_noted:
             self._has_noted = True
             for note in subject.notes:
                 self.guard.warn("model", note, note)
+        # By itself: on a rank where something else fails for good, weights are still gathered for the others.
+        # And within an exchange: a rank that no longer tries still has to tell those that wait for its share.
         with self.evaluator.exchange(subject) as exchange:
-            encode = partial(self.evaluator.encode, subject, exchange, self._listener)
-            encoded = attempt("encoding", encode, skipped=missing, redo=again)
-        snapshot = event = None
-        if encoded is not None:
-            measure = partial(self._measure, encoded, moment, subject)
-            snapshot = attempt("evaluation", measure, skipped=missing, redo=again)
-        if snapshot is not None:
-            event = attempt("alert", partial(self._judge, snapshot), skipped="the alert")
-            attempt("history", partial(self._record, snapshot), skipped="the history of this evaluation")
-            hand_over = partial(self._hand_over, snapshot, event, is_partial=moment.is_partial)
+            evaluators = [course.evaluator for course in self._courses]
+            encode = partial(encode_each, evaluators, subject, exchange, self._listener)
+            encoded = attempt("encoding", encode, skipped=missing, redo=again) or ()
+        snapshots: dict[_Course, Snapshot] = {}
+        for course, vectors in zip(self._courses, encoded, strict=False):
+            measure = partial(self._measure, course, vectors, moment, subject)
+            if (snapshot := attempt("evaluation", measure, skipped=missing, redo=again)) is not None:
+                snapshots[course] = snapshot
+        events = attempt("alert", partial(self._judge, snapshots), skipped="the alert") or ()
+        for course, snapshot in snapshots.items():
+            attempt("history", partial(self._record, course, snapshot), skipped="the history of this evaluation")
+            hand_over = partial(self._hand_over, course, snapshot, events, is_partial=moment.is_partial)
             attempt("hand-over to drawing", hand_over, skipped="the figures of this evaluation", redo=again)
-            attempt("logging", partial(log, self._values(snapshot, begun)), skipped="the scalars")
+        if snapshots:
+            attempt("logging", partial(log, self._values(snapshots, begun)), skipped="the scalars")
         self._copy()
         self._budget.spend(time.monotonic() - begun)  # one that failed has cost its time too
-        return event
+        return any(event.stops and alert.stop_training for alert, event in events)
 
     def last_values(self) -> dict[str, float]:
         """What a monitor may ask for between two evaluations: every metric's last known value, NaN before the first."""
-        last = self.memory.history.last
-        return self.no_values() | ({} if last is None else _shown(last.metrics))
+        known: dict[str, float] = {}
+        for course in self._courses:
+            last = self.memory.of(course.at).history.last
+            known |= {} if last is None else self._named(course, _shown(last.metrics))
+        return self.no_values() | known
 
     def no_values(self) -> dict[str, float]:
-        """NaN under every name that an evaluation of this subset gives."""
+        """NaN under every name that an evaluation of these sets gives."""
         # The names are those of a very small evaluation.
         rows = np.eye(2, dtype=np.float32)
-        has_hard = len(self.evaluator.subset.hard_pairs) > 0
-        hard: Any = {"hard_negatives": rows, "hard_pairs": [[0, 1]]} if has_hard else {}
-        return dict.fromkeys(_shown(evaluate_pairs(rows, rows, [0, 1], draws=0, **hard)), math.nan)
+        found: dict[str, float] = {}
+        for course in self._courses:
+            has_hard = len(course.evaluator.subset.hard_pairs) > 0
+            hard: Any = {"hard_negatives": rows, "hard_pairs": [[0, 1]]} if has_hard else {}
+            found |= self._named(course, _shown(evaluate_pairs(rows, rows, [0, 1], draws=0, **hard)))
+        return dict.fromkeys(found, math.nan)
 
     def to_json(self, where: str) -> dict[str, Any]:
         """What is known, in plain JSON types; empty if that fails, so that a checkpoint is saved all the same.
@@ -279,7 +327,7 @@ class Session:
         return self.guard.attempt("state", self.memory.to_json, where=where, skipped="the state") or {}
 
     def finish(self, *, is_hurried: bool) -> None:
-        """Waits for the drawings, ends the process and says what is left; only the first call does anything.
+        """Waits for the drawings, ends the processes and says what is left; only the first call does anything.
 
         Args:
             is_hurried: Others wait, or the user wants an end: no more than the grace.
@@ -289,11 +337,14 @@ class Session:
         self._is_open = False
         if is_hurried:
             self.guard.on_error = "warn"  # an exception of the user's is pending, and must stay what they see
-        if self.worker is not None:
-            self._finish_drawing(self.worker, is_hurried=is_hurried)
-        self.gallery.show()
-        if self.notifier is not None:
-            self._attempt("notification", partial(self.notifier.finish, LIMIT_S), "the last message")
+        limits = self.plan.limits
+        end = time.monotonic() + (min(limits.grace_s, limits.finish_limit_s) if is_hurried else limits.finish_limit_s)
+        with ExitStack() as ends:  # Ctrl-C while waiting for one set must end the process of every other
+            for course in reversed(self._courses):
+                ends.callback(course.drawings.finish, end)
+                if not is_hurried:
+                    course.drawings.conclude(self.memory.of(course.at), self.alarms.said((), course.name))
+        self.alarms.finish()
         self._copy()
         if self._claim is not None:
             self._claim.release()
@@ -311,8 +362,9 @@ class Session:
             where = f"the copy in {self._mirror.address}; it all lies in {self._mirror.folder}"
             self._attempt("copying", self._mirror.copy, where)
 
-    def _forget_other_subset(self, fingerprint: str) -> None:
-        before = self.memory.history.fingerprint
+    def _forget_other_subset(self, course: _Course) -> None:
+        fingerprint, memory = course.evaluator.subset.fingerprint, self.memory.of(course.at)
+        before = memory.history.fingerprint
         if before not in (None, fingerprint):
             self.guard.warn(
                 "resume",
@@ -321,95 +373,44 @@ class Session:
                 "are not comparable: a new history begins, without a baseline; resume with the same data, "
                 "max_samples, seed and corpus to go on with the old one",
             )
-            self.memory = Memory()
+            self.memory.forget(course.at, course.name)
 
-    def _measure(self, encoded: Encoded, moment: Moment, subject: Subject) -> Snapshot:
-        provenance = self.evaluator.provenance(subject)
-        history = self.memory.history.metrics()
-        return self.evaluator.measure(encoded, moment, provenance, history=history)
+    def _measure(self, course: _Course, encoded: Encoded, moment: Moment, subject: Subject) -> Snapshot:
+        provenance = course.evaluator.provenance(subject)
+        history = self.memory.of(course.at).history.metrics()
+        return course.evaluator.measure(encoded, moment, provenance, history=history)
 
-    def _judge(self, snapshot: Snapshot) -> AlertEvent | None:
-        """Shows an evaluation to the alert, and says on the main rank what it finds."""
-        alert = self.plan.alert
-        if alert is None or snapshot.epoch is None:
-            return None
-        self.memory.alert, event = judge(alert, self.memory.alert, reading_of(snapshot))
-        if event is not None and self.places.rank == 0:
-            announce(
-                event,
-                alert,
-                attempt=self._attempt,
-                note=self._note,
-                gallery=self.gallery,
-                notifier=self.notifier,
-            )
-        return event
+    def _judge(self, snapshots: Mapping[_Course, Snapshot]) -> list[Event]:
+        """Shows an evaluation of all sets to the alerts."""
+        return self.alarms.judge(self.memory, {course.name: one for course, one in snapshots.items()})
 
-    def _record(self, snapshot: Snapshot) -> None:
-        row = HistoryRow.of(snapshot, alert=self.memory.alert.firing)
-        self.memory.history.add(row)
-        if self.places.folder is not None:
-            act = partial(append_to_history, self.places.folder / "history.jsonl", row)
+    def _record(self, course: _Course, snapshot: Snapshot) -> None:
+        row = HistoryRow.of(snapshot, alert=bool(self.alarms.state(self.memory, course.name)))
+        self.memory.of(course.at).history.add(row)
+        folder = course.drawings.places.folder
+        if folder is not None:
+            act = partial(append_to_history, folder / "history.jsonl", row)
             self._attempt("history file", act, "a row of history.jsonl")
 
-    def _hand_over(self, snapshot: Snapshot, event: AlertEvent | None, *, is_partial: bool) -> None:
+    def _hand_over(self, course: _Course, snapshot: Snapshot, events: Sequence[Event], *, is_partial: bool) -> None:
         """Gives an evaluation to the drawing process."""
-        folder = self.places.folder
-        if self.worker is None or folder is None:
-            return
-        n_bytes = 2 * sum(part.nbytes for part in (snapshot.embeddings.queries, snapshot.embeddings.documents))
-        folder.mkdir(parents=True, exist_ok=True)
-        require_space(folder, _SPARE_BYTES + n_bytes)
-        job = self._job(snapshot, event, is_partial=is_partial)
-        self._resumed_after = None
-        order = 0 if snapshot.epoch is None else (snapshot.step or 0) + 1
-        name = f"{order:09d}_{job.place}"
-        if job.events is not None:
-            self.gallery.expect(name, snapshot.label, snapshot.step or 0)
-        self.worker.submit(name, partial(write_job, snapshot, job))
+        said = self.alarms.said(events, course.name)
+        course.drawings.hand_over(snapshot, self.memory.of(course.at), said, is_partial=is_partial)
 
-    def _job(self, snapshot: Snapshot, event: AlertEvent | None, *, is_partial: bool) -> Job:
-        history, plan = self.memory.history, self.plan
-        earlier = history.before(HistoryRow.of(snapshot, alert=False))
-        is_logged = self.places.events is not None and (snapshot.epoch is not None or plan.log_baseline)
-        said = () if event is None else (event.message,)
-        return Job(
-            place=_place_name(snapshot, is_partial=is_partial),
-            run_id=self.memory.run_id,
-            prefix=self.places.prefix,
-            events=f"{self.places.events}" if is_logged else None,
-            baseline=history.baseline,
-            history=tuple(earlier)[-MOST_PAST:],
-            alerts=said,
-            said=(*_said_by(earlier), *said),
-            faults=tuple(self.guard.faults),
-            threshold=None if plan.alert is None else plan.alert.threshold,
-            resumed_after=self._resumed_after,
-        )
-
-    def _finish_drawing(self, worker: Worker, *, is_hurried: bool) -> None:
-        if not is_hurried and self.memory.history.last is not None:
-            conclusion = Conclusion(
-                prefix=self.places.prefix,
-                events=None if self.places.events is None else f"{self.places.events}",
-                said=tuple(_said_by(self.memory.history.rows)),
-                faults=tuple(self.guard.faults),
-            )
-            conclude = partial(worker.conclude, _LAST, partial(write_conclusion, conclusion))
-            self._attempt("drawing process", conclude, "the analysis of the run")
-        limits = worker.limits
-        limit_s = min(limits.grace_s, limits.finish_limit_s) if is_hurried else limits.finish_limit_s
-        try:
-            self._attempt("drawing process", partial(wait_for_drawings, worker, limit_s), "the last figures")
-        finally:  # Ctrl-C while waiting
-            # A stage of its own: one that is no longer tried after three faults must not keep the process alive.
-            self._attempt("end of the drawing process", worker.stop, "nothing")
-
-    def _values(self, snapshot: Snapshot, begun: float) -> dict[str, float]:
+    def _values(self, snapshots: Mapping[_Course, Snapshot], begun: float) -> dict[str, float]:
+        values: dict[str, float] = {}
+        for course, snapshot in snapshots.items():
+            own = _shown(snapshot.metrics)
+            if (state := self.alarms.state(self.memory, course.name)) is not None:
+                own["alert"] = float(state)
+            values |= self._named(course, own)
         now = time.monotonic()
-        values = _shown(snapshot.metrics)
-        values |= {"blocked_s": now - begun, "overhead": (now - begun) / max(now - self.epoch_begun, 1e-9)}
-        return values if self.plan.alert is None else values | {"alert": float(self.memory.alert.firing)}
+        return values | {"blocked_s": now - begun, "overhead": (now - begun) / max(now - self.epoch_begun, 1e-9)}
+
+    def _named(self, course: _Course, values: Mapping[str, float]) -> dict[str, float]:
+        """Under their names, and of several sets under that of the set; those of the first under both."""
+        named = {f"{course.name}/{name}": value for name, value in values.items()} if course.name else {}
+        return named if course.at else {**values, **named}
 
     def _warn_of_memory(self, stage: str, message: str) -> None:
         self.guard.warn(stage, "out of memory", message)
@@ -430,16 +431,6 @@ class Session:
     def _note(self, row: Mapping[str, Any]) -> None:
         if self.places.folder is not None:
             append_row(self.places.folder / "events.jsonl", {"time": time.time(), **row})
-
-
-def _place_name(snapshot: Snapshot, *, is_partial: bool) -> str:
-    if snapshot.epoch is None:
-        return safe_name(snapshot.label)
-    return f"epoch_{snapshot.epoch:04d}" + (f"_step_{snapshot.step}" if is_partial else "")
-
-
-def _said_by(rows: Sequence[HistoryRow]) -> list[str]:
-    return [f"{row.label}: the alert was firing; {row.reason}" for row in rows if row.alert]
 
 
 def _short(folder: Path | None) -> str:

@@ -28,6 +28,7 @@ def test_promised_names_are_there() -> None:
         "EmbeddingVisualizer",
         "MarginAlert",
         "Metrics",
+        "RegressionAlert",
         "Result",
         "Settings",
         "__version__",

@@ -415,7 +415,11 @@ def test_without_an_alert_there_is_no_alert_scalar(tmp_path: Path) -> None:
         ({"when": "test_end"}, ValueError, "when must be 'train_epoch_end' or 'validation_end', got 'test_end'"),
         ({"on_error": "ignore"}, ValueError, "on_error must be 'warn' or 'raise', got 'ignore'"),
         ({"queue_limit": 0}, ValueError, "queue_limit must be at least 1, got 0"),
-        ({"alert": 0.25}, TypeError, "alert must be a MarginAlert or None, got float"),
+        (
+            {"alert": 0.25},
+            TypeError,
+            "alert must be a MarginAlert, a RegressionAlert, a list of them or None, got float",
+        ),
         ({"data": 3}, TypeError, "data must be a path, a list of pairs or None, got int"),
         ({"output_dir": __file__}, ValueError, f"output_dir must be a folder, {__file__} is a file"),
     ],

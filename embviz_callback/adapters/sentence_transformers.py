@@ -2,20 +2,22 @@
 
 import os
 import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch.distributed as dist
 
 from embviz_callback.adapters.encoders import inner_model, subject_of
+from embviz_callback.adapters.given_sets import evaluators_on, given_alerts
+from embviz_callback.delivery.alerts.alarms import Alert
 from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.process.worker import Limits
-from embviz_callback.delivery.provenance import given_pairs
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.tags import prefix_of
 from embviz_callback.encoding.subject import EncodeWith
-from embviz_callback.evaluator import Evaluator, Moment
+from embviz_callback.evaluator import Moment
 from embviz_callback.pairs.formats.reading import Reading
 from embviz_callback.session import Plan, Session, begin
 from embviz_callback.settings import Settings, merged, split_options
@@ -56,13 +58,14 @@ class EmbvizEvaluator(BaseEvaluator):
 
     Args:
         data: A file or folder of pairs in any form that docs/data.md lists, or a list, `Dataset` or DataFrame of them.
+        sets: Several such, by name, instead of `data`; keys are ``embviz_<set>_margin``, those of the first also plain.
         reading: How they are read where that cannot be recognised, or should be otherwise.
         encode: Takes the model and ``n`` texts and gives ``(n, dim)``, or a pair of such functions for queries and
             documents; None for the model's own way.
         settings: Options of the evaluation as one value.
         limits: Those of the drawing process, likewise.
         corpus: Further documents that answer no query: path or list of texts, see docs/corpus.md.
-        alert: Watches the margin; None for no alert.
+        alert: As for `EmbeddingVisualizer`; None for no alert.
         output_dir: Where files go; by default ``embviz`` in the output path of the first call.
         figures: False writes no figures and starts no process.
         on_error: "warn" lets no fault of ours end the training, "raise" lets every fault through.
@@ -75,14 +78,15 @@ class EmbvizEvaluator(BaseEvaluator):
 
     def __init__(
         self,
-        data: Any,
+        data: Any = None,
         *,
+        sets: Mapping[str, Any] | None = None,
         reading: Reading | None = None,
         encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
         settings: Settings | None = None,
         limits: Limits | None = None,
         corpus: Any = None,
-        alert: MarginAlert | None = _DEFAULT_ALERT,
+        alert: Alert | Sequence[Alert] | None = _DEFAULT_ALERT,
         output_dir: str | os.PathLike[str] | None = None,
         figures: bool = True,
         on_error: str = "warn",
@@ -95,17 +99,18 @@ class EmbvizEvaluator(BaseEvaluator):
         self.greater_is_better = True
         self.primary_metric = f"{self.prefix}_rank1"
         self.output_dir = None if output_dir is None else Path(output_dir)
+        alerts = given_alerts(alert, data, sets)
         flat_settings, flat_limits = split_options(options, Settings, Limits)
         self._plan = Plan(
             merged("settings", settings, flat_settings, Settings()),
-            alert,
+            alerts,
             merged("limits", limits, flat_limits, Limits()),
             figures=figures,
             log_baseline=True,
             on_error=on_error,
         )
         self._encode = encode
-        self._evaluator = Evaluator.on(given_pairs(data, reading=reading), self._plan.settings, corpus=corpus)
+        self._evaluators = evaluators_on(data, sets, self._plan.settings, reading=reading, corpus=corpus, alerts=alerts)
         self._session: Session | None = None
         self._model: weakref.ref[Any] | None = None
         self._n_models = 0
@@ -139,7 +144,8 @@ class EmbvizEvaluator(BaseEvaluator):
         if epoch == -1:
             self.finish()
         # Not the last good values, by which the trainer could choose a model that nobody has looked at.
-        return {f"{self.prefix}_{name}": value for name, value in (found or session.no_values()).items()}
+        named = found or session.no_values()
+        return {f"{self.prefix}_{name.replace('/', '_')}": value for name, value in named.items()}
 
     def finish(self) -> None:
         """Waits for the figures that are still being drawn and ends the drawing process; a later call opens another."""
@@ -159,7 +165,7 @@ class EmbvizEvaluator(BaseEvaluator):
             self._n_models += 1
             self._model = weakref.ref(inner)
         memory = self._session.memory if self._session is not None and is_same else Memory()
-        session = begin(self._plan, self._evaluator, self._places(output_path), memory, is_resumed=is_same)
+        session = begin(self._plan, self._evaluators, self._places(output_path), memory, is_resumed=is_same)
         self._session, self._is_finished = session, False
         # A training never says that it is over: the end of the evaluator or of the program does.
         weakref.finalize(self, session.finish, is_hurried=False)

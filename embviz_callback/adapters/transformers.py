@@ -4,7 +4,7 @@ import math
 import os
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,16 @@ import torch.distributed as dist
 from transformers import TrainerCallback
 
 from embviz_callback.adapters.encoders import prompts_of, subject_of
+from embviz_callback.adapters.given_sets import evaluators_on, given_alerts
 from embviz_callback.adapters.trackers import TRACKERS, loggers_of, report
-from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert
+from embviz_callback.delivery.alerts.alarms import Alert
+from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.process.worker import Limits
-from embviz_callback.delivery.provenance import given_pairs
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.tags import prefix_of, scalar_tag
 from embviz_callback.encoding.subject import EncodeWith
-from embviz_callback.evaluator import Evaluator, Moment
+from embviz_callback.evaluator import Moment
 from embviz_callback.pairs.formats.reading import Reading
 from embviz_callback.session import Plan, Session, begin
 from embviz_callback.settings import Settings, merged, split_options
@@ -84,13 +85,14 @@ class EmbvizTrainerCallback(TrainerCallback):
 
     Args:
         data: A file or folder of pairs in any form that docs/data.md lists, or a list, `Dataset` or DataFrame of them.
+        sets: Several such, by name, instead of `data`, as for `EmbeddingVisualizer`.
         reading: How they are read where that cannot be recognised, or should be otherwise.
         encode: Takes the trainer's model and ``n`` texts and gives ``(n, dim)``, or a pair of such functions for
             queries and documents; None for the model's own way.
         settings: Options of the evaluation as one value.
         limits: Those of the drawing process, likewise.
         corpus: Further documents that answer no query, see docs/corpus.md; every rank encodes all of it.
-        alert: Watches the margin; None for no alert.
+        alert: As for `EmbeddingVisualizer`; None for no alert.
         output_dir: Where figures, report and history go; by default ``embviz`` in the trainer's ``output_dir``.
         when: "epoch_end", or "evaluate" for every evaluation of the trainer and the end of the training.
         log_baseline: Log the untrained model too, at step 0; otherwise it is kept for the report.
@@ -107,14 +109,15 @@ class EmbvizTrainerCallback(TrainerCallback):
 
     def __init__(
         self,
-        data: Any,
+        data: Any = None,
         *,
+        sets: Mapping[str, Any] | None = None,
         reading: Reading | None = None,
         encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
         settings: Settings | None = None,
         limits: Limits | None = None,
         corpus: Any = None,
-        alert: MarginAlert | None = _DEFAULT_ALERT,
+        alert: Alert | Sequence[Alert] | None = _DEFAULT_ALERT,
         output_dir: str | os.PathLike[str] | None = None,
         when: str = "epoch_end",
         log_baseline: bool = False,
@@ -126,23 +129,23 @@ class EmbvizTrainerCallback(TrainerCallback):
     ) -> None:
         if when not in _WHEN:
             raise ValueError(f"when must be {' or '.join(map(repr, _WHEN))}, got {when!r}")
+        alerts = given_alerts(alert, data, sets)
         flat_settings, flat_limits = split_options(options, Settings, Limits)
         self.encode = encode
-        self.alert = alert
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.when = when
         self.log_baseline = log_baseline
         self.prefix = prefix_of(name)
         self._plan = Plan(
             merged("settings", settings, flat_settings, Settings()),
-            alert,
+            alerts,
             merged("limits", limits, flat_limits, Limits()),
             figures,
             log_baseline,
             on_error,
             overhead_limit,
         )
-        self._evaluator = Evaluator.on(given_pairs(data, reading=reading), self._plan.settings, corpus=corpus)
+        self._evaluators = evaluators_on(data, sets, self._plan.settings, reading=reading, corpus=corpus, alerts=alerts)
         self._session: Session | None = None
         self._handler: Any = None
         self._is_training = False
@@ -166,7 +169,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         autocast = _AUTOCAST.get(_precision(trainer.args))
         subject = subject_of(trainer.model, self._plan.settings, self.encode, autocast=autocast)
         if trainer.args.world_size < 2:
-            self._evaluator.try_out(subject)
+            next(iter(self._evaluators.values())).try_out(subject)
         self._handler = trainer.callback_handler
         callbacks = self._handler.callbacks
         callbacks[:] = [one for one in callbacks if one is not self]
@@ -180,7 +183,9 @@ class EmbvizTrainerCallback(TrainerCallback):
         is_resumed = state.global_step > 0
         memory = Memory.from_json((state.stateful_callbacks or {}).get(self.prefix) if is_resumed else None)
         loggers = loggers_of(self._trackers())
-        session = begin(self._plan, self._evaluator, self._places(args), memory, is_resumed=is_resumed, loggers=loggers)
+        session = begin(
+            self._plan, self._evaluators, self._places(args), memory, is_resumed=is_resumed, loggers=loggers
+        )
         self._session = session
         # A training that ends by an exception says nothing to its callbacks; the end of the program does.
         weakref.finalize(self, session.finish, is_hurried=True)
@@ -258,18 +263,16 @@ class EmbvizTrainerCallback(TrainerCallback):
             ranks=told.args.world_size,
             weights="live, not averaged",
         )
-        event = session.evaluate(moment, subject, partial(self._log_values, session, told, moment))
+        stop = session.evaluate(moment, subject, partial(self._log_values, session, told, moment))
         # Part of every checkpoint from here on, and given back by a resumed training on every rank. Not as an
         # ExportableState: with one, the trainer dies of saving where a checkpoint without it was resumed.
         if told.state.stateful_callbacks is not None:
             told.state.stateful_callbacks[self.prefix] = session.to_json(moment.label)
-        self._stop_if_asked(told, event)
+        self._stop_if_asked(told, stop)
 
-    def _stop_if_asked(self, told: _Told, event: AlertEvent | None) -> None:
-        if self.alert is None or not self.alert.stop_training:
-            return
+    def _stop_if_asked(self, told: _Told, stop: bool) -> None:
         # At a point that every rank reaches, whatever failed on it: one that stops alone hangs all.
-        if told.any_rank(event is not None and event.stops):
+        if self._plan.may_stop and told.any_rank(stop):
             told.control.should_training_stop = True
 
     def _log_values(self, session: Session, told: _Told, moment: Moment, values: Mapping[str, float]) -> None:

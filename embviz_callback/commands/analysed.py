@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.kept_runs import kept_snapshots, refuse_beside_run, run_at
 from embviz_callback.commands.looking import look_at
-from embviz_callback.commands.options import reading_of, request_from
+from embviz_callback.commands.options import reading_of, refuse_several_sets, request_from
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.run.data_check import without_unkept
 from embviz_callback.delivery.run.run_folder import RunFolder
@@ -64,6 +64,7 @@ def analysed_by(options: argparse.Namespace, terminal: Terminal) -> Analysed:
     """
     if (options.run is None) == (not options.checkpoint):
         raise UsageError("give either --checkpoint or --run")
+    refuse_several_sets(options)
     if options.run is None and options.epoch is not None:
         raise UsageError("--epoch picks an evaluation of a run; give its folder with --run")
     return _from_run(options) if options.run is not None else _from_checkpoints(options, terminal)

@@ -1,7 +1,7 @@
 """`embviz compare`: checkpoints, epochs or runs side by side on one subset."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,19 +104,39 @@ def compare_checkpoints(options: argparse.Namespace, terminal: Terminal) -> int:
     Raises:
         UsageError: If there is no such reference.
     """
+    if isinstance(options.data, Mapping):
+        from embviz_callback.commands.on_sets import evaluate_on_sets
+
+        return evaluate_on_sets(options, terminal)
     reference = getattr(options, "reference", 1)
     if reference > len(options.checkpoint):
         raise UsageError(f"--reference must be at most {len(options.checkpoint)}, got {reference}")
     with quietly():
-        from embviz_callback.drawing.reports.words_report import words_aside
-
-        trec = getattr(options, "trec", False)
-        outcomes = evaluate(request_from(options), output_of(options), terminal, trec=trec, bm25=options.bm25)
-        # Nobody says that they are epochs of one training, in this order.
-        snapshots = [replace(outcome.snapshot, epoch=None) for outcome in outcomes]
-        found = [outcome.words for outcome in outcomes if outcome.words is not None]
-        comparison = _written(snapshots, options, reference, [words_aside(found)] if found else [])
+        outcomes, comparison = evaluate_and_compare(options, reference, terminal)
     return _told(comparison, options, terminal, outcomes)
+
+
+def evaluate_and_compare(
+    options: argparse.Namespace, reference: int, terminal: Terminal
+) -> "tuple[list[Outcome], Comparison]":
+    """Evaluates several checkpoints on one set, and writes the files of each and of their comparison.
+
+    Args:
+        options: Of `embviz` or of `embviz compare`.
+        reference: Which of them the others are held against, from 1.
+        terminal: Hears what is going on.
+
+    Returns:
+        What came of each, and the comparison.
+    """
+    from embviz_callback.drawing.reports.words_report import words_aside
+
+    trec = getattr(options, "trec", False)
+    outcomes = evaluate(request_from(options), output_of(options), terminal, trec=trec, bm25=options.bm25)
+    # Nobody says that they are epochs of one training, in this order.
+    snapshots = [replace(outcome.snapshot, epoch=None) for outcome in outcomes]
+    found = [outcome.words for outcome in outcomes if outcome.words is not None]
+    return outcomes, _written(snapshots, options, reference, [words_aside(found)] if found else [])
 
 
 def _compare_epochs(options: argparse.Namespace, terminal: Terminal) -> int:

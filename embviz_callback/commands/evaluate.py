@@ -82,6 +82,10 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
             raise UsageError("--baseline holds one checkpoint against another; give one --checkpoint")
         return compare_checkpoints(options, terminal)
     refuse_gate_without_baseline(options)
+    if isinstance(options.data, Mapping) and options.checkpoint:
+        from embviz_callback.commands.on_sets import evaluate_on_sets
+
+        return evaluate_on_sets(options, terminal)
     with quietly():
         request = request_from(options)
         baseline = baseline_of(options, request, terminal)

@@ -1,13 +1,14 @@
 """Groups of options that several commands share: what is looked at, how, and how the command ends."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embviz_callback.analysis.metrics.pictures import MAPS
-from embviz_callback.commands.arguments import finite_number, whole_number
+from embviz_callback.commands.arguments import UsageError, finite_number, whole_number
+from embviz_callback.delivery.tags import SET_NAME, set_names
 from embviz_callback.measure import SIMILARITIES
 from embviz_callback.settings import RANGES, Settings
 
@@ -53,7 +54,11 @@ def add_subject_options(made: argparse.ArgumentParser, *, is_required: bool) -> 
 def add_data_options(made: argparse.ArgumentParser) -> None:
     """On what it is looked at, and where results go."""
     made.add_argument(
-        "--data", metavar="PATH", help="file or folder of pairs, docs/data.md (not needed for embeddings.npz)"
+        "--data",
+        nargs="+",
+        action=_Data,
+        metavar="PATH",
+        help="file or folder of pairs, docs/data.md (not needed for embeddings.npz); NAME=PATH for each of several",
     )
     made.add_argument(
         "--corpus",
@@ -62,6 +67,32 @@ def add_data_options(made: argparse.ArgumentParser) -> None:
     )
     add_reading_options(made)
     made.add_argument("--output", default="visualizations/", metavar="DIR", help="default %(default)s")
+
+
+class _Data(argparse.Action):
+    """A path stays one, and several sets are name to path."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if len(values) == 1 and not is_named(values[0]):
+            setattr(namespace, self.dest, values[0])
+            return
+        sets = dict(value.partition("=")[::2] for value in values)
+        for value in values:
+            if not is_named(value):
+                raise argparse.ArgumentError(self, f"expected one path, or NAME=PATH for each, found {value}")
+        try:
+            set_names(None, sets)
+        except ValueError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
+        if len(sets) < len(values):
+            raise argparse.ArgumentError(self, f"expected a name for each, found {', '.join(values)}")
+        setattr(namespace, self.dest, sets)
+
+
+def is_named(value: str) -> bool:
+    """Whether a value of ``--data`` is NAME=PATH: a file that is called so goes before."""
+    name, sign, path = value.partition("=")
+    return bool(sign and path and SET_NAME.fullmatch(name)) and not Path(value).expanduser().exists()
 
 
 def add_run_option(made: argparse.ArgumentParser, what: str, *, several: bool = False) -> None:
@@ -233,6 +264,16 @@ def settings_from(options: argparse.Namespace) -> Settings:
     })
 
 
+def refuse_several_sets(options: argparse.Namespace) -> None:
+    """For what looks at one set.
+
+    Raises:
+        UsageError: If there are several.
+    """
+    if isinstance(options.data, Mapping):
+        raise UsageError("--data: expected one path, found several sets. Fix: embviz and embviz compare take them")
+
+
 def request_from(options: argparse.Namespace, rule: "WeightRule | None" = None) -> "Request":
     """What the options ask to look at.
 
@@ -245,6 +286,7 @@ def request_from(options: argparse.Namespace, rule: "WeightRule | None" = None) 
     """
     from embviz_callback.commands.looking import Request  # what --help can do without
 
+    refuse_several_sets(options)
     serving = {name: getattr(options, name) for name in _SERVING} | {"cache": not options.no_cache}
     return Request(
         checkpoints=tuple(options.checkpoint or ()),

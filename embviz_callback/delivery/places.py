@@ -36,6 +36,11 @@ class Places:
         beside = "" if self.folder is None else folder.name.removeprefix(self.folder.name)
         return replace(self, folder=folder, events=events, address=self.address and f"{self.address}{beside}")
 
+    def of_set(self, name: str) -> Self:
+        """Those of a further set: a folder within this one, which is copied along with it."""
+        folder, events = (None if path is None else path / name for path in (self.folder, self.events))
+        return replace(self, folder=folder, events=events, prefix=f"{self.prefix}/{name}", address=None)
+
 
 def find_places(trainer: Any, output_dir: Path | None, prefix: str) -> Places:
     """Where the main rank writes; every other rank writes nothing.

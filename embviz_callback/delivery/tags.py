@@ -1,10 +1,16 @@
 """Under which tag a number of an evaluation is logged."""
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 from embviz_callback.analysis.metrics.catalogue import HEADLINE, shown
 from embviz_callback.files import safe_name
 
 PREFIX = "embviz"
 _DETAIL = "detail"
+SET_NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
+_TAKEN = ("snapshots", "page-data", "jobs", "in-use", "untrained", "evaluation", "detail")
 _FIRST = frozenset((*shown(HEADLINE), "alert"))
 
 
@@ -32,6 +38,31 @@ def prefix_of(name: str) -> str:
     return found
 
 
+def set_names(data: Any, sets: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """What sets are called; names that cannot stand in a tag, or as a folder beside those of evaluations, are refused.
+
+    Args:
+        data: Given instead of sets.
+        sets: Name to data, or None.
+
+    Returns:
+        The names; an empty one for the only one.
+
+    Raises:
+        ValueError: If both are given, there is none, or a name cannot be used.
+    """
+    if sets is None:
+        return ("",)
+    if data is not None:
+        raise ValueError("give data or sets, not both")
+    if not sets:
+        raise ValueError("sets must hold at least one set, got none")
+    for name in sets:
+        if not SET_NAME.fullmatch(name) or name in _TAKEN or name.startswith("epoch_"):
+            raise ValueError(f"the name of a set must be of letters, digits, - and _, and not our own, got {name!r}")
+    return tuple(sets)
+
+
 def scalar_tag(prefix: str, name: str) -> str:
     """The tag of a number in a logger: what is looked at first under the prefix, all else under its details.
 
@@ -39,14 +70,15 @@ def scalar_tag(prefix: str, name: str) -> str:
     Monitors (`trainer.callback_metrics`) find every number under the prefix.
 
     Args:
-        prefix: From `prefix_of`.
-        name: Of a metric, or ``alert``, ``blocked_s``, ``overhead``, ``margin_threshold``.
+        prefix: From `prefix_of`; of one of several sets with its name behind a slash.
+        name: Of a metric, or ``alert``, ``blocked_s``, ``overhead``, ``margin_threshold``; the set's may stand here.
 
     Returns:
         ``<prefix>/<name>`` for the headline and the alert, else ``<prefix>_detail/<name>``.
 
     Example:
-        >>> scalar_tag("embviz", "margin"), scalar_tag("embviz_x", "blocked_s")
-        ('embviz/margin', 'embviz_x_detail/blocked_s')
+        >>> scalar_tag("embviz", "margin"), scalar_tag("embviz_x", "blocked_s"), scalar_tag("embviz/faq", "map")
+        ('embviz/margin', 'embviz_x_detail/blocked_s', 'embviz_detail/faq/map')
     """
-    return f"{prefix}/{name}" if name in _FIRST else f"{prefix}_{_DETAIL}/{name}"
+    first, _, within = f"{prefix}/{name}".partition("/")
+    return f"{first}/{within}" if within.rpartition("/")[2] in _FIRST else f"{first}_{_DETAIL}/{within}"

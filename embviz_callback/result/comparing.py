@@ -1,7 +1,7 @@
 """`compare`: several models looked at on the same queries."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from embviz_callback.adapters.given_sets import kept
 from embviz_callback.analysis.compare import comparison as analysis
 from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.numbers import Metrics
@@ -37,7 +38,7 @@ def compare(
         The comparison; a ValueError says if there are fewer than two, or they are not of the same data.
     """
     named = models if isinstance(models, Mapping) else _named(list(models))
-    data = list(data) if isinstance(data, Iterator) else data  # each model reads them
+    data = kept(data)  # each model reads them
     results = [one if isinstance(one, Result) else evaluate(one, data, **options) for one in named.values()]
     # Nobody says that they are epochs of one training, in this order.
     snapshots = tuple(replace(one.snapshot, label=name, epoch=None) for name, one in zip(named, results, strict=True))

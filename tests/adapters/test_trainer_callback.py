@@ -532,3 +532,14 @@ def test_every_rank_encodes_the_main_rank_writes_and_all_stop_together_after_a_f
     assert other["margins"] == one["margins"][1:]
     assert (one["folder"], other["folder"]) == (f"{tmp_path / 'embviz'}", "None")
     assert len(rows(tmp_path / "embviz")) == 3
+
+
+def test_several_sets_stand_among_the_metrics_each_under_its_name(tmp_path: Path) -> None:
+    from tests.tiny_trainers import PAIRS
+
+    visualizer = callback(data=None, sets={"own": PAIRS, "other": PAIRS[:8]}, on_error="raise", bootstrap_draws=100)
+    trainer = fit(tmp_path, visualizer, num_train_epochs=1)
+    found = next(row for row in reversed(trainer.state.log_history) if "embviz/margin" in row)
+    assert found["embviz/own/margin"] == found["embviz/margin"]
+    assert found["embviz/other/margin"] != found["embviz/margin"]
+    assert [row["label"] for row in rows(visualizer.folder / "other")] == ["untrained", "epoch 1"]

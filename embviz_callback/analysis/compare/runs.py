@@ -111,7 +111,7 @@ def leaderboard(
     The best of twenty equal evaluations comes out higher than the best of two: of each run's best is taken what the
     luckiest of those that cannot be told from it gains in resamples of the queries. Differences are paired, and their
     intervals hold for all pairs at once (sup-t), so that they also hold for the one that happens to lead: of runs that
-    are all equal, at most 5 % of leaderboards call any of them behind (benchmarks/trainings.py).
+    are all equal, about 5 % of leaderboards at most call any of them behind (benchmarks/trainings.py).
 
     Args:
         trainings: Two or more.

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from embviz_callback.delivery.alerts.people import Notifier
-from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert, Reading
+from embviz_callback.delivery.alerts.rule import AlertEvent, Reading
 from embviz_callback.delivery.guarding import say
 from embviz_callback.delivery.loggers import Gallery
 from embviz_callback.snapshot import Snapshot
@@ -36,7 +36,7 @@ def reading_of(snapshot: Snapshot) -> Reading:
 
 def announce(
     event: AlertEvent,
-    alert: MarginAlert,
+    on_alert: Callable[[AlertEvent], None] | None,
     *,
     attempt: Attempt,
     note: Callable[[Mapping[str, Any]], None],
@@ -47,7 +47,7 @@ def announce(
 
     Args:
         event: What the alert found.
-        alert: The rule.
+        on_alert: The user's function, or None.
         attempt: Takes stage, act and what is skipped where it fails.
         note: Takes the row for the log of events.
         gallery: The trainer's loggers.
@@ -58,8 +58,8 @@ def announce(
     else:
         say(event.message)
     attempt("note", partial(note, {"event": "alert", **_plain(event)}), "a row of events.jsonl")
-    if alert.on_alert is not None:
-        attempt("on_alert", partial(alert.on_alert, event), "what on_alert was to do")
+    if on_alert is not None:
+        attempt("on_alert", partial(on_alert, event), "what on_alert was to do")
     if event.is_edge:  # people have no use for the same news after every epoch
         if notifier is not None:
             attempt("notification", partial(notifier.send, event), "the message")

@@ -10,6 +10,7 @@ from typing import Any, Self
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.grammar import counted
 
+_LONGEST_HEADLINE = 63
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
@@ -20,7 +21,7 @@ class AlertEvent:
     Attributes:
         kind: "firing", "recovered", or "inconclusive" (only with ``confident=True``).
         cause: "low margin", "scale" (a low margin on a squeezed scale, which costs no rank), "collapse", "non-finite
-            embeddings", "cannot judge"; empty when recovered.
+            embeddings", "cannot judge", "regression"; empty when recovered.
         is_first: It did not fire at the evaluation before.
         epoch: Training epoch from 0.
         step: The step under which the evaluation is logged.
@@ -29,6 +30,7 @@ class AlertEvent:
         separation: In sigma.
         rank1: Share of queries, 0 to 1.
         message: One sentence for a log.
+        of: What it is about.
     """
 
     kind: str
@@ -41,6 +43,7 @@ class AlertEvent:
     separation: float
     rank1: float
     message: str
+    of: str = "margin"
 
     @property
     def is_edge(self) -> bool:
@@ -55,7 +58,8 @@ class AlertEvent:
     @property
     def headline(self) -> str:
         """A title for a message, under 64 characters."""
-        return f"embviz: margin alert ({self.cause})" if self.kind == "firing" else f"embviz: margin {self.kind}"
+        said = f"alert ({self.cause})" if self.kind == "firing" else self.kind
+        return f"embviz: {self.of} {said}"[:_LONGEST_HEADLINE]
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class MarginAlert:
         if self.on_alert is not None and not callable(self.on_alert):
             raise ValueError(f"on_alert must be callable, got {self.on_alert!r}")
         if self.notify is not None:
-            _check_notify(self.notify)
+            check_notify(self.notify)
 
     @property
     def recovers_at(self) -> float:
@@ -116,7 +120,13 @@ class MarginAlert:
         return self.threshold if self.recovery_threshold is None else self.recovery_threshold
 
 
-def _check_notify(notify: str) -> None:
+def check_notify(notify: str) -> None:
+    """Refuses what is no name of an environment variable, and a notification without Apprise.
+
+    Raises:
+        ValueError: If it is no name.
+        ModuleNotFoundError: If Apprise is not installed.
+    """
     if not _VARIABLE.fullmatch(notify):
         # Not shown: it is most likely the address itself, with its secret.
         raise ValueError(

@@ -36,7 +36,7 @@ class Mirror:
 
     def _is_new(self, path: Path) -> bool:
         within = path.relative_to(self.folder)
-        is_shown = within.parts[0] not in _NOT_COPIED and not any(part.startswith(".") for part in within.parts)
+        is_shown = not {*within.parts} & {*_NOT_COPIED} and not any(part.startswith(".") for part in within.parts)
         return is_shown and path.is_file() and self._copied.get(path) != _state(path)
 
     def _put(self, store: Any, path: Path, there: str) -> None:

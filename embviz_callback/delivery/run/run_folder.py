@@ -54,7 +54,10 @@ class RunFolder:
     @property
     def title(self) -> str:
         """Of its page."""
-        name = self.path.resolve().parent.name
+        folder, of_set = self.path.resolve(), ""
+        if folder.parent.name.startswith("embviz"):  # that of a further set lies within the first one's
+            folder, of_set = folder.parent, f", {folder.name}"
+        name = f"{folder.parent.name}{of_set}"
         return name[:1].upper() + name[1:] if name.lower().startswith("run") else f"Run {name}"
 
     @property

@@ -276,8 +276,8 @@ def test_without_apprise_one_sentence_says_what_to_install(monkeypatch: pytest.M
 
 def test_a_trial_and_another_rank_notify_nobody() -> None:
     for places in (Places(None, None, rank=1), Places(None, None, is_trial=True)):
-        assert a_session(places, alert=MarginAlert(notify=VARIABLE)).notifier is None
-    assert a_session(Places(None, None), alert=MarginAlert(notify=VARIABLE)).notifier is not None
+        assert not a_session(places, alerts=(MarginAlert(notify=VARIABLE),)).alarms.notifiers
+    assert list(a_session(Places(None, None), alerts=(MarginAlert(notify=VARIABLE),)).alarms.notifiers) == [VARIABLE]
 
 
 FIT = """

@@ -638,5 +638,6 @@ def test_a_job_of_a_long_training_holds_no_more_than_its_report_tells(tmp_path: 
     rows = [HistoryRow.of(replace(snapshot, epoch=at, step=at, label=f"epoch {at}"), alert=False) for at in range(50)]
     for row in rows:
         session.memory.history.add(row)
-    job = session._job(replace(snapshot, epoch=50, step=50), None, is_partial=False)
+    drawings = session._courses[0].drawings
+    job = drawings._job(replace(snapshot, epoch=50, step=50), session.memory, (), is_partial=False)
     assert [row.label for row in job.history] == [f"epoch {at}" for at in range(30, 50)]

@@ -1,0 +1,89 @@
+"""`--data NAME=PATH ...`: checkpoints on several sets."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from embviz_callback.cli import main
+from embviz_callback.commands.compare import parser
+
+QUICK = ("--skip-tsne", "--skip-umap", "--bootstrap-draws", "100")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("place")
+    rooms = [{"query": f"tìm phòng quận {row}", "pos": f"phòng trọ quận {row} giá {row + 1} tr"} for row in range(24)]
+    books = [{"query": f"who wrote book {row}", "pos": f"The author of book {row}, {row + 7}"} for row in range(24)]
+    for name, data in (("val", rooms), ("x", books)):
+        (folder / f"{name}.json").write_text(json.dumps(data), encoding="utf-8")
+    weights = torch.randn(64, 256, generator=torch.Generator().manual_seed(0))
+    for name, head in (("a", weights), ("b", torch.ones(64, 256))):  # the second gives every text one vector
+        config = {"encoder": "char-ngrams-256"}
+        torch.save({"model_state_dict": {"head.linear.weight": head}, "config": config}, folder / f"{name}.pt")
+    return folder
+
+
+@pytest.mark.slow
+def test_every_set_has_a_folder_and_the_verdict_is_on_all(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    given = ["--checkpoint", "a.pt", "b.pt", "--data", "rental=val.json", "general=x.json", "--output", f"{tmp_path}"]
+    assert main([*given, *QUICK, "--json"]) == 0
+    heard = capsys.readouterr()
+    told = json.loads(heard.out)
+    for name in ("rental", "general"):
+        assert set(told["sets"][name]) == {"a.pt", "b.pt"}
+        assert (tmp_path / name / "comparison.md").is_file()
+        assert (tmp_path / name / "a.pt" / "report.md").is_file()
+    (verdict,) = told["verdicts"]
+    assert verdict in heard.err
+    assert verdict.startswith("b.pt: rental -")
+    assert verdict.endswith(" (may be chance) points of rank-1 against a.pt: a loss without a gain")
+    assert heard.err.rstrip().splitlines()[-6] == "Similarity Statistics:"
+
+
+@pytest.mark.slow
+def test_one_checkpoint_on_two_sets(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sets = [f"rental={place / 'val.json'}", f"general={place / 'x.json'}"]
+    given = ["--checkpoint", f"{place / 'a.pt'}", "--data", *sets, "--output", f"{tmp_path}", *QUICK]
+    assert main([*given, "--fail-below-margin", "2"]) == 3
+    heard = capsys.readouterr()
+    assert heard.out.split("\n")[0] == "rental"
+    assert "(rental, a.pt)" in heard.err
+    assert "(general, a.pt)" in heard.err
+    assert (tmp_path / "general" / "report.html").is_file()
+
+
+def test_a_file_of_that_name_goes_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    read = parser().read
+    assert read(["--data", "a=b.json"]).data == {"a": "b.json"}
+    Path("a=b.json").touch()
+    assert read(["--data", "a=b.json"]).data == "a=b.json"
+    assert read(["--data", "s3/a=b.json"]).data == "s3/a=b.json"  # no name of a set
+
+
+def test_mistakes_are_answered_in_one_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, checkpoint = f"{place / 'val.json'}", f"{place / 'a.pt'}"
+    for given, said in (
+        (
+            ["--data", f"a={data}", data],
+            f"embviz: argument --data: expected one path, or NAME=PATH for each, found {data}",
+        ),
+        (["--data", f"a={data}", f"a={data}"], "embviz: argument --data: expected a name for each, found a="),
+        (["--data", f"jobs={data}"], "embviz: argument --data: the name of a set must be of letters, "),
+        (
+            ["--data", f"a={data}", f"b={data}", "--baseline", "x.json"],
+            "embviz: --baseline is an evaluation of one set; give --data one path",
+        ),
+    ):
+        assert main(["--checkpoint", checkpoint, *given]) == 2
+        assert capsys.readouterr().err.startswith(said)
+    assert main(["analyse", "--checkpoint", checkpoint, "--data", f"a={data}", f"b={data}"]) == 2
+    assert capsys.readouterr().err == (
+        "embviz analyse: --data: expected one path, found several sets. Fix: embviz and embviz compare take them\n"
+    )
