@@ -1,112 +1,248 @@
-"""What a corpus costs an evaluation: seconds that training waits, memory of its process, size of a kept epoch.
+"""What ranking among a corpus costs beside its encoding: memory a document, and time beside the bare product.
 
-    python benchmarks/corpus.py 0 20000 100000
+    OMP_NUM_THREADS=1 python benchmarks/corpus.py 100000 300000 1000000
+    OMP_NUM_THREADS=1 python benchmarks/corpus.py 200000 --ranks 1 2 3
 
-500 made rental pairs, a corpus of further made listings, a linear head over hashed character n-grams; each
-size in a process of its own, which trains one step and evaluates before and after it. On a shared machine
-seconds of the processor (half of the fit, which is nothing but two evaluations) say more than those of the clock.
+Documents of 256 dimensions stand in a file of JSON Lines; an encoder that costs next to nothing (two rows of a table
+added up) makes their vectors, so that what is seen is ours. Each way and size in a process of its own:
+`product` multiplies the blocks as they are encoded and keeps nothing; `ours` is the whole evaluation: the file read
+and folded twice, encoded, scored, summed up. `semantic_search` (sentence-transformers) and `faiss` hold all vectors and
+find the best ten, nothing else. Seconds are of the processor. With three sizes or more the last row extrapolates ours
+to ten million documents. With --ranks the same is shared out over gloo processes of this machine, and compared.
 """
 
 import argparse
 import json
+import os
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
+import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
 
-from embviz_callback import EmbeddingVisualizer
-from embviz_callback.delivery.run.run_folder import RunFolder
-from embviz_callback.demo.rental_pairs import generate_pairs
+from embviz_callback.encoding.encode import encode_blocks
+from embviz_callback.encoding.ranks.shared_corpus import Ranks
+from embviz_callback.encoding.subject import Side, Subject
+from embviz_callback.evaluator import Evaluator, Moment
+from embviz_callback.pairs.formats.reading import read_pairs
+from embviz_callback.settings import Settings
+
+DIM, BATCH = 256, 1024
+WAYS = ("product", "ours", "semantic_search", "faiss")
+_TABLE = torch.nn.functional.normalize(torch.randn(8192, DIM, generator=torch.Generator().manual_seed(0)))
+_COMPARED = ("rank", "pair_above", "pair_tied", "top_documents", "negative_counts")
+_MOMENTS = ("negative_mean", "negative_std", "row_mean", "row_variance", "mean_off_diagonal")
 
 
-class Module(pl.LightningModule):
-    """A head over character n-grams."""
+def encode(texts: list[str]) -> Tensor:
+    """Vectors by the number at the end of each text; a query lies near the document of its number."""
+    numbers = torch.tensor([int(text.rsplit(" ", 1)[1]) for text in texts])
+    noise = torch.tensor([0.8 if text.startswith("query") else 0.0 for text in texts])
+    rows = _TABLE[numbers % 8191] + _TABLE[(numbers // 8191) * 31 % 8179]
+    return rows + noise[:, None] * _TABLE[(numbers * 7 + 3) % 8111]
 
-    def __init__(self) -> None:
-        super().__init__()
-        from embviz_callback.encoding.models.biencoder import BiEncoder, ProjectionHead, load_backbone
 
-        backbone = load_backbone("char-ngrams-1024")
-        self.bi_encoder = BiEncoder(backbone, ProjectionHead(backbone.dim, 256))
-        self.encoding_s = 0.0
+def evaluator(path: Path, n_queries: int) -> Evaluator:
+    """On so many pairs, among the documents of a file."""
+    pairs = [{"query": f"query {row}", "pos": f"own {row}"} for row in range(n_queries)]
+    settings = Settings(max_samples=n_queries, batch_size=BATCH, bootstrap_draws=100)
+    return Evaluator.on(read_pairs(pairs), settings, corpus=f"{path}")
 
-    def encode(self, texts: list[str]) -> Tensor:
-        """Embeddings of texts, timed in seconds of the processor."""
+
+def subject(ranks: Ranks | None = None) -> Subject:
+    """The encoder that costs nothing."""
+    return Subject(nn.Identity(), Side(encode), Side(encode), ranks=ranks)
+
+
+def ours(path: Path, n_queries: int) -> dict[str, Any]:
+    """The whole evaluation; how long the first reading took apart."""
+    made = evaluator(path, n_queries)
+    read_s = time.process_time()
+    snapshot = made.look(subject(), Moment())
+    return {"first_reading_s": read_s, "rank1": snapshot.metrics.rank1}
+
+
+def product(path: Path, n_queries: int) -> dict[str, Any]:
+    """Blocks as they come, multiplied tile by tile."""
+    made = evaluator(path, n_queries)
+    queries = torch.nn.functional.normalize(encode([f"query {row}" for row in range(n_queries)])).numpy()
+    assert made.corpus is not None
+    scores = np.empty((1024, len(queries)), dtype=np.float32)
+    spent_s = 0.0
+    for block in encode_blocks(Side(encode), made.corpus, batch_size=BATCH):
         begun = time.process_time()
-        rows = self.bi_encoder.encode(texts)
-        self.encoding_s += time.process_time() - begun
-        return rows
-
-    def training_step(self, batch: list[str], batch_idx: int) -> Tensor:
-        """Any loss."""
-        return self.encode(list(batch)).square().mean()
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """One batch."""
-        return DataLoader(["a room"] * 4, batch_size=4)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Plain."""
-        return torch.optim.SGD(self.parameters(), lr=0.1)
+        for start in range(0, len(block.vectors), 1024):
+            tile = block.vectors[start : start + 1024]
+            np.matmul(tile, queries.T, out=scores[: len(tile)])
+        spent_s += time.process_time() - begun
+    return {"product_s": spent_s}
 
 
-def listings(n: int) -> list[str]:
-    """So many distinct listings: made ones, each many times under another number."""
-    made = [pair["pos"] for pair in generate_pairs(min(n, 5000), seed=2, hard_negatives=0)]
-    return [f"{made[row % len(made)]}, mã tin {row // len(made)}" for row in range(n)]
+def _whole(path: Path, n_queries: int) -> tuple[Tensor, Tensor]:
+    with path.open(encoding="utf-8") as file:
+        texts = [json.loads(line)["text"] for line in file]
+    rows = torch.cat([encode(texts[at : at + BATCH]) for at in range(0, len(texts), BATCH)])
+    queries = encode([f"query {row}" for row in range(n_queries)])
+    return torch.nn.functional.normalize(queries), torch.nn.functional.normalize(rows)
 
 
-def measure(n: int, folder: Path) -> dict[str, Any]:
-    """One size, in this process."""
-    pl.seed_everything(0, verbose=False)
-    pairs = generate_pairs(500, seed=1, hard_negatives=0)
-    corpus = listings(n) if n else None
-    options: dict[str, Any] = {"skip_tsne": True, "skip_umap": True, "batch_size": 128, "output_dir": folder}
-    callback, module = EmbeddingVisualizer(pairs, corpus=corpus, **options), Module()
-    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = pl.Trainer(accelerator="cpu", max_epochs=1, logger=False, callbacks=[callback], **quiet)
+def semantic_search(path: Path, n_queries: int) -> dict[str, Any]:
+    """The best ten by sentence-transformers."""
+    from sentence_transformers.util import semantic_search as search
+
+    queries, rows = _whole(path, n_queries)
+    begun = time.process_time()
+    search(queries, rows, top_k=10)
+    return {"search_s": time.process_time() - begun}
+
+
+def faiss(path: Path, n_queries: int) -> dict[str, Any]:
+    """The best ten by an exact index of faiss."""
+    import faiss as library
+
+    queries, rows = _whole(path, n_queries)
+    begun = time.process_time()
+    index = library.IndexFlatIP(DIM)
+    index.add(rows.numpy())
+    index.search(queries.numpy(), 10)
+    return {"search_s": time.process_time() - begun}
+
+
+def measured(way: str, path: Path, n_queries: int) -> dict[str, Any]:
+    """One way, in this process: seconds of the processor, and memory beyond what was held before."""
+    if way in ("semantic_search", "faiss"):
+        __import__({"semantic_search": "sentence_transformers", "faiss": "faiss"}[way])
+    with tempfile.TemporaryDirectory() as folder:
+        small = Path(folder) / "small.jsonl"
+        write_documents(small, 20)
+        ours(small, 10)  # what is loaded at first use
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.process_time()
-    trainer.fit(module)
-    fit_s = time.process_time() - begun
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    kept = [file.stat().st_size for file in RunFolder(folder).kept[-1].iterdir()]
-    values = trainer.callback_metrics
-    return {
-        "corpus": 0 if corpus is None else len(corpus),
-        "blocked_s": round(float(values["embviz/blocked_s"]), 2),
-        "cpu_s": round(fit_s / 2, 2),
-        "encoding_cpu_s": round(module.encoding_s / 2, 2),
-        "more_mib": (peak - before) // 1024,
-        "kept_kb": sum(kept) // 1000,
-        "rank1": round(float(values["embviz/rank1"]), 3),
-    }
+    found = globals()[way](path, n_queries)
+    taken = time.process_time() - begun
+    if "first_reading_s" in found:
+        found["first_reading_s"] -= begun
+    return {"cpu_s": taken, "more_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, **found}
+
+
+def write_documents(path: Path, n: int) -> None:
+    """So many documents as JSON Lines."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(f'{{"_id": "d{row}", "text": "Phòng trọ quận {row % 12}, mã tin {row}"}}\n' for row in range(n))
+
+
+def on_rank(path: Path, n_queries: int) -> dict[str, Any] | None:
+    """One of several processes: what the first of them finds, and how long all took."""
+    torch.distributed.init_process_group("gloo")
+    begun, clock = time.process_time(), time.perf_counter()
+    snapshot = evaluator(path, n_queries).look(subject(Ranks.of_launcher()), Moment())
+    taken = torch.tensor([time.process_time() - begun])
+    torch.distributed.all_reduce(taken)
+    is_first = torch.distributed.get_rank() == 0
+    torch.distributed.destroy_process_group()
+    if not is_first:
+        return None
+    values = {name: np.asarray(getattr(snapshot.similarity, name)).tolist() for name in (*_COMPARED, *_MOMENTS)}
+    return {"cpu_s": float(taken), "wall_s": time.perf_counter() - clock, "values": values}
+
+
+def _child(*arguments: Any, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-W", "ignore", __file__, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {}))
+
+
+def _answer(child: "subprocess.Popen[str]") -> Any:
+    said = child.communicate()[0]
+    if child.returncode:
+        raise SystemExit(f"a child ended with {child.returncode}")
+    return json.loads(said.splitlines()[-1])
+
+
+def among(sizes: Sequence[int], n_queries: int, ways: Sequence[str], folder: Path) -> Iterator[str]:
+    """The table of ways and sizes, line by line."""
+    yield "| documents | way | CPU, s | of it product, search, s | first reading, s | memory, MiB | bytes a document |"
+    yield "|---|---|---|---|---|---|---|"
+    found: dict[int, dict[str, Any]] = {}
+    for size in sizes:
+        path = folder / f"{size}.jsonl"
+        write_documents(path, size)
+        for way in ways:
+            row = _answer(_child(path, "--way", way, "--queries", n_queries))
+            found.setdefault(size, {})[way] = row
+            inner, first = row.get("product_s", row.get("search_s")), row.get("first_reading_s")
+            cells = ["" if value is None else f"{value:.1f}" for value in (inner, first)]
+            each = row["more_mib"] * 2**20 / size
+            cells = [f"{row['cpu_s']:.1f}", *cells, f"{row['more_mib']:.0f}", f"{each:.0f}"]
+            yield f"| {size:,} | {way} | {' | '.join(cells)} |"
+        path.unlink()
+    if {"ours", "product"} <= set(ways):
+        yield ""
+        for size, rows in found.items():
+            extra = rows["ours"]["cpu_s"] - (rows["product"]["cpu_s"] - rows["product"]["product_s"])
+            yield f"{size:,}: scoring {extra / rows['product']['product_s']:.2f} times the bare product"
+    if len(sizes) >= 3 and "ours" in ways:
+        yield _extrapolated(sizes, [found[size]["ours"] for size in sizes])
+
+
+def _extrapolated(sizes: Sequence[int], rows: Sequence[Mapping[str, float]]) -> str:
+    seconds, memory = (np.polyfit(sizes, [row[name] for row in rows], 1) for name in ("cpu_s", "more_mib"))
+    at = 10_000_000
+    return (
+        f"{at:,} (extrapolated by a line through {len(sizes)} sizes): {np.polyval(seconds, at):,.0f} CPU s, "
+        f"{np.polyval(memory, at):,.0f} MiB, {memory[0] * 2**20:.1f} bytes a document"
+    )
+
+
+def over_ranks(size: int, n_queries: int, counts: Sequence[int], folder: Path) -> Iterator[str]:
+    """The table of ranks, and whether they find the same."""
+    path = folder / "documents.jsonl"
+    write_documents(path, size)
+    yield "| ranks | wall, s | CPU of all, s | counts, ranks, lists | largest difference of a moment |"
+    yield "|---|---|---|---|---|"
+    first: dict[str, Any] = {}
+    for n in counts:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{probe.getsockname()[1]}", "WORLD_SIZE": f"{n}"}
+        given = (path, "--way", "rank", "--queries", n_queries)
+        children = [_child(*given, environment=address | {"RANK": f"{rank}"}) for rank in range(n)]
+        row, *_ = [_answer(child) for child in children]
+        first = first or row["values"]
+        same = all(row["values"][name] == first[name] for name in _COMPARED)
+        off = max(float(np.max(np.abs(np.subtract(row["values"][name], first[name])))) for name in _MOMENTS)
+        yield f"| {n} | {row['wall_s']:.1f} | {row['cpu_s']:.1f} | {'equal' if same else 'DIFFERENT'} | {off:.1e} |"
 
 
 def main() -> None:
-    """Prints a row for each size."""
+    """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sizes", nargs="+", type=int)
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("sizes", nargs="+")
+    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--only", default=",".join(WAYS), help="ways, separated by commas")
+    parser.add_argument("--ranks", type=int, nargs="+")
+    parser.add_argument("--way", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.here:
-        with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(measure(given.sizes[0], Path(folder))))
+    if given.way:
+        act = on_rank if given.way == "rank" else lambda *rest: measured(given.way, *rest)
+        print(json.dumps(act(Path(given.sizes[0]), given.queries)))
         return
-    heads = ("texts", "waited, s", "CPU, s", "encoding, CPU s", "memory, MiB", "kept epoch, kB", "rank-1")
-    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
-    for size in given.sizes:
-        child = [sys.executable, "-W", "ignore", __file__, f"{size}", "--here"]
-        row = json.loads(subprocess.run(child, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-        print(f"| {' | '.join(f'{value:,}' for value in row.values())} |", flush=True)
+    sizes = [int(size) for size in given.sizes]
+    with tempfile.TemporaryDirectory() as folder:
+        lines = (
+            over_ranks(sizes[0], given.queries, given.ranks, Path(folder))
+            if given.ranks
+            else among(sizes, given.queries, given.only.split(","), Path(folder))
+        )
+        for line in lines:
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

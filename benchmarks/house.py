@@ -76,8 +76,8 @@ sys.exit(main([f"{part}" for part in given]))
 
 
 def modules(house: Path) -> list[Path]:
-    """Files of the package but each ``__init__``."""
-    return sorted(path for path in sources(house) if path.name != "__init__.py")
+    """Files of the package but each ``__init__`` and ``__main__``."""
+    return sorted(path for path in sources(house) if not path.name.startswith("__"))
 
 
 def sources(house: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from embviz_callback.commands import COMMANDS
+from embviz_callback.commands.launched import is_first, n_processes
 from embviz_callback.settings import nearest
 
 _EVALUATE = "embviz_callback.commands.evaluate"
@@ -35,6 +36,10 @@ def _dispatch(given: list[str]) -> int:
     word, rest = given[0], given[1:]
     if word.startswith("-"):
         return int(import_module(_EVALUATE).main(given))
+    if n_processes() > 1 and word != "compare":
+        if is_first():
+            sys.stderr.write(f"embviz: {word} works in one process. Fix: start it without a launcher\n")
+        return 2
     if word in COMMANDS:
         return int(import_module(COMMANDS[word][0]).main(rest))
     sys.stderr.write(f"embviz: there is no command {word!r}{nearest(word, list(COMMANDS))}\n")

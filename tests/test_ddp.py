@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.commands.test_cli import _pairs, _save_head
+
 pytestmark = [pytest.mark.slow, pytest.mark.ddp]
 
 
@@ -190,6 +192,27 @@ def test_f34_nobody_waits_for_drawing(ranks: tuple[list[dict[str, Any]], Path]) 
     found, folder = ranks
     assert [rank["drawing_that_hangs"]["rows"] for rank in found] == [3, 3]
     assert " not drawn; draw " in (folder / "said0.txt").read_text()
+
+
+def test_the_runner_shares_a_corpus_out_under_torchrun_and_the_first_rank_writes(tmp_path: Path) -> None:
+    _save_head(tmp_path / "a.pt")
+    (tmp_path / "val.json").write_text(json.dumps(_pairs(), ensure_ascii=False), encoding="utf-8")
+    texts = [f"Phòng trọ {pair['pos'][10:]} {row}" for row in range(8) for pair in _pairs()]
+    (tmp_path / "listings.txt").write_text("\n".join(texts), encoding="utf-8")
+    given = ["--checkpoint", "a.pt", "--data", "val.json", "--corpus", "listings.txt", "--skip-tsne", "--skip-umap"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--master-port", f"{free_port()}", "--nproc-per-node"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    found = {}
+    for n in (1, 2):
+        output = tmp_path / f"by_{n}"
+        command = [*launch, f"{n}", "-m", "embviz_callback", *given, "--output", f"{output}"]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("Rank-1:") == done.stderr.count("distinct texts are ranked") == 1
+        found[n] = json.loads((output / "metrics.json").read_text())
+    assert found[1]["n_corpus"] == 192
+    for name, value in found[1]["metrics"].items():
+        assert found[2]["metrics"][name] == (value if value is None else pytest.approx(value, abs=1e-6)), name
 
 
 def test_f35_there_is_no_collective_but_the_one_to_stop_and_those_that_share_a_corpus_out() -> None:

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable
 
 from embviz_callback.commands.arguments import UsageError
+from embviz_callback.commands.launched import OtherRankDone
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.redaction import redacted
 from embviz_callback.pairs.problems import DataError
@@ -32,6 +33,8 @@ def ended(name: str, work: Callable[[], int], terminal: Terminal, *, interrupted
     except (UsageError, DataError) as error:
         terminal.say(f"{name}: {error}")
         return 2
+    except OtherRankDone:
+        return 0
     except KeyboardInterrupt:
         terminal.say(f"{name}: {interrupted}")
         return 1
@@ -42,5 +45,6 @@ def ended(name: str, work: Callable[[], int], terminal: Terminal, *, interrupted
         if os.environ.get("EMBVIZ_DEBUG"):
             traceback.print_exc()
         message = redacted(" ".join(str(error).split()))[:_LONGEST_MESSAGE]
-        terminal.say(f"{name}: {type(error).__name__}: {message} (EMBVIZ_DEBUG=1 shows where)")
+        # On whichever process: the others only know that one has failed.
+        terminal.say(f"{name}: {type(error).__name__}: {message} (EMBVIZ_DEBUG=1 shows where)", is_for_all=True)
         return 1

@@ -18,6 +18,7 @@ from embviz_callback.commands.arguments import Parser, UsageError
 from embviz_callback.commands.beside import asides_of, refuse_without_bm25s, words_beside
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.gate import add_gate_options, baseline_of, gate_status, refuse_gate_without_baseline
+from embviz_callback.commands.launched import OtherRankDone, is_first
 from embviz_callback.commands.options import (
     add_ending_options,
     add_evaluation_options,
@@ -116,6 +117,9 @@ def evaluate(
 
     Returns:
         One outcome per checkpoint, in the order given.
+
+    Raises:
+        OtherRankDone: In every process but the first of several, when all is encoded.
     """
     from embviz_callback.commands.looking import look_at, prepare_output
     from embviz_callback.files import safe_name
@@ -127,6 +131,10 @@ def evaluate(
     if bm25 is not None:
         refuse_without_bm25s()
     looks = look_at(request, terminal)  # first: a mistyped path leaves no folder behind
+    if not is_first():
+        for _ in looks:
+            pass
+        raise OtherRankDone
     prepare_output(output)
     data: dict[str, Any] = {}
     outcomes = []

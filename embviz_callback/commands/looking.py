@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import UsageError
+from embviz_callback.commands.launched import joined, own_device
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.provenance import versions
 from embviz_callback.delivery.results.plain_vectors import embeddings_in_order, load_rows
@@ -107,7 +108,7 @@ def look_at(request: Request, terminal: Terminal) -> Iterator[Look]:
 def _looks(request: Request, labels: Sequence[str], terminal: Terminal) -> Iterator[Look]:
     saved = {path: _saved(path, request) for path in request.checkpoints if path.endswith(".npz")}
     evaluator = replace(_evaluator(request, saved, terminal), depth=request.depth)
-    device = device_named(request.device) if len(saved) < len(labels) else "none"
+    device = own_device(device_named(request.device)) if len(saved) < len(labels) else "none"
     facts = {"device": device, "precision": "float32", "versions": _versions()}
     for path, label in zip(request.checkpoints, labels, strict=True):
         if path in saved:
@@ -244,7 +245,9 @@ def _measured(
     settings = replace(evaluator.settings, query_prompt=queries, document_prompt=documents)
     evaluator = replace(evaluator, settings=settings)
     listener = Listener(warn=partial(_warn, terminal, label), progress=terminal.bar)
-    encoded = evaluator.encode(subject, listener=listener)
+    subject = replace(subject, ranks=joined(device))
+    with evaluator.exchange(subject) as exchange:
+        encoded = evaluator.encode(subject, exchange, listener)
     moment, provenance = Moment(served.epoch, name=label), evaluator.provenance(subject)
     snapshot = evaluator.measure(encoded, moment, provenance)
     if encoded.kept is None:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from embviz_callback.commands.launched import is_first
+
 _WIDTH = 30
 _REDRAW_S = 0.1
 # What a terminal obeys instead of showing it: controls, their 8-bit twins, and what turns the direction of writing.
@@ -22,10 +24,18 @@ class Terminal:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
+        self._speaks = is_first()
         self._is_open = False  # a bar stands on the last line
 
-    def say(self, text: str) -> None:
-        """Writes a line of its own; names of files and models may hold anything."""
+    def say(self, text: str, *, is_for_all: bool = False) -> None:
+        """Writes a line of its own; names of files and models may hold anything.
+
+        Args:
+            text: The line.
+            is_for_all: Of several processes each writes it, and not the first one alone.
+        """
+        if not (self._speaks or is_for_all):
+            return
         text = inert(text)
         self._stream.write(f"\n{text}\n" if self._is_open else f"{text}\n")
         self._stream.flush()
@@ -33,7 +43,7 @@ class Terminal:
 
     def bar(self, stage: str) -> Callable[[int, int], None] | None:
         """Takes steps done and in all; None where nobody watches, as in a pipe."""
-        if not self._stream.isatty():
+        if not self._speaks or not self._stream.isatty():
             return None
         drawn_at = [-math.inf]
 

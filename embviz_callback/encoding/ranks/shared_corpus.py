@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, distributed
 
 from embviz_callback.embeddings import Floats, Rows
 
@@ -44,6 +44,21 @@ class Ranks:
             return None
         strategy = trainer.strategy
         return cls(trainer.global_rank, trainer.world_size, strategy.root_device, strategy.all_gather)
+
+    @classmethod
+    def of_launcher(cls) -> Self | None:
+        """All that torch.distributed holds together, however it was started; None for a lone process."""
+        if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() < 2:
+            return None
+        on_gpus = "nccl" in distributed.get_backend()
+        device = torch.device("cuda", torch.cuda.current_device()) if on_gpus else torch.device("cpu")
+        return cls(distributed.get_rank(), distributed.get_world_size(), device, _all_gather)
+
+
+def _all_gather(own: Tensor) -> Tensor:
+    found = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(found, own)
+    return torch.stack(found)
 
 
 class Exchange:
