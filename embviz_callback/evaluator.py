@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from embviz_callback.analysis.scan import TOP, CorpusScan, Scan
+from embviz_callback.analysis.scan import TOP, CorpusScan, Scan, scan
+from embviz_callback.analysis.verdict.whole_corpus import whole_corpus
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.grammar import counted
 from embviz_callback.measure import COSINE
@@ -316,7 +317,11 @@ class Evaluator:
             texts = exchange.gather_texts({row: texts[row] for row in scanned.best_rows.tolist() if row in texts})
         unusable = len(corpus) - scanned.n_scored
         facts = corpus.facts | ({"without_direction": unusable} if unusable else {})
-        corpus_scan = CorpusScan.of(scanned.finish(), texts, facts, depth=self.depth)
+        similarity = scanned.finish()
+        if corpus.n_before:
+            bounds = whole_corpus(similarity, scan(embeddings), n_texts=corpus.n_before)
+            facts["of_the_whole"] = bounds.to_json()
+        corpus_scan = CorpusScan.of(similarity, texts, facts, depth=self.depth)
         return Encoded(embeddings, corpus_scan, Block.together(kept) if kept else None)
 
 

@@ -168,6 +168,21 @@ def test_checkpoints_are_compared_among_the_corpus(
     assert "--corpus has no use with --run" in capsys.readouterr().err
 
 
+def test_a_sample_of_the_corpus_tells_bounds_of_the_whole_and_no_rank_in_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--checkpoint", "a.pt", *QUICK, *CORPUS, "--corpus-sample", "50", "--output", "sample")
+    assert run(place, monkeypatch, *given) == 0
+    assert "50 distinct texts are ranked beside the documents (a sample of 192)" in capsys.readouterr().err
+    found = json.loads((place / "sample" / "metrics.json").read_text())
+    told = found["provenance"]["corpus"]["of_the_whole"]
+    assert (found["n_corpus"], told["texts"], told["positives_within_1"][0]) == (50, 192, 0)
+    assert told["positives_within_1"][1] >= found["metrics"]["rank1"] - 1e-9
+    assert "These are a sample of a corpus of 192. Of the whole only this is known" in (
+        (place / "sample" / "report.md").read_text()
+    )
+
+
 def test_the_analysis_names_texts_of_the_corpus_that_came_first(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(place, monkeypatch, "analyse", "--checkpoint", "a.pt", *QUICK, *CORPUS, "--output", "why") == 0
     content = json.loads((place / "why" / "analysis.json").read_text())

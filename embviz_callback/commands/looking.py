@@ -48,6 +48,7 @@ class Request:
         device: As torch calls it; "auto" for CUDA where there is one, else the CPU.
         reading: How data and corpus are read.
         corpus: As `Evaluator.on` takes it; None for none.
+        corpus_sample: Texts of it that are ranked, drawn by their hashes; None for all.
         vectors: Paths of query and document rows in the order of the records, in place of checkpoints; None for none.
         depth: See `Evaluator`.
         most_kept: Most texts of the corpus, drawn at random where there are more, that are ranked and stay at hand
@@ -61,6 +62,7 @@ class Request:
     device: str = "auto"
     reading: Reading = _RECOGNISED
     corpus: Any = None
+    corpus_sample: int | None = None
     vectors: tuple[str, ...] | None = None
     depth: int = 0
     most_kept: int | None = None
@@ -208,7 +210,9 @@ def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal
     else:
         # DataErrors say where and how by themselves, and end a command with 2.
         pairs = read_pairs(request.data, request.reading)
-        evaluator = Evaluator.on(pairs, request.settings, corpus=request.corpus, reading=request.reading)
+        evaluator = Evaluator.on(
+            pairs, request.settings, corpus=request.corpus, max_corpus=request.corpus_sample, reading=request.reading
+        )
         if request.most_kept is not None:
             evaluator = evaluator.with_sampled_corpus(request.most_kept)
         for note in evaluator.notes:

@@ -65,6 +65,12 @@ def add_data_options(made: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="further documents that answer no query, ranked beside those of --data; auto: those the data bring",
     )
+    made.add_argument(
+        "--corpus-sample",
+        type=whole_number(1, 10**9),
+        metavar="N",
+        help="rank among so many texts of the corpus only, drawn by hash; of the whole only bounds are told",
+    )
     add_reading_options(made)
     made.add_argument("--output", default="visualizations/", metavar="DIR", help="default %(default)s")
 
@@ -297,6 +303,7 @@ def request_from(options: argparse.Namespace, rule: "WeightRule | None" = None) 
         device=options.device,
         reading=reading_of(options, rule),
         corpus=options.corpus,
+        corpus_sample=getattr(options, "corpus_sample", None),
         most_kept=getattr(options, "most_documents", MOST_KEPT if getattr(options, "bm25", None) else None),
     )
 

@@ -1,15 +1,12 @@
 """What a person sees while a command works: lines on standard error, bars only on a terminal."""
 
-import math
 import re
 import sys
-import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from embviz_callback.commands.launched import is_first
 
-_WIDTH = 30
 _REDRAW_S = 0.1
 # What a terminal obeys instead of showing it: controls, their 8-bit twins, and what turns the direction of writing.
 _ORDERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -45,19 +42,19 @@ class Terminal:
         """Takes steps done and in all; None where nobody watches, as in a pipe."""
         if not self._speaks or not self._stream.isatty():
             return None
-        drawn_at = [-math.inf]
+        from tqdm import tqdm  # only where somebody watches
+
+        shown: list[tqdm[NoReturn]] = []
 
         def draw(done: int, total: int) -> None:
-            now = time.monotonic()
+            if not shown:
+                shown.append(tqdm(total=total, desc=inert(stage), file=self._stream, mininterval=_REDRAW_S))
             # A finished bar stays finished, however often its end is told.
-            if now - drawn_at[0] < (_REDRAW_S if done < total else 0):
-                return
-            drawn_at[0] = now if done < total else math.inf
-            filled = _WIDTH * done // max(1, total)
-            self._stream.write(f"\r{inert(stage):<10} [{'#' * filled}{'.' * (_WIDTH - filled)}] {done:,}/{total:,}")
-            self._is_open = done < total
-            self._stream.write("" if self._is_open else "\n")
-            self._stream.flush()
+            if not shown[0].disable:
+                shown[0].update(done - shown[0].n)
+                self._is_open = done < total
+            if done >= total:
+                shown[0].close()
 
         return draw
 

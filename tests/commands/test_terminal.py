@@ -25,6 +25,38 @@ def test_what_files_are_called_gives_a_terminal_no_orders(text: str, shown: str)
     assert stream.getvalue() == f"{shown}\n"
 
 
+class Screen(io.StringIO):
+    """A stream that somebody watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_shows_how_far_it_is_how_fast_and_what_is_left_and_ends_once() -> None:
+    screen = Screen()
+    bar = Terminal(screen).bar("ranking\x1b[2J")
+    assert bar is not None
+    for done in (0, 50, 100, 100):
+        bar(done, 100)
+    last = screen.getvalue().split("\r")[-1]
+    assert last.startswith("ranking\\x1b[2J: 100%|")
+    assert "100/100 [00:00<00:00, " in last
+    assert screen.getvalue().count("\n") == 1
+    assert Terminal(io.StringIO()).bar("ranking") is None
+
+
+def test_of_several_processes_the_first_one_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, said in (("0", "a\nb\n"), ("1", "b\n")):
+        monkeypatch.setenv("RANK", rank)
+        stream = Screen()
+        terminal = Terminal(stream)
+        terminal.say("a")
+        terminal.say("b", is_for_all=True)
+        assert stream.getvalue() == said
+        assert (terminal.bar("ranking") is None) == (rank == "1")
+
+
 def test_an_unforeseen_failure_tells_no_secret_and_gives_no_orders() -> None:
     stream = io.StringIO()
 

@@ -91,6 +91,7 @@ def report(
         hubness_blind=measured(metrics.get("hubness_blind"), "hubness_blind", _DECIMALS),
         hubs=[(snapshot.text(row), count) for row, count in metrics.hubs],
         n_missed=len(missed),
+        whole_corpus=_whole_corpus(snapshot),
         ranked_by=TITLES[snapshot.similarity.measure],
         worst=[_miss(snapshot, row) for row in missed[:_N_WORST]],
     )
@@ -106,6 +107,20 @@ def _power(metrics: Metrics, history: Sequence[tuple[str, Metrics]]) -> str:
     if before is None or len(before.groups) != len(now.groups):
         return power_sentence(n_groups, _ASSUMED)
     return power_sentence(n_groups, discordance(before, now), label)
+
+
+def _whole_corpus(snapshot: Snapshot) -> str:
+    """What a sample of a corpus tells of all of it; empty where all of it was ranked."""
+    told = snapshot.provenance.corpus.get("of_the_whole")
+    if not told:
+        return ""
+    share, low, high = told["share_above"]
+    least, most = told["positives_within_10"]
+    return (
+        f"These are a sample of a corpus of {told['texts']:,}. Of the whole only this is known, each with an error of "
+        f"at most 5 %: {share:.4%} of it ({low:.4%} to {high:.4%}) score above a right document, one stands "
+        f"first for at most {told['positives_within_1'][1]:.1%} and among the first ten for {least:.1%} to {most:.1%}"
+    )
 
 
 def _n_repeated(rows: np.ndarray[Any, Any]) -> int:
