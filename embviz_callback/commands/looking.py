@@ -49,6 +49,7 @@ class Request:
         reading: How data and corpus are read.
         corpus: As `Evaluator.on` takes it; None for none.
         corpus_sample: Texts of it that are ranked, drawn by their hashes; None for all.
+        is_shared: Whether all processes that a launcher has started ask for this, each for its share.
         vectors: Paths of query and document rows in the order of the records, in place of checkpoints; None for none.
         depth: See `Evaluator`.
         most_kept: Most texts of the corpus, drawn at random where there are more, that are ranked and stay at hand
@@ -63,6 +64,7 @@ class Request:
     reading: Reading = _RECOGNISED
     corpus: Any = None
     corpus_sample: int | None = None
+    is_shared: bool = False
     vectors: tuple[str, ...] | None = None
     depth: int = 0
     most_kept: int | None = None
@@ -110,7 +112,8 @@ def look_at(request: Request, terminal: Terminal) -> Iterator[Look]:
 def _looks(request: Request, labels: Sequence[str], terminal: Terminal) -> Iterator[Look]:
     saved = {path: _saved(path, request) for path in request.checkpoints if path.endswith(".npz")}
     evaluator = replace(_evaluator(request, saved, terminal), depth=request.depth)
-    device = own_device(device_named(request.device)) if len(saved) < len(labels) else "none"
+    device = device_named(request.device) if len(saved) < len(labels) else "none"
+    device = own_device(device) if request.is_shared else device
     facts = {"device": device, "precision": "float32", "versions": _versions()}
     for path, label in zip(request.checkpoints, labels, strict=True):
         if path in saved:
@@ -249,7 +252,7 @@ def _measured(
     settings = replace(evaluator.settings, query_prompt=queries, document_prompt=documents)
     evaluator = replace(evaluator, settings=settings)
     listener = Listener(warn=partial(_warn, terminal, label), progress=terminal.bar)
-    subject = replace(subject, ranks=joined(device))
+    subject = replace(subject, ranks=joined(device) if request.is_shared else None)
     with evaluator.exchange(subject) as exchange:
         encoded = evaluator.encode(subject, exchange, listener)
     moment, provenance = Moment(served.epoch, name=label), evaluator.provenance(subject)

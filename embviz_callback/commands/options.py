@@ -304,6 +304,7 @@ def request_from(options: argparse.Namespace, rule: "WeightRule | None" = None) 
         reading=reading_of(options, rule),
         corpus=options.corpus,
         corpus_sample=getattr(options, "corpus_sample", None),
+        is_shared=True,
         most_kept=getattr(options, "most_documents", MOST_KEPT if getattr(options, "bm25", None) else None),
     )
 
