@@ -172,3 +172,17 @@ def test_an_evaluator_gives_the_figures_of_the_serving_code(name: str, encoder: 
     # Without prompts and routes it is another model.
     other = evaluate_pairs(model.encode(texts[0], prompt=""), model.encode(texts[1], prompt=""), own, draws=0)
     assert abs(other.margin - right.margin) > 1e-3
+
+
+def test_a_corpus_is_ranked_by_the_similarity_that_the_model_declares(encoder: Path) -> None:
+    model = plain(encoder, similarity_fn_name="euclidean")
+    others = [f"nhà nguyên căn {row} triệu" for row in range(12)]
+    evaluator = Evaluator.on(PairFile(records_from(PAIRS), "pairs"), Settings(batch_size=5), corpus=others)
+    snapshot = evaluator.look(subject_of(model, evaluator.settings), Moment())
+    subset, similarity = evaluator.subset, snapshot.similarity
+    pool = [snapshot.text(row) for row in range(len(subset.documents))] + others
+    queries, documents = model.encode_query(subset.queries), model.encode_document(pool)
+    scores = -np.linalg.norm(queries[:, None].astype(np.float64) - documents[None], axis=-1)
+    own = scores[tuple(subset.relevance.T)][:, None]
+    assert similarity.rank.tolist() == (1 + (scores > own + 1e-9).sum(axis=1)).tolist()
+    assert similarity.top_scores[:, 0] == pytest.approx(scores.max(axis=1), abs=1e-4)

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embviz_callback.analysis.why.analysis import Questions, analyse
 from embviz_callback.analysis.why.thresholds import thresholds
 from embviz_callback.delivery.results.result_files import embeddings_npz, errors_csv, metrics_json, read_embeddings
 from embviz_callback.delivery.results.trec import trec_files
 from embviz_callback.drawing.figures.top_k import draw_top_k
 from embviz_callback.drawing.page.epoch_view import epoch_view
+from embviz_callback.drawing.reports.analysis_report import analysis_report
 from embviz_callback.drawing.reports.evaluation_report import report
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.measure import DOT, EUCLIDEAN, MANHATTAN
@@ -99,6 +101,11 @@ def test_the_report_says_what_ranks_and_what_does_not(dot: Snapshot) -> None:
     assert "| query | expected | its rank | its dot product | came first | its dot product |" in text
     assert "| one | short | 2 | 3.000 | long | 8.000 |" in text
     assert "follow the" not in report(_snapshot("cosine"), checks=())
+
+
+def test_the_analysis_says_by_what_a_threshold_cuts(dot: Snapshot) -> None:
+    text = analysis_report(dot, analyse([dot], Questions(draws=100)))
+    assert "Among 2 documents, by the dot product:" in text
 
 
 def test_bars_reach_as_far_as_the_largest_product(dot: Snapshot) -> None:

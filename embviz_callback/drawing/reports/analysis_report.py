@@ -12,6 +12,7 @@ from embviz_callback.analysis.why.sensitivity import Importance
 from embviz_callback.drawing.figures.why.analysis_figures import curve_figure_name, group_figure_name
 from embviz_callback.drawing.reports.markdown import rendered
 from embviz_callback.drawing.wording import advice_sentence, group_sentence
+from embviz_callback.measure import COSINE, TITLES
 from embviz_callback.pairs.check.findings import Checkup
 from embviz_callback.snapshot import Snapshot
 
@@ -55,6 +56,7 @@ def analysis_report(
             {
                 "n_documents": one.n_documents,
                 "with_hard_negatives": one.with_hard_negatives,
+                "by": "" if one.measure == COSINE else f", by the {TITLES[one.measure]}",
                 "sentences": [advice_sentence(advice) for advice in one.advice],
             }
             for one in analysis.thresholds
