@@ -17,9 +17,9 @@ from embviz_callback.analysis.ship.codes import BINARY, FLOAT16, FLOAT32, INT8
 from embviz_callback.analysis.ship.compatibility import compatibility
 from embviz_callback.analysis.ship.lexical import against_words
 from embviz_callback.analysis.ship.sheet import NOT_WORSE, Setting, Shipped, judged, ship_sheet
-from embviz_callback.drawing.reports.compat_report import compat_sentence
+from embviz_callback.drawing.reports.comparisons.compat_report import compat_sentence
+from embviz_callback.drawing.reports.comparisons.words_report import words_aside
 from embviz_callback.drawing.reports.ship_report import ship_aside
-from embviz_callback.drawing.reports.words_report import words_aside
 from embviz_callback.embeddings import Embeddings, unit_rows
 from embviz_callback.pairs.formats.reading import read_pairs
 from embviz_callback.pairs.subset import Subset, choose_subset

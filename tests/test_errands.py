@@ -34,7 +34,7 @@ from embviz_callback.delivery.tags import scalar_tag
 from embviz_callback.delivery.tensorboard.dashboards import layout_value
 from embviz_callback.delivery.tensorboard.hparams import session_values
 from embviz_callback.drawing.page.page import page
-from embviz_callback.drawing.reports.comparison_report import comparison_report
+from embviz_callback.drawing.reports.comparisons.comparison_report import comparison_report
 from embviz_callback.drawing.reports.evaluation_report import report
 from embviz_callback.drawing.reports.model_card import model_card
 from tests.small_runs import a_run, a_subset

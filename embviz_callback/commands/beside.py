@@ -61,8 +61,8 @@ def asides_of(look: "Look", words: "Words | None") -> "list[Aside]":
         Sections; the ship sheet is among them where all vectors are at hand.
     """
     from embviz_callback.analysis.ship.sheet import Shipped, ship_sheet
+    from embviz_callback.drawing.reports.comparisons.words_report import only_words_aside, words_aside
     from embviz_callback.drawing.reports.ship_report import ship_aside
-    from embviz_callback.drawing.reports.words_report import only_words_aside, words_aside
 
     snapshot, made = look.snapshot, []
     if _is_whole(look):

@@ -129,7 +129,7 @@ def evaluate_and_compare(
     Returns:
         What came of each, and the comparison.
     """
-    from embviz_callback.drawing.reports.words_report import words_aside
+    from embviz_callback.drawing.reports.comparisons.words_report import words_aside
 
     trec = getattr(options, "trec", False)
     outcomes = evaluate(request_from(options), output_of(options), terminal, trec=trec, bm25=options.bm25)
@@ -173,7 +173,7 @@ def _told(
 ) -> int:
     """Says what came of it, the best at the end."""
     from embviz_callback.delivery.results.comparison_folder import comparison_json
-    from embviz_callback.drawing.reports.comparison_report import metrics_lines, sentences
+    from embviz_callback.drawing.reports.comparisons.comparison_report import metrics_lines, sentences
 
     where = f"{output_of(options) / 'comparison.md'}"
     parts = ["\n".join([*metrics_lines(comparison), "", *sentences(comparison), where, ""])]

@@ -112,7 +112,7 @@ def _value(hparams: Mapping[str, Any], name: str) -> str:
 def _told(compared: "RunsCompared", options: argparse.Namespace, terminal: Terminal) -> int:
     """Says what came of it, the numbers of the leader's best evaluation at the end."""
     from embviz_callback.delivery.results.runs_folder import runs_json
-    from embviz_callback.drawing.reports.runs_report import board_of
+    from embviz_callback.drawing.reports.comparisons.runs_report import board_of
 
     board = board_of(compared.board, compared.labels)
     rows = [board["heads"], *board["lines"]]

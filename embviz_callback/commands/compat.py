@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     with quietly():
         from embviz_callback.commands.at_hand import models_at_hand
         from embviz_callback.commands.looking import prepare_output
-        from embviz_callback.drawing.reports.compat_report import compat_aside, compat_json
+        from embviz_callback.drawing.reports.comparisons.compat_report import compat_aside, compat_json
 
         models = models_at_hand(request_from(options), terminal)
         prepare_output(output_of(options))

@@ -14,7 +14,7 @@ from embviz_callback.commands.evaluate import quietly, write_out
 from embviz_callback.commands.terminal import Terminal, inert
 
 if TYPE_CHECKING:
-    from embviz_callback.delivery.results.tables import Answer
+    from embviz_callback.delivery.results.sql_tables import Answer
 
 _FORMATS = ("table", "csv", "json")
 
@@ -48,7 +48,7 @@ def parser() -> Parser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from embviz_callback.delivery.results.tables import Tables
+    from embviz_callback.delivery.results.sql_tables import Tables
 
     if options.sql is None:
         write_out(_schema())
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _schema() -> str:
-    from embviz_callback.delivery.results.tables import TABLES
+    from embviz_callback.delivery.results.sql_tables import TABLES
 
     lines = []
     for table in TABLES:

@@ -14,7 +14,7 @@ from embviz_callback.analysis.metrics.catalogue import CATALOGUE, HEADLINE, show
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.verdict.checklist import band
 from embviz_callback.drawing.figures.png import to_png
-from embviz_callback.drawing.reports.comparison_report import metrics_rows, sentences
+from embviz_callback.drawing.reports.comparisons.comparison_report import metrics_rows, sentences
 from embviz_callback.drawing.wording import UNKNOWN, interval, measured
 from embviz_callback.files import write_atomically
 from embviz_callback.grammar import counted

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from embviz_callback.commands.query import main
-from embviz_callback.delivery.results.tables import TABLES, Tables
+from embviz_callback.delivery.results.sql_tables import TABLES, Tables
 from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.snapshot import Snapshot
 from tests.small_runs import a_run, a_subset

@@ -20,7 +20,7 @@ from embviz_callback.drawing.figures.side_by_side import (
 )
 from embviz_callback.drawing.page.page import page
 from embviz_callback.drawing.reports.asides import Aside
-from embviz_callback.drawing.reports.comparison_report import comparison_report
+from embviz_callback.drawing.reports.comparisons.comparison_report import comparison_report
 from embviz_callback.files import to_json, write_atomically
 from embviz_callback.snapshot import Snapshot
 

@@ -10,7 +10,7 @@ from embviz_callback.analysis.compare.runs import Leaderboard, Training, leaderb
 from embviz_callback.analysis.verdict.best import candidate
 from embviz_callback.delivery.results.comparison_folder import without_nan
 from embviz_callback.drawing.page.page import page
-from embviz_callback.drawing.reports.runs_report import board_of, runs_report
+from embviz_callback.drawing.reports.comparisons.runs_report import board_of, runs_report
 from embviz_callback.files import to_json, write_atomically
 from embviz_callback.snapshot import Snapshot
 

@@ -115,7 +115,7 @@ def page_from_views(
         notes: Sentences for the foot of the page.
         data: What the data check found, as `embviz_callback.drawing.reports.data_section.brief` gives it.
         analysis: What `embviz_callback.drawing.page.page_analysis.analysis_view` gave for one of the evaluations.
-        board: What `embviz_callback.drawing.reports.runs_report.board_of` gave, where the views are of several runs.
+        board: Of `embviz_callback.drawing.reports.comparisons.runs_report.board_of`, for views of several runs.
         asides: Sections of their own.
         most_bytes: Of the data in the page.
 

@@ -26,7 +26,7 @@ from embviz_callback.drawing.figures.side_by_side import (
     draw_comparison_maps,
     draw_comparison_metrics,
 )
-from embviz_callback.drawing.reports.comparison_report import comparison_report, sentences
+from embviz_callback.drawing.reports.comparisons.comparison_report import comparison_report, sentences
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.snapshot import Snapshot, save_snapshot, take_snapshot
 

@@ -8,7 +8,7 @@ import pytest
 from embviz_callback.analysis.metrics.resampling import Estimate
 from embviz_callback.analysis.ship.compatibility import Cell, Compatibility, Kinship
 from embviz_callback.analysis.verdict.losses import KEPT, LOST, UNDECIDED, Loss
-from embviz_callback.drawing.reports.compat_report import compat_aside, compat_json, compat_sentence
+from embviz_callback.drawing.reports.comparisons.compat_report import compat_aside, compat_json, compat_sentence
 
 
 def loss(value: float, outcome: str) -> Loss:

@@ -1,0 +1,1 @@
+"""Reports on several models, runs or ways of ranking beside each other."""
