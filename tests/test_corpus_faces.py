@@ -87,6 +87,16 @@ def test_wrong_options_fail_at_once(options: dict[str, Any], kind: type[Exceptio
     assert str(error.value) == message
 
 
+def test_without_a_corpus_no_face_shares_one_out() -> None:
+    from embviz_callback.adapters.sentence_transformers import EmbvizEvaluator
+    from embviz_callback.adapters.transformers import EmbvizTrainerCallback
+
+    for face in (EmbvizEvaluator, EmbvizTrainerCallback):
+        with pytest.raises(ValueError) as error:
+            face(pairs(), shard_corpus=True)
+        assert str(error.value) == "shard_corpus=True needs a corpus, got none"
+
+
 def test_an_unreadable_corpus_fails_before_the_training(tmp_path: Path) -> None:
     module, callback = TinyBiEncoder(), EmbeddingVisualizer(pairs(), corpus=["a room", 5])
     before = digest(module.state_dict())

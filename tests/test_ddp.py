@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from embviz_callback.cli import main
 from tests.commands.test_cli import _pairs, _save_head
 
 pytestmark = [pytest.mark.slow, pytest.mark.ddp]
@@ -194,7 +195,9 @@ def test_f34_nobody_waits_for_drawing(ranks: tuple[list[dict[str, Any]], Path]) 
     assert " not drawn; draw " in (folder / "said0.txt").read_text()
 
 
-def test_the_runner_shares_a_corpus_out_under_torchrun_and_the_first_rank_writes(tmp_path: Path) -> None:
+def test_the_runner_shares_a_corpus_out_under_torchrun_and_the_first_rank_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _save_head(tmp_path / "a.pt")
     (tmp_path / "val.json").write_text(json.dumps(_pairs(), ensure_ascii=False), encoding="utf-8")
     texts = [f"Phòng trọ {pair['pos'][10:]} {row}" for row in range(8) for pair in _pairs()]
@@ -202,17 +205,17 @@ def test_the_runner_shares_a_corpus_out_under_torchrun_and_the_first_rank_writes
     given = ["--checkpoint", "a.pt", "--data", "val.json", "--corpus", "listings.txt", "--skip-tsne", "--skip-umap"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--master-port", f"{free_port()}", "--nproc-per-node"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    found = {}
-    for n in (1, 2):
-        output = tmp_path / f"by_{n}"
-        command = [*launch, f"{n}", "-m", "embviz_callback", *given, "--output", f"{output}"]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stdout.count("Rank-1:") == done.stderr.count("distinct texts are ranked") == 1
-        found[n] = json.loads((output / "metrics.json").read_text())
-    assert found[1]["n_corpus"] == 192
-    for name, value in found[1]["metrics"].items():
-        assert found[2]["metrics"][name] == (value if value is None else pytest.approx(value, abs=1e-6)), name
+    command = [*launch, "2", "-m", "embviz_callback", *given, "--output", "by_two"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("Rank-1:") == done.stderr.count("distinct texts are ranked") == 1
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert main([*given, "--output", "by_one"]) == 0
+    alone, shared = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("by_one", "by_two"))
+    assert alone["n_corpus"] == 192
+    for name, value in alone["metrics"].items():
+        assert shared["metrics"][name] == (value if value is None else pytest.approx(value, abs=1e-6)), name
 
 
 def test_f35_there_is_no_collective_but_the_one_to_stop_and_those_that_share_a_corpus_out() -> None:

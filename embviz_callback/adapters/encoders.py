@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from embviz_callback.delivery.provenance import versions
+from embviz_callback.encoding.ranks.shared_corpus import Ranks
 from embviz_callback.encoding.subject import (
     Encode,
     EncodeWith,
@@ -38,6 +39,7 @@ def subject_of(
     autocast: torch.dtype | None = None,
     can_halve: bool = True,
     is_late: bool = False,
+    is_shared: bool = False,
     **facts: Any,
 ) -> Subject:
     """A model that a trainer other than Lightning's holds; a TypeError says if there is no way to encode.
@@ -50,6 +52,7 @@ def subject_of(
         autocast: Of a training in mixed precision.
         can_halve: See `Subject`.
         is_late: What looking for the model's functions raises is left to their first call, which is guarded.
+        is_shared: All ranks of torch.distributed look at it together, and share a corpus out.
         facts: What else the report says, plain JSON.
 
     Returns:
@@ -79,6 +82,7 @@ def subject_of(
         facts=tell,
         can_halve=can_halve,
         wrapper=model,
+        ranks=Ranks.of_launcher() if is_shared else None,
         notes=notes_on_towers(inner, queries, documents),
         similarity=_declared_similarity(inner),
     )

@@ -65,6 +65,7 @@ class EmbvizEvaluator(BaseEvaluator):
         settings: Options of the evaluation as one value.
         limits: Those of the drawing process, likewise.
         corpus: Further documents that answer no query: path or list of texts, see docs/corpus.md.
+        shard_corpus: With several ranks, all of which call it, each encodes its share of the corpus.
         alert: As for `EmbeddingVisualizer`; None for no alert.
         output_dir: Where files go; by default ``embviz`` in the output path of the first call.
         figures: False writes no figures and starts no process.
@@ -86,6 +87,7 @@ class EmbvizEvaluator(BaseEvaluator):
         settings: Settings | None = None,
         limits: Limits | None = None,
         corpus: Any = None,
+        shard_corpus: bool = False,
         alert: Alert | Sequence[Alert] | None = _DEFAULT_ALERT,
         output_dir: str | os.PathLike[str] | None = None,
         figures: bool = True,
@@ -99,6 +101,8 @@ class EmbvizEvaluator(BaseEvaluator):
         self.greater_is_better = True
         self.primary_metric = f"{self.prefix}_rank1"
         self.output_dir = None if output_dir is None else Path(output_dir)
+        if shard_corpus and corpus is None:
+            raise ValueError("shard_corpus=True needs a corpus, got none")
         alerts = given_alerts(alert, data, sets)
         flat_settings, flat_limits = split_options(options, Settings, Limits)
         self._plan = Plan(
@@ -110,6 +114,7 @@ class EmbvizEvaluator(BaseEvaluator):
             on_error=on_error,
         )
         self._encode = encode
+        self._shares = shard_corpus
         self._evaluators = evaluators_on(data, sets, self._plan.settings, reading=reading, corpus=corpus, alerts=alerts)
         self._session: Session | None = None
         self._model: weakref.ref[Any] | None = None
@@ -139,7 +144,7 @@ class EmbvizEvaluator(BaseEvaluator):
         """
         session = self._session_of(model, output_path)
         found: dict[str, float] = {}
-        subject = subject_of(model, self._plan.settings, self._encode)
+        subject = subject_of(model, self._plan.settings, self._encode, is_shared=self._shares)
         session.evaluate(_moment(epoch, steps), subject, found.update)
         if epoch == -1:
             self.finish()

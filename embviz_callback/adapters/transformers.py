@@ -91,7 +91,8 @@ class EmbvizTrainerCallback(TrainerCallback):
             queries and documents; None for the model's own way.
         settings: Options of the evaluation as one value.
         limits: Those of the drawing process, likewise.
-        corpus: Further documents that answer no query, see docs/corpus.md; every rank encodes all of it.
+        corpus: Further documents that answer no query, see docs/corpus.md.
+        shard_corpus: With several ranks, each encodes its share of the corpus; otherwise each encodes all of it.
         alert: As for `EmbeddingVisualizer`; None for no alert.
         output_dir: Where figures, report and history go; by default ``embviz`` in the trainer's ``output_dir``.
         when: "epoch_end", or "evaluate" for every evaluation of the trainer and the end of the training.
@@ -117,6 +118,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         settings: Settings | None = None,
         limits: Limits | None = None,
         corpus: Any = None,
+        shard_corpus: bool = False,
         alert: Alert | Sequence[Alert] | None = _DEFAULT_ALERT,
         output_dir: str | os.PathLike[str] | None = None,
         when: str = "epoch_end",
@@ -129,9 +131,12 @@ class EmbvizTrainerCallback(TrainerCallback):
     ) -> None:
         if when not in _WHEN:
             raise ValueError(f"when must be {' or '.join(map(repr, _WHEN))}, got {when!r}")
+        if shard_corpus and corpus is None:
+            raise ValueError("shard_corpus=True needs a corpus, got none")
         alerts = given_alerts(alert, data, sets)
         flat_settings, flat_limits = split_options(options, Settings, Limits)
         self.encode = encode
+        self._shares = shard_corpus
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.when = when
         self.log_baseline = log_baseline
@@ -260,6 +265,7 @@ class EmbvizTrainerCallback(TrainerCallback):
             # A retry on one rank alone would put the others' gathering of weights out of step.
             can_halve=not told.is_sharded,
             precision=precision,
+            is_shared=self._shares,
             ranks=told.args.world_size,
             weights="live, not averaged",
         )
