@@ -220,7 +220,8 @@ class Session:
         memory = self.memory.of(course.at)
         course.drawings.start(memory, is_resumed=is_resumed)
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            if course.at:  # that of the first was claimed
+                self._attempt("folder", partial(folder.mkdir, parents=True, exist_ok=True), "its files")
             act = partial(memory.history.open_file, folder / "history.jsonl", is_resumed=is_resumed)
             self._attempt("history file", act, "the rows of history.jsonl")
             # As a dataset: the runner on this file judges by exactly the same queries and documents.
