@@ -240,7 +240,7 @@ def _measured(
     terminal.say(f"{label}: loading")
     device = str(facts["device"])
     with as_usage_error(CheckpointError):
-        serving = Serving(device=device, similarity=request.settings.similarity, **request.serving)
+        serving = Serving(**{**request.serving, "device": device, "similarity": request.settings.similarity})
         served = serve_checkpoint(path, serving, lambda: {**facts, "precision": served.precision})
     subset = evaluator.subset
     subject = _with_reach(served, subset)

@@ -53,7 +53,8 @@ def evaluate(
         settings: Options of the evaluation as one value.
         device: Of a checkpoint; "auto" for CUDA where there is one.
         options: The fields of `Settings`, each by itself, and for a checkpoint what `embviz` is told of it: `encoder`,
-            `pooling`, `max_length`, `tokenizer`, `dtype`, `prefix`, `head_activation`, `lora_alpha`, `cache`.
+            `pooling`, `max_length`, `tokenizer`, `dtype`, `prefix`, `head_activation`, `lora_alpha`,
+            `document_encoder`, `cache`.
 
     Returns:
         The result; a ValueError says what cannot be used.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from embviz_callback import evaluate_pairs
+from embviz_callback import evaluate, evaluate_pairs
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.looking import Request, look_at
 from embviz_callback.commands.terminal import Terminal
@@ -86,6 +86,14 @@ def test_a_similarity_of_the_users_wins_and_both_are_named(place: Path) -> None:
 def test_a_plain_folder_is_compared_by_products_of_what_its_encoder_gives(place: Path) -> None:
     found, _ = look(place, "bert", similarity="dot", pooling="mean")
     assert found.embeddings.as_served.documents.std() != pytest.approx(found.embeddings.documents.std(), rel=0.1)
+
+
+def test_a_notebook_is_told_of_both_in_the_same_words(place: Path) -> None:
+    context = str(place / "context")
+    told, _ = look(place, "dpr", similarity="euclidean", document_encoder=context)
+    options: dict[str, Any] = {"similarity": "euclidean", "document_encoder": context, "bootstrap_draws": 100}
+    found = evaluate(place / "dpr", place / "val.json", device="cpu", cache=False, **options)
+    assert found.metrics.as_dict() == told.metrics.as_dict()
 
 
 def test_truncated_dimensions_are_those_that_are_judged(place: Path) -> None:
