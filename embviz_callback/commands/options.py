@@ -137,20 +137,30 @@ def add_words_option(made: argparse.ArgumentParser) -> None:
         nargs="?",
         const="words",
         choices=("words", "folded"),
-        help="rank by words too (BM25, extra bm25), and by both fused; folded: without diacritics. Of a corpus of more"
-        f" than {MOST_KEPT:,} texts a sample is ranked, which is said",
+        help="rank by words too (BM25, extra bm25), and by both fused; folded: without diacritics",
     )
+    add_keeping_option(made, "with --bm25: ")
 
 
-def add_keeping_option(made: argparse.ArgumentParser) -> None:
-    """How much of a corpus stays in memory."""
+def add_keeping_option(made: argparse.ArgumentParser, when: str = "") -> None:
+    """How much of a corpus stays in memory, and when that matters."""
     made.add_argument(
         "--most-documents",
         type=whole_number(1, 10**9),
-        default=MOST_KEPT,
         metavar="N",
-        help="texts of the corpus that are ranked; of more a sample, which is said (default %(default)s)",
+        help=f"{when}texts of the corpus that are ranked; of more a sample, which is said (default {MOST_KEPT})",
     )
+
+
+def _most_kept(options: argparse.Namespace) -> int | None:
+    """Texts of a corpus whose vectors stay at hand; None for a command that needs none of them."""
+    if not hasattr(options, "most_documents"):
+        return None
+    if getattr(options, "bm25", "words") is not None:
+        return int(options.most_documents or MOST_KEPT)
+    if options.most_documents is not None:
+        raise UsageError("--most-documents has no use without --bm25; leave it out")
+    return None
 
 
 def add_reading_options(made: argparse.ArgumentParser) -> None:
@@ -305,7 +315,7 @@ def request_from(options: argparse.Namespace, rule: "WeightRule | None" = None) 
         corpus=options.corpus,
         corpus_sample=getattr(options, "corpus_sample", None),
         is_shared=True,
-        most_kept=getattr(options, "most_documents", MOST_KEPT if getattr(options, "bm25", None) else None),
+        most_kept=_most_kept(options),
     )
 
 

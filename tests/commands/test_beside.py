@@ -77,3 +77,4 @@ def test_report_page_and_comparison_have_bm25_in_a_row_of_its_own(tmp_path: Path
     for page in (output / "comparison.html", output / "a.npz" / "report.html"):
         assert "Against words alone" in page.read_text(encoding="utf-8")
     assert main(["compare", "--run", str(tmp_path), "--bm25"]) == 2
+    assert main(["--checkpoint", paths[0], "--most-documents", "5"]) == 2

@@ -12,6 +12,7 @@ from embviz_callback.analysis.metrics.intervals import mean_pseudo_values, sampl
 from embviz_callback.analysis.metrics.ranks import rank_values
 from embviz_callback.analysis.ship.ranking import Counts, Scores, cosines, count
 from embviz_callback.analysis.ship.sheet import Shipped
+from embviz_callback.analysis.verdict.best import primary_metric
 from embviz_callback.analysis.verdict.losses import Loss, bounded
 from embviz_callback.embeddings import Embeddings, Floats, Rows
 from embviz_callback.pairs.texts import fold, without_diacritics
@@ -48,6 +49,7 @@ class Words:
         words: BM25.
         model: The vectors.
         fused: Both.
+        metric: The one that decides.
         is_folded: Whether diacritics were left out of the words.
         n_pool: Documents that were ranked.
     """
@@ -55,6 +57,7 @@ class Words:
     words: Ranked
     model: Ranked
     fused: Ranked
+    metric: str
     is_folded: bool
     n_pool: int
 
@@ -160,7 +163,7 @@ def against_words(model: Shipped, queries: Sequence[str], documents: Sequence[st
     )
     groups = sampling_groups(embeddings.relevance, len(embeddings.queries))
     vectors, both = (replace(one, changes=_changes(words, one, groups)) for one in (vectors, both))
-    return Words(words, vectors, both, is_folded, len(documents))
+    return Words(words, vectors, both, primary_metric(embeddings), is_folded, len(documents))
 
 
 def _ranked(name: str, scores: Scores, embeddings: Embeddings, n_pool: int) -> Ranked:

@@ -26,18 +26,19 @@ def words_aside(found: Sequence[Words]) -> Aside:
     return Aside(
         title="Against words alone",
         sentence=". ".join(words_sentence(one) for one in found),
-        head=("ranked by", *(CATALOGUE[name].title for name in SHOWN), f"change of {CATALOGUE[SHOWN[0]].title}"),
-        rows=tuple(_row(way) for way in ways),
+        head=("ranked by", *(CATALOGUE[name].title for name in SHOWN), f"change of {CATALOGUE[found[0].metric].title}"),
+        rows=tuple(_row(way, found[0].metric) for way in ways),
         notes=(_tokens(found[0]), "A fused ranking sums 1 / (60 + rank) of both; ties count as their expectation"),
     )
 
 
 def words_sentence(found: Words) -> str:
     """How a model stands to BM25, and what each finds alone."""
-    words, model, fused = (f"{_mean(way):.3f}" for way in (found.words, found.model, found.fused))
+    metric, title = found.metric, CATALOGUE[found.metric].title
+    words, model, fused = (_value(way, metric) for way in (found.words, found.model, found.fused))
     only, many = len(found.only_words), counted(len(found.words.first), "query")
     return (
-        f"{found.model.name} has MRR {model}, BM25 {words}, both fused {fused}; of {many} BM25 alone finds {only:,}"
+        f"{found.model.name} has {title} {model}, BM25 {words}, both fused {fused}; of {many} BM25 alone finds {only:,}"
         f" among the first {FOUND}, the model alone {found.n_only_model:,}"
     )
 
@@ -73,13 +74,13 @@ def only_words_aside(found: Words, subset: Subset) -> Aside | None:
     )
 
 
-def _mean(way: Ranked) -> float:
-    return float(way.values[SHOWN[0]].mean())
+def _value(way: Ranked, metric: str) -> str:
+    return measured(float(way.values[metric].mean()), metric)
 
 
-def _row(way: Ranked) -> tuple[str, ...]:
-    values = (measured(float(way.values[name].mean()), name) for name in SHOWN)
-    return way.name, *values, changed(way.changes[0]) if way.changes else ""
+def _row(way: Ranked, metric: str) -> tuple[str, ...]:
+    changes = {loss.metric: changed(loss) for loss in way.changes}
+    return way.name, *(_value(way, name) for name in SHOWN), changes.get(metric, "")
 
 
 def _tokens(found: Words) -> str:
