@@ -59,6 +59,10 @@ def _show_nothing(stage: str) -> Progress | None:
     return None
 
 
+def _say_nothing_known(words: str) -> None:
+    return
+
+
 @dataclass(frozen=True)
 class Listener:
     """Who hears what happens during an evaluation: a training's face warns, a command writes a line.
@@ -66,10 +70,12 @@ class Listener:
     Attributes:
         warn: Takes the stage and a sentence when memory ran out and the work went on in another way.
         progress: Takes the name of a stage and gives what is told of steps done and in all; None for nobody.
+        known: Takes what is known so far, a few words, while a stage goes on.
     """
 
     warn: Callable[[str, str], None] = _say_nothing
     progress: Callable[[str], Progress | None] = _show_nothing
+    known: Callable[[str], None] = _say_nothing_known
 
 
 SILENCE = Listener()
@@ -308,6 +314,7 @@ class Evaluator:
         kept: list[Block] = []
         for block in encode_blocks(subject.documents, corpus, **options):
             scanned.add(block.rows, block.vectors)
+            listener.known(f"rank-1 at most {scanned.unbeaten:.1%}")
             texts |= zip(block.rows.tolist(), block.texts, strict=True)
             texts = {row: texts[row] for row in scanned.best_rows.tolist()}
             kept += [block] if self.keeps_vectors else []

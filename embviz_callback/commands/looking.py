@@ -251,7 +251,7 @@ def _measured(
     queries, documents = subject.queries.prompt, subject.documents.prompt
     settings = replace(evaluator.settings, query_prompt=queries, document_prompt=documents)
     evaluator = replace(evaluator, settings=settings)
-    listener = Listener(warn=partial(_warn, terminal, label), progress=terminal.bar)
+    listener = Listener(warn=partial(_warn, terminal, label), progress=terminal.bar, known=terminal.known)
     subject = replace(subject, ranks=joined(device) if request.is_shared else None)
     with evaluator.exchange(subject) as exchange:
         encoded = evaluator.encode(subject, exchange, listener)

@@ -3,9 +3,12 @@
 import re
 import sys
 from collections.abc import Callable
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from embviz_callback.commands.launched import is_first
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _REDRAW_S = 0.1
 # What a terminal obeys instead of showing it: controls, their 8-bit twins, and what turns the direction of writing.
@@ -23,6 +26,7 @@ class Terminal:
         self._stream = sys.stderr if stream is None else stream
         self._speaks = is_first()
         self._is_open = False  # a bar stands on the last line
+        self._last: tqdm[NoReturn] | None = None
 
     def say(self, text: str, *, is_for_all: bool = False) -> None:
         """Writes a line of its own; names of files and models may hold anything.
@@ -49,6 +53,7 @@ class Terminal:
         def draw(done: int, total: int) -> None:
             if not shown:
                 shown.append(tqdm(total=total, desc=inert(stage), file=self._stream, mininterval=_REDRAW_S))
+                self._last = shown[0]
             # A finished bar stays finished, however often its end is told.
             if not shown[0].disable:
                 shown[0].update(done - shown[0].n)
@@ -57,6 +62,11 @@ class Terminal:
                 shown[0].close()
 
         return draw
+
+    def known(self, words: str) -> None:
+        """Sets what is known so far behind the last bar, as long as that goes on."""
+        if self._last is not None and not self._last.disable:
+            self._last.set_postfix_str(inert(words), refresh=False)
 
 
 def inert(text: str) -> str:

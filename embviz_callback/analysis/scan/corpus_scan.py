@@ -232,6 +232,11 @@ class Scan:
         return self._passes[0].sums.moments.count
 
     @property
+    def unbeaten(self) -> float:
+        """Share of queries of which no document so far scores above a relevant one: rank-1 will be no higher."""
+        return self._passes[self.embeddings.similarity != COSINE].unbeaten
+
+    @property
     def best_rows(self) -> Rows:
         """Rows of the corpus that are among the best of a query so far, ascending."""
         rows = np.unique(np.concatenate([one.sums.rows.ravel() for one in self._passes]))

@@ -147,6 +147,12 @@ class Pass:
         lists[0][query, place], lists[1][query, place] = found, scores
         self.sums = self.sums.plus(Sums(tally.above, tally.reaching, tally.fine, tally.beaten, pool.moments, *lists))
 
+    @property
+    def unbeaten(self) -> float:
+        """Share of queries of which no document so far scores above a relevant one."""
+        is_first = (self._tally.above + self.sums.above == 0) & np.isfinite(self._own.levels)
+        return len(np.unique(self._own.pairs[is_first, 0])) / len(self._embeddings.queries)
+
     def _bar(self, margin: float) -> Vectors:
         """What a document's score in float32 must exceed to be worth a look."""
         own = np.full(len(self._own.queries), -np.inf)

@@ -58,7 +58,7 @@ def check_equal(found: Similarity, whole: Similarity) -> None:
     np.testing.assert_allclose(found.top_scores, whole.top_scores, rtol=1e-6, atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(KINDS), st.integers(0, 2**32 - 1), st.sampled_from(SIMILARITIES), st.integers(1, 3))
 def test_however_a_corpus_is_cut_and_shared_out_the_scan_finds_the_same(
     kind: str, seed: int, similarity: str, n_shares: int
@@ -80,6 +80,17 @@ def test_ranks_and_lists_are_those_of_the_whole_matrix(similarity: str) -> None:
         own = np.take_along_axis(table, embeddings.relevance[:, 1:], axis=1)
         assert found.above.tolist() == (table > own + 1e-13).sum(axis=1).tolist()
         assert found.top_documents.tolist() == np.argsort(-table, axis=1)[:, :4].tolist()
+
+
+def test_what_is_known_on_the_way_is_no_less_than_what_comes_of_it() -> None:
+    embeddings, corpus = a_pool("spread", 4, "dot")
+    scanned = Scan(embeddings, n_corpus=len(corpus))
+    known = [scanned.unbeaten]
+    for row in range(len(corpus)):
+        scanned.add(np.array([row]), corpus[[row]])
+        known.append(scanned.unbeaten)
+    assert known == sorted(known, reverse=True)
+    assert known[0] > known[-1] == (scanned.finish().above == 0).mean()
 
 
 def test_the_sample_behind_the_histogram_is_the_same_in_any_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
