@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; without arguments it says what it can do."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given:
-        sys.stderr.write(f"{__doc__}\nEvery option: python train_script.py fit --help\n")
+        sys.stderr.write(f"{__doc__ or ''}\nEvery option: python train_script.py fit --help\n")
         raise SystemExit(2)
     # Both come from Lightning on every run, and nobody who trains a small model can act on them.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -13,11 +13,10 @@ from torch.nn.parameter import is_lazy
 from embviz_callback.adapters.either_lightning import Callback, join_loaded, pl
 from embviz_callback.adapters.given_sets import evaluators_on, given_alerts, kept
 from embviz_callback.adapters.lightning_scalars import log_scalars, tensors
-from embviz_callback.analysis.verdict.best import Best
 from embviz_callback.delivery.alerts.alarms import Alert
 from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.guarding import Guard
-from embviz_callback.delivery.places import Places, find_places
+from embviz_callback.delivery.places import Places, as_output_dir, check_output_dir, find_places
 from embviz_callback.delivery.process.worker import Limits
 from embviz_callback.delivery.provenance import circumstances
 from embviz_callback.delivery.run.memory import Memory
@@ -66,8 +65,6 @@ class EmbeddingVisualizer(Callback):
       ``naive_rank1``, ``naive_rank1_ceiling``: shares, 0 to 1;
     - ``embviz/hard_margin`` (a cosine), ``hard_accuracy`` (a share): absent without hard negatives;
     - ``embviz/alignment``, ``uniformity`` and the other metrics of docs/metrics.md;
-    - ``embviz/merit``: highest for the best evaluation so far by the rule of `embviz compare`, for whoever keeps the
-      highest: the metric that decides, moved by a hair where the rule says otherwise;
     - ``embviz/alert``: 1 while the alert fires, else 0; absent with ``alert=None``;
     - ``embviz/blocked_s``: seconds that training waited for this evaluation;
     - ``embviz/overhead``: these as a share of the epoch's time so far, 0 to 1;
@@ -99,7 +96,8 @@ class EmbeddingVisualizer(Callback):
             a file or folder, a list of texts, or "auto" for those the data were judged among; see docs/corpus.md.
         shard_corpus: With several ranks, each encodes its share of the corpus; otherwise each encodes all of it.
         alert: A `MarginAlert` on the first set, a `RegressionAlert` on any, or a list of them; None for no alert.
-        output_dir: Where figures, report and history go; by default ``embviz`` in the logger's folder.
+        output_dir: Where figures, report and history go; by default ``embviz`` in the logger's folder. Files for an
+            address such as ``s3://bucket/run`` are written here and copied there.
         when: "train_epoch_end", or "validation_end" for every validation in a fit.
         log_baseline: Log the untrained model too, at step 0; otherwise it is kept for the report.
         overhead_limit: Evaluations' share of the training time, 0 to 1, above which epochs are left out
@@ -125,7 +123,6 @@ class EmbeddingVisualizer(Callback):
         heatmap_pairs: See `Settings`.
         bootstrap_draws: See `Settings`.
         projector: See `Settings`.
-        metric: See `Settings`.
         features: See `Settings`.
         unknown: There are no others.
 
@@ -170,7 +167,6 @@ class EmbeddingVisualizer(Callback):
         heatmap_pairs: int = Settings.heatmap_pairs,
         bootstrap_draws: int = Settings.bootstrap_draws,
         projector: bool = Settings.projector,
-        metric: str = Settings.metric,
         features: str = Settings.features,
         **unknown: Any,
     ) -> None:
@@ -189,7 +185,7 @@ class EmbeddingVisualizer(Callback):
         self.corpus = kept(corpus)
         self.shard_corpus = shard_corpus
         self.alert = alert
-        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.output_dir = as_output_dir(output_dir)
         self.when = when
         self.log_baseline = log_baseline
         self.on_error = on_error
@@ -222,11 +218,6 @@ class EmbeddingVisualizer(Callback):
     def memory(self) -> Memory:
         """What is known of the training: its evaluations and the state of the alert."""
         return self._known if self._session is None else self._session.memory
-
-    @property
-    def best(self) -> Best | None:
-        """The best evaluation so far by the rule of `embviz compare`, with an interval for one that was chosen."""
-        return self.memory.history.best
 
     @property
     def state_key(self) -> str:
@@ -288,13 +279,6 @@ class EmbeddingVisualizer(Callback):
         if self._session is not None:
             self._session.epoch_begun = time.monotonic()
             self._session.poll()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Notes the loss of a step, if `training_step` gave one."""
-        if self._session is not None:
-            self._session.training_loss.see(outputs)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates, if this epoch's turn has come."""
@@ -450,5 +434,5 @@ def _check_options(given: Mapping[str, Any]) -> None:
         raise TypeError(f"corpus must be a path, a list of texts or None, got {type(given['corpus']).__name__}")
     if given["shard_corpus"] and given["corpus"] is None:
         raise ValueError("shard_corpus=True needs a corpus, got none")
-    if output_dir is not None and Path(output_dir).is_file():
-        raise ValueError(f"output_dir must be a folder, {os.fspath(output_dir)} is a file")
+    if output_dir is not None:
+        check_output_dir(output_dir)

@@ -1,8 +1,10 @@
 """`embviz`: evaluates checkpoints, or hands over to a subcommand."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from embviz_callback.commands import COMMANDS
 from embviz_callback.commands.launched import is_first, n_processes
@@ -21,18 +23,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 2 bad arguments or input, 3 a threshold was missed, 1 anything else.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given:
-        sys.stdout.write(greeting())
-        return 0
+    _replace_closed_streams()
     try:
-        return _dispatch(given)
+        try:
+            return _dispatch(given)
+        finally:
+            sys.stdout.flush()  # a pipe that nobody reads is found out here rather than when Python ends
     except BrokenPipeError:
         # Whoever read our output has left; Python's own flush at exit must not complain again.
         sys.stdout = None
         return 1
 
 
+def _replace_closed_streams() -> None:
+    """Puts the null device where a stream was closed (``>&-``): the next file that is opened would take its place."""
+    is_mute = sys.stdout is None
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  # until the process ends
+    if is_mute:
+        sys.stderr.write("embviz: standard output is closed, so that what belongs there is lost\n")
+
+
 def _dispatch(given: list[str]) -> int:
+    if not given:
+        sys.stdout.write(greeting())
+        return 0
     word, rest = given[0], given[1:]
     if word.startswith("-"):
         return int(import_module(_EVALUATE).main(given))

@@ -1,9 +1,13 @@
 """Checkpoint files as an unkind world sends them, and what must hold of their reader for each."""
 
+import copy
 import io
 import json
+import logging
+import math
 import os
 import pickle
+import shutil
 import tempfile
 import zipfile
 from functools import cache
@@ -13,6 +17,8 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 
+from embviz_callback.delivery.run.history import HistoryRow, append_to_history
+from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.encoding.checkpoints.loading import CheckpointError, load_checkpoint
 from tests.hostile_pairs import check_error, damage
 
@@ -200,6 +206,105 @@ def _two_archives(draw: Any, whole: bytes) -> bytes:
             whole.replace(b"data.pkl", b"data.pkX", 1),
         ))
     )
+
+
+@st.composite
+def two_directories(draw: Any) -> tuple[str, bytes]:
+    """A name and an archive that two programs may read differently, damaged or not."""
+    whole = _saved(draw(_contents()), protocol=draw(st.sampled_from((2, 4))))
+    made = draw(_two_archives(whole))
+    return "best_model.pt", draw(damage(made)) if draw(st.booleans()) else made
+
+
+@st.composite
+def instructions(draw: Any) -> tuple[str, bytes]:
+    """A name and a checkpoint whose pickle is made of instructions, bare or in an archive."""
+    made = draw(pickles())
+    if draw(st.booleans()):
+        return "last.ckpt", made
+    return "best_model.pt", _repacked(_honest_archive(), lambda name, old: made if name.endswith("data.pkl") else old)
+
+
+@cache
+def _honest_archive() -> bytes:
+    return _saved({"head.linear.weight": torch.ones(8, _WIDTH)})
+
+
+@cache
+def _honest_state() -> dict[str, Any]:
+    from tests.small_runs import a_run, a_subset
+
+    memory = Memory()
+    for snapshot in a_run(a_subset(6), (2.0, 1.0), maps=False):
+        memory.history.add(HistoryRow.of(snapshot, alert=True))
+    return memory.to_json()
+
+
+_ODD = (
+    st.sampled_from((math.inf, -math.inf, math.nan, 10**400, -1, "", "x" * 5000, "\ud800", [], {}, [[]], b"x")) | _plain
+)
+
+
+@st.composite
+def states(draw: Any) -> tuple[str, bytes]:
+    """A name and a checkpoint with a state of the callback in which up to three things are other than they were."""
+    state: Any = copy.deepcopy(_honest_state())
+    for _ in range(draw(st.integers(0, 3))):
+        place: Any = state
+        while draw(st.booleans()) and isinstance(place, dict | list) and place:
+            inner = place[draw(st.sampled_from(list(place) if isinstance(place, dict) else range(len(place))))]
+            place = inner if isinstance(inner, dict | list) else place
+        if isinstance(place, dict) and place:
+            name = draw(st.sampled_from(list(place)))
+            place.pop(name) if draw(st.booleans()) else place.update({name: copy.deepcopy(draw(_ODD))})
+        elif isinstance(place, list):
+            place.append(copy.deepcopy(draw(_ODD)))
+    if draw(st.integers(0, 19)) == 0:
+        state = draw(_ODD)
+    return "last.ckpt", _saved({"callbacks": {"EmbeddingVisualizer": state}})
+
+
+def read_or_leave_state(path: Path) -> str:
+    """Goes on from a state as a resumed training does.
+
+    Args:
+        path: A checkpoint of `states`.
+
+    Returns:
+        "" if all of it is known, otherwise what is said of the rest.
+
+    Raises:
+        AssertionError: If more than one line is said, or what was read cannot be saved and read again.
+    """
+    state = torch.load(path, weights_only=True)["callbacks"]["EmbeddingVisualizer"]
+    log, said = logging.getLogger("embviz_callback"), _Said()
+    log.addHandler(said)
+    try:
+        memory = Memory.from_json(state)
+    finally:
+        log.removeHandler(said)
+    assert len(said.lines) <= 1, said.lines
+    assert all(line.isprintable() and len(line) < 1000 for line in said.lines), said.lines
+    kept = json.loads(json.dumps(memory.to_json(), allow_nan=False))
+    assert Memory.from_json(kept).to_json() == kept
+    folder = path.parent / "resumed"
+    memory.history.open_file(folder / "history.jsonl", is_resumed=True)
+    for row in memory.history.rows:
+        memory.history.before(row)
+        append_to_history(folder / "history.jsonl", row)
+    shutil.rmtree(folder, ignore_errors=True)
+    return "".join(said.lines)
+
+
+class _Said(logging.Handler):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
 
 
 @cache

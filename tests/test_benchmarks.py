@@ -25,8 +25,8 @@ SMALL = {
     "overhead": ["--epochs", "1", "--rounds", "1", "--epoch-seconds", "0.1", "--n", "12", "--only", "none,ours"],
     "real_run": ["--data", DATA, "--epochs", "1"],
     "ship": ["--runs", "2", "--queries", "20", "--documents", "50", "--data", DATA, "--steps", "4"],
-    "soak": ["--minutes", "0.1", "--epoch-seconds", "0.05", "--every", "40"],
     "trainings": ["--data", DATA, "--runs", "2", "--pairs", "20", "--epochs", "1"],
+    "soak": ["--epochs", "40", "--every", "4"],
     "training": ["--data", DATA, "--epochs", "2", "--live-epochs", "1"],
 }
 # These call themselves or each other by their paths; the others take the tests' tiny trainings along.

@@ -391,6 +391,17 @@ def test_progress_is_said_on_standard_error_and_without_one_nothing_breaks(
     assert caplog.messages == ["embviz: all is well"]
 
 
+def test_what_is_said_obeys_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    guarding.say_plainly("files lie in runs\x1b[2J")
+    assert capsys.readouterr().err == "embviz: files lie in runs\\x1b[2J\n"
+    with caplog.at_level(logging.INFO, "embviz_callback"):
+        guarding.say("a\x1b[2J")
+        Guard(on_error="warn", note=lambda row: None).warn("drawing", "lost", "b\x1b[2J")
+    assert caplog.messages == ["embviz: a\\x1b[2J", "embviz: b\\x1b[2J"]
+
+
 def test_f49_the_drawing_process_ends_with_a_killed_training_whose_fork_lives_on(tmp_path: Path) -> None:
     script = (
         "import os, pathlib, sys, time\n"

@@ -12,7 +12,7 @@ from embviz_callback.adapters.encoders import inner_model, subject_of
 from embviz_callback.adapters.given_sets import evaluators_on, given_alerts
 from embviz_callback.delivery.alerts.alarms import Alert
 from embviz_callback.delivery.alerts.rule import MarginAlert
-from embviz_callback.delivery.places import Places
+from embviz_callback.delivery.places import Places, as_output_dir, landing
 from embviz_callback.delivery.process.worker import Limits
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.tags import prefix_of
@@ -99,8 +99,8 @@ class EmbvizEvaluator(BaseEvaluator):
         self.prefix = prefix_of(name)
         self.name = self.prefix
         self.greater_is_better = True
-        self.primary_metric = f"{self.prefix}_merit"
-        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.primary_metric = f"{self.prefix}_rank1"
+        self.output_dir = as_output_dir(output_dir)
         if shard_corpus and corpus is None:
             raise ValueError("shard_corpus=True needs a corpus, got none")
         alerts = given_alerts(alert, data, sets)
@@ -127,13 +127,7 @@ class EmbvizEvaluator(BaseEvaluator):
         return None if self._session is None else self._session.places.folder
 
     def __call__(
-        self,
-        model: Any,
-        output_path: str | None = None,
-        epoch: float | None = -1,
-        steps: int = -1,
-        *,
-        training_loss: float | None = None,
+        self, model: Any, output_path: str | None = None, epoch: float | None = -1, steps: int = -1
     ) -> dict[str, float]:
         """Measures, and has the figures drawn.
 
@@ -143,7 +137,6 @@ class EmbvizEvaluator(BaseEvaluator):
             epoch: Epochs trained, may be a fraction; None for the untrained model of a training that follows; -1 for
                 an evaluation outside of training.
             steps: Training steps done; -1 if not known.
-            training_loss: Mean since the call before, by which a fall is told from overfitting; None if not known.
 
         Returns:
             Every metric as ``embviz_<name>``, and ``embviz_alert`` where there is an alert; NaN for each metric
@@ -152,7 +145,6 @@ class EmbvizEvaluator(BaseEvaluator):
         session = self._session_of(model, output_path)
         found: dict[str, float] = {}
         subject = subject_of(model, self._plan.settings, self._encode, is_shared=self._shares)
-        session.training_loss.see(training_loss)
         session.evaluate(_moment(epoch, steps), subject, found.update)
         if epoch == -1:
             self.finish()
@@ -186,11 +178,13 @@ class EmbvizEvaluator(BaseEvaluator):
 
     def _places(self, output_path: str | None) -> Places:
         rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-        folder = self.output_dir if self.output_dir is not None else output_path and Path(output_path) / self.prefix
-        if not folder or rank:
+        wanted = self.output_dir if self.output_dir is not None else output_path and f"{output_path}/{self.prefix}"
+        if not wanted or rank:
             return Places(None, None, self.prefix, rank)
-        own = folder if self._n_models < 2 else folder.with_name(f"{folder.name}-{self._n_models}")
-        return Places(own.absolute(), own.absolute(), self.prefix)
+        folder, address = landing(wanted)
+        own = folder.absolute()
+        places = Places(own, own, self.prefix, address=address)
+        return places if self._n_models < 2 else places.moved_to(own.with_name(f"{own.name}-{self._n_models}"))
 
 
 def _moment(epoch: float | None, steps: int) -> Moment:

@@ -19,7 +19,7 @@ from embviz_callback.adapters.given_sets import evaluators_on, given_alerts
 from embviz_callback.adapters.trackers import TRACKERS, loggers_of, report
 from embviz_callback.delivery.alerts.alarms import Alert
 from embviz_callback.delivery.alerts.rule import MarginAlert
-from embviz_callback.delivery.places import Places
+from embviz_callback.delivery.places import Places, as_output_dir, landing
 from embviz_callback.delivery.process.worker import Limits
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.tags import prefix_of, scalar_tag
@@ -78,7 +78,7 @@ class EmbvizTrainerCallback(TrainerCallback):
     Logs, under the trainer's global step, into TensorBoard and every other tracker of ``report_to`` the tags of
     `EmbeddingVisualizer`: ``embviz/margin`` and so on, ``embviz_detail/map`` and so on for what is looked at second.
     ``trainer.state.log_history`` has all of them under ``embviz/``, and so they stand among the metrics of each
-    evaluation in training, as ``eval_embviz/merit`` and so on, so that ``metric_for_best_model="embviz/merit"`` and
+    evaluation in training, as ``eval_embviz/margin``, so that ``metric_for_best_model="embviz/margin"`` and
     `EarlyStoppingCallback` find them; before the first, and where one failed, they keep the last good value, or NaN.
 
     Epochs are counted as the trainer counts them: "epoch 1" is the model after one epoch.
@@ -137,7 +137,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         flat_settings, flat_limits = split_options(options, Settings, Limits)
         self.encode = encode
         self._shares = shard_corpus
-        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.output_dir = as_output_dir(output_dir)
         self.when = when
         self.log_baseline = log_baseline
         self.prefix = prefix_of(name)
@@ -210,11 +210,6 @@ class EmbvizTrainerCallback(TrainerCallback):
         told, session = _Told(args, state, control, model), self._session
         if session is not None and (self.when == "epoch_end" or told.is_last) and self._is_due(session, told):
             self._evaluate(session, told, self._moment(told))
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Notes the training's loss, the mean since the trainer logged it last."""
-        if self._session is not None and self._is_training and logs:
-            self._session.training_loss.see(logs.get("loss"))
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, model: Any = None, metrics: Any = None, **_: Any
@@ -304,13 +299,14 @@ class EmbvizTrainerCallback(TrainerCallback):
         rank = args.process_index
         if rank != 0:
             return Places(None, None, self.prefix, rank)
-        folder = Path(args.output_dir) / self.prefix
-        if self.output_dir is not None:
-            folder = self.output_dir if self.prefix == "embviz" else self.output_dir / self.prefix
+        own, address = landing(args.output_dir if self.output_dir is None else self.output_dir)
+        inner = self.prefix if self.output_dir is None or self.prefix != "embviz" else ""
+        folder = own / inner
         writers = [getattr(one, "tb_writer", None) for one in self._trackers()]
         logged = next(filter(None, (getattr(writer, "log_dir", None) for writer in writers)), None)
         events = folder if logged is None else Path(logged) / self.prefix
-        return Places(folder.absolute(), events.absolute(), self.prefix, rank)
+        address = address and f"{address}/{inner}".rstrip("/")
+        return Places(folder.absolute(), events.absolute(), self.prefix, rank, address=address)
 
     def _say_what_to_know(self, session: Session, args: Any) -> None:
         warn, folder = session.guard.warn, session.places.folder

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.commands.arguments import Parser, UsageError
+from embviz_callback.commands.arguments import Parser
+from embviz_callback.commands.ending import ended
 from embviz_callback.commands.options import add_reading_options, reading_of
+from embviz_callback.commands.terminal import Terminal
 from embviz_callback.commands.token_reach import TokenReach
 from embviz_callback.files import write_atomically
 from embviz_callback.grammar import counted
@@ -37,14 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when done, 2 for bad input (nothing usable in it included), 3 with ``--strict`` when something is wrong or
         suspect.
     """
-    try:
-        return _run(parser().read(sys.argv[1:] if arguments is None else arguments))
-    except (DataError, UsageError) as error:
-        sys.stderr.write(f"embviz check: {error}\n")
-        return 2
-    except OSError as error:
-        sys.stderr.write(f"embviz check: {error.filename}: {error.strerror}. Fix: check the path and the disk\n")
-        return 2
+    given = sys.argv[1:] if arguments is None else arguments
+    return ended("embviz check", lambda: _run(parser().read(given)), Terminal())
 
 
 def parser() -> Parser:

@@ -9,8 +9,10 @@ from embviz_callback.commands.launched import OtherRankDone
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.redaction import redacted
 from embviz_callback.pairs.problems import DataError
+from embviz_callback.pairs.texts import beginning
 
 _LONGEST_MESSAGE = 500
+_LONGEST_PATH = 100  # of one that is too long, the beginning tells which
 
 
 def ended(name: str, work: Callable[[], int], terminal: Terminal, *, interrupted: str = "interrupted") -> int:
@@ -40,11 +42,21 @@ def ended(name: str, work: Callable[[], int], terminal: Terminal, *, interrupted
         return 1
     except BrokenPipeError:
         raise
+    except OSError as error:
+        if error.filename is None:
+            return _failed(name, error, terminal)
+        path = beginning(os.fsdecode(error.filename), _LONGEST_PATH)
+        terminal.say(f"{name}: {path}: {error.strerror}. Fix: check the path and the disk", is_for_all=True)
+        return 2
     # The last line of defence: a traceback helps nobody who did not write this program.
     except Exception as error:  # noqa: BLE001
-        if os.environ.get("EMBVIZ_DEBUG"):
-            traceback.print_exc()
-        message = redacted(" ".join(str(error).split()))[:_LONGEST_MESSAGE]
-        # On whichever process: the others only know that one has failed.
-        terminal.say(f"{name}: {type(error).__name__}: {message} (EMBVIZ_DEBUG=1 shows where)", is_for_all=True)
-        return 1
+        return _failed(name, error, terminal)
+
+
+def _failed(name: str, error: Exception, terminal: Terminal) -> int:
+    if os.environ.get("EMBVIZ_DEBUG"):
+        traceback.print_exc()
+    message = redacted(" ".join(str(error).split()))[:_LONGEST_MESSAGE]
+    # On whichever process: the others only know that one has failed.
+    terminal.say(f"{name}: {type(error).__name__}: {message} (EMBVIZ_DEBUG=1 shows where)", is_for_all=True)
+    return 1

@@ -21,6 +21,7 @@ from embviz_callback.evaluator import Evaluator, Listener, Moment
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.reading import read_pairs
+from embviz_callback.pairs.texts import beginning
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Provenance, Snapshot
 
@@ -291,17 +292,16 @@ def prepare_output(folder: Path) -> None:
     Raises:
         UsageError: If it is a file or cannot be written to.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output {folder} is a file; give a directory")
     probe = folder / f".probe.{os.getpid()}"
     try:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"--output {folder} is a file; give a directory")
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
-        raise UsageError(
-            f"--output {folder} cannot be written to ({error.strerror or error}); give another directory"
-        ) from None
+        shown, reason = beginning(str(folder), 100), error.strerror or error
+        raise UsageError(f"--output {shown} cannot be written to ({reason}); give another directory") from None
 
 
 def device_named(name: str) -> str:

@@ -1,16 +1,17 @@
 """Groups of options that several commands share: what is looked at, how, and how the command ends."""
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embviz_callback.analysis.metrics.catalogue import CHOOSABLE
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import UsageError, finite_number, whole_number
 from embviz_callback.delivery.tags import SET_NAME, set_names
 from embviz_callback.measure import SIMILARITIES
+from embviz_callback.pairs.problems import DataLimits, show
 from embviz_callback.settings import RANGES, Settings
 
 if TYPE_CHECKING:
@@ -108,17 +109,6 @@ def add_run_option(made: argparse.ArgumentParser, what: str, *, several: bool = 
     made.add_argument("--run", metavar="DIR", action="append" if several else "store", help=meaning)
 
 
-def add_choice_option(made: argparse.ArgumentParser) -> None:
-    """By which the best of several is chosen, and what a gate looks at where nobody says."""
-    made.add_argument(
-        "--metric",
-        choices=CHOOSABLE,
-        default="",
-        metavar="NAME",
-        help="the metric that decides (default: mrr, or ndcg_at_10 for lists and grades)",
-    )
-
-
 def add_evaluation_options(made: argparse.ArgumentParser) -> None:
     """How it is evaluated: the fields of `Settings` that are of use outside a training."""
     add_sampling_options(made, tuple(_AMOUNTS))
@@ -189,6 +179,8 @@ def add_reading_options(made: argparse.ArgumentParser) -> None:
         "--relevant-from", type=finite_number, metavar="X", help="least grade, label or score of a relevant document"
     )
     made.add_argument("--relevant-label", default="", metavar="L", help="the label of a relevant pair")
+    sizes = ",".join(f"{one.name}={one.default}" for one in fields(DataLimits))
+    made.add_argument("--limits", default="", metavar="NAME=N,...", help=f"how much data may hold (default {sizes})")
 
 
 def reading_of(options: argparse.Namespace, rule: "WeightRule | None" = None) -> "Reading":
@@ -212,7 +204,31 @@ def reading_of(options: argparse.Namespace, rule: "WeightRule | None" = None) ->
         relevant_label=options.relevant_label,
         skip_bad=getattr(options, "skip_bad_records", False),
         rule=rule,
+        limits=limits_named(options.limits),
     )
+
+
+def limits_named(given: str) -> DataLimits:
+    """What ``--limits records=2000000,columns=300`` says.
+
+    Args:
+        given: Empty for the defaults.
+
+    Returns:
+        The limits.
+
+    Raises:
+        UsageError: If there is no such limit, or its value is no whole number of at least 1.
+    """
+    known = [one.name for one in fields(DataLimits)]
+    found = {}
+    for part in filter(None, given.split(",")):
+        name, _, value = (word.strip() for word in part.partition("="))
+        if name not in known or not re.fullmatch("[0-9]{1,15}", value) or not int(value):
+            expected = f"--limits: expected NAME=N with a name of {', '.join(known)}, found {show(part)}"
+            raise UsageError(f"{expected}. Fix: --limits records=2000000")
+        found[name] = int(value)
+    return DataLimits(**found)
 
 
 def add_model_options(made: argparse.ArgumentParser) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from embviz_callback.commands.arguments import Parser, UsageError, finite_number
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.evaluate import quietly, write_out
-from embviz_callback.commands.terminal import Terminal, inert
+from embviz_callback.commands.terminal import Terminal
+from embviz_callback.pairs.texts import inert
 
 if TYPE_CHECKING:
     from embviz_callback.delivery.results.sql_tables import Answer

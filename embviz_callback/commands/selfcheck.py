@@ -14,6 +14,7 @@ from typing import Any
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
+from embviz_callback.delivery.process.worker import this_python
 from embviz_callback.grammar import counted
 
 _NAMED = 3
@@ -145,7 +146,10 @@ def _run(options: argparse.Namespace, folder: Path, name: str, *, is_with: bool)
     }
     # The order of a set of texts depends on it, and would differ between two processes.
     environment = {"PYTHONHASHSEED": str(options.seed)} | os.environ
-    command = [sys.executable, "-m", _FIT, json.dumps(request)]
+    try:
+        command = [this_python(), "-m", _FIT, json.dumps(request)]
+    except OSError as error:
+        raise UsageError(f"a fit needs a process of its own, and {error}") from None
     done = subprocess.run(
         command,
         check=False,

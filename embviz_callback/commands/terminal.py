@@ -1,18 +1,16 @@
 """What a person sees while a command works: lines on standard error, bars only on a terminal."""
 
-import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from embviz_callback.commands.launched import is_first
+from embviz_callback.pairs.texts import inert
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 _REDRAW_S = 0.1
-# What a terminal obeys instead of showing it: controls, their 8-bit twins, and what turns the direction of writing.
-_ORDERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class Terminal:
@@ -67,19 +65,3 @@ class Terminal:
         """Sets what is known so far behind the last bar, as long as that goes on."""
         if self._last is not None and not self._last.disable:
             self._last.set_postfix_str(inert(words), refresh=False)
-
-
-def inert(text: str) -> str:
-    r"""Text that a terminal shows and does not obey.
-
-    Args:
-        text: Anything, such as the name of a file.
-
-    Returns:
-        The text with its controls spelt out; tabs and line ends stay.
-
-    Example:
-        >>> inert("model\x1b[2J.pt")
-        'model\\x1b[2J.pt'
-    """
-    return _ORDERS.sub(lambda sign: ascii(sign.group())[1:-1], text)

@@ -11,6 +11,7 @@ from types import CodeType
 from typing import Any, TypeVar
 
 from embviz_callback.delivery.redaction import redacted
+from embviz_callback.pairs.texts import inert
 
 _ENOUGH = 3  # equal faults in a row after which a stage is no longer tried
 _LONGEST_MESSAGE = 500
@@ -91,7 +92,7 @@ class Guard:
             message: For the user: what happened, what is missing, how to get it.
             details: For the log of events only.
         """
-        message, details = redacted(message), redacted(details[-_LONGEST_DETAILS:])
+        message, details = inert(redacted(message)), redacted(details[-_LONGEST_DETAILS:])
         if (stage, kind) not in self._said:
             self._said.add((stage, kind))
             self.faults.append(message)
@@ -156,6 +157,7 @@ def _words(error: BaseException) -> str:
 
 def say(message: str) -> None:
     """A notice that is good news: where nobody set up logging, Lightning's own console shows it, or standard error."""
+    message = inert(message)
     consoles = [name for name in ("lightning.pytorch", "pytorch_lightning") if name in sys.modules]
     if _log.isEnabledFor(logging.INFO):
         _log.info("embviz: %s", message)
@@ -169,5 +171,5 @@ def say_plainly(message: str) -> None:
     """To standard error, which a program without a terminal may lack."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            sys.stderr.write(f"embviz: {message}\n")
+            sys.stderr.write(f"embviz: {inert(message)}\n")
             sys.stderr.flush()

@@ -1,11 +1,13 @@
 """Where a run writes: asked of the trainer's loggers, without a word between the ranks."""
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from embviz_callback.files import safe_name
+from embviz_callback.pairs.texts import beginning
 
 _REMOTE = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -42,7 +44,39 @@ class Places:
         return replace(self, folder=folder, events=events, prefix=f"{self.prefix}/{name}", address=None)
 
 
-def find_places(trainer: Any, output_dir: Path | None, prefix: str) -> Places:
+def as_output_dir(given: str | os.PathLike[str] | None) -> str | Path | None:
+    """What a user gives as ``output_dir``: a path, or the address of a place far away, which a path would spoil."""
+    if given is None or _REMOTE.match(os.fspath(given)):
+        return None if given is None else os.fspath(given)
+    return Path(given)
+
+
+def check_output_dir(given: str | os.PathLike[str]) -> None:
+    """Refuses what can be no folder, before anything is trained.
+
+    Args:
+        given: As the user gave it.
+
+    Raises:
+        ValueError: If it is a file, or no name that a disk can hold.
+    """
+    try:
+        is_file = Path(given).is_file()
+    except OSError as error:
+        raise ValueError(f"output_dir must be a folder, {beginning(os.fspath(given), 60)}: {error.strerror}") from None
+    if is_file:
+        raise ValueError(f"output_dir must be a folder, {os.fspath(given)} is a file")
+
+
+def landing(wanted: str | Path) -> tuple[Path, str | None]:
+    """Where files for a place are written, and the address they are copied to; None for a place on this machine."""
+    if _REMOTE.match(f"{wanted}"):
+        # A name of its own for each, and the same one when the training is resumed.
+        return Path("embviz_runs", safe_name(f"{wanted}")), f"{wanted}".rstrip("/")
+    return Path(wanted), None
+
+
+def find_places(trainer: Any, output_dir: str | Path | None, prefix: str) -> Places:
     """Where the main rank writes; every other rank writes nothing.
 
     `trainer.log_dir` is not asked: it is a broadcast, on which a lone rank would wait for ever.
@@ -59,15 +93,12 @@ def find_places(trainer: Any, output_dir: Path | None, prefix: str) -> Places:
         return Places(None, None, prefix, trainer.global_rank, is_trial=bool(trainer.fast_dev_run))
     home = f"{trainer.default_root_dir}"
     logged = next(filter(None, (_log_folder(logger, home) for logger in trainer.loggers)), None)
-    wanted = home if logged is None else logged
-    is_far = _REMOTE.match(wanted) is not None
-    # A name of its own for each, and the same one when the training is resumed.
-    root = Path("embviz_runs", safe_name(wanted)) if is_far else Path(wanted)
-    folder = root / prefix
-    if output_dir is not None:
-        folder = output_dir if prefix == "embviz" else output_dir / prefix
+    root, _ = landing(home if logged is None else logged)
+    inner = prefix if output_dir is None or prefix != "embviz" else ""
+    own, address = landing((home if logged is None else logged) if output_dir is None else output_dir)
+    folder = own / inner
     events = folder if logged is None else root / prefix
-    address = f"{wanted.rstrip('/')}/{prefix}" if is_far and output_dir is None else None
+    address = address and f"{address}/{inner}".rstrip("/")
     return Places(folder.absolute(), events.absolute(), prefix, 0, address=address)
 
 

@@ -1,12 +1,13 @@
 """One record of a dataset, and how a JSON object becomes one."""
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from numbers import Integral
 from typing import Any
 
-from embviz_callback.pairs.problems import Spot, show, show_name
+from embviz_callback.pairs.problems import LONGEST_NAME, Spot, show, show_name
 from embviz_callback.pairs.texts import REPLACEMENT, clean, fold, is_blank, without_unprintable
 from embviz_callback.pairs.weights import MAX_WEIGHT, MIN_WEIGHT, OTHER, WeightRule, is_number, is_weight
 
@@ -22,7 +23,10 @@ _CHECKED_FIELDS = {"query": True, "pos": True, "hard_neg": False, "id": False, "
 RECORD_FIELDS = (*_CHECKED_FIELDS, "prompt", "judged")
 _SHORT = 4  # "id" and "pos" lie near to too many columns of people's own
 _HARD_FIELDS = {"text": True, "type": False, "weight": False}
+_MOST_LIKE = 200  # fields among which a misspelt one is looked for
+_MOST_TYPES = 100
 _LARGEST_GRADE = 2**31 - 1
+_LARGEST_NUMBER = 1e100  # with larger ones no mean and no difference can be computed
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ def to_record(item: object, spot: Spot, rule: WeightRule) -> Record | None:
     query = to_text(item["query"], spot.at("query")) if "query" in item else ""
     positives = to_positives(item["pos"], spot.at("pos")) if "pos" in item else ()
     hard_negatives = _hard_negatives(item.get("hard_neg"), spot.at("hard_neg"), rule)
-    name = None if item.get("id") is None else to_text(item["id"], spot.at("id"))
+    name = to_name(item.get("id"), spot.at("id"))
     metadata = _metadata(item.get("metadata"), spot.at("metadata"))
     prompt = _prompt(item.get("prompt"), spot.at("prompt"))
     judged = _judged(item.get("judged"), spot.at("judged"))
@@ -166,7 +170,8 @@ def _check_names(item: Mapping[Any, Any], spot: Spot, fields: Mapping[str, bool]
     for name, is_needed in fields.items():
         if name in item:
             continue
-        meant = _nearest(name, [key for key in item if key not in fields and key not in RECORD_FIELDS])
+        others = (key for key in item if key not in fields and key not in RECORD_FIELDS)
+        meant = _nearest(name, list(islice(others, _MOST_LIKE)))
         if meant is not None:
             fix = f"rename {show_name(meant)} to {name}"
             spot.at(name).refuse(expected=f"the field {name}", found=f"{show_name(meant)} instead", fix=fix)
@@ -185,7 +190,7 @@ def meant_fields(names: Collection[str]) -> dict[str, str]:
         >>> meant_fields(["querry", "pos", "price"])
         {'query': 'querry'}
     """
-    others = [name for name in names if name not in RECORD_FIELDS]
+    others = list(islice((name for name in names if name not in RECORD_FIELDS), _MOST_LIKE))
     found = {name: _nearest(name, others) for name in _CHECKED_FIELDS if name not in names}
     return {name: meant for name, meant in found.items() if meant is not None}
 
@@ -196,7 +201,7 @@ def _nearest(name: str, others: list[Any]) -> Any:
     for alias in (name, *_ALIASES.get(name, ())):
         if alias in by_fold:
             return by_fold[alias]
-    if len(name) < _SHORT:
+    if len(name) < _SHORT or not by_fold:
         return None
     close = difflib.get_close_matches(name, by_fold, n=1, cutoff=0.8)
     return by_fold[close[0]] if close else None
@@ -207,6 +212,7 @@ def to_text(value: object, spot: Spot) -> str:
     if not isinstance(value, str):
         spot.refuse(expected="non-empty text", found=show(value), fix="write a text, or drop the record")
         return ""
+    value = spot.problems.cut(value)
     cleaned = clean(value)
     if is_blank(cleaned):
         found = "blank text" if not value.strip() else f"nothing visible ({show(value)})"
@@ -216,12 +222,34 @@ def to_text(value: object, spot: Spot) -> str:
     return cleaned
 
 
+def to_name(value: object, spot: Spot) -> str | None:
+    """A value as an identifier, None for none; what is no text, blank or too long for a name is taken down."""
+    if isinstance(value, str) and len(value) > LONGEST_NAME:
+        expected, found = f"at most {LONGEST_NAME:,} characters", f"{len(value):,}"
+        spot.refuse(expected=expected, found=found, fix="give it a shorter identifier, or leave it out")
+        return None
+    return None if value is None else to_text(value, spot)
+
+
+def _is_too_long(value: Sequence[object], spot: Spot) -> bool:
+    """Whether a list of documents is longer than it may be, which is taken down."""
+    limits = spot.problems.limits
+    if len(value) <= limits.documents:
+        return False
+    expected = f"at most {limits.documents:,} documents"
+    fix = f"keep the best of them; {limits.more('documents')}"
+    spot.refuse(expected=expected, found=f"{len(value):,}", fix=fix)
+    return True
+
+
 def to_positives(value: object, spot: Spot) -> tuple[str, ...]:
     """The distinct texts of a field that is one text or a list of them."""
     if not isinstance(value, list | tuple):
         return (to_text(value, spot),)
     if not value:
         spot.refuse(expected="at least one text", found="an empty list", fix="add the document, or drop the record")
+    if _is_too_long(value, spot):
+        return ()
     texts = [to_text(text, spot.at(at)) for at, text in enumerate(value)]
     distinct: dict[str, str] = {}
     for text in texts:
@@ -234,6 +262,8 @@ def _hard_negatives(value: object, spot: Spot, rule: WeightRule) -> tuple[HardNe
         return ()
     if not isinstance(value, list | tuple):
         spot.refuse(expected="a list", found=show(value), fix="put the hard negatives into [ ]")
+        return ()
+    if _is_too_long(value, spot):
         return ()
     found = (_hard_negative(one, spot.at(at), rule) for at, one in enumerate(value))
     return tuple(one for one in found if one is not None)
@@ -260,6 +290,10 @@ def _types(value: object, spot: Spot) -> tuple[str, ...]:
         spot.refuse(expected="a text or a list of texts", found=show(value), fix='write ["price"], or leave type out')
         return (OTHER,)
     distinct = dict.fromkeys(clean(name) for name in names if not is_blank(clean(name)))
+    if len(distinct) > _MOST_TYPES or any(len(name) > LONGEST_NAME for name in distinct):
+        expected = f"at most {_MOST_TYPES} types of at most {LONGEST_NAME:,} characters"
+        spot.refuse(expected=expected, found=show(value), fix="name what differs, or leave type out")
+        return (OTHER,)
     return tuple(distinct) or (OTHER,)
 
 
@@ -277,7 +311,7 @@ def _weight(value: object, spot: Spot) -> float:
 def _prompt(value: object, spot: Spot) -> str:
     if value is None or isinstance(value, str):
         # A prompt ends as its model wants it: line breaks and spaces stay.
-        return "" if value is None or is_blank(value) else without_unprintable(value)
+        return "" if value is None or is_blank(value) else without_unprintable(spot.problems.cut(value))
     spot.refuse(expected="text", found=show(value), fix="write what stands before the query, or leave it out")
     return ""
 
@@ -287,6 +321,8 @@ def _judged(value: object, spot: Spot) -> tuple[Judged, ...]:
         return ()
     if not isinstance(value, list | tuple):
         spot.refuse(expected="a list", found=show(value), fix='write [{"text": "...", "grade": 1}]')
+        return ()
+    if _is_too_long(value, spot):
         return ()
     found = (_judgement(one, spot.at(at)) for at, one in enumerate(value))
     return tuple(one for one in found if one is not None)
@@ -299,7 +335,7 @@ def _judgement(value: object, spot: Spot) -> Judged | None:
         return None
     text = to_text(value.get("text"), spot.at("text"))
     grade = to_grade(value.get("grade", 1), spot.at("grade"))
-    name = None if value.get("id") is None else to_text(value["id"], spot.at("id"))
+    name = to_name(value.get("id"), spot.at("id"))
     return Judged(text, grade, name) if spot.problems.total == n_before else None
 
 
@@ -317,12 +353,15 @@ def _metadata(value: object, spot: Spot) -> Mapping[str, str | float]:
     if not isinstance(value, Mapping):
         spot.refuse(expected="an object", found=show(value), fix='write {"district": "...", "price": 5.5}')
         return {}
-    return {clean(str(name)): _column(one, spot.at(str(name))) for name, one in value.items()}
+    takes = spot.problems.takes_column
+    return {clean(str(name)): _column(one, spot.at(str(name))) for name, one in value.items() if takes(str(name))}
 
 
 def _column(value: object, spot: Spot) -> str | float:
     if isinstance(value, str):
-        return clean(value)
+        return clean(spot.problems.cut(value))
+    if is_number(value) and abs(value) > _LARGEST_NUMBER:  # type: ignore[arg-type]
+        return f"{float(value):g}"  # type: ignore[arg-type]  # a name to group by
     if is_number(value):
         return int(value) if isinstance(value, Integral) else float(value)  # type: ignore[arg-type]
     spot.refuse(expected="text or a finite number", found=show(value), fix="write a text or a number, or leave it out")

@@ -13,6 +13,8 @@ _FILLERS = "\u115f\u1160\u3164\uffa0\u2800" + REPLACEMENT
 _PLAINLY_VISIBLE = re.compile(f"[^\\W{_FILLERS}]")
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _KEPT, _LONGEST_KEPT = 8192, 512  # folds, and characters of one: a few MB
+# What a terminal obeys instead of showing it: controls, their 8-bit twins, and what turns the direction of writing.
+_ORDERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _BARRED_D = str.maketrans("đĐ", "dD")
 
 
@@ -58,6 +60,11 @@ def without_unprintable(text: str) -> str:
     return _UNPRINTABLE.sub(REPLACEMENT, text)
 
 
+def beginning(text: str, longest: int) -> str:
+    """The text, or of a longer one so many characters, an ellipsis among them."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def is_blank(text: str) -> bool:
     """Whether a reader would see nothing: white space, zero-width or replaced characters only."""
     if _PLAINLY_VISIBLE.search(text):
@@ -83,3 +90,19 @@ def without_diacritics(text: str) -> str:
     """
     bare = _ACCENTS.sub("", unicodedata.normalize("NFD", text))
     return unicodedata.normalize("NFC", bare).translate(_BARRED_D)
+
+
+def inert(text: str) -> str:
+    r"""Text that a terminal shows and does not obey.
+
+    Args:
+        text: Anything, such as the name of a file.
+
+    Returns:
+        The text with its controls spelt out; tabs and line ends stay.
+
+    Example:
+        >>> inert("model\x1b[2J.pt")
+        'model\\x1b[2J.pt'
+    """
+    return _ORDERS.sub(lambda sign: ascii(sign.group())[1:-1], text)

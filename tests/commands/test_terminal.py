@@ -5,7 +5,8 @@ import io
 import pytest
 
 from embviz_callback.commands.ending import ended
-from embviz_callback.commands.terminal import Terminal, inert
+from embviz_callback.commands.terminal import Terminal
+from embviz_callback.pairs.texts import inert
 
 HOSTILE = {
     "clear\x1b[2J.pt": "clear\\x1b[2J.pt",

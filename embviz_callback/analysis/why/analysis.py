@@ -19,6 +19,7 @@ from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.weights import WeightRule
 
 _MOST_LABELS = 60
+_MOST_GROUPED = 30  # columns
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Questions:
 
     Attributes:
         extract: Reads columns from a text.
-        group_by: Columns to group by; None for every one with 2 to 60 values or numbers.
+        group_by: Columns to group by; None for every one with 2 to 60 values or numbers, at most thirty.
         rule: Weights that the effects are compared with.
         edits: (text, edited text, feature) for controlled edits.
         encode: Encodes the edits.
@@ -116,7 +117,8 @@ def analyse(history: Sequence[Evaluated], questions: Questions | None = None) ->
         "clusters": sampling_groups(embeddings.relevance, len(embeddings.queries)),
     }
     names = tuple(ask.group_by) if ask.group_by is not None else worth_grouping(columns)
-    found = (continuity(embeddings.documents, columns.documents, name, seed=ask.seed) for name in columns.numeric())
+    numeric = columns.numeric()[:_MOST_GROUPED]
+    found = (continuity(embeddings.documents, columns.documents, name, seed=ask.seed) for name in numeric)
     return Analysis(
         subset=subset,
         columns=columns,
@@ -154,7 +156,7 @@ def _edits(ask: Questions) -> Importance | None:
 
 
 def worth_grouping(columns: Columns) -> tuple[str, ...]:
-    """Columns that make groups: numbers, or 2 to 60 values that do not single out each query."""
+    """Columns that make groups: numbers, or 2 to 60 values that do not single out each query; the first thirty."""
     numeric = set(columns.numeric())
     found = []
     for name in columns.names:
@@ -163,13 +165,16 @@ def worth_grouping(columns: Columns) -> tuple[str, ...]:
         few = 2 <= len(distinct) <= _MOST_LABELS and len(distinct) <= max(len(values) // 2, 2)
         if few or (name in numeric and len(distinct) > 1):
             found.append(name)
-    return tuple(found)
+    return tuple(found[:_MOST_GROUPED])
 
 
 def _notes(columns: Columns, last: Evaluated) -> tuple[str, ...]:
     notes = []
     if not columns.names:
         notes.append("no columns: groups, confusions and continuity need metadata or --features")
+    if len(columns.names) > _MOST_GROUPED:
+        known = counted(len(columns.names), "column")
+        notes.append(f"{known}: at most {_MOST_GROUPED} are grouped by unless named, and as many have a curve")
     if not _has_hard(last):
         notes.append("no hard negatives: feature importance needs them, or controlled edits")
     unusable = last.embeddings.non_finite + last.embeddings.zero

@@ -15,6 +15,7 @@ Extract = Callable[[str], Mapping[str, Value | list[str]]]
 
 _FEW_NUMBERS = 6
 _BANDS = 4
+_LARGEST = 1e100  # beyond, and at NaN, no mean or difference can be computed: as good as not known
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def columns_of(subset: Subset, extract: Extract | None = None) -> Columns:
 
 def _row(text: str, own: Mapping[str, str | float], extract: Extract | None) -> Row:
     read = extract(text) if extract is not None else {}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in {**read, **own}.items()}
+    row = {name: tuple(value) if isinstance(value, list) else value for name, value in {**read, **own}.items()}
+    return {name: value for name, value in row.items() if not is_number(value) or abs(value) <= _LARGEST}  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,14 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from embviz_callback.delivery.alerts.rule import AlertEvent
-from embviz_callback.delivery.process.worker import process_environment
+from embviz_callback.delivery.process.worker import process_environment, this_python
 
 LIMIT_S = 15.0  # after which the process ends itself, whatever an endpoint does
 LIMIT_EXIT = 75  # with this exit code
@@ -99,7 +98,7 @@ class Notifier:
             self._report("too many", f"{_MOST_AT_ONCE} messages are still on their way, so that others are left out")
             return
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _PROCESS, self.variable],
+            [this_python(), "-P", "-m", _PROCESS, self.variable],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # a library's complaint may quote an address

@@ -25,6 +25,7 @@ from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.starvation import FairClock
 from embviz_callback.delivery.process.worker import Limits, Worker
 from embviz_callback.delivery.redaction import redacted
+from embviz_callback.pairs.texts import inert
 
 if TYPE_CHECKING:
     from embviz_callback.delivery.process.publishing import Published
@@ -244,7 +245,7 @@ def _be_modest(limits: Limits) -> None:
 
 
 def _say(message: str) -> None:
-    sys.stderr.write(f"embviz: {message}\n")
+    sys.stderr.write(f"embviz: {inert(message)}\n")
 
 
 if __name__ == "__main__":

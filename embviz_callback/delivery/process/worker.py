@@ -116,8 +116,7 @@ class Worker:
             )
 
     def _launch(self) -> "subprocess.Popen[bytes]":
-        if not sys.executable:
-            raise OSError("this Python does not know its own program: sys.executable is empty")
+        program = this_python()
         self.folder.mkdir(parents=True, exist_ok=True)
         time_limit = ("--time-limit", f"{self.limits.drawing_time_limit_s}")
         memory_limit = ("--memory-limit", f"{self.limits.memory_limit_gb}")
@@ -125,7 +124,7 @@ class Worker:
             # Popen with an argument list executes a new program at once. A forked child would hang
             # in OpenMP, and multiprocessing would run the user's script a second time.
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", _PROCESS, "--serve", *time_limit, *memory_limit, f"{self.folder}"],
+                [program, "-P", "-m", _PROCESS, "--serve", *time_limit, *memory_limit, f"{self.folder}"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -297,6 +296,20 @@ class Worker:
             f"{self.jobs.root / 'failed' / name}; training and all other drawings go on; "
             f"see {self.folder / 'worker.log'}",
         )
+
+
+def this_python() -> str:
+    """The program to start processes of our own with.
+
+    Returns:
+        Its path.
+
+    Raises:
+        OSError: If Python does not know it, as where it is embedded in another program.
+    """
+    if not sys.executable:
+        raise OSError("this Python does not know its own program: sys.executable is empty")
+    return sys.executable
 
 
 def process_environment() -> dict[str, str]:

@@ -24,10 +24,13 @@ from embviz_callback.embeddings import Embeddings
 from embviz_callback.measure import COSINE
 from embviz_callback.pairs.check.findings import Checkup
 from embviz_callback.pairs.subset import Subset
+from embviz_callback.pairs.texts import beginning
 from embviz_callback.snapshot import Snapshot
 
 _ERROR_COLUMNS = ("query", "expected", "rank", "first", "score_expected", "score_first", "id")
 _MAX_TEXT_BYTES = 1 << 28
+_LONGEST_TEXT = 2_000  # characters in analysis.json
+_LONGEST_CELL = 32_000
 _DAMAGED = (OSError, AttributeError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 _FORMULA_SIGNS = ("=", "+", "-", "@", "\u2212")  # the last is the minus sign of typography
 
@@ -54,7 +57,7 @@ def metrics_json(snapshot: Snapshot, checks: Sequence[Check]) -> dict[str, Any]:
         "ready": is_ready(checks) if checks else None,
         "conclusion": conclusion(checks) if checks else None,
         "diagnosis": asdict(snapshot.diagnosis),
-        "hub_documents": [snapshot.text(row) for row, _ in snapshot.metrics.hubs],
+        "hub_documents": [beginning(snapshot.text(row), _LONGEST_TEXT) for row, _ in snapshot.metrics.hubs],
         "settings": asdict(snapshot.settings),
         "provenance": snapshot.provenance.to_json(),
     }
@@ -77,13 +80,25 @@ def analysis_json(snapshot: Snapshot, analysis: Analysis, checkup: Checkup | Non
     Returns:
         What ``analysis.json`` holds.
     """
+    found = analysis.as_dict() | {"data": None if checkup is None else checkup.as_dict()}
+    light: dict[str, Any] = _cut(found)
+    if light != found:
+        light["notes"] = [*light["notes"], f"texts of more than {_LONGEST_TEXT:,} characters are cut here"]
     return {
         "label": snapshot.label,
         "metrics": snapshot.metrics.as_dict(),
         "provenance": snapshot.provenance.to_json(),
-        "data": None if checkup is None else checkup.as_dict(),
-        **analysis.as_dict(),
+        **light,
     }
+
+
+def _cut(value: Any) -> Any:
+    """JSON values without very long texts: a list of misses may name the same one a hundred times."""
+    if isinstance(value, Mapping):
+        return {name: _cut(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cut(one) for one in value]
+    return beginning(value, _LONGEST_TEXT) if isinstance(value, str) else value
 
 
 def errors_csv(snapshot: Snapshot) -> str:
@@ -96,7 +111,8 @@ def errors_csv(snapshot: Snapshot) -> str:
         A table with the query, its best-scored relevant document and that one's rank (a tie is its
         expectation, "inf" is a query or document without direction), the best wrong document (or text of
         the corpus), both scores, and the query's id; where the model declares another similarity than the
-        cosine, a last column names it. A cell that a spreadsheet would calculate begins with an apostrophe.
+        cosine, a last column names it. A cell that a spreadsheet would calculate begins with an apostrophe;
+        one that is longer than spreadsheets take is cut.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -106,7 +122,7 @@ def errors_csv(snapshot: Snapshot) -> str:
     ranks = snapshot.similarity.rank
     wrong = np.flatnonzero(~snapshot.similarity.is_hit)
     for row in wrong[np.argsort(-ranks[wrong], kind="stable")]:
-        writer.writerow([inert_cell(cell) for cell in (*_error(snapshot, int(row)), *said)])
+        writer.writerow([inert_cell(beginning(cell, _LONGEST_CELL)) for cell in (*_error(snapshot, int(row)), *said)])
     return file.getvalue()
 
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.maps.projections import Projection, Skipped, heatmap_rows
 from embviz_callback.analysis.scan import Similarity
-from embviz_callback.analysis.verdict.best import chosen_metric
+from embviz_callback.analysis.verdict.best import primary_metric
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.measure import COSINE, TITLES
 from embviz_callback.pairs.subset import Subset
+from embviz_callback.pairs.texts import beginning
 from embviz_callback.snapshot import Snapshot
 
 MOST_QUERIES = 1000  # a map of more points is a blot, and the page must stay light
@@ -56,6 +57,11 @@ class View:
     def ranks(self) -> Sequence[float | None]:
         """Of each query that is shown; None for an infinite one."""
         return self.content["ranks"]  # type: ignore[no-any-return]
+
+    @property
+    def n_hits(self) -> int:
+        """Queries whose first document is surely a right one."""
+        return list(self.ranks).count(1)
 
     @property
     def has_details(self) -> bool:
@@ -193,8 +199,8 @@ def _frame(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
 
 def _deciding(snapshot: Snapshot, n: int) -> dict[str, Any] | None:
     """What each query contributes to the metric that decides which evaluation is the best."""
-    metric, statistics = chosen_metric(snapshot.embeddings, snapshot.settings.metric), snapshot.metrics.per_query
-    if statistics is None or metric not in statistics.ranks:
+    metric, statistics = primary_metric(snapshot.embeddings), snapshot.metrics.per_query
+    if statistics is None:
         return None
     return {"metric": metric, "values": _packed(statistics.ranks[metric][:n], "<f4")}
 
@@ -254,11 +260,7 @@ def _corpus_texts(snapshot: Snapshot, n: int) -> list[list[Any]]:
     """Row and beginning of what the queries shown have found in the corpus among their first three."""
     found = np.unique(snapshot.similarity.top_documents[:n, :_CORPUS_PLACES])
     found = found[found >= len(snapshot.subset.documents)]
-    return [[row, _beginning(snapshot.text(row))] for row in found.tolist()]
-
-
-def _beginning(text: str) -> str:
-    return text if len(text) <= _CORPUS_CHARACTERS else text[: _CORPUS_CHARACTERS - 1] + "…"
+    return [[row, beginning(snapshot.text(row), _CORPUS_CHARACTERS)] for row in found.tolist()]
 
 
 def _packed(values: NDArray[Any], dtype: str) -> str:
@@ -272,7 +274,11 @@ def _heatmap(snapshot: Snapshot, n: int) -> dict[str, Any] | None:
         return None
     cosines = embeddings.queries[pairs[:, 0]] @ embeddings.documents[pairs[:, 1]].T
     cells = np.round((cosines.clip(-1, 1) + 1) * 127.5)
-    hidden = {place: snapshot.subset.queries[row] for place, row in enumerate(pairs[:, 0].tolist()) if row >= n}
+    hidden = {
+        place: beginning(snapshot.subset.queries[row], _CORPUS_CHARACTERS)
+        for place, row in enumerate(pairs[:, 0].tolist())
+        if row >= n
+    }
     return {"pairs": pairs.tolist(), "cells": _packed(cells, "u1"), "queries": hidden}
 
 

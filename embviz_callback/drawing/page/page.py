@@ -26,15 +26,18 @@ from embviz_callback.analysis.metrics.catalogue import (
 )
 from embviz_callback.analysis.metrics.intervals import mean_pseudo_values, sampling_groups
 from embviz_callback.analysis.metrics.pictures import MAPS
-from embviz_callback.analysis.verdict.best import MOST, Candidate, best_of, choose_best
+from embviz_callback.analysis.verdict.best import MOST, Candidate, choose_best
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.drawing.page.epoch_view import View, epoch_view, shown_documents
 from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
+from embviz_callback.pairs.texts import beginning
 from embviz_callback.snapshot import Snapshot
 
 MOST_BYTES = 1_900_000
+_SHORTER = ((2_000, 40), (500, 40), (200, 20), (80, 10))  # characters of a text, and columns: the first that fit
+_LONGEST_NAME = 80  # of an identifier, or a value of a column
 _SECTIONS = (SPREAD, RANKS)
 _SCRIPTS = ("data.js", "state.js", "map.js", "charts.js", "lists.js", "analysis.js", "pairs.js", "main.js")
 
@@ -133,13 +136,14 @@ def page_from_views(
                 f"a page shows one subset: {view.label} is of {view.fingerprint}, not of {subset.fingerprint}"
             )
     beside = {"asides": [aside.to_json() for aside in asides]}
-    around = {"data_check": data, "analysis": analysis, "board": board, **beside, **_texts(views, subset)}
+    texts, remarks = _texts_that_fit(views, subset, most_bytes // 2)
+    around = {"data_check": data, "analysis": analysis, "board": board, **beside, **texts}
     if analysis is not None:
         around["columns"] = {**_first(analysis["columns"], len(views[0].ranks)), **around["columns"]}
-    kept = _thinned(views, best_view(views, subset), most_bytes - _size(around))
+    kept = _thinned(views, most_bytes - _size(around))
     dropped = sum(not view.has_details for view in kept)
     left_out = f"details of {dropped} of {counted(len(views), 'evaluation')} were left out to keep this file small"
-    remarks = [left_out] if dropped else []
+    remarks += [left_out] if dropped else []
     n = len(views[0].ranks)
     if n < len(subset.queries):
         remarks.append(f"lists, maps and ranks show {n} queries chosen at random of {len(subset.queries)}")
@@ -158,42 +162,20 @@ def page_from_views(
 
 def _best(views: Sequence[View], subset: Subset) -> dict[str, Any]:
     """The groups of the queries shown, and which of the last evaluations is the best by them."""
-    first, metric, candidates = _candidates(views, subset)
-    found = choose_best(candidates, metric)
+    n = len(views[0].ranks)
+    groups = sampling_groups(subset.relevance, len(subset.queries))[:n]
+    first = max(len(views) - MOST, 0)
+    metric = next((found["metric"] for view in views if (found := view.content.get("decides"))), "mrr")
+    found = choose_best([_candidate(view, groups) for view in views[first:]], metric)
     beside = ", ".join(views[first + place].label for place in found.undecided)
     return {
-        "groups": _groups(views, subset).tolist(),
+        "groups": groups.tolist(),
         "best": {
             "place": first + found.place,
             "metric": metric,
             "sentence": f"By {CATALOGUE[metric].title} it cannot be told from {beside}" if beside else "",
         },
     }
-
-
-def best_view(views: Sequence[View], subset: Subset) -> int:
-    """Place of the best of the last evaluations, by the rule of `embviz compare` and the queries that the page shows.
-
-    Args:
-        views: At least one, of this subset.
-        subset: The texts.
-
-    Returns:
-        An index.
-    """
-    first, metric, candidates = _candidates(views, subset)
-    return first + best_of(candidates, metric)
-
-
-def _groups(views: Sequence[View], subset: Subset) -> NDArray[np.int64]:
-    return sampling_groups(subset.relevance, len(subset.queries))[: len(views[0].ranks)]
-
-
-def _candidates(views: Sequence[View], subset: Subset) -> tuple[int, str, list[Candidate]]:
-    """Place of the first that is asked, the metric that decided last, and those that stand for it."""
-    groups, first = _groups(views, subset), max(len(views) - MOST, 0)
-    metric = next((found["metric"] for view in reversed(views) if (found := view.content.get("decides"))), "mrr")
-    return first, metric, [_candidate(view, groups) for view in views[first:]]
 
 
 def _candidate(view: View, groups: NDArray[np.int64]) -> Candidate:
@@ -296,8 +278,21 @@ def _facts(subset: Subset) -> dict[str, Any]:
     }
 
 
-def _texts(views: Sequence[View], subset: Subset) -> dict[str, Any]:
-    """The queries that are shown, and every document that any view names."""
+def _texts_that_fit(views: Sequence[View], subset: Subset, room: int) -> tuple[dict[str, Any], list[str]]:
+    """Texts and columns, cut until they fit, and sentences that say so."""
+    n_columns = len({name for columns in subset.metadata for name in columns})
+    for longest, most_columns in _SHORTER:
+        texts = _texts(views, subset, longest, most_columns)
+        if _size(texts) <= room:
+            break
+    shown = subset.queries + subset.documents
+    remarks = [f"texts are cut at {longest:,} characters"] if any(len(text) > longest for text in shown) else []
+    remarks += [f"{most_columns} of {n_columns:,} columns are shown"] if n_columns > most_columns else []
+    return texts, remarks
+
+
+def _texts(views: Sequence[View], subset: Subset, longest: int, most_columns: int) -> dict[str, Any]:
+    """The queries that are shown, and every document that any view names, up to so many characters."""
     n = len(views[0].ranks)
     shown = shown_documents(subset, n)
     needed = {*shown, *(row for view in views for row in view.named_documents())}
@@ -305,19 +300,28 @@ def _texts(views: Sequence[View], subset: Subset) -> dict[str, Any]:
     for query, document in subset.relevance.tolist():
         if query < n:
             positives[query].append(document)
-    names = sorted({name for columns in subset.metadata[:n] for name in columns})
+    names = sorted({name for columns in subset.metadata[:n] for name in columns})[:most_columns]
     return {
-        "queries": subset.queries[:n],
-        "ids": subset.ids[:n],
+        "queries": [beginning(text, longest) for text in subset.queries[:n]],
+        "ids": [None if name is None else beginning(name, _LONGEST_NAME) for name in subset.ids[:n]],
         "positives": positives,
-        "columns": {name: [columns.get(name) for columns in subset.metadata[:n]] for name in names},
-        "documents": {row: subset.documents[row] for row in sorted(needed) if 0 <= row < len(subset.documents)}
+        "columns": {
+            beginning(name, _LONGEST_NAME): [_cell(columns.get(name)) for columns in subset.metadata[:n]]
+            for name in names
+        },
+        "documents": {
+            row: beginning(subset.documents[row], longest) for row in sorted(needed) if 0 <= row < len(subset.documents)
+        }
         | {row: text for view in views for row, text in view.corpus_texts},
         "shown_documents": shown,
     }
 
 
-def _thinned(views: Sequence[View], best: int, room: int) -> list[View]:
+def _cell(value: str | float | None) -> str | float | None:
+    return beginning(value, _LONGEST_NAME) if isinstance(value, str) else value
+
+
+def _thinned(views: Sequence[View], room: int) -> list[View]:
     """The views, without the details of so many that they fit."""
     bare = [view.without_details() for view in views]
     room -= sum(_size(view.content) for view in bare)
@@ -326,13 +330,14 @@ def _thinned(views: Sequence[View], best: int, room: int) -> list[View]:
     n = len(views)
     while sum(cost[place] for place in keep) > room and n > 1:
         n -= 1
-        keep = _spread(len(views), best, n)
+        keep = _spread(views, n)
     return [view if place in keep else bare[place] for place, view in enumerate(views)]
 
 
-def _spread(n_views: int, best: int, n: int) -> set[int]:
+def _spread(views: Sequence[View], n: int) -> set[int]:
     """About `n` places: the last, the first, the best, then evenly between them."""
-    last = n_views - 1
+    last = len(views) - 1
+    best = max(range(len(views)), key=lambda place: (views[place].n_hits, -place))
     ends = [last, 0, best][:n]
     even = np.linspace(0, last, max(n - 1, 1)).round().astype(int).tolist() if n > len(ends) else []
     return {*ends, *even[: max(n - 1, 0)]}

@@ -1,5 +1,6 @@
 """What a folder or file is that holds no model which could be read, and what to do about it."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ _MARKS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("tf_model.h5", "saved_model.pb"), "it is a TensorFlow model; save it with PyTorch (from_tf=True) first"),
     (("flax_model.msgpack",), "it is a Flax model; save it with PyTorch (from_flax=True) first"),
 )
+_MODEL_FILES = ("config.json", "modules.json", "adapter_config.json")
 _WEIGHT_ENDS = (".pt", ".ckpt", ".safetensors", ".bin", ".pth")
 
 
@@ -40,19 +42,21 @@ def what_instead(path: Path) -> str:
     for marks, sentence in _MARKS:
         if any(name.endswith(marks) for name in (*names, *below)):
             return sentence
-    weights = [name for name in names if name.endswith(_WEIGHT_ENDS)]
-    if weights:
-        return f"there is no config.json in it; did you mean {path / weights[0]}?"
-    models = [name for name in names if any((path / name / one).is_file() for one in ("config.json", "modules.json"))]
-    if models:
-        return f"there is no config.json in it; did you mean {path / max(models, key=_number_at_end)}?"
+    models = [name for name in names if any((path / name / one).is_file() for one in _MODEL_FILES)]
+    for near in (_weights_in(path), [path / name for name in models], *map(_weights_in, map(path.joinpath, names))):
+        if near:
+            return f"there is no config.json in it; did you mean {max(near, key=_last_number)}?"
     return f"there is no config.json and no modules.json in it, only {short(', '.join(names)) or 'nothing'}"
 
 
-def _number_at_end(name: str) -> tuple[int, str]:
-    """Trainers number their folders: the last is the highest number, not the last in the alphabet."""
-    end = name.rpartition("-")[2]
-    return (int(end) if end.isdecimal() and len(end) < 15 else -1, name)
+def _weights_in(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if entry.name.endswith(_WEIGHT_ENDS)] if folder.is_dir() else []
+
+
+def _last_number(path: Path) -> tuple[int, str]:
+    """Trainers number what they save: the newest has the highest number, and is not the last in the alphabet."""
+    numbers = re.findall("[0-9]{1,15}", path.name)
+    return (int(numbers[-1]) if numbers else -1, path.name)
 
 
 def refuse_quantised(config: Mapping[str, Any], path: Path) -> None:

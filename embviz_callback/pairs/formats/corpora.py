@@ -23,7 +23,7 @@ from embviz_callback.pairs.intake.opening import Opened, open_text, show_path
 from embviz_callback.pairs.intake.parsing import Broken, parse_items, refuse_odd
 from embviz_callback.pairs.intake.streaming import stream_lines, stream_rows
 from embviz_callback.pairs.problems import DataError, Problems, Spot, show, show_name
-from embviz_callback.pairs.records import Record, to_positives, to_text
+from embviz_callback.pairs.records import Record, to_name, to_positives, to_text
 from embviz_callback.pairs.texts import is_blank
 
 _PLAIN_TEXT = re.compile(r"\.txt(\.gz)?$", re.IGNORECASE)
@@ -87,15 +87,15 @@ def read_corpus(given: Any, reading: Reading | None = None, *, skip_bad: bool = 
         paths = tuple(corpus_files(Path(given), reading.split))
         if not paths:
             open_text(given)  # says what may be given instead
-        return CorpusFile(PartStream(paths, name), name)
+        return CorpusFile(PartStream(paths, name, reading.limits), name)
     if _ROWS_ONLY.search(name):
-        return CorpusFile(PartStream((Path(given),), name), name)
+        return CorpusFile(PartStream((Path(given),), name, reading.limits), name)
     if _is_long(Path(given)) and (found_long := _long(Path(given), name, reading)) is not None:
         return found_long
-    opened = open_text(given, is_json=not _PLAIN_TEXT.search(name))
+    opened = open_text(given, is_json=not _PLAIN_TEXT.search(name), limits=reading.limits)
     if _PLAIN_TEXT.search(name):
         return _from_lines(opened, reading)
-    parsed = parse_items(opened.text, opened.path, form=_FORM, is_whole=is_collection)
+    parsed = parse_items(opened.text, opened.path, form=_FORM, is_whole=is_collection, limits=reading.limits)
     found_here = _candidates(parsed.items, parsed.name, reading, has_odd=parsed.has_odd)
     noted = (*opened.notes, *parsed.notes, *found_here.noted)
     return replace(found_here, name=opened.path, sha256=opened.sha256, noted=noted)
@@ -110,14 +110,15 @@ def _is_long(path: Path) -> bool:
 def _long(path: Path, name: str, reading: Reading) -> CorpusFile | None:
     """A file of documents or of our records, by its first lines; None for records of another form."""
     is_plain = bool(_PLAIN_TEXT.search(name))
-    first = list(islice(stream_lines(path) if is_plain else stream_rows(path), _LOOKED_AT))
+    first = list(islice((stream_lines if is_plain else stream_rows)(path, reading.limits), _LOOKED_AT))
     names = names_of(first)
     if not names.issuperset(reading.fields.values()):
         reading = replace(reading, fields={})
     if not is_plain and (_are_records(first, names, reading) or any(map(_is_collection, first))):
         return None
     noted = tuple(_document_notes(names)) if names and "pos" not in names else ()
-    stream = LineStream(path, name, partial(_of_item, has_odd=False), is_plain, reading.skip_bad and not is_plain)
+    read_item, skip_bad = partial(_of_item, has_odd=False), reading.skip_bad and not is_plain
+    stream = LineStream(path, name, read_item, is_plain, skip_bad, reading.limits)
     return CorpusFile(stream, name, file_sha256(path), noted=noted)
 
 
@@ -129,7 +130,7 @@ def _from_object(given: Any, reading: Reading) -> CorpusFile:
     is_splits = isinstance(given, Mapping) and any(hasattr(one, "features") for one in given.values())
     if isinstance(given, bytes) or (isinstance(given, Mapping) and not is_splits) or not isinstance(given, Iterable):
         raise DataError(f"corpus: expected a path or a list of texts, found {show(given)}. Fix: {_FORM}")
-    rows, _ = rows_of(given, split=reading.split)
+    rows, _ = rows_of(given, split=reading.split, limits=reading.limits)
     return _candidates(rows, "corpus", reading, has_odd=False)
 
 
@@ -146,7 +147,7 @@ def _candidates(items: Sequence[Any], name: str, reading: Reading, *, has_odd: b
     if isinstance(items[0], Mapping) and is_collection(items[0]):
         corpus = items[0]["corpus"]
         items, has_odd = [{"_id": str(key), "text": text} for key, text in corpus.items()], False
-    problems = Problems(name, n_records=len(items))
+    problems = Problems(name, n_records=len(items), limits=reading.limits)
     names = names_of(items)
     if not names.issuperset(reading.fields.values()):
         reading = replace(reading, fields={})
@@ -206,7 +207,7 @@ def _of_object(item: Mapping[Any, Any], spot: Spot) -> list[Candidate]:
     n_before = spot.problems.total
     if "pos" in item:
         query = "" if item.get("query") is None else to_text(item["query"], spot.at("query"))
-        name = None if item.get("id") is None else to_text(item["id"], spot.at("id"))
+        name = to_name(item.get("id"), spot.at("id"))
         found = [Candidate(text, query, name) for text in to_positives(item["pos"], spot.at("pos"))]
         return found if spot.problems.total == n_before else []
     field, text = document_text(item)
@@ -230,5 +231,4 @@ def _notes(problems: Problems, skipped: int) -> Iterator[str]:
     if skipped:
         of_all = f"{skipped:,} of {counted(problems.n_records or 0, 'item')}"
         yield f"{of_all} left out, the first because of {problems.lines[0]}"
-    if problems.replaced:
-        yield counted(problems.replaced, "character[s] that cannot be shown [were|was] replaced by U+FFFD")
+    yield from problems.remarks()

@@ -7,7 +7,7 @@ from typing import Any
 
 from embviz_callback.pairs.formats.collections.parts import Part, documents_of
 from embviz_callback.pairs.intake.streaming import stream_lines, stream_rows
-from embviz_callback.pairs.problems import DataError, Problems, Spot
+from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, Problems, Spot
 from embviz_callback.pairs.texts import clean, is_blank
 
 
@@ -41,6 +41,7 @@ class LineStream:
         read_item: What one line holds, nothing if something is wrong with it.
         is_plain: Whether lines are documents and not JSON.
         skip_bad: Leave items out that have a problem instead of refusing the corpus at the end.
+        limits: Of its texts, and of what it unpacks to.
         problems: Of the last time it was read.
         skipped: Items left out then.
     """
@@ -50,16 +51,17 @@ class LineStream:
     read_item: ReadItem
     is_plain: bool
     skip_bad: bool
+    limits: DataLimits = DEFAULT_LIMITS
     problems: Problems = field(init=False)
     skipped: int = 0
 
     def __post_init__(self) -> None:
-        self.problems = Problems(self.name)
+        self.problems = Problems(self.name, limits=self.limits)
 
     def __iter__(self) -> Iterator[Candidate]:
-        self.problems, self.skipped, n_found = Problems(self.name), 0, 0
+        self.problems, self.skipped, n_found = Problems(self.name, limits=self.limits), 0, 0
         at = -1
-        for at, item in enumerate(stream_lines(self.path) if self.is_plain else stream_rows(self.path)):
+        for at, item in enumerate((stream_lines if self.is_plain else stream_rows)(self.path, self.limits)):
             found = self.read_item(item, Spot(self.problems, at))
             self.skipped += not found
             n_found += len(found)
@@ -77,15 +79,17 @@ class PartStream:
     Attributes:
         paths: Its files.
         name: As the user gave it.
+        limits: Of its texts, and of what it unpacks to.
     """
 
     paths: tuple[Path, ...]
     name: str
+    limits: DataLimits = DEFAULT_LIMITS
 
     def __iter__(self) -> Iterator[Candidate]:
         n_found = 0
-        for name, text in documents_of(Part(self.paths)):
-            if isinstance(text, str) and not is_blank(cleaned := clean(text)):
+        for name, text in documents_of(Part(self.paths, self.limits)):
+            if isinstance(text, str) and not is_blank(cleaned := clean(text[: self.limits.characters])):
                 n_found += 1
                 yield Candidate(cleaned, document_id=name)
         refuse_none(n_found, self.name)

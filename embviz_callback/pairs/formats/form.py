@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from embviz_callback.pairs.problems import DataError
+from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits
 from embviz_callback.pairs.weights import WeightRule
 
 OURS = ("query", "pos", "hard_neg", "id", "metadata", "prompt", "label")
@@ -22,6 +22,7 @@ class Reading:
         relevant_label: The label of a relevant pair, such as ``entailment`` or ``1``; empty for none.
         skip_bad: Leave records out that have a problem, and count them, instead of refusing the data.
         rule: Weighs hard negatives that bring no weight; None for `default_rule`.
+        limits: How much the data may hold.
 
     Raises:
         DataError: If there is no such field of ours, or both a least grade and a label are given.
@@ -34,6 +35,7 @@ class Reading:
     relevant_label: str = ""
     skip_bad: bool = False
     rule: WeightRule | None = field(default=None, hash=False)
+    limits: DataLimits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.fields if name not in OURS]

@@ -15,11 +15,11 @@ from embviz_callback.pairs.formats.remarks import quality_notes
 from embviz_callback.pairs.formats.translation import Translation
 from embviz_callback.pairs.intake.material import is_folder, read_file, take_object
 from embviz_callback.pairs.intake.parsing import Broken, refuse_odd
-from embviz_callback.pairs.problems import DataError, Problems, Spot, show
+from embviz_callback.pairs.problems import ENOUGH_PROBLEMS, DataError, DataLimits, Problems, Spot, show
 from embviz_callback.pairs.records import HardNegative, Record, to_record
 from embviz_callback.pairs.weights import WeightRule, default_rule
 
-__all__ = ["DataError", "HardNegative", "PairFile", "Reading", "Record", "read_pairs", "records_from"]
+__all__ = ["DataError", "DataLimits", "HardNegative", "PairFile", "Reading", "Record", "read_pairs", "records_from"]
 
 _IN_PYTHON = "pairs"  # what a list is called in messages
 
@@ -102,7 +102,7 @@ def read_pairs(
     reading = reading or Reading()
     reading = replace(reading, rule=reading.rule or rule, skip_bad=reading.skip_bad or skip_bad)
     found = find_records(given, reading)
-    made, problems = _check(found, reading.rule)
+    made, problems = _check(found, reading)
     records = tuple(record for record in made if record is not None)
     if problems.total and not (reading.skip_bad and records):
         raise problems.error()
@@ -141,9 +141,14 @@ def find_records(given: Any, reading: Reading) -> Translation:
     if isinstance(given, str | os.PathLike):
         if is_folder(given):
             return translate_folder(Path(given), reading)
-        material = read_file(given, is_whole=lambda value: is_collection(value) or is_whole(value), known=KNOWN_NAMES)
+        material = read_file(
+            given,
+            is_whole=lambda value: is_collection(value) or is_whole(value),
+            known=KNOWN_NAMES,
+            limits=reading.limits,
+        )
     else:
-        material = take_object(given, split=reading.split)
+        material = take_object(given, split=reading.split, limits=reading.limits)
     return translate_rows(material, reading)
 
 
@@ -168,10 +173,10 @@ def records_from(
     return read_pairs(items, rule=rule, skip_bad=skip_bad).records
 
 
-def _check(found: Translation, rule: WeightRule | None) -> tuple[list[Record | None], Problems]:
-    """A record per entry, None where there was a problem."""
-    problems = Problems(found.name, n_records=len(found.rows))
-    chosen = rule or default_rule()
+def _check(found: Translation, reading: Reading) -> tuple[list[Record | None], Problems]:
+    """A record per entry, None where there was a problem; fewer where the source is refused anyhow."""
+    problems = Problems(found.name, n_records=len(found.rows), limits=reading.limits)
+    chosen = reading.rule or default_rule()
     odd: dict[int, bool] = {}
     made = []
     for row, item in found.entries:
@@ -179,6 +184,9 @@ def _check(found: Translation, rule: WeightRule | None) -> tuple[list[Record | N
         if found.has_odd and row not in odd and not isinstance(item, Broken):
             odd[row] = refuse_odd(found.rows[row], Spot(problems, row))
         made.append(None if odd.get(row) else _one(item, Spot(problems, row), chosen))
+        if problems.total >= ENOUGH_PROBLEMS and not reading.skip_bad:
+            problems.is_cut_short = len(made) < len(found.entries)
+            break
     return made, problems
 
 
@@ -199,6 +207,4 @@ def _notes(problems: Problems, skipped: int, n_entries: int) -> list[str]:
     notes = []
     if skipped:
         notes.append(f"{skipped:,} of {n_entries:,} records left out, the first because of {problems.lines[0]}")
-    if problems.replaced:
-        notes.append(f"{counted(problems.replaced, 'character[s] that cannot be shown [were|was] replaced by U+FFFD')}")
-    return notes
+    return [*notes, *problems.remarks()]

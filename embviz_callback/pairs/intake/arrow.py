@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.pairs.problems import DataError
+from embviz_callback.pairs.problems import DataError, DataLimits
 from embviz_callback.pairs.texts import clean
 
 MARKS = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}
-_ROWS = 4096  # at a time: texts of a few MB
+_ROWS = 64  # at a time: each may repeat the longest text of a dictionary
 
 
 def kind_of(head: bytes) -> str:
@@ -17,13 +17,17 @@ def kind_of(head: bytes) -> str:
     return next((kind for mark, kind in MARKS.items() if head.startswith(mark)), "")
 
 
-def arrow_rows(path: Path, name: str, kind: str) -> Iterator[dict[str, Any]]:
-    """The rows of an Arrow or Parquet file, a few thousand in memory at a time.
+def arrow_rows(
+    path: Path, name: str, kind: str, limits: DataLimits, *, is_streamed: bool = False
+) -> Iterator[dict[str, Any]]:
+    """The rows of an Arrow or Parquet file, a few in memory at a time.
 
     Args:
         path: The file.
         name: As the user calls it.
         kind: "arrow" or "parquet".
+        limits: Of its rows, and of how much larger they are than the file.
+        is_streamed: Whether nobody keeps the rows, so that there may be any number of them.
 
     Yields:
         One object per row; a column that is a class label has its names instead of numbers.
@@ -36,21 +40,29 @@ def arrow_rows(path: Path, name: str, kind: str) -> Iterator[dict[str, Any]]:
     except ImportError:
         fix = "pip install 'embviz-callback[arrow]', or export it as JSON Lines"
         raise DataError(f"{name}: is an {kind} file, which needs pyarrow. Fix: {fix}".replace("an p", "a p")) from None
+    n_rows = n_bytes = 0
     try:
-        for batch, labels in _batches(path, kind):
+        for batch, labels in _batches(path, name, kind, limits):
+            n_rows, n_bytes = n_rows + batch.num_rows, n_bytes + batch.nbytes
+            limits.check_unpacked(n_bytes, path.stat().st_size, name)
+            limits.check_records(0 if is_streamed else n_rows, name)
             for row in batch.to_pylist():
                 yield {column: _named(value, labels.get(column)) for column, value in row.items()}
+    except DataError:  # a ValueError too, and already says what there is to say
+        raise
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         reason = clean(" ".join(str(error).split())[:120])
         raise DataError(f"{name}: the {kind} data are damaged ({reason}). Fix: copy or download it again") from None
 
 
-def _batches(path: Path, kind: str) -> Iterator[tuple[Any, Mapping[str, list[str]]]]:
+def _batches(path: Path, name: str, kind: str, limits: DataLimits) -> Iterator[tuple[Any, Mapping[str, list[str]]]]:
     import pyarrow as pa
     from pyarrow import ipc, parquet
 
     if kind == "parquet":
         with parquet.ParquetFile(path) as table:
+            groups = (table.metadata.row_group(at) for at in range(table.metadata.num_row_groups))
+            limits.check_unpacked(sum(one.total_byte_size for one in groups), path.stat().st_size, name)
             for batch in table.iter_batches(_ROWS):
                 yield batch, _label_names(table.schema_arrow.metadata)
         return

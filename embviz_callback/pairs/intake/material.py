@@ -12,6 +12,7 @@ from embviz_callback.pairs.intake.objects import rows_of
 from embviz_callback.pairs.intake.opening import open_text, show_path
 from embviz_callback.pairs.intake.parsing import IsWhole, parse_items
 from embviz_callback.pairs.intake.tables import TABLE, table_rows
+from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataLimits
 
 _CHUNK = 1 << 20
 
@@ -39,13 +40,20 @@ class Material:
     around: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_file(path: str | os.PathLike[str], *, is_whole: IsWhole, known: Collection[str]) -> Material:
+def read_file(
+    path: str | os.PathLike[str],
+    *,
+    is_whole: IsWhole,
+    known: Collection[str],
+    limits: DataLimits = DEFAULT_LIMITS,
+) -> Material:
     """The rows of a JSON, JSON Lines, CSV, TSV, Parquet or Arrow file.
 
     Args:
         path: The file.
         is_whole: Whether a JSON object is a data set by itself.
         known: Names by which the first line of a TSV file is known for one of names.
+        limits: Of its size and its rows.
 
     Returns:
         The rows; a `DataError` says what cannot be read.
@@ -53,27 +61,29 @@ def read_file(path: str | os.PathLike[str], *, is_whole: IsWhole, known: Collect
     name = show_path(path)
     kind = kind_of(_head(path))
     if kind:
-        return Material(list(arrow_rows(Path(path), name, kind)), name, name, file_sha256(Path(path)))
-    opened = open_text(path)
+        return Material(list(arrow_rows(Path(path), name, kind, limits)), name, name, file_sha256(Path(path)))
+    opened = open_text(path, limits=limits)
     if TABLE.search(name):
         rows = table_rows(opened.text, name, known)
+        limits.check_records(len(rows), name)
         return Material(rows, name, name, opened.sha256, notes=opened.notes)
-    parsed = parse_items(opened.text, name, is_whole=is_whole)
+    parsed = parse_items(opened.text, name, is_whole=is_whole, limits=limits)
     notes = (*opened.notes, *parsed.notes)
     return Material(parsed.items, parsed.name, name, opened.sha256, parsed.has_odd, notes, parsed.around)
 
 
-def take_object(given: Any, *, split: str) -> Material:
+def take_object(given: Any, *, split: str, limits: DataLimits = DEFAULT_LIMITS) -> Material:
     """The rows of an object in Python.
 
     Args:
         given: See `rows_of`.
         split: Which part of it.
+        limits: Of its rows; what never ends is refused too.
 
     Returns:
         The rows; a `DataError` says if it holds none.
     """
-    rows, name = rows_of(given, split=split)
+    rows, name = rows_of(given, split=split, limits=limits)
     return Material(rows, name, name)
 
 

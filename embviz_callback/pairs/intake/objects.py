@@ -1,14 +1,15 @@
 """Objects in Python that hold rows: lists, generators, data frames and data sets."""
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from embviz_callback.pairs.intake.parsing import rows_of_columns
 from embviz_callback.pairs.intake.splits import choose_split
-from embviz_callback.pairs.problems import DataError, show
+from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, show
 
 
-def rows_of(given: Any, *, split: str = "") -> tuple[list[Any], str]:
+def rows_of(given: Any, *, split: str = "", limits: DataLimits = DEFAULT_LIMITS) -> tuple[list[Any], str]:
     """The rows of an object in Python, and what to call it.
 
     pandas and `datasets` are not imported: an object is known by what it can do.
@@ -16,6 +17,7 @@ def rows_of(given: Any, *, split: str = "") -> tuple[list[Any], str]:
     Args:
         given: A list or another iterable of rows, a pandas DataFrame, a `Dataset`, or a `DatasetDict` of them.
         split: Which part of a `DatasetDict`; empty for validation or dev, then test.
+        limits: Of the rows.
 
     Returns:
         The rows and "pairs", with the split behind it if one was chosen.
@@ -25,8 +27,9 @@ def rows_of(given: Any, *, split: str = "") -> tuple[list[Any], str]:
     """
     if isinstance(given, Mapping) and given and all(_is_dataset(one) for one in given.values()):
         chosen = choose_split([str(name) for name in given], split, "pairs")
-        return rows_of(given[chosen])[0], f"pairs.{chosen}"
+        return rows_of(given[chosen], limits=limits)[0], f"pairs.{chosen}"
     if hasattr(given, "to_dict") and hasattr(given, "iloc"):  # a DataFrame
+        limits.check_records(len(given), "pairs")
         return [_without_gaps(row) for row in given.to_dict("records")], "pairs"
     columns = rows_of_columns(given) if isinstance(given, Mapping) else None
     if columns is not None:
@@ -34,7 +37,8 @@ def rows_of(given: Any, *, split: str = "") -> tuple[list[Any], str]:
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         raise DataError(f"pairs: expected a list of records, found {show(given)}. Fix: use read_pairs for a file")
     labels = _label_names(given)
-    rows = list(given)
+    rows = list(islice(given, limits.records + 1))  # a generator may have no end
+    limits.check_records(len(rows), "pairs")
     return ([_with_names(row, labels) for row in rows] if labels else rows), "pairs"
 
 

@@ -11,10 +11,10 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from embviz_callback.pairs.problems import DataError, show_name
+from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, show_name
 
-# Python needs about ten times a file's size to hold it; beyond this a machine dies instead of an error being read.
-_MAX_BYTES = 1 << 30
+_CHUNK = 1 << 22
+_MB = 1_000_000
 
 _GZIP = b"\x1f\x8b"
 _FOREIGN = (
@@ -54,23 +54,24 @@ class Opened:
     notes: tuple[str, ...] = ()
 
 
-def open_text(path: str | os.PathLike[str], *, is_json: bool = True) -> Opened:
+def open_text(path: str | os.PathLike[str], *, is_json: bool = True, limits: DataLimits = DEFAULT_LIMITS) -> Opened:
     """The text of a UTF-8 file, with or without a byte order mark, plain or compressed by gzip.
 
     Args:
         path: The file; compression is recognised by content, not by its name.
         is_json: Whether a file that begins with ``<`` is refused as a page of HTML.
+        limits: Of its size.
 
     Returns:
         The text and where it came from; a `DataError` says if there is no such file, it cannot
         be read, or it is not UTF-8 text.
     """
     name = show_path(path)
-    raw = _bytes_of(Path(path), name)
+    raw = _bytes_of(Path(path), name, limits)
     notes = []
     content = raw
     if raw.startswith(_GZIP):
-        content = _unpack(raw, name)
+        content = _unpack(raw, name, limits)
     elif name.endswith(".gz") and raw:
         notes.append("named .gz, but not compressed")
     text = _decode(content, name)
@@ -84,11 +85,11 @@ def show_path(path: str | os.PathLike[str]) -> str:
     return text if text.isprintable() else ascii(text)
 
 
-def _bytes_of(path: Path, name: str) -> bytes:
+def _bytes_of(path: Path, name: str, limits: DataLimits) -> bytes:
     try:
         _check_readable(path, name)
         with path.open("rb") as file:
-            raw = file.read(_MAX_BYTES + 1)
+            raw = file.read(limits.megabytes * _MB + 1)
     except DataError:  # a ValueError too, and already says what there is to say
         raise
     except FileNotFoundError:
@@ -98,7 +99,7 @@ def _bytes_of(path: Path, name: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise DataError(f"{name}: cannot be read ({reason}). Fix: check the path") from None
-    _check_size(len(raw), name)
+    _check_size(len(raw), name, limits)
     return raw
 
 
@@ -110,9 +111,10 @@ def _check_readable(path: Path, name: str) -> None:
         raise DataError(f"{name}: is a device, not a file. Fix: give a JSON file")
 
 
-def _check_size(n_bytes: int, name: str) -> None:
-    if n_bytes > _MAX_BYTES:
-        raise DataError(f"{name}: is larger than {_MAX_BYTES >> 30} GiB of text. Fix: give a part of it")
+def _check_size(n_bytes: int, name: str, limits: DataLimits) -> None:
+    if n_bytes > limits.megabytes * _MB:
+        expected = f"expected at most {limits.megabytes:,} MB of text, found more"
+        raise DataError(f"{name}: {expected}. Fix: give a part of it; {limits.more('megabytes')}")
 
 
 def _neighbours(path: Path) -> str:
@@ -147,16 +149,20 @@ def _names_in(folder: Path) -> list[str]:
         return []
 
 
-def _unpack(raw: bytes, name: str) -> bytes:
+def _unpack(raw: bytes, name: str, limits: DataLimits) -> bytes:
+    parts, n_bytes = [], 0
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
-            content = file.read(_MAX_BYTES + 1)
+            while part := file.read(_CHUNK):
+                parts.append(part)
+                n_bytes += len(part)
+                _check_size(n_bytes, name, limits)
+                limits.check_unpacked(n_bytes, len(raw), name)
     except EOFError:
         raise DataError(f"{name}: the compressed file ends in the middle. Fix: copy or download it again") from None
     except (OSError, zlib.error) as error:
         raise DataError(f"{name}: the gzip data are damaged ({error}). Fix: copy or download it again") from None
-    _check_size(len(content), name)
-    return content
+    return b"".join(parts)
 
 
 def _decode(raw: bytes, name: str) -> str:

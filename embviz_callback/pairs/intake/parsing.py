@@ -9,7 +9,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
-from embviz_callback.pairs.problems import DataError, Spot, show, show_names
+from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, Spot, show, show_names
 
 WRAPPERS = ("data", "records", "pairs", "examples", "train", "validation", "test")
 
@@ -108,7 +108,14 @@ class _Decoder:
         return OddNumber(found)
 
 
-def parse_items(text: str, name: str, *, form: str = _FORMAT, is_whole: IsWhole = lambda value: False) -> Parsed:
+def parse_items(
+    text: str,
+    name: str,
+    *,
+    form: str = _FORMAT,
+    is_whole: IsWhole = lambda value: False,
+    limits: DataLimits = DEFAULT_LIMITS,
+) -> Parsed:
     """The items of a dataset; JSON Lines are recognised by suffix or by content.
 
     Args:
@@ -116,6 +123,7 @@ def parse_items(text: str, name: str, *, form: str = _FORMAT, is_whole: IsWhole 
         name: Its path, for suffix and errors.
         form: How a list is to look, for errors.
         is_whole: Whether an object is a data set by itself, without a list of records in it.
+        limits: Of the items.
 
     Returns:
         The items, unchecked but for their syntax.
@@ -128,12 +136,14 @@ def parse_items(text: str, name: str, *, form: str = _FORMAT, is_whole: IsWhole 
     try:
         is_array = text[start] == "[" and not _is_lines(text)
         if not is_array and (_JSON_LINES.search(name) or _is_lines(text)):
-            return _lines(decoder, text, name, form)
-        return _document(decoder, text, name, form, is_whole)
+            return _lines(decoder, text, name, form, limits)
+        found = _document(decoder, text, name, form, is_whole)
     except RecursionError:
         raise DataError(
             f"{name}: is nested too deeply to be a dataset. Fix: give a list of records as the format describes"
         ) from None
+    limits.check_records(len(found.items), found.name)
+    return found
 
 
 def rows_of_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
@@ -240,9 +250,10 @@ def _is_lines(text: str) -> bool:
     return end == len(first) and isinstance(value, Mapping | list)
 
 
-def _lines(decoder: _Decoder, text: str, name: str, form: str) -> Parsed:
+def _lines(decoder: _Decoder, text: str, name: str, form: str, limits: DataLimits) -> Parsed:
     # Only \n ends a line: other line separators are legal inside a JSON text.
     numbered = [(at, line) for at, line in enumerate(text.split("\n"), start=1) if line.strip(_BLANK)]
+    limits.check_records(len(numbered), name)
     last = len(numbered) - 1
     items = [_line(decoder, line, at, is_last=row == last) for row, (at, line) in enumerate(numbered)]
     if items and all(isinstance(item, Broken) for item in items):

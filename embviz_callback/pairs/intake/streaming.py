@@ -12,17 +12,18 @@ from typing import Any, BinaryIO, cast
 
 from embviz_callback.pairs.intake.arrow import arrow_rows, kind_of
 from embviz_callback.pairs.intake.opening import show_path
-from embviz_callback.pairs.problems import DataError
+from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits
 
 _GZIP = b"\x1f\x8b"
-_LONGEST_LINE = 1 << 27
+_LONGEST_LINE = 16_000_000
 
 
-def stream_rows(path: Path) -> Iterator[Any]:
+def stream_rows(path: Path, limits: DataLimits = DEFAULT_LIMITS) -> Iterator[Any]:
     """The rows of a JSON Lines, TSV, CSV, Parquet or Arrow file, in bounded memory.
 
     Args:
         path: The file, plain or compressed by gzip; JSON Lines are known by their suffix or their first byte.
+        limits: Of what a compressed file holds; a plain one may have any number of rows.
 
     Yields:
         JSON values of lines; lists of cells of a table, its line of names among them; objects of a Parquet file.
@@ -33,22 +34,28 @@ def stream_rows(path: Path) -> Iterator[Any]:
         with path.open("rb") as file:
             head = file.read(8)
         if kind_of(head):
-            yield from arrow_rows(path, name, kind_of(head))
+            yield from arrow_rows(path, name, kind_of(head), limits, is_streamed=True)
             return
-        with _unpacked(path) as lines:
-            yield from _text_rows(lines, name)
+        yield from _text_rows(_decoded(path, name, limits), name)
 
 
-def stream_lines(path: Path) -> Iterator[str]:
+def stream_lines(path: Path, limits: DataLimits = DEFAULT_LIMITS) -> Iterator[str]:
     """The lines of a UTF-8 file that are not blank, without their ends; errors as of `stream_rows`."""
-    with _told(show_path(path)), _unpacked(path) as lines:
-        yield from (line for _, line in _decoded(lines, show_path(path)))
+    with _told(show_path(path)):
+        yield from (line for _, line in _decoded(path, show_path(path), limits))
 
 
-def _unpacked(path: Path) -> BinaryIO:
+def _raw_lines(path: Path, name: str, limits: DataLimits) -> Iterator[bytes]:
+    """Lines as they are, those of a compressed file as long as it holds no more than it may."""
     with path.open("rb") as file:
         is_packed = file.read(2) == _GZIP
-    return cast(BinaryIO, gzip.open(path) if is_packed else path.open("rb"))
+    n_packed, n_unpacked = path.stat().st_size, 0
+    with cast(BinaryIO, gzip.open(path) if is_packed else path.open("rb")) as lines:
+        while raw := lines.readline(_LONGEST_LINE):
+            n_unpacked += len(raw)
+            if is_packed:
+                limits.check_unpacked(n_unpacked, n_packed, name)
+            yield raw
 
 
 @contextmanager
@@ -62,9 +69,8 @@ def _told(name: str) -> Iterator[None]:
         raise DataError(f"{name}: cannot be read ({error.strerror or error}). Fix: check the path") from None
 
 
-def _text_rows(lines: BinaryIO, name: str) -> Iterator[Any]:
+def _text_rows(numbered: Iterator[tuple[int, str]], name: str) -> Iterator[Any]:
     plain = re.sub(r"\.gz$", "", name.lower())
-    numbered = _decoded(lines, name)
     if plain.endswith(".csv"):
         yield from _csv_rows((line for _, line in numbered), name)
         return
@@ -75,11 +81,12 @@ def _text_rows(lines: BinaryIO, name: str) -> Iterator[Any]:
             yield _value(line, at, name)
 
 
-def _decoded(lines: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
+def _decoded(path: Path, name: str, limits: DataLimits) -> Iterator[tuple[int, str]]:
     """Lines that are not blank, with their numbers."""
-    at = 0
-    while raw := lines.readline(_LONGEST_LINE):
-        at += 1
+    for at, raw in enumerate(_raw_lines(path, name, limits), start=1):
+        if len(raw) == _LONGEST_LINE:
+            expected = f"expected lines of at most {_LONGEST_LINE // 1_000_000} MB, found a longer one, line {at:,}"
+            raise DataError(f"{name}: {expected}. Fix: put every record on one line of its own")
         try:
             line = raw.decode("utf-8-sig" if at == 1 else "utf-8").strip("\r\n")
         except UnicodeDecodeError as error:

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from embviz_callback import EmbeddingVisualizer
+from embviz_callback.adapters.sentence_transformers import EmbvizEvaluator
+from embviz_callback.adapters.transformers import EmbvizTrainerCallback
 from embviz_callback.delivery.places import find_places
 from embviz_callback.delivery.run import mirror
 from embviz_callback.delivery.run.mirror import Mirror
+from embviz_callback.files import safe_name
 from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
 
 fsspec = pytest.importorskip("fsspec")
@@ -40,6 +43,22 @@ def test_a_place_on_this_machine_is_none_of_these(near: str) -> None:
     assert asked(near).address is None
     assert asked(near).folder == (Path(near) / "embviz").absolute()
     assert asked("s3://b/c", output_dir=Path("/here")).address is None
+
+
+def test_an_output_dir_far_away_is_written_to_from_here_under_every_trainer() -> None:
+    lightning = EmbeddingVisualizer(pairs(), output_dir="memory://far/run/")
+    evaluator = EmbvizEvaluator(pairs(), output_dir="memory://far/run/")
+    trainers = EmbvizTrainerCallback(pairs(), output_dir="memory://far/run/")
+    args = SimpleNamespace(process_index=0, output_dir="/data")
+    for places in (asked(None, output_dir=lightning.output_dir), evaluator._places(None), trainers._places(args)):
+        assert places.address == "memory://far/run"
+        assert places.folder == (Path("embviz_runs") / safe_name("memory://far/run/")).absolute()
+
+
+def test_an_output_dir_that_no_disk_can_hold_is_refused_before_training() -> None:
+    with pytest.raises(ValueError) as error:
+        EmbeddingVisualizer(pairs(), output_dir="x" * 300)
+    assert str(error.value) == f"output_dir must be a folder, {'x' * 59}…: File name too long"
 
 
 def test_only_what_has_changed_is_copied_again(tmp_path: Path) -> None:

@@ -387,6 +387,25 @@ def test_a_run_folder_is_answered_with_the_file_in_it(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "newest"),
+    [
+        (["checkpoint-90/config.json", "checkpoint-100/config.json", "runs/x"], "checkpoint-100"),
+        (["checkpoint-2/adapter_config.json", "checkpoint-1/adapter_config.json"], "checkpoint-2"),
+        (["checkpoint-9/modules.json", "checkpoint-10/modules.json"], "checkpoint-10"),
+        (["epoch=9-step=90.ckpt", "epoch=10-step=100.ckpt"], "epoch=10-step=100.ckpt"),
+        (["checkpoints/epoch=9.ckpt", "checkpoints/epoch=10.ckpt", "hparams.yaml"], "checkpoints/epoch=10.ckpt"),
+    ],
+)
+def test_a_folder_of_checkpoints_is_answered_with_the_newest(tmp_path: Path, names: list[str], newest: str) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert _error(tmp_path) == (
+        f"{tmp_path} is a directory, but no model: there is no config.json in it; did you mean {tmp_path / newest}?"
+    )
+
+
 def test_a_missing_shard_and_a_shard_elsewhere_are_refused(tmp_path: Path) -> None:
     folder = tiny_bert(tmp_path / "sharded", max_shard_size="4kB")
     index = folder / "model.safetensors.index.json"

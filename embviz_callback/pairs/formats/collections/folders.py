@@ -91,14 +91,14 @@ def _of_collection(folder: Path, parts: Parts, reading: Reading) -> Translation:
     splits = list(parts.judgements)
     split = choose_split(splits, reading.split, name) if splits != [""] else ""
     part = {
-        "queries": Part([folder / path for path in parts.queries_of(split)]),
-        "documents": Part([folder / path for path in parts.corpus_of(split)]),
-        "judgements": Part([folder / path for path in parts.judgements[split]]),
+        "queries": Part([folder / path for path in parts.queries_of(split)], reading.limits),
+        "documents": Part([folder / path for path in parts.corpus_of(split)], reading.limits),
+        "judgements": Part([folder / path for path in parts.judgements[split]], reading.limits),
     }
     for what, one in part.items():
         if not one.paths:
             raise DataError(f"{name}: expected {what} for split {show_name(split)}, found none. Fix: add the file")
-    problems = Problems(part["judgements"].name)
+    problems = Problems(part["judgements"].name, limits=reading.limits)
     judged = judgements_of(part["judgements"], problems)
     if problems.total and not (reading.skip_bad and judged):
         raise problems.error()
@@ -192,9 +192,13 @@ def _of_files(folder: Path, paths: Sequence[str], reading: Reading, *, is_saved:
         missing = [path for path in paths if not (folder / path).is_file()]
         if missing:
             raise DataError(f"{name}: expected {show_name(missing[0])}, found no such file. Fix: copy the whole folder")
-        rows = [row for path in paths for row in arrow_rows(folder / path, show_path(folder / path), "arrow")]
+        rows = [
+            row
+            for path in paths
+            for row in arrow_rows(folder / path, show_path(folder / path), "arrow", reading.limits)
+        ]
         return Material(rows, name, name, _sha256(folder, [folder / path for path in paths]))
-    read = [read_file(folder / path, is_whole=is_whole, known=KNOWN_NAMES) for path in paths]
+    read = [read_file(folder / path, is_whole=is_whole, known=KNOWN_NAMES, limits=reading.limits) for path in paths]
     if len(read) == 1:
         return read[0]
     return Material(

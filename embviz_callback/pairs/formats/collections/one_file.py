@@ -54,7 +54,7 @@ def translate_rows(material: Material, reading: Reading) -> Translation:
     collected = None if reading.fields else _collected(material, reading)
     if collected is None:
         return translate(material, reading)
-    problems = Problems(material.name, n_records=len(material.rows))
+    problems = Problems(material.name, n_records=len(material.rows), limits=reading.limits)
     for at, row in enumerate(material.rows if material.has_odd else ()):
         refuse_odd(row, Spot(problems, at))
     if problems.total and not reading.skip_bad:
@@ -93,9 +93,9 @@ def _collected(material: Material, reading: Reading) -> _Collected | None:
     if isinstance(first, Mapping) and is_collection(first):
         return _llamaindex(first, material)
     if {"question", "pos_doc"} <= names or reading.format == "nemo":
-        return _nemo(material)
+        return _nemo(material, reading)
     if "positive_document_ids" in names or reading.format == "tevatron-ids":
-        return _tevatron(material)
+        return _tevatron(material, reading)
     if reading.format:
         raise DataError(f"{material.name}: expected the form {reading.format}, found {show(first)}. Fix: leave it out")
     return None
@@ -115,12 +115,12 @@ def _llamaindex(value: Mapping[str, Any], material: Material) -> _Collected:
     )
 
 
-def _nemo(material: Material) -> _Collected:
+def _nemo(material: Material, reading: Reading) -> _Collected:
     rows = [(at, row) for at, row in enumerate(material.rows) if isinstance(row, Mapping)]
     names = {at: str(text_id(row.get("question_id")) or at) for at, row in rows}
     given = material.around.get("corpus")
     where = given.get("path") if isinstance(given, Mapping) else None
-    corpus = _corpus(material, where)
+    corpus = _corpus(material, where, reading)
     return _Collected(
         form="nemo",
         title="NeMo retriever data (question, pos_doc, neg_doc)",
@@ -135,10 +135,10 @@ def _nemo(material: Material) -> _Collected:
     )
 
 
-def _tevatron(material: Material) -> _Collected:
+def _tevatron(material: Material, reading: Reading) -> _Collected:
     rows = [(at, row) for at, row in enumerate(material.rows) if isinstance(row, Mapping)]
     names = {at: str(text_id(row.get("query_id")) or at) for at, row in rows}
-    corpus = _corpus(material, None)
+    corpus = _corpus(material, None, reading)
     return _Collected(
         form="tevatron-ids",
         title="tevatron data (query_text, positive_document_ids, negative_document_ids)",
@@ -160,7 +160,7 @@ def _ids(given: Any) -> list[str]:
     return [one for one in plain if isinstance(one, str)]
 
 
-def _corpus(material: Material, where: Any) -> Part:
+def _corpus(material: Material, where: Any, reading: Reading) -> Part:
     """The documents: at a path that the file gives, or beside it."""
     folder = Path(material.path) if Path(material.path).is_dir() else Path(material.path).parent
     names: Sequence[str] = [where] if isinstance(where, str) and where else _CORPUS_NAMES
@@ -168,7 +168,7 @@ def _corpus(material: Material, where: Any) -> Part:
         found = folder / name
         files = [found] if found.is_file() else sorted(found.glob("*.parquet")) if found.is_dir() else []
         if files:
-            return Part(files)
+            return Part(files, reading.limits)
     raise DataError(
         f"{material.name}: expected the documents that its identifiers name, found no {show_name(names[0])} "
         f"in {show_path(folder)}. Fix: put the corpus beside the file"

@@ -9,7 +9,7 @@ from typing import Any
 from embviz_callback.pairs.formats.form import text_id, titled
 from embviz_callback.pairs.intake.opening import show_path
 from embviz_callback.pairs.intake.streaming import stream_rows
-from embviz_callback.pairs.problems import Problems, Spot, show
+from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataLimits, Problems, Spot, show
 from embviz_callback.pairs.records import to_grade
 
 _DOCUMENT_IDS = ("_id", "docid", "doc_id", "corpus-id", "corpus_id", "document_id", "pid", "id")
@@ -50,11 +50,13 @@ class Part:
 
     Attributes:
         paths: Its files, in order.
+        limits: Of each file.
         n_rows: Rows read so far.
         unread: Names of columns that are not read, as they turned up.
     """
 
     paths: Sequence[Path]
+    limits: DataLimits = DEFAULT_LIMITS
     n_rows: int = 0
     unread: set[str] = field(default_factory=set)
 
@@ -66,7 +68,7 @@ class Part:
     def rows(self, cells: Mapping[int, Sequence[str]], read: Sequence[str]) -> Iterator[tuple[int, Any]]:
         """Rows as objects, with their places; `cells` names the cells of a file without names."""
         for path in self.paths:
-            for row in named_rows(stream_rows(path), cells):
+            for row in named_rows(stream_rows(path, self.limits), cells):
                 if isinstance(row, Mapping):
                     self.unread.update(name for name in row if name not in read)
                 yield self.n_rows, row
