@@ -12,12 +12,14 @@ from embviz_callback.adapters.encoders import inner_model, subject_of
 from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import FIGURES, MAPS, wanted_figures
-from embviz_callback.commands.looking import Request, look_at
+from embviz_callback.commands.beside import asides_of
+from embviz_callback.commands.looking import Look, Request, look_at
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.results.result_folder import a_guard, maps_of, result_page, write_results
 from embviz_callback.delivery.run.data_check import data_check
 from embviz_callback.delivery.showing import Context, show
 from embviz_callback.drawing.figures.png import draw
+from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.encoding.checkpoints.served import Serving
 from embviz_callback.encoding.subject import EncodeWith
 from embviz_callback.evaluator import Evaluator, Listener, Moment
@@ -146,7 +148,7 @@ class Result:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes all that `embviz` would write."""
-        write_results(self.snapshot, Path(folder), data_check(self.snapshot))
+        write_results(self.snapshot, Path(folder), data_check(self.snapshot), asides=self._asides)
 
     def _repr_html_(self) -> str:
         return numbers_html(self.snapshot)
@@ -158,6 +160,10 @@ class Result:
     def _draw(self, name: str) -> Figure:
         needed = FIGURES[name].needs
         return draw(name, self.snapshot.with_maps({needed: self._map(needed)} if needed else {}))
+
+    @cached_property
+    def _asides(self) -> list[Aside]:
+        return asides_of(Look(self.snapshot), None)
 
     @cached_property
     def _maps(self) -> dict[str, Projection | Skipped]:
@@ -176,5 +182,5 @@ class Result:
         maps = {method: self._map(method) for method in MAPS}
         snapshot, guard, sink = self.snapshot.with_maps(maps), a_guard(), _Listed()
         data = data_check(snapshot)
-        shown = show(snapshot, [sink], guard, Context(data=data))
-        return sink.report, Page(result_page(snapshot, shown, guard, data))
+        shown = show(snapshot, [sink], guard, Context(data=data, asides=self._asides))
+        return sink.report, Page(result_page(snapshot, shown, guard, data, self._asides))
