@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/corpus.py 100000 300000 1000000
     OMP_NUM_THREADS=1 python benchmarks/corpus.py 200000 --ranks 1 2 3
+    OMP_NUM_THREADS=1 python benchmarks/corpus.py 200000 --scoring
 
 Documents of 256 dimensions stand in a file of JSON Lines; an encoder that costs next to nothing (two rows of a table
 added up) makes their vectors, so that what is seen is ours. Each way and size in a process of its own:
@@ -28,10 +29,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from embviz_callback.analysis.scan import Scan
+from embviz_callback.embeddings import Embeddings, unit_rows
 from embviz_callback.encoding.encode import encode_blocks
 from embviz_callback.encoding.ranks.shared_corpus import Ranks
 from embviz_callback.encoding.subject import Side, Subject
 from embviz_callback.evaluator import Evaluator, Moment
+from embviz_callback.pairs.corpus import WINDOW
 from embviz_callback.pairs.formats.reading import read_pairs
 from embviz_callback.settings import Settings
 
@@ -221,6 +225,26 @@ def over_ranks(size: int, n_queries: int, counts: Sequence[int], folder: Path) -
         yield f"| {n} | {row['wall_s']:.1f} | {row['cpu_s']:.1f} | {'equal' if same else 'DIFFERENT'} | {off:.1e} |"
 
 
+def scoring(n: int, n_queries: int) -> str:
+    """What scoring blocks that are at hand takes beside multiplying them."""
+    sides = [unit_rows("rows", encode([f"{kind} {row}" for row in range(n_queries)]))[0] for kind in ("query", "own")]
+    rows = unit_rows("rows", encode([f"text {row}" for row in range(n)]))[0]
+    scores = np.empty((1024, n_queries), dtype=np.float32)
+    begun = time.process_time()
+    for start in range(0, n, 1024):
+        tile = rows[start : start + 1024]
+        np.matmul(tile, sides[0].T, out=scores[: len(tile)])
+    product_s = time.process_time() - begun
+    scanned = Scan(Embeddings(*sides, np.stack([np.arange(n_queries)] * 2, axis=1)), n_corpus=n)
+    begun = time.process_time()
+    for start in range(0, n, WINDOW):
+        block = rows[start : start + WINDOW]
+        scanned.add(np.arange(start, start + len(block)), block)
+    taken = time.process_time() - begun
+    ratio = f"{taken / product_s:.2f} times the product"
+    return f"{n:,} documents, {n_queries:,} queries: scored in {taken:.2f} CPU s, {ratio}"
+
+
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -228,6 +252,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--only", default=",".join(WAYS), help="ways, separated by commas")
     parser.add_argument("--ranks", type=int, nargs="+")
+    parser.add_argument("--scoring", action="store_true", help="of blocks that are at hand, in this process")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.way:
@@ -235,6 +260,9 @@ def main() -> None:
         print(json.dumps(act(Path(given.sizes[0]), given.queries)))
         return
     sizes = [int(size) for size in given.sizes]
+    if given.scoring:
+        print(scoring(sizes[0], given.queries))
+        return
     with tempfile.TemporaryDirectory() as folder:
         lines = (
             over_ranks(sizes[0], given.queries, given.ranks, Path(folder))
