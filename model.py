@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
+from embviz_callback import EmbeddingVisualizer
+from embviz_callback.drawing.wording import worth
 from embviz_callback.encoding.cache.cached_features import CachedFeatures
 from embviz_callback.encoding.cache.feature_store import default_cache_folder
 from embviz_callback.encoding.cache.fingerprints import state_sha256
@@ -261,11 +263,11 @@ def _without_encoder(state: dict[str, Any]) -> dict[str, Any]:
 
 
 class BestModel(pl.Callback):
-    """Writes ``best_model.pt`` whenever an epoch is the best so far.
+    """Writes ``best_model.pt`` whenever an epoch is the best so far by the rule of `embviz compare`.
 
-    Best is the highest MRR, and of equal ones the highest separation: the rule of `embviz compare`,
-    as far as it can be followed without the queries. Margin would prefer a model that only stretches
-    its scores.
+    The highest nDCG@10 where documents carry grades or a query has several, else the highest MRR (or what the
+    callback's `metric` says), and of those that are the same the highest separation: ``embviz/merit`` says all this in
+    one number. Margin would prefer a model that only stretches its scores.
 
     Args:
         path: The file, replaced in one step so that a killed run leaves a whole one.
@@ -273,26 +275,22 @@ class BestModel(pl.Callback):
 
     def __init__(self, path: str = "best_model.pt") -> None:
         self.path = Path(path)
-        self.best: tuple[float, float] | None = None
+        self.best: float | None = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compares this epoch with the best one; needs the callback's metrics, so stands behind it."""
         found = trainer.callback_metrics
-        if "embviz/mrr" not in found or not isinstance(pl_module, RentalBiEncoder):
+        if "embviz/merit" not in found or not isinstance(pl_module, RentalBiEncoder):
             return
-        names = ("mrr", "separation", "margin", "rank1")
-        metrics = {name: float(found[f"embviz/{name}"]) for name in names}
-        if self.is_better(mrr=metrics["mrr"], separation=metrics["separation"]) and trainer.is_global_zero:
-            self._write(trainer, pl_module, metrics)
+        if self.is_better(float(found["embviz/merit"])) and trainer.is_global_zero:
+            names = ("mrr", "ndcg_at_10", "separation", "margin", "rank1")
+            self._write(trainer, pl_module, {name: float(found[f"embviz/{name}"]) for name in names})
 
-    def is_better(self, *, mrr: float, separation: float) -> bool:
-        """Whether these figures beat the best so far, which they then are; NaN beats nothing."""
-        if math.isnan(mrr) or math.isnan(separation):
+    def is_better(self, merit: float) -> bool:
+        """Whether this beats the best so far, which it then is; NaN beats nothing."""
+        if math.isnan(merit) or (self.best is not None and merit <= self.best):
             return False
-        score = (mrr, separation)
-        if self.best is not None and score <= self.best:
-            return False
-        self.best = score
+        self.best = merit
         return True
 
     def _write(self, trainer: pl.Trainer, pl_module: RentalBiEncoder, metrics: dict[str, float]) -> None:
@@ -302,6 +300,11 @@ class BestModel(pl.Callback):
             "loss": None if loss is None else float(loss),
             "metrics": metrics,
         }
+        watchers = (one.best for one in trainer.callbacks if isinstance(one, EmbeddingVisualizer))  # type: ignore[attr-defined]
+        best = next(watchers, None)
+        # The first epoch is kept even where the untrained model is better.
+        if best is not None and best.place == best.among - 1:
+            content["config"] = {**content["config"], "chosen": worth(best)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         torch.save(content, unfinished)
@@ -309,8 +312,9 @@ class BestModel(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The best score so far, so that a resumed run does not overwrite a better file."""
-        return {"best": None if self.best is None else list(self.best)}
+        return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the best score over from a checkpoint."""
-        self.best = None if state_dict["best"] is None else (state_dict["best"][0], state_dict["best"][1])
+        best = state_dict["best"]
+        self.best = best[0] if isinstance(best, list) else best  # a list where there was no merit

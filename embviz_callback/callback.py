@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from embviz_callback.adapters.either_lightning import Callback, join_loaded, pl
 from embviz_callback.adapters.given_sets import evaluators_on, given_alerts, kept
 from embviz_callback.adapters.lightning_scalars import log_scalars, tensors
+from embviz_callback.analysis.verdict.best import Best
 from embviz_callback.delivery.alerts.alarms import Alert
 from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.guarding import Guard
@@ -65,6 +66,8 @@ class EmbeddingVisualizer(Callback):
       ``naive_rank1``, ``naive_rank1_ceiling``: shares, 0 to 1;
     - ``embviz/hard_margin`` (a cosine), ``hard_accuracy`` (a share): absent without hard negatives;
     - ``embviz/alignment``, ``uniformity`` and the other metrics of docs/metrics.md;
+    - ``embviz/merit``: highest for the best evaluation so far by the rule of `embviz compare`, for whoever keeps the
+      highest: the metric that decides, moved by a hair where the rule says otherwise;
     - ``embviz/alert``: 1 while the alert fires, else 0; absent with ``alert=None``;
     - ``embviz/blocked_s``: seconds that training waited for this evaluation;
     - ``embviz/overhead``: these as a share of the epoch's time so far, 0 to 1;
@@ -123,6 +126,7 @@ class EmbeddingVisualizer(Callback):
         heatmap_pairs: See `Settings`.
         bootstrap_draws: See `Settings`.
         projector: See `Settings`.
+        metric: See `Settings`.
         features: See `Settings`.
         unknown: There are no others.
 
@@ -167,6 +171,7 @@ class EmbeddingVisualizer(Callback):
         heatmap_pairs: int = Settings.heatmap_pairs,
         bootstrap_draws: int = Settings.bootstrap_draws,
         projector: bool = Settings.projector,
+        metric: str = Settings.metric,
         features: str = Settings.features,
         **unknown: Any,
     ) -> None:
@@ -218,6 +223,11 @@ class EmbeddingVisualizer(Callback):
     def memory(self) -> Memory:
         """What is known of the training: its evaluations and the state of the alert."""
         return self._known if self._session is None else self._session.memory
+
+    @property
+    def best(self) -> Best | None:
+        """The best evaluation so far by the rule of `embviz compare`, with an interval for one that was chosen."""
+        return self.memory.history.best
 
     @property
     def state_key(self) -> str:
@@ -279,6 +289,13 @@ class EmbeddingVisualizer(Callback):
         if self._session is not None:
             self._session.epoch_begun = time.monotonic()
             self._session.poll()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Notes the loss of a step, if `training_step` gave one."""
+        if self._session is not None:
+            self._session.training_loss.see(outputs)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates, if this epoch's turn has come."""

@@ -1,5 +1,6 @@
 """One evaluation, whoever asks for it: a subset, a corpus, a model in, a snapshot out."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Provenance, Snapshot, take_snapshot
 
 if TYPE_CHECKING:
-    from embviz_callback.analysis.metrics.numbers import Metrics
+    from embviz_callback.analysis.verdict.best import Candidate
     from embviz_callback.encoding.encode import Block
     from embviz_callback.encoding.ranks.shared_corpus import Exchange
     from embviz_callback.encoding.subject import Subject
@@ -36,12 +37,14 @@ class Moment:
         step: Under which everything of this evaluation is logged; None outside training.
         is_partial: The epoch has not been trained to its end, so that the step tells its evaluations apart.
         name: What the moment is called instead of by its epoch: "untrained", or a checkpoint's own name.
+        training_loss: Mean since the evaluation before; NaN where nobody knows it.
     """
 
     epoch: int | None = None
     step: int | None = None
     is_partial: bool = False
     name: str = ""
+    training_loss: float = math.nan
 
     @property
     def label(self) -> str:
@@ -166,7 +169,7 @@ class Evaluator:
         subject: "Subject",
         moment: Moment,
         *,
-        history: "Sequence[Metrics]" = (),
+        run: "Sequence[Candidate]" = (),
         listener: Listener = SILENCE,
     ) -> Snapshot:
         """Encodes and measures.
@@ -174,7 +177,7 @@ class Evaluator:
         Args:
             subject: The model.
             moment: When.
-            history: Metrics of earlier evaluations of the same training, oldest first.
+            run: Earlier evaluations of the same training, oldest first.
             listener: Hears what happens.
 
         Returns:
@@ -182,7 +185,7 @@ class Evaluator:
         """
         with self.exchange(subject) as exchange:
             encoded = self.encode(subject, exchange, listener)
-        return self.measure(encoded, moment, self.provenance(subject), history=history)
+        return self.measure(encoded, moment, self.provenance(subject), run=run)
 
     def try_out(self, subject: "Subject") -> None:
         """Refuses, before any training, a model that can never be looked at; see `probe`. It is left as it was."""
@@ -230,7 +233,7 @@ class Evaluator:
         moment: Moment,
         provenance: Provenance,
         *,
-        history: "Sequence[Metrics]" = (),
+        run: "Sequence[Candidate]" = (),
     ) -> Snapshot:
         """The numbers of what was encoded.
 
@@ -238,12 +241,12 @@ class Evaluator:
             encoded: From `encode`.
             moment: When.
             provenance: Of the evaluation.
-            history: As for `look`.
+            run: As for `look`.
 
         Returns:
             A snapshot without maps.
         """
-        return self.recall(encoded.embeddings, encoded.corpus_scan, moment, provenance, history=history)
+        return self.recall(encoded.embeddings, encoded.corpus_scan, moment, provenance, run=run)
 
     def recall(
         self,
@@ -252,7 +255,7 @@ class Evaluator:
         moment: Moment,
         provenance: Provenance,
         *,
-        history: "Sequence[Metrics]" = (),
+        run: "Sequence[Candidate]" = (),
     ) -> Snapshot:
         """The numbers of embeddings that were saved, measured again.
 
@@ -261,7 +264,7 @@ class Evaluator:
             corpus_scan: What was kept of ranking among the corpus, which stays as it is; None without one.
             moment: When.
             provenance: Likewise.
-            history: As for `look`.
+            run: As for `look`.
 
         Returns:
             A snapshot without maps.
@@ -277,7 +280,8 @@ class Evaluator:
             epoch=moment.epoch,
             step=moment.step,
             provenance=provenance,
-            history=history,
+            run=run,
+            training_loss=moment.training_loss,
             corpus_scan=corpus_scan,
         )
 

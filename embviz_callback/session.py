@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ import numpy as np
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.analysis.metrics.numbers import Metrics, evaluate_pairs
+from embviz_callback.analysis.verdict.best import Candidate, check_metric, chosen_metric
 from embviz_callback.delivery.alerts.alarms import Alarms, Alert, Event
 from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.guarding import Guard, say
@@ -24,6 +25,7 @@ from embviz_callback.delivery.run.claim import Claim, claim_folder
 from embviz_callback.delivery.run.history import HistoryRow, append_to_history
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.run.mirror import Mirror, has_fsspec
+from embviz_callback.delivery.run.training_loss import TrainingLoss
 from embviz_callback.delivery.timing import Budget
 from embviz_callback.encoding.subject import Subject
 from embviz_callback.evaluator import Encoded, Evaluator, Listener, Moment, encode_each
@@ -66,6 +68,7 @@ class Plan:
             raise ValueError(f"on_error must be 'warn' or 'raise', got {self.on_error!r}")
         if self.settings.features:
             load_function(self.settings.features)  # a wrong name must not be found at the end of the training
+        check_metric(self.settings.metric)
         Budget(self.overhead_limit)
 
     @property
@@ -147,6 +150,7 @@ class Session:
         self.places = places
         self.memory = memory
         self.epoch_begun = time.monotonic()
+        self.training_loss = TrainingLoss()
         self.guard = Guard(on_error=plan.on_error, note=self._note, rank=places.rank)
         speaks = places.rank == 0 and not places.is_trial
         evaluators = {"": evaluator} if isinstance(evaluator, Evaluator) else evaluator
@@ -260,13 +264,14 @@ class Session:
         Args:
             moment: When.
             subject: The model.
-            log: Takes every number under the names of docs/metrics.md, with ``blocked_s``, ``overhead`` and
-                ``alert``, of several sets also as ``<set>/<name>``; not called where the evaluation failed.
+            log: Takes every number under the names of docs/metrics.md, with ``merit``, ``blocked_s``,
+                ``overhead`` and ``alert``, of several sets also as ``<set>/<name>``; not called where it failed.
 
         Returns:
             Whether an alert asks for the end of the training.
         """
         begun = time.monotonic()
+        moment = replace(moment, training_loss=self.training_loss.taken())
         self.poll()
         attempt = partial(self.guard.attempt, where=f"{moment.label}, step {moment.step}")
         again = "the next evaluation tries again"
@@ -302,7 +307,7 @@ class Session:
         known: dict[str, float] = {}
         for course in self._courses:
             last = self.memory.of(course.at).history.last
-            known |= {} if last is None else self._named(course, _shown(last.metrics))
+            known |= {} if last is None else self._named(course, _with_merit(last.metrics, last.standing))
         return self.no_values() | known
 
     def no_values(self) -> dict[str, float]:
@@ -313,7 +318,7 @@ class Session:
         for course in self._courses:
             has_hard = len(course.evaluator.subset.hard_pairs) > 0
             hard: Any = {"hard_negatives": rows, "hard_pairs": [[0, 1]]} if has_hard else {}
-            found |= self._named(course, _shown(evaluate_pairs(rows, rows, [0, 1], draws=0, **hard)))
+            found |= self._named(course, _with_merit(evaluate_pairs(rows, rows, [0, 1], draws=0, **hard), None))
         return dict.fromkeys(found, math.nan)
 
     def to_json(self, where: str) -> dict[str, Any]:
@@ -378,8 +383,8 @@ class Session:
 
     def _measure(self, course: _Course, encoded: Encoded, moment: Moment, subject: Subject) -> Snapshot:
         provenance = course.evaluator.provenance(subject)
-        history = self.memory.of(course.at).history.metrics()
-        return course.evaluator.measure(encoded, moment, provenance, history=history)
+        run = self.memory.of(course.at).history.run(chosen_metric(encoded.embeddings, self.plan.settings.metric))
+        return course.evaluator.measure(encoded, moment, provenance, run=run)
 
     def _judge(self, snapshots: Mapping[_Course, Snapshot]) -> list[Event]:
         """Shows an evaluation of all sets to the alerts."""
@@ -401,7 +406,7 @@ class Session:
     def _values(self, snapshots: Mapping[_Course, Snapshot], begun: float) -> dict[str, float]:
         values: dict[str, float] = {}
         for course, snapshot in snapshots.items():
-            own = _shown(snapshot.metrics)
+            own = _with_merit(snapshot.metrics, snapshot.standing)
             if (state := self.alarms.state(self.memory, course.name)) is not None:
                 own["alert"] = float(state)
             values |= self._named(course, own)
@@ -437,6 +442,10 @@ class Session:
 def _short(folder: Path | None) -> str:
     """Enough of a run's folder to know it by, and not who keeps it where."""
     return "" if folder is None else "/".join(folder.parts[-3:-1])
+
+
+def _with_merit(metrics: Metrics, standing: Candidate | None) -> dict[str, float]:
+    return {**_shown(metrics), "merit": math.nan if standing is None else standing.merit}
 
 
 def _shown(metrics: Metrics) -> dict[str, float]:

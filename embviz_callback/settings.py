@@ -30,6 +30,8 @@ class Settings:
         heatmap_pairs: Rows and columns of the heatmap, 2 to 200.
         bootstrap_draws: Resamplings behind a 95 % interval, 100 to 100,000.
         projector: Put every kept evaluation into TensorBoard's projector, 1 MB for 500 pairs in 256 dimensions.
+        metric: By which the best evaluation is chosen: a rank metric, "margin" or "separation". Default "": nDCG@10
+            where documents carry grades or a query has several, else MRR.
         features: "module:function" that reads columns from a text, for the analysis at the end of a training;
             the module is found from the current directory. Default none: the records' metadata.
 
@@ -50,6 +52,7 @@ class Settings:
     heatmap_pairs: int = 50
     bootstrap_draws: int = 1000
     projector: bool = False
+    metric: str = ""
     features: str = ""
 
     def __post_init__(self) -> None:

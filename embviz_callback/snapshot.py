@@ -1,6 +1,7 @@
 """Hand-over 2: everything known about one subset under one set of weights."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.intervals import per_query
 from embviz_callback.analysis.metrics.numbers import Metrics, compute_metrics
 from embviz_callback.analysis.scan import CorpusScan, Ranking, Similarity, pool_text, scan
-from embviz_callback.analysis.verdict.best import primary_metric
+from embviz_callback.analysis.verdict.best import Candidate, candidate, chosen_metric, merit
 from embviz_callback.analysis.verdict.diagnosis import Diagnosis, diagnose
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.measure import COSINE
@@ -81,6 +82,7 @@ class Snapshot:
         provenance: Where it came from.
         deep: More of each query's best documents than `similarity` names, where they were asked for; not saved.
         corpus_texts: Row of the pool to text, for the rows of a corpus that `similarity` names.
+        standing: As a candidate for the best of its run; None where an older version saved it.
 
     Raises:
         ValueError: If the pool is not that of the subset's documents and corpus.
@@ -99,6 +101,7 @@ class Snapshot:
     provenance: Provenance = field(default_factory=Provenance)
     corpus_texts: Mapping[int, str] = field(default_factory=dict)
     deep: Ranking | None = None
+    standing: Candidate | None = None
 
     def __post_init__(self) -> None:
         expected = len(self.subset.documents) + self.subset.n_corpus
@@ -136,7 +139,8 @@ def take_snapshot(
     epoch: int | None = None,
     step: int | None = None,
     provenance: Provenance = _NOWHERE,
-    history: Sequence[Metrics] = (),
+    run: Sequence[Candidate] = (),
+    training_loss: float = math.nan,
     corpus_scan: CorpusScan | None = None,
 ) -> Snapshot:
     """Measures embeddings; maps are left to whoever has the time.
@@ -149,7 +153,8 @@ def take_snapshot(
         epoch: Training epoch.
         step: Logged step.
         provenance: Where it came from.
-        history: Metrics of earlier evaluations of the same run, oldest first, for the diagnosis.
+        run: Earlier evaluations of the same run, oldest first, for the diagnosis.
+        training_loss: Mean since the last of them; NaN where nobody knows it.
         corpus_scan: Of the pool, where the subset has a corpus.
 
     Returns:
@@ -159,6 +164,7 @@ def take_snapshot(
     metrics = compute_metrics(similarity, embeddings, draws=settings.bootstrap_draws, seed=settings.seed)
     if corpus_scan is not None:
         metrics = replace(metrics, own=_among_own(embeddings))
+    standing = _standing(label, embeddings, metrics, settings, run, training_loss)
     return Snapshot(
         label=label,
         epoch=epoch,
@@ -167,12 +173,28 @@ def take_snapshot(
         embeddings=embeddings,
         similarity=similarity,
         metrics=metrics,
-        diagnosis=diagnose(metrics, history=history, metric=primary_metric(embeddings)),
+        diagnosis=diagnose(metrics, run=() if standing is None else [*run, standing]),
         settings=settings,
         provenance=provenance.with_corpus(corpus_scan),
         corpus_texts={} if corpus_scan is None else corpus_scan.texts,
         deep=None if corpus_scan is None else corpus_scan.deep,
+        standing=standing,
     )
+
+
+def _standing(
+    label: str,
+    embeddings: Embeddings,
+    metrics: Metrics,
+    settings: Settings,
+    run: Sequence[Candidate],
+    training_loss: float,
+) -> Candidate | None:
+    if metrics.per_query is None:
+        return None
+    metric = chosen_metric(embeddings, settings.metric)
+    made = candidate(metrics.per_query, metric, label=label, training_loss=training_loss)
+    return replace(made, merit=merit([*run, made], metric))
 
 
 def _among_own(embeddings: Embeddings) -> Metrics:
@@ -236,6 +258,7 @@ def load_snapshot(folder: Path) -> Snapshot:
         maps={method: _load_map(method, entry, arrays) for method, entry in facts["maps"].items()},
         provenance=Provenance(facts["provenance"]),
         corpus_texts={} if kept is None else kept.texts,
+        standing=None if facts.get("standing") is None else Candidate.from_json(facts["standing"]),
     )
 
 
@@ -249,6 +272,7 @@ def _facts(snapshot: Snapshot) -> dict[str, Any]:
         "set_aside": {"non_finite": snapshot.embeddings.non_finite, "zero": snapshot.embeddings.zero},
         "metrics": snapshot.metrics.as_dict(),
         "diagnosis": asdict(snapshot.diagnosis),
+        "standing": None if snapshot.standing is None else snapshot.standing.to_json(),
         "settings": asdict(snapshot.settings),
         "maps": {method: _map_facts(made) for method, made in snapshot.maps.items()},
         "provenance": snapshot.provenance.to_json(),

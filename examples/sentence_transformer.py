@@ -38,7 +38,7 @@ def main() -> None:
         save_strategy="epoch",
         save_total_limit=1,
         load_best_model_at_end=True,
-        metric_for_best_model="embviz/mrr",
+        metric_for_best_model="embviz/merit",
         report_to=["tensorboard"],
     )
     data = Dataset.from_list(pairs)

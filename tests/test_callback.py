@@ -21,6 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from embviz_callback import EmbeddingVisualizer, MarginAlert, evaluate_pairs
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
+from embviz_callback.analysis.verdict.best import merit
 from embviz_callback.delivery.alerts.rule import AlertEvent
 from embviz_callback.delivery.run.history import History, HistoryRow
 from embviz_callback.encoding.isolation import observe
@@ -35,7 +36,7 @@ FIRST = {
     *("margin", "separation", "rank1", "mrr", "recall_at_10", "ndcg_at_10", "auc", "positive_mean", "negative_mean"),
     *("hard_accuracy", "hard_margin", "alert"),
 }
-DETAILS = {*(name for name, row in CATALOGUE.items() if not row.is_bound), "blocked_s", "overhead"} - FIRST
+DETAILS = {*(name for name, row in CATALOGUE.items() if not row.is_bound), "blocked_s", "overhead", "merit"} - FIRST
 
 
 def numbers_only(**options: Any) -> EmbeddingVisualizer:
@@ -235,6 +236,12 @@ def test_f25_a_resumed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert [row["alert"] for row in found] == [False, False, True, True, True]
     assert len({row["fingerprint"] for row in found}) == 1
     assert steps(tmp_path, "embviz/margin") == [3, 7, 11, 15]
+    # What each query contributed came along in the checkpoint, and the loss of each epoch.
+    run = second.memory.history.run("mrr")
+    assert [one.label for one in run] == [row["label"] for row in found]
+    assert [one.value for one in run] == pytest.approx([float(one.pseudo.mean()) for one in run], abs=1e-6)
+    assert [math.isnan(one.training_loss) for one in run] == [True, False, False, False, False]
+    assert merit(run, "mrr") == run[-1].merit
 
 
 def test_a_run_resumed_from_an_earlier_checkpoint_counts_nothing_twice(tmp_path: Path) -> None:

@@ -180,6 +180,9 @@ def test_a_best_model_without_its_encoder_is_small_and_holds_plain_types(trained
     assert set(content) == {"model_state_dict", "config", "epoch", "loss", "metrics"}
     assert set(content["model_state_dict"]) == {"head.linear.weight"}
     assert content["config"]["encoder"] == "char-ngrams-512"
+    known = [row for row in trained.history if row["epoch"] is None or row["epoch"] <= content["epoch"]]
+    assert content["config"]["chosen"].startswith(f"MRR is {known[-1]['metrics']['mrr']:.3f}, 95 % interval ")
+    assert content["config"]["chosen"].endswith(f" for the best of {len(known)} chosen on these queries")
 
 
 def test_validate_reads_the_checkpoint_of_a_fit(trained: Trained) -> None:

@@ -145,13 +145,15 @@ def test_the_norm_of_the_head_has_the_size_of_its_place() -> None:
     assert (before.ln.normalized_shape, after.ln.normalized_shape) == ((6,), (4,))
 
 
-def test_the_best_model_has_the_highest_mrr_and_then_the_highest_separation() -> None:
+def test_the_best_model_has_the_highest_merit_after_a_resumed_training_too() -> None:
     best = BestModel()
-    kept = []
-    for mrr, separation in ((0.80, 3.0), (0.80, 4.0), (0.79, 9.0), (0.80, 3.5), (0.83, 1.0), (float("nan"), 9.0)):
-        if best.is_better(mrr=mrr, separation=separation):
-            kept.append((mrr, separation))
-    assert kept == [(0.80, 3.0), (0.80, 4.0), (0.83, 1.0)]
+    kept = [merit for merit in (0.80, 0.800001, 0.79, float("nan"), 0.83) if best.is_better(merit)]
+    assert kept == [0.80, 0.800001, 0.83]
+    resumed, older = BestModel(), BestModel()
+    resumed.load_state_dict(best.state_dict())
+    older.load_state_dict({"best": [0.83, 2.5]})
+    assert not resumed.is_better(0.82)
+    assert not older.is_better(0.82)
 
 
 def _losses(encoder: str, *, feature_cache: bool) -> list[float]:

@@ -99,7 +99,7 @@ class EmbvizEvaluator(BaseEvaluator):
         self.prefix = prefix_of(name)
         self.name = self.prefix
         self.greater_is_better = True
-        self.primary_metric = f"{self.prefix}_rank1"
+        self.primary_metric = f"{self.prefix}_merit"
         self.output_dir = as_output_dir(output_dir)
         if shard_corpus and corpus is None:
             raise ValueError("shard_corpus=True needs a corpus, got none")
@@ -127,7 +127,13 @@ class EmbvizEvaluator(BaseEvaluator):
         return None if self._session is None else self._session.places.folder
 
     def __call__(
-        self, model: Any, output_path: str | None = None, epoch: float | None = -1, steps: int = -1
+        self,
+        model: Any,
+        output_path: str | None = None,
+        epoch: float | None = -1,
+        steps: int = -1,
+        *,
+        training_loss: float | None = None,
     ) -> dict[str, float]:
         """Measures, and has the figures drawn.
 
@@ -137,6 +143,7 @@ class EmbvizEvaluator(BaseEvaluator):
             epoch: Epochs trained, may be a fraction; None for the untrained model of a training that follows; -1 for
                 an evaluation outside of training.
             steps: Training steps done; -1 if not known.
+            training_loss: Mean since the call before, by which a fall is told from overfitting; None if not known.
 
         Returns:
             Every metric as ``embviz_<name>``, and ``embviz_alert`` where there is an alert; NaN for each metric
@@ -145,6 +152,7 @@ class EmbvizEvaluator(BaseEvaluator):
         session = self._session_of(model, output_path)
         found: dict[str, float] = {}
         subject = subject_of(model, self._plan.settings, self._encode, is_shared=self._shares)
+        session.training_loss.see(training_loss)
         session.evaluate(_moment(epoch, steps), subject, found.update)
         if epoch == -1:
             self.finish()

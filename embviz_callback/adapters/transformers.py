@@ -78,7 +78,7 @@ class EmbvizTrainerCallback(TrainerCallback):
     Logs, under the trainer's global step, into TensorBoard and every other tracker of ``report_to`` the tags of
     `EmbeddingVisualizer`: ``embviz/margin`` and so on, ``embviz_detail/map`` and so on for what is looked at second.
     ``trainer.state.log_history`` has all of them under ``embviz/``, and so they stand among the metrics of each
-    evaluation in training, as ``eval_embviz/margin``, so that ``metric_for_best_model="embviz/margin"`` and
+    evaluation in training, as ``eval_embviz/merit`` and so on, so that ``metric_for_best_model="embviz/merit"`` and
     `EarlyStoppingCallback` find them; before the first, and where one failed, they keep the last good value, or NaN.
 
     Epochs are counted as the trainer counts them: "epoch 1" is the model after one epoch.
@@ -210,6 +210,11 @@ class EmbvizTrainerCallback(TrainerCallback):
         told, session = _Told(args, state, control, model), self._session
         if session is not None and (self.when == "epoch_end" or told.is_last) and self._is_due(session, told):
             self._evaluate(session, told, self._moment(told))
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Notes the training's loss, the mean since the trainer logged it last."""
+        if self._session is not None and self._is_training and logs:
+            self._session.training_loss.see(logs.get("loss"))
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, model: Any = None, metrics: Any = None, **_: Any

@@ -11,7 +11,9 @@ from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.compare_runs import add_group_option, compare_kept_runs
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.evaluate import as_json, evaluate, flat, quietly, statistics, status, summary, write_out
+from embviz_callback.commands.gate import baseline_of, gate_status
 from embviz_callback.commands.options import (
+    add_choice_option,
     add_ending_options,
     add_evaluation_options,
     add_model_options,
@@ -62,12 +64,7 @@ def parser() -> Parser:
     made.add_argument(
         "--reference", type=whole_number(1, 10**6), default=1, metavar="N", help="compare with the n-th (default 1)"
     )
-    made.add_argument(
-        "--metric",
-        default="",
-        metavar="NAME",
-        help="by which the best is chosen (default: mrr, or ndcg_at_10 for lists)",
-    )
+    add_choice_option(made)
     add_evaluation_options(made)
     add_model_options(made)
     add_ending_options(made)
@@ -102,7 +99,7 @@ def compare_checkpoints(options: argparse.Namespace, terminal: Terminal) -> int:
         The exit status.
 
     Raises:
-        UsageError: If there is no such reference.
+        UsageError: If there is no such reference, or a baseline is of other data.
     """
     if isinstance(options.data, Mapping):
         from embviz_callback.commands.on_sets import evaluate_on_sets
@@ -112,8 +109,14 @@ def compare_checkpoints(options: argparse.Namespace, terminal: Terminal) -> int:
     if reference > len(options.checkpoint):
         raise UsageError(f"--reference must be at most {len(options.checkpoint)}, got {reference}")
     with quietly():
+        baseline = None
+        if getattr(options, "baseline", None) is not None:
+            baseline = baseline_of(options, request_from(options), terminal)
         outcomes, comparison = evaluate_and_compare(options, reference, terminal)
-    return _told(comparison, options, terminal, outcomes)
+    reached = _told(comparison, options, terminal, outcomes)
+    if baseline is None or reached:
+        return reached
+    return gate_status([outcome.snapshot for outcome in outcomes], baseline, options, terminal)
 
 
 def evaluate_and_compare(
@@ -162,7 +165,7 @@ def _written(
             snapshots,
             output_of(options),
             reference=reference - 1,
-            metric=getattr(options, "metric", ""),
+            metric=options.metric,
             maps=wanted_maps(options),
             asides=asides,
         )
@@ -199,7 +202,10 @@ def _epochs_of(options: argparse.Namespace) -> "list[Snapshot]":
 
     run = run_at(Path(options.run[0]).expanduser())
     snapshots = kept_snapshots(run)
-    chosen = first_best_last(snapshots) if options.epochs is None else _picked(options.epochs, snapshots, run.path)
+    if options.epochs is None:
+        chosen = first_best_last(snapshots, options.metric)
+    else:
+        chosen = _picked(options.epochs, snapshots, run.path)
     if len(chosen) < 2:
         raise UsageError(f"--run: {run.path} keeps {len(chosen)} of these snapshots; two or more are needed to compare")
     return chosen

@@ -20,6 +20,7 @@ from embviz_callback.commands.ending import ended
 from embviz_callback.commands.gate import add_gate_options, baseline_of, gate_status, refuse_gate_without_baseline
 from embviz_callback.commands.launched import OtherRankDone, is_first
 from embviz_callback.commands.options import (
+    add_choice_option,
     add_ending_options,
     add_evaluation_options,
     add_model_options,
@@ -63,6 +64,7 @@ def parser() -> Parser:
     meaning = "vectors from elsewhere instead of --checkpoint: one row of queries and of documents per record of --data"
     made.add_argument("--vectors", nargs=2, metavar=("Q.npy", "D.npy"), help=meaning)
     made.add_argument("--trec", action="store_true", help="leave run.trec and qrels.trec beside the results")
+    add_choice_option(made)
     add_evaluation_options(made)
     add_model_options(made)
     add_ending_options(made)
@@ -76,13 +78,11 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError("required: --checkpoint")
     if options.vectors is not None and options.checkpoint:
         raise UsageError("give either --checkpoint or --vectors")
+    refuse_gate_without_baseline(options)
     if options.checkpoint and len(options.checkpoint) > 1:
         from embviz_callback.commands.compare import compare_checkpoints
 
-        if options.baseline is not None:
-            raise UsageError("--baseline holds one checkpoint against another; give one --checkpoint")
         return compare_checkpoints(options, terminal)
-    refuse_gate_without_baseline(options)
     if isinstance(options.data, Mapping) and options.checkpoint:
         from embviz_callback.commands.on_sets import evaluate_on_sets
 
@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     reached = status({outcome.label: outcome.metrics}, options.fail_below_margin, terminal, faults=outcome.faults)
     if baseline is None or reached:
         return reached
-    return gate_status(outcome.snapshot, baseline, options, terminal)
+    return gate_status([outcome.snapshot], baseline, options, terminal)
 
 
 def evaluate(

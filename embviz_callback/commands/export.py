@@ -95,6 +95,8 @@ def _facts(loaded: "LoadedModel") -> dict[str, str]:
     }
     if loaded.epoch is not None:
         facts["Epoch"] = str(loaded.epoch)
+    if chosen := loaded.config.get("chosen"):
+        facts["Chosen"] = str(chosen)
     return facts | {"SHA-256 of the checkpoint": loaded.sha256}
 
 

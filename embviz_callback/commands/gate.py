@@ -1,7 +1,7 @@
 """The gate of a pipeline: whether a model is worse than a baseline, beyond chance and beyond what is allowed."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.terminal import Terminal
 
 if TYPE_CHECKING:
+    from embviz_callback.analysis.verdict.losses import Loss
     from embviz_callback.commands.looking import Request
     from embviz_callback.delivery.results.per_query import Standing
     from embviz_callback.snapshot import Snapshot
@@ -91,25 +92,43 @@ def baseline_of(options: argparse.Namespace, request: "Request", terminal: Termi
     return Standing.of(next(iter(looks)).snapshot)
 
 
-def gate_status(snapshot: "Snapshot", baseline: "Standing", options: argparse.Namespace, terminal: Terminal) -> int:
-    """Holds one model against the baseline, and says what came of it.
+def gate_status(
+    snapshots: "Sequence[Snapshot]", baseline: "Standing", options: argparse.Namespace, terminal: Terminal
+) -> int:
+    """Holds each of one or several models against the baseline, and says what came of it.
 
     Args:
-        snapshot: Of the model.
+        snapshots: Of the models.
         baseline: Of the other one.
         options: What is allowed.
-        terminal: Is told, a line for each metric.
+        terminal: Is told, a line for each model and metric.
 
     Returns:
-        3 where a loss is shown, 4 where the data cannot tell (or what --undecided asks for), else 0.
-
-    Raises:
-        UsageError: If the two are not of the same data, or there is no such metric.
+        3 where a loss is shown of any, else 4 where the data cannot tell (or what --undecided asks for), else 0; a
+        UsageError says that they are not of the same data, or that there is no such metric.
     """
-    from embviz_callback.analysis.verdict.best import primary_metric
-    from embviz_callback.analysis.verdict.losses import LOST, UNDECIDED, losses
-    from embviz_callback.delivery.results.per_query import Standing
+    from embviz_callback.analysis.verdict.losses import LOST, UNDECIDED
     from embviz_callback.drawing.wording import change
+
+    outcomes = set()
+    for snapshot in snapshots:
+        name = f"{snapshot.label}: " if len(snapshots) > 1 else ""
+        for one in _losses_of(snapshot, baseline, options):
+            ends = " to ".join(change(-end, one.metric) for end in (one.high, one.low))
+            told = f"{name}{one.metric} {change(-one.value, one.metric)} ({ends}) against the baseline"
+            terminal.say(f"embviz: {told}, {change(-one.allowed, one.metric)} allowed: {one.outcome}")
+            outcomes.add(one.outcome)
+    if LOST in outcomes:
+        return MISSED
+    if UNDECIDED in outcomes:
+        return {"fail": MISSED, "pass": 0, None: CANNOT_TELL}[options.undecided]
+    return 0
+
+
+def _losses_of(snapshot: "Snapshot", baseline: "Standing", options: argparse.Namespace) -> "tuple[Loss, ...]":
+    from embviz_callback.analysis.verdict.best import chosen_metric
+    from embviz_callback.analysis.verdict.losses import losses
+    from embviz_callback.delivery.results.per_query import Standing
 
     model = Standing.of(snapshot)
     if model is None or model.fingerprint != baseline.fingerprint:
@@ -117,18 +136,9 @@ def gate_status(snapshot: "Snapshot", baseline: "Standing", options: argparse.Na
             f"--baseline: expected an evaluation of subset {snapshot.subset.fingerprint}, found one of"
             f" {baseline.fingerprint}. Fix: evaluate both on the same data, --max-samples, --seed and --corpus"
         )
-    allowed: Mapping[str, float] = dict(options.allow_loss or [(primary_metric(snapshot.embeddings), 0.0)])
+    decides = chosen_metric(snapshot.embeddings, options.metric)
+    allowed: Mapping[str, float] = dict(options.allow_loss or [(decides, 0.0)])
     try:
-        found = losses(baseline.in_order_of(model), model.statistics, allowed)
+        return losses(baseline.in_order_of(model), model.statistics, allowed)
     except ValueError as error:
         raise UsageError(f"--allow-loss: {error}") from None
-    for one in found:
-        ends = " to ".join(change(-end, one.metric) for end in (one.high, one.low))
-        told = f"{one.metric} {change(-one.value, one.metric)} ({ends}) against the baseline"
-        terminal.say(f"embviz: {told}, {change(-one.allowed, one.metric)} allowed: {one.outcome}")
-    outcomes = {one.outcome for one in found}
-    if LOST in outcomes:
-        return MISSED
-    if UNDECIDED in outcomes:
-        return {"fail": MISSED, "pass": 0, None: CANNOT_TELL}[options.undecided]
-    return 0

@@ -52,20 +52,22 @@ def kept_snapshots(run: RunFolder) -> list[Snapshot]:
     return sorted(snapshots, key=lambda one: (-1 if one.epoch is None else one.epoch, one.step or 0))
 
 
-def first_best_last(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
+def first_best_last(snapshots: Sequence[Snapshot], metric: str = "") -> list[Snapshot]:
     """The untrained model (or the first that is kept), the best by the rule of a comparison, and the last.
 
     Args:
         snapshots: Of one run, in the order of training; a UsageError says that their subsets differ.
+        metric: By which the best is chosen; by default as the run chose.
 
     Returns:
         Up to three of them, none twice.
     """
     if not snapshots:
         return []
-    settings = snapshots[0].settings
+    settings = snapshots[-1].settings
+    chosen = metric or settings.metric
     with as_usage_error(ValueError):
-        best = best_checkpoint(snapshots, draws=settings.bootstrap_draws, seed=settings.seed)
+        best = best_checkpoint(snapshots, metric=chosen, draws=settings.bootstrap_draws, seed=settings.seed)
     return [snapshots[place] for place in sorted({0, best, len(snapshots) - 1})]
 
 

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embviz_callback.analysis.metrics.catalogue import CHOOSABLE
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import UsageError, finite_number, whole_number
 from embviz_callback.delivery.tags import SET_NAME, set_names
@@ -107,6 +108,17 @@ def add_run_option(made: argparse.ArgumentParser, what: str, *, several: bool = 
     """A run that was visualised, or several of them, instead of checkpoints; `what` is done with it."""
     meaning = f"folder of a run that was visualised, {what} instead of --checkpoint"
     made.add_argument("--run", metavar="DIR", action="append" if several else "store", help=meaning)
+
+
+def add_choice_option(made: argparse.ArgumentParser) -> None:
+    """By which the best of several is chosen, and what a gate looks at where nobody says."""
+    made.add_argument(
+        "--metric",
+        choices=CHOOSABLE,
+        default="",
+        metavar="NAME",
+        help="the metric that decides (default: mrr, or ndcg_at_10 for lists and grades)",
+    )
 
 
 def add_evaluation_options(made: argparse.ArgumentParser) -> None:

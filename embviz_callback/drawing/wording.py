@@ -4,12 +4,14 @@ import math
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, SHARE
 from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.analysis.verdict.best import Best
 from embviz_callback.analysis.verdict.power import smallest_difference
 from embviz_callback.analysis.why.groups import Grouping
 from embviz_callback.analysis.why.thresholds import Advice
 from embviz_callback.grammar import counted
 
 UNKNOWN = "n/a"
+_FEW_GROUPS = 50  # below, an interval holds the truth less often than it says (benchmarks/conclusions.py)
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -185,6 +187,34 @@ def chance(p_value: float) -> str:
     return number(p_value) if p_value >= 0.001 else "below 0.001"
 
 
+def worth(best: Best) -> str:
+    """What the metric of the best of several is, without a claim that one that was not chosen would have."""
+    ends = " to ".join(measured(end, best.metric) for end in best.interval)
+    chosen = f"95 % interval {ends} for the best of {best.among} chosen on these queries"
+    return f"{CATALOGUE[best.metric].title} is {measured(best.value, best.metric)}, {chosen}"
+
+
+def grouping(n_queries: int, n_groups: int, *, is_chained: bool) -> str:
+    """What intervals and tests are over.
+
+    Args:
+        n_queries: Queries evaluated.
+        n_groups: Groups of them that are drawn together.
+        is_chained: Whether a chain of shared documents was cut into these.
+
+    Returns:
+        The end of a sentence after "over".
+    """
+    groups = counted(n_groups, "group")
+    if is_chained:
+        said = f"{groups} of queries by their most shared document, as chains of them hold many queries"
+    elif n_groups == n_queries:
+        said = f"{counted(n_queries, 'query')}, of which no two share a relevant document"
+    else:
+        said = f"{groups} of queries that share relevant documents"
+    return f"{said} (approximate, {groups})" if n_groups < _FEW_GROUPS else said
+
+
 def power_sentence(n_groups: int, disagreeing: float, against: str = "") -> str:
     """The smallest difference in rank-1 that a comparison on these queries finds.
 
@@ -197,7 +227,7 @@ def power_sentence(n_groups: int, disagreeing: float, against: str = "") -> str:
         A sentence without a full stop.
     """
     at = f"as measured against {against}" if against else "assumed"
-    few = "; so few that every interval here is approximate" if n_groups < 50 else ""
+    few = "; so few that every interval here is approximate" if n_groups < _FEW_GROUPS else ""
     least = smallest_difference(n_groups, disagreeing)
     found = (
         "no difference is found" if math.isnan(least) else f"a difference of {number(100 * least, 1)} points is found"

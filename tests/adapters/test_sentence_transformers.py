@@ -27,7 +27,7 @@ def _model(folder: Path) -> Any:
 
 
 LOOP = """
-import sys
+import json, sys
 sys.modules["sentence_transformers"] = None
 import torch
 from pathlib import Path
@@ -45,13 +45,16 @@ pairs = [{"query": f"phòng {row}", "pos": f"nhà {row} quận {row}"} for row i
 model, other = Model(), Model()
 look = EmbvizEvaluator(pairs, output_dir=Path(sys.argv[1], "own"), skip_tsne=True, skip_umap=True, on_error="raise")
 look(model, epoch=None)
-numbers = look(model, epoch=0)
+numbers = look(model, epoch=0, training_loss=0.5)
 assert look(model, epoch=1)["embviz_margin"] == numbers["embviz_margin"]
 assert look.folder.name == "own"
 look(other, epoch=0)
 assert look.folder.name == "own-2"
 look.finish()
-print(sorted(name for name in numbers if "rank1" in name))
+rows = map(json.loads, Path(sys.argv[1], "own", "history.jsonl").open())
+losses = [row["standing"]["training_loss"] for row in rows]
+assert losses == [None, 0.5, None]
+print(sorted(name for name in numbers if "merit" in name))
 """
 
 
@@ -60,7 +63,7 @@ def test_a_plain_loop_needs_no_other_library_and_each_model_has_its_own_history(
     command = [sys.executable, "-W", "ignore", "-c", LOOP, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "'embviz_rank1'" in done.stdout
+    assert "'embviz_merit'" in done.stdout
     for folder, labels in (("own", ["untrained", "epoch 0", "epoch 1"]), ("own-2", ["epoch 0"])):
         lines = (tmp_path / folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
         assert [json.loads(line)["label"] for line in lines] == labels
@@ -79,7 +82,7 @@ def test_two_evaluators_of_one_training_have_keys_and_folders_of_their_own(tmp_p
     found = _model(tmp_path / "encoder").evaluate(SequentialEvaluator(made), output_path=str(tmp_path / "out"))
     assert found["embviz_rank1"] == found["embviz_general_rank1"]
     assert [one.folder for one in made] == [tmp_path / "out" / "embviz", tmp_path / "out" / "embviz_general"]
-    assert made[1].primary_metric == "embviz_general_rank1"
+    assert made[1].primary_metric == "embviz_general_merit"
 
 
 @pytest.mark.slow

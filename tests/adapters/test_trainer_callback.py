@@ -28,7 +28,19 @@ pytestmark = [
     needs_trainer,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
 ]
-NAMES = ("margin", "separation", "rank1", "mrr", "ndcg_at_10", "auc", "hard_margin", "alert", "blocked_s", "overhead")
+NAMES = (
+    "margin",
+    "separation",
+    "rank1",
+    "mrr",
+    "ndcg_at_10",
+    "auc",
+    "hard_margin",
+    "alert",
+    "blocked_s",
+    "overhead",
+    "merit",
+)
 
 
 def callback(**options: Any) -> Any:
@@ -157,6 +169,8 @@ def test_the_state_of_every_checkpoint_holds_the_history_so_far(run: Finished) -
     state = json.loads((run.folder / "checkpoint-6" / "trainer_state.json").read_text(encoding="utf-8"))
     kept = state["stateful_callbacks"]["embviz"]
     assert [row["label"] for row in kept["rows"]] == ["untrained", "epoch 1", "epoch 2"]
+    # The trainer logs an epoch's loss after the epoch has been looked at: the next look knows it.
+    assert [row["standing"]["training_loss"] is None for row in kept["rows"]] == [True, True, False]
 
 
 def everything(trainer: Any) -> dict[str, str]:

@@ -31,9 +31,12 @@ def snapshot() -> Snapshot:
     return a_run(a_subset(12), (1.0,), maps=False)[0]
 
 
-def add(folder: Path, snapshot: Snapshot, step: int, rank1: float = 0.5) -> None:
-    metrics = replace(snapshot.metrics, figures={**snapshot.metrics.figures, "rank1": rank1})
-    RunFolder(folder).keep(replace(snapshot, step=step, epoch=step // 10, metrics=metrics), f"{step:09d}_epoch")
+def add(folder: Path, snapshot: Snapshot, step: int, share: float = 0.5) -> None:
+    """Keeps an evaluation whose MRR is a share of what it was."""
+    was = snapshot.standing
+    assert was is not None
+    stands = replace(was, value=share * was.value, pseudo=share * was.pseudo)
+    RunFolder(folder).keep(replace(snapshot, step=step, epoch=step // 10, standing=stands), f"{step:09d}_epoch")
 
 
 def steps(folder: Path) -> list[int]:
@@ -44,7 +47,7 @@ def test_a_long_run_keeps_twenty_spread_evenly_with_the_first_the_last_and_the_b
     snapshot: Snapshot, tmp_path: Path
 ) -> None:
     for step in range(0, 2000, 10):
-        add(tmp_path, snapshot, step, rank1=0.9 if step == 130 else 0.5)
+        add(tmp_path, snapshot, step, share=0.9 if step == 130 else 0.5)
     kept = steps(tmp_path)
     assert len(kept) == MOST
     assert (kept[0], kept[-1]) == (0, 1990)

@@ -22,7 +22,13 @@ def run() -> list[Snapshot]:
 
 
 def options(**given: object) -> argparse.Namespace:
-    return argparse.Namespace(**{"baseline": "metrics.json", "allow_loss": None, "undecided": None, **given})
+    return argparse.Namespace(**{
+        "baseline": "metrics.json",
+        "allow_loss": None,
+        "undecided": None,
+        "metric": "",
+        **given,
+    })
 
 
 def written(snapshot: Snapshot, folder: Path) -> Standing:
@@ -50,20 +56,27 @@ def test_a_loss_ends_with_3_none_with_0_and_what_cannot_be_told_with_4(
     better, worse = (Standing.of(one) for one in run)
     assert better is not None
     assert worse is not None
-    assert gate_status(bad, written(good, tmp_path), options(), Terminal()) == 3
+    assert gate_status([bad], written(good, tmp_path), options(), Terminal()) == 3
     assert "against the baseline, 0.000 allowed: the loss is shown" in capsys.readouterr().err
-    assert gate_status(good, worse, options(), Terminal()) == 0
-    assert gate_status(bad, better, options(allow_loss=[("rank1", 0.99)]), Terminal()) == 0
-    assert gate_status(good, better, options(), Terminal()) == 4  # nothing has changed, which proves little
-    assert gate_status(good, better, options(undecided="fail"), Terminal()) == 3
-    assert gate_status(good, better, options(undecided="pass"), Terminal()) == 0
+    assert gate_status([good], worse, options(), Terminal()) == 0
+    assert gate_status([bad], better, options(allow_loss=[("rank1", 0.99)]), Terminal()) == 0
+    assert gate_status([good], better, options(), Terminal()) == 4  # nothing has changed, which proves little
+    assert gate_status([good], better, options(undecided="fail"), Terminal()) == 3
+    assert gate_status([good], better, options(undecided="pass"), Terminal()) == 0
+    capsys.readouterr()
+    assert gate_status([good, bad], better, options(metric="rank1"), Terminal()) == 3
+    same, lost = capsys.readouterr().err.splitlines()
+    assert same.startswith(f"embviz: {good.label}: rank1 0.0 points (")
+    assert same.endswith("the data cannot tell")
+    assert lost.startswith(f"embviz: {bad.label}: rank1 -")
+    assert lost.endswith("the loss is shown")
 
 
 def test_another_subset_and_a_missing_baseline_are_refused(run: list[Snapshot]) -> None:
     other = Standing.of(a_run(a_subset(20), (1.0,))[0])
     assert other is not None
     with pytest.raises(UsageError) as error:
-        gate_status(run[0], other, options(), Terminal())
+        gate_status([run[0]], other, options(), Terminal())
     assert str(error.value) == (
         f"--baseline: expected an evaluation of subset {run[0].subset.fingerprint}, found one of {other.fingerprint}."
         " Fix: evaluate both on the same data, --max-samples, --seed and --corpus"

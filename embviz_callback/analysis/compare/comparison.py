@@ -1,7 +1,7 @@
 """Several checkpoints or epochs side by side on one subset: what has changed beyond chance, and which is best."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
@@ -10,10 +10,10 @@ import numpy as np
 from embviz_callback.analysis.compare.standings import Changes, Evaluated, changes_between
 from embviz_callback.analysis.maps.projections import Projection, Skipped, project
 from embviz_callback.analysis.metrics.contrasts import Difference, compared
-from embviz_callback.analysis.metrics.intervals import PerQuery, per_query, point, sampling_groups
+from embviz_callback.analysis.metrics.intervals import PerQuery, is_chained, per_query, point, sampling_groups
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.verdict.best import Best, Fall, candidate, choose_best, fallen, primary_metric
-from embviz_callback.embeddings import Embeddings, Rows
+from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.texts import fold
 
 
@@ -41,6 +41,8 @@ class Comparison:
         differences: For each evaluation name to difference from the reference; none for itself. Probabilities
             are corrected for all the others that are compared with the reference.
         changes: For each evaluation the queries gained and lost since the reference.
+        n_groups: Groups of queries that intervals and tests are over.
+        is_chained: Whether a chain of shared documents was cut into these, see `PerQuery`.
         best: The best by RULE, and what may as well be.
         fall: Of the last from the best before it, where they are epochs of a run in order; None where none is shown.
     """
@@ -51,6 +53,8 @@ class Comparison:
     reference: int
     differences: tuple[Mapping[str, Difference], ...]
     changes: tuple[Changes, ...]
+    n_groups: int
+    is_chained: bool
     best: Best
     fall: Fall | None
 
@@ -98,6 +102,8 @@ def compare(
             changes_between(snapshots[reference], one, labels=(labels[reference], label))
             for one, label in zip(snapshots, labels, strict=True)
         ),
+        n_groups=len(candidates[0].pseudo),
+        is_chained=statistics[0].chained is not None,
         best=choose_best(candidates, decides, draws=draws, seed=seed),
         fall=fallen(candidates, decides) if _is_in_order(snapshots) else None,
     )
@@ -171,22 +177,19 @@ def deciding_metric(first: Measured, metric: str = "") -> str:
 
 def in_order_of(first: Measured, one: Measured) -> PerQuery:
     """What an evaluation's queries contribute, in the order of the first evaluation's queries."""
-    found, groups = one.metrics.per_query or per_query(one.similarity, one.embeddings), _groups(first)
-    if one.subset.queries == first.subset.queries:
-        return replace(found, groups=groups)
+    found, relevance, n = one.metrics.per_query, first.embeddings.relevance, len(first.embeddings.queries)
+    found = found or per_query(one.similarity, one.embeddings)
+    chained = relevance if is_chained(relevance, n) else None
     row = {fold(text): place for place, text in enumerate(one.subset.queries)}
     order = np.array([row[fold(text)] for text in first.subset.queries])
     return PerQuery(
-        groups=groups,
+        groups=sampling_groups(relevance, n),
         positive=found.positive[order],
         negative=found.negative[order],
         ranks={name: values[order] for name, values in found.ranks.items()},
         centre=found.centre,
+        chained=chained,
     )
-
-
-def _groups(first: Measured) -> Rows:
-    return sampling_groups(first.embeddings.relevance, len(first.embeddings.queries))
 
 
 def _distinct(labels: Sequence[str]) -> tuple[str, ...]:

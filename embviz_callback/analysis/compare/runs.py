@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
 from embviz_callback.analysis.metrics.contrasts import paired_standard_error
-from embviz_callback.analysis.metrics.intervals import RANK_NAMES, t_quantile
+from embviz_callback.analysis.metrics.intervals import t_quantile
 from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters
 from embviz_callback.analysis.verdict.best import SAME, Candidate, choose_best
 from embviz_callback.embeddings import Floats

@@ -2,19 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
 from embviz_callback.analysis.metrics.intervals import (
-    RANK_NAMES,
     PerQuery,
     point,
     pseudo_values,
     t_quantile,
 )
-from embviz_callback.embeddings import Floats
+from embviz_callback.embeddings import Floats, Rows
 
 FLIPS = 1999
 FEWEST_GROUPS = 6  # of five, no pattern of signs has a two-sided probability below 5 %
@@ -47,8 +48,8 @@ def paired_standard_error(name: str, changes: Floats) -> float:
     """Standard error of the mean of paired changes.
 
     For the rank metrics, most of whose changes are 0, a pair of imagined changes is added, one for the better and one
-    for the worse, of the root mean square of those there are: as Bonett and Price (2012) add one gain and one loss,
-    but of the size that changes have. Without any change they have size 1.
+    for the worse: as Bonett and Price (2012) add one gain and one loss, but of the size that changes have, the root
+    mean square of those there are and one full change, which few queries may not have shown.
 
     Args:
         name: Of the metric.
@@ -62,9 +63,36 @@ def paired_standard_error(name: str, changes: Floats) -> float:
         return math.nan
     if name in RANK_NAMES:
         moved = changes[np.abs(changes) > 1e-12]
-        squares += 2 * float(np.square(moved).mean()) if len(moved) else 2.0
+        squares += 2 * (float(np.square(moved).sum()) + 1) / (len(moved) + 1)
         n += 2
     return math.sqrt(squares / (n - 1) / n)
+
+
+def paired_interval(
+    name: str, value: float, changes: Floats, *, widened: float = 1.0, freedom: int | None = None
+) -> tuple[float, float]:
+    """95 % interval of a paired change.
+
+    By Student's t; of the rank metrics corrected for their skewness, which is large where nearly all changes go one
+    way: then a few queries may not have shown the largest of them (Hall 1992, transformation of t).
+
+    Args:
+        name: Of the metric.
+        value: Its change.
+        changes: ``(n_groups,)``, their mean is the change.
+        widened: What the standard error is multiplied by, see `TwoWay`.
+        freedom: Degrees of freedom at most.
+
+    Returns:
+        (low, high); NaN below two groups.
+    """
+    error, n = widened * paired_standard_error(name, changes), len(changes)
+    reach = t_quantile(0.975, max(n - 1 if freedom is None else min(freedom, n - 1), 1))
+    if name not in RANK_NAMES or n < 2:
+        return value - reach * error, value + reach * error
+    third = float(((changes - changes.mean()) ** 3).mean())
+    skew = third / (error**3 * n * n)  # of the mean
+    return value - _untilted(reach, skew) * error, value - _untilted(-reach, skew) * error
 
 
 def one_sided_reach(name: str, changes: Floats, doubt: float) -> tuple[float, float]:
@@ -111,7 +139,7 @@ def differences(before: PerQuery, after: PerQuery) -> dict[str, Difference]:
         after: The later one, of the same subset.
 
     Returns:
-        Name to difference, with a t interval over groups; see `Family` for their `p_value`.
+        Name to difference, with a `paired_interval` over groups; see `Family` for their `p_value`.
     """
     return {name: one[0] for name, one in compared(before, [after]).items()}
 
@@ -140,14 +168,69 @@ def compared(before: PerQuery, others: Sequence[PerQuery], *, seed: int = 0) -> 
                 " or other groups"
             )
     moved = [_changes(before, other) for other in others]
+    spread = two_way(before, others)
     first, points = point(before), [point(other) for other in others]
     signs = flips(len(np.unique(before.groups)), seed=seed)
     found = {}
     for name in first:
         changes = np.stack([one[name] for one in moved], axis=1)
         shifts = [one[name] - first[name] for one in points]
-        found[name] = _family(name, shifts, changes, signs)
+        found[name] = _family(name, shifts, changes, signs, spread)
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class TwoWay:
+    """How much wider differences spread than their groups say, where a chain of shared documents was cut into these.
+
+    Attributes:
+        factors: Name to ``(n_others,)``, what a standard error is multiplied by; 1 where no chain was cut.
+        freedom: Degrees of freedom that their variance has at most.
+    """
+
+    factors: dict[str, Floats]
+    freedom: int
+
+
+def two_way(before: PerQuery, others: Sequence[PerQuery]) -> TwoWay:
+    """By queries and documents: the variance counts every pair of queries that share a document, in whatever group.
+
+    It is that of two-way clustering (Cameron, Gelbach and Miller 2011) for queries that have several documents each,
+    and at least that of the groups.
+
+    Args:
+        before: The one.
+        others: Those that are held against it.
+
+    Returns:
+        What tests and intervals of their differences allow for.
+    """
+    moved, n = [_changes(before, other) for other in others], len(before.groups)
+    if before.chained is None or not n:
+        return TwoWay({name: np.ones(len(others)) for name in moved[0]}, n)
+    lone = replace(before, groups=np.arange(n))
+    alone = [_changes(lone, replace(other, groups=lone.groups)) for other in others]
+    shares, factors = _sharing(before.chained, n), {}
+    worth = n * n / shares.nnz  # so many independent queries would share as much
+    for name in moved[0]:
+        own, grouped = (np.stack([one[name] for one in part], axis=1) for part in (alone, moved))
+        own, grouped = own - own.mean(axis=0), grouped - grouped.mean(axis=0)
+        by_both = (own * (shares @ own)).sum(axis=0) / n**2 * worth / max(worth - 1, 1e-9)
+        by_groups = np.square(grouped).sum(axis=0) / len(grouped) ** 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            factors[name] = np.sqrt(np.fmax(by_both / by_groups, 1.0))
+    return TwoWay(factors, max(int(worth), 1))
+
+
+def _sharing(relevance: Rows, n_queries: int) -> Any:
+    """A sparse ``(n_queries, n_queries)``: 1 where two queries share a relevant document, and on the diagonal."""
+    from scipy.sparse import coo_array, eye_array
+
+    shape = (n_queries, int(relevance.max(initial=0)) + 1)
+    links = coo_array((np.ones(len(relevance)), tuple(relevance.T)), shape=shape).tocsr()
+    shared = (links @ links.T + eye_array(n_queries)).tocsr()
+    shared.data[:] = 1.0
+    return shared
 
 
 def _changes(before: PerQuery, after: PerQuery) -> dict[str, Floats]:
@@ -170,13 +253,18 @@ def _changes(before: PerQuery, after: PerQuery) -> dict[str, Floats]:
     }
 
 
-def _family(name: str, shifts: Sequence[float], changes: Floats, signs: NDArray[np.float32]) -> tuple[Difference, ...]:
-    errors = np.array([paired_standard_error(name, column) for column in changes.T])
-    reach = t_quantile(0.975, len(changes) - 1) * errors if len(changes) > 1 else np.full(len(shifts), np.nan)
-    chances = step_down(changes, signs)
+def _family(
+    name: str, shifts: Sequence[float], changes: Floats, signs: NDArray[np.float32], spread: TwoWay
+) -> tuple[Difference, ...]:
+    widened = spread.factors[name]
+    chances = step_down(changes, signs, widened)
+    ends = [
+        paired_interval(name, shift, column, widened=float(wider), freedom=spread.freedom)
+        for shift, column, wider in zip(shifts, changes.T, widened, strict=True)
+    ]
     return tuple(
-        Difference(float(shift), float(shift - width), float(shift + width), float(chance))
-        for shift, width, chance in zip(shifts, reach, chances, strict=True)
+        Difference(float(shift), *between, float(chance))
+        for shift, between, chance in zip(shifts, ends, chances, strict=True)
     )
 
 
@@ -186,7 +274,7 @@ def flips(n_groups: int, *, n: int = FLIPS, seed: int = 0) -> NDArray[np.float32
     return (2 * bits - 1).astype(np.float32)
 
 
-def step_down(changes: Floats, signs: NDArray[np.float32]) -> Floats:
+def step_down(changes: Floats, signs: NDArray[np.float32], widened: Floats | float = 1.0) -> Floats:
     """Two-sided probabilities of no difference, corrected for all columns at once.
 
     Under no difference a group's changes could as well have the other sign; all columns are flipped together, so that
@@ -196,6 +284,7 @@ def step_down(changes: Floats, signs: NDArray[np.float32]) -> Floats:
     Args:
         changes: ``(n_groups, n_columns)``.
         signs: What `flips` gives for so many groups.
+        widened: ``(n_columns,)`` how much wider each spreads than its groups say, see `TwoWay`.
 
     Returns:
         ``(n_columns,)``; NaN below six groups, and for a column that holds a NaN.
@@ -208,7 +297,7 @@ def step_down(changes: Floats, signs: NDArray[np.float32]) -> Floats:
     # Flips leave the sum of squares as it is, so that this is a monotone function of each column's t.
     scale = np.sqrt(np.square(changes[:, told]).sum(axis=0))
     unit = changes[:, told] / np.where(scale > 0, scale, 1.0)
-    seen = np.abs(unit.sum(axis=0))
+    seen = np.abs(unit.sum(axis=0)) / np.broadcast_to(widened, n_columns)[told]
     drawn = np.abs(signs @ unit.astype(np.float32))
     order = np.argsort(-seen, kind="stable")
     # The largest of the columns that are not larger themselves.

@@ -7,13 +7,12 @@ from statistics import NormalDist
 
 import numpy as np
 
-from embviz_callback.analysis.metrics.catalogue import CATALOGUE, RANKS
+from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
 from embviz_callback.analysis.metrics.ranks import rank_values
 from embviz_callback.analysis.metrics.resampling import Draws, draw_clusters, ends
 from embviz_callback.analysis.scan import Similarity
 from embviz_callback.embeddings import Embeddings, Floats, Rows
 
-RANK_NAMES = tuple(name for name, row in CATALOGUE.items() if row.has_interval and row.section == RANKS)
 _MOST_OF_ALL = 0.1  # of the queries in one group, beyond which groups say too little
 RESOLUTION = 1e-7  # a float32 cosine of two unit rows carries about this rounding
 
@@ -28,6 +27,8 @@ class PerQuery:
         negative: ``(n_queries, 3)`` the same of its negatives, both about `centre`.
         ranks: Name to ``(n_queries,)`` values whose mean is the metric, extremes of ties included.
         centre: Taken off every cosine, so that squares do not cancel.
+        chained: ``(n, 2)`` pairs (query row, document row) where chains of shared documents hold so many queries that
+            `groups` cuts them; None where it does not.
     """
 
     groups: Rows
@@ -35,6 +36,7 @@ class PerQuery:
     negative: Floats
     ranks: Mapping[str, Floats]
     centre: float
+    chained: Rows | None = None
 
 
 def per_query(similarity: Similarity, embeddings: Embeddings, *, groups: Rows | None = None) -> PerQuery:
@@ -52,8 +54,10 @@ def per_query(similarity: Similarity, embeddings: Embeddings, *, groups: Rows | 
         ValueError: If `groups` has another length.
     """
     n_queries = len(embeddings.queries)
+    chained = None
     if groups is None:
-        groups = sampling_groups(embeddings.relevance, n_queries)
+        groups, is_cut = _grouped(embeddings.relevance, n_queries)
+        chained = embeddings.relevance if is_cut else None
     elif len(groups) != n_queries:
         raise ValueError(f"groups must have one entry per query, got {len(groups)} for {n_queries} queries")
     scores = similarity.positive_scores
@@ -66,7 +70,8 @@ def per_query(similarity: Similarity, embeddings: Embeddings, *, groups: Rows | 
     shift = np.nan_to_num(similarity.row_mean - centre)
     square = np.nan_to_num(similarity.row_variance) + shift**2
     negative = similarity.row_count[:, None].astype(np.float64) * np.stack([np.ones(n_queries), shift, square], axis=1)
-    return PerQuery(np.asarray(groups), positive, negative, rank_values(similarity, embeddings), centre)
+    ranks = rank_values(similarity, embeddings)
+    return PerQuery(np.asarray(groups), positive, negative, ranks, centre, chained)
 
 
 def sampling_groups(relevance: Rows, n_queries: int) -> Rows:
@@ -83,15 +88,24 @@ def sampling_groups(relevance: Rows, n_queries: int) -> Rows:
     Returns:
         ``(n_queries,)``, equal numbers for queries of one group.
     """
+    return _grouped(relevance, n_queries)[0]
+
+
+def is_chained(relevance: Rows, n_queries: int) -> bool:
+    """Whether `sampling_groups` has to cut a chain."""
+    return _grouped(relevance, n_queries)[1]
+
+
+def _grouped(relevance: Rows, n_queries: int) -> tuple[Rows, bool]:
     groups = relevance_groups(relevance, n_queries)
     if np.bincount(groups, minlength=1).max() <= _MOST_OF_ALL * n_queries:
-        return groups
+        return groups, False
     askers = np.bincount(relevance[:, 1])[relevance[:, 1]]
     order = np.lexsort((relevance[:, 1], -askers, relevance[:, 0]))
     query, first = np.unique(relevance[order, 0], return_index=True)
-    groups = np.arange(n_queries)
-    groups[query] = n_queries + relevance[order[first], 1]
-    return groups
+    cut = np.arange(n_queries)
+    cut[query] = n_queries + relevance[order[first], 1]
+    return cut, True
 
 
 def relevance_groups(relevance: Rows, n_queries: int) -> Rows:

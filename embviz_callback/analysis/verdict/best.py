@@ -1,15 +1,18 @@
 """The best of several evaluations of one subset, what its metric is worth, and whether the last has fallen from it."""
 
+import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.metrics.contrasts import paired_standard_error
-from embviz_callback.analysis.metrics.intervals import RANK_NAMES, PerQuery, point, pseudo_values, t_quantile
-from embviz_callback.analysis.metrics.resampling import draw_clusters
+from embviz_callback.analysis.metrics.catalogue import CHOOSABLE, RANK_NAMES
+from embviz_callback.analysis.metrics.contrasts import paired_interval, paired_standard_error
+from embviz_callback.analysis.metrics.intervals import PerQuery, point, pseudo_values
+from embviz_callback.analysis.metrics.resampling import draw_clusters, plain
 from embviz_callback.embeddings import Embeddings, Floats
 
 SAME = 0.005  # of the primary metric: less decides nothing
@@ -19,13 +22,15 @@ RULE = (
     "highest {metric}; of those whose paired 95 % interval to it lies wholly within ±0.005 the one with the highest"
     " separation, which unlike the margin does not depend on the scale of the scores; of equal ones the first"
 )
+_HAIR = 1e-6  # by which a merit is raised: a float32 between 0 and 1 still tells it
 _CONTENDING = 3.0  # standard errors below the best within which an evaluation may as well be the better one
 # The tails of a best one's interval. It is too high more often than too low, so that its lower tail has the larger
 # share of the 5 %: measured in benchmarks/conclusions.py.
 _BELOW, _ABOVE = 0.035, 0.015
-# Looks at a run, and what the deepest fall among so many equal evaluations, in standard deviations of one, exceeds in
-# 5 % of runs: 20,000 runs of normal deviates (about the studentized range of Tukey 1949, one way round).
-_DEEPEST_FALL = ((20, 4.75), (50, 5.46), (200, 6.33))
+# Looks at a run, and what the deepest fall among so many equal evaluations, in standard deviations of one, must exceed:
+# up to the 20th look 3.5 % of runs have such a fall, 1 % more up to the 50th and 0.5 % up to the 200th, 5 % in all, by
+# 100,000 runs of normal deviates (about the studentized range of Tukey 1949, one way round).
+_DEEPEST_FALL = ((20, 4.92), (50, 5.89), (200, 6.97))
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +41,35 @@ class Candidate:
         value: Of the metric that decides.
         pseudo: ``(n_groups,)`` its pseudo-values, in the same order of groups for all candidates.
         separation: Decides between equals.
+        label: What it is called: "epoch 3".
+        metric: Name of the one that decides; "" where the caller knows.
+        training_loss: Mean of the training's loss since the evaluation before; NaN where nobody knows it.
+        merit: What `merit` gave it among those before it; NaN where it was not asked.
     """
 
     value: float
     pseudo: Floats
     separation: float
+    label: str = ""
+    metric: str = ""
+    training_loss: float = math.nan
+    merit: float = math.nan
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON: 3 kB for 500 queries, so that a resumed training knows which of its evaluations was the best."""
+        numbers = {name: plain(getattr(self, name)) for name in _NUMBERS}
+        packed = base64.b64encode(self.pseudo.astype("<f4").tobytes()).decode()
+        return {"label": self.label, "metric": self.metric, **numbers, "pseudo": packed}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """The candidate that `to_json` gave."""
+        numbers = {name: math.nan if stored[name] is None else float(stored[name]) for name in _NUMBERS}
+        values = np.frombuffer(base64.b64decode(stored["pseudo"]), dtype="<f4").astype(np.float64)
+        return cls(pseudo=values, label=str(stored["label"]), metric=str(stored["metric"]), **numbers)
+
+
+_NUMBERS = ("value", "separation", "training_loss", "merit")
 
 
 @dataclass(frozen=True)
@@ -50,6 +79,8 @@ class Best:
     Attributes:
         metric: By which.
         place: Index of the best.
+        value: Of the metric.
+        among: How many it was chosen from.
         equals: Indices of others that are the same to within 0.005.
         undecided: Indices of others that it cannot be told from.
         interval: 95 % for the true value of the metric, of the evaluation that was chosen on these queries.
@@ -57,6 +88,8 @@ class Best:
 
     metric: str
     place: int
+    value: float
+    among: int
     equals: tuple[int, ...]
     undecided: tuple[int, ...]
     interval: tuple[float, float]
@@ -85,10 +118,27 @@ def primary_metric(embeddings: Embeddings) -> str:
     return "ndcg_at_10" if has_several or len(embeddings.grades) else "mrr"
 
 
-def candidate(statistics: PerQuery, metric: str) -> Candidate:
+def chosen_metric(embeddings: Embeddings, chosen: str = "") -> str:
+    """The metric that somebody chose, or else `primary_metric`."""
+    return chosen or primary_metric(embeddings)
+
+
+def check_metric(chosen: str) -> None:
+    """Refuses a metric by which nothing can be chosen.
+
+    Raises:
+        ValueError: If it is none of those that are higher for the better and known of each query; "" is all right.
+    """
+    if chosen and chosen not in CHOOSABLE:
+        raise ValueError(f"metric must be one of {', '.join(CHOOSABLE)}, got {chosen!r}")
+
+
+def candidate(statistics: PerQuery, metric: str, *, label: str = "", training_loss: float = math.nan) -> Candidate:
     """One evaluation by the metric that decides."""
     whole = point(statistics)
-    return Candidate(whole[metric], pseudo_values(statistics)[metric], whole["separation"])
+    # As a file keeps it: what has not changed must not seem to have, after a training was resumed.
+    pseudo = pseudo_values(statistics)[metric].astype(np.float32).astype(np.float64)
+    return Candidate(whole[metric], pseudo, whole["separation"], label, metric, training_loss)
 
 
 def choose_best(candidates: Sequence[Candidate], metric: str, *, draws: int = 1000, seed: int = 0) -> Best:
@@ -103,22 +153,75 @@ def choose_best(candidates: Sequence[Candidate], metric: str, *, draws: int = 10
     Returns:
         The best, and those that may as well be.
     """
-    values = np.array([one.value for one in candidates])
-    top = _highest(values)
+    held = _held_against_the_highest(candidates, metric)
+    contending = ~held.others | ~(held.gaps > _CONTENDING * held.errors)
     pseudo = np.stack([one.pseudo for one in candidates], axis=1)
-    gaps = values[top] - values
-    errors = np.array([paired_standard_error(metric, pseudo[:, top] - column) for column in pseudo.T])
-    reach = t_quantile(0.975, max(len(pseudo) - 1, 1)) * errors
-    others = np.arange(len(values)) != top
-    same = others & (np.abs(gaps) + reach < SAME)
-    place = max([top, *np.flatnonzero(same).tolist()], key=lambda at: (_known(candidates[at].separation), -at))
-    contending = ~others | ~(gaps > _CONTENDING * errors)
     return Best(
         metric=metric,
-        place=place,
-        equals=tuple(at for at in (top, *np.flatnonzero(same).tolist()) if at != place),
-        undecided=tuple(np.flatnonzero(others & ~same & (gaps - reach <= 0)).tolist()),
-        interval=_interval(pseudo, metric, place, contending, draws, seed),
+        place=held.place,
+        value=candidates[held.place].value,
+        among=len(candidates),
+        equals=tuple(at for at in (held.top, *np.flatnonzero(held.same).tolist()) if at != held.place),
+        undecided=tuple(np.flatnonzero(held.others & ~held.same & held.reaches).tolist()),
+        interval=_interval(pseudo, metric, held.place, contending, draws, seed),
+    )
+
+
+def best_of(candidates: Sequence[Candidate], metric: str) -> int:
+    """Index of what `choose_best` calls the best, without its interval."""
+    return _held_against_the_highest(candidates, metric).place
+
+
+def merit(candidates: Sequence[Candidate], metric: str) -> float:
+    """One number for whoever can only keep the highest, as ModelCheckpoint and its like do, so that they keep by RULE.
+
+    Args:
+        candidates: Evaluations in the order of training, each but the last with its own merit.
+        metric: Name of the one that decides.
+
+    Returns:
+        Of the last: its value, raised above all merits before it where it is the best by RULE, and held down to the
+        highest of them where it is not.
+    """
+    *earlier, last = candidates[-MOST:]
+    known = [one.merit for one in earlier if not math.isnan(one.merit)]
+    if not known or math.isnan(last.value):
+        return last.value
+    if best_of(candidates[-MOST:], metric) == len(earlier):
+        return max(last.value, max(known) + _HAIR)
+    return min(last.value, max(known))
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """All candidates against the highest: which is the best, and how near the others come."""
+
+    top: int
+    place: int
+    others: NDArray[np.bool_]
+    same: NDArray[np.bool_]
+    reaches: NDArray[np.bool_]
+    gaps: Floats
+    errors: Floats
+
+
+def _held_against_the_highest(candidates: Sequence[Candidate], metric: str) -> _Held:
+    values = np.array([one.value for one in candidates])
+    top = _highest(values)
+    gaps = values[top] - values
+    behind = [candidates[top].pseudo - one.pseudo for one in candidates]
+    ends = [paired_interval(metric, gap, column) for gap, column in zip(gaps, behind, strict=True)]
+    low, high = np.array(ends).T
+    others = np.arange(len(values)) != top
+    same = others & (low > -SAME) & (high < SAME)
+    return _Held(
+        top=top,
+        place=max([top, *np.flatnonzero(same).tolist()], key=lambda at: (_known(candidates[at].separation), -at)),
+        others=others,
+        same=same,
+        reaches=low <= 0,
+        gaps=gaps,
+        errors=np.array([paired_standard_error(metric, column) for column in behind]),
     )
 
 
@@ -157,17 +260,16 @@ def _interval(
     return float(own.mean() + np.quantile(luck, _BELOW)), float(np.quantile(own, 1 - _ABOVE))
 
 
-def fallen(candidates: Sequence[Candidate], metric: str, *, n_earlier: int = 0) -> Fall | None:
+def fallen(candidates: Sequence[Candidate], metric: str) -> Fall | None:
     """The fall of the last evaluation from the best before it, if there is one beyond chance and beyond 0.01.
 
     It is asked after every evaluation, and the best one is whichever has come out highest: the fall must exceed the
-    deepest of 20 (50, 200) equal evaluations in 95 % of runs, so that of runs of 20 equal checkpoints at most 5 % are
-    ever accused (benchmarks/conclusions.py).
+    deepest among as many equal evaluations, so that of runs of up to 200 equal checkpoints at most 5 % are ever accused
+    (benchmarks/conclusions.py).
 
     Args:
-        candidates: In the order of training; the last 50 are looked at.
+        candidates: In the order of training.
         metric: Name of the one that decides.
-        n_earlier: Evaluations before these, which were looked at in their time.
 
     Returns:
         The fall; None where none is shown.
@@ -179,7 +281,7 @@ def fallen(candidates: Sequence[Candidate], metric: str, *, n_earlier: int = 0) 
     peak = _highest(values[:-1])
     drop = float(values[peak] - values[-1])
     error = paired_standard_error(metric, recent[peak].pseudo - recent[-1].pseudo)
-    n_looks = n_earlier + len(candidates)
+    n_looks = len(candidates)
     deepest = next((depth for most, depth in _DEEPEST_FALL if n_looks <= most), _DEEPEST_FALL[-1][1])
     if not (drop > LEAST_FALL and drop > deepest / math.sqrt(2) * error):
         return None

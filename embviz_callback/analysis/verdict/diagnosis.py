@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, INTACT_AUC, INTACT_RANK1, ONE_CLUSTER
 from embviz_callback.analysis.metrics.numbers import Metrics
-from embviz_callback.analysis.verdict.best import MOST, candidate, fallen
+from embviz_callback.analysis.verdict.best import Candidate, fallen
 from embviz_callback.analysis.verdict.checklist import ranks_well
 from embviz_callback.grammar import counted
 
@@ -40,16 +40,12 @@ class Diagnosis:
     advice: str
 
 
-def diagnose(
-    metrics: Metrics, *, history: Sequence[Metrics] = (), metric: str = "mrr", losses: Sequence[float] = ()
-) -> Diagnosis:
+def diagnose(metrics: Metrics, *, run: Sequence[Candidate] = ()) -> Diagnosis:
     """The first rule that fits, gravest first.
 
     Args:
         metrics: The evaluation; one among a corpus is judged among its own documents.
-        history: Earlier evaluations of the same run and subset, oldest first.
-        metric: The one that decides which was the best, see `primary_metric`.
-        losses: Training loss at each of `history`, and now; empty where it is not known.
+        run: The evaluations of its run by the metric that decides, this one last; empty outside a training.
 
     Returns:
         cannot judge (no usable scores, fewer than two queries or documents, or most rows without
@@ -62,7 +58,7 @@ def diagnose(
     return (
         _cannot_judge(judged)
         or _collapse(judged)
-        or _fallen([*history, metrics], metric, losses)
+        or _fallen(run)
         or _suspicious_data(judged)
         or _compressed_scale(judged)
         or _healthy(judged)
@@ -100,24 +96,18 @@ def _auc(m: Metrics) -> float:
     return Metrics.auc.capped(m.auc, decimals=3)
 
 
-def _fallen(run: Sequence[Metrics], metric: str, losses: Sequence[float]) -> Diagnosis | None:
-    known = [place for place, one in enumerate(run) if one.per_query is not None and metric in one.per_query.ranks]
-    if not known or known[-1] != len(run) - 1:
-        return None
-    recent = known[-MOST:]  # an evaluation must cost the same after ten epochs and after ten thousand
-    statistics = (run[place].per_query for place in recent)
-    candidates = [candidate(one, metric) for one in statistics if one is not None]
-    fall = fallen(candidates, metric, n_earlier=len(known) - len(recent))
+def _fallen(run: Sequence[Candidate]) -> Diagnosis | None:
+    fall = fallen(run, run[-1].metric) if run else None
     if fall is None:
         return None
-    peak = known[fall.peak]
-    is_overfitting = len(losses) == len(run) and losses[-1] < losses[peak]
-    title = CATALOGUE[metric].title
-    loss = f", while the training loss fell from {losses[peak]:.4g} to {losses[-1]:.4g}" if is_overfitting else ""
-    when = "the last evaluation" if peak == len(run) - 2 else f"{len(run) - 1 - peak} evaluations ago"
+    peak, last = run[fall.peak], run[-1]
+    is_overfitting = last.training_loss < peak.training_loss  # false where either is not known
+    before, now = f"{peak.training_loss:.4g}", f"{last.training_loss:.4g}"
+    loss = f", while the training loss fell from {before} to {now}" if is_overfitting else ""
     return Diagnosis(
         "overfitting" if is_overfitting else "fallen from its best",
-        f"{title} was {fall.highest:.3f} at its best ({when}) and is {fall.value:.3f}, beyond chance{loss}",
+        f"{CATALOGUE[fall.metric].title} was {fall.highest:.3f} at its best ({peak.label}) and is {fall.value:.3f},"
+        f" beyond chance{loss}",
         "keep the checkpoint of the best epoch; stop earlier, or add data or regularisation"
         if is_overfitting
         else "keep the checkpoint of the best epoch, and look at what the training loss did since",

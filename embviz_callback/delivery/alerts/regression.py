@@ -8,8 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from embviz_callback.analysis.metrics.catalogue import CATALOGUE
-from embviz_callback.analysis.metrics.intervals import RANK_NAMES
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE, RANK_NAMES
 from embviz_callback.analysis.verdict.best import Candidate, candidate
 from embviz_callback.analysis.verdict.losses import KEPT, LOST, Loss, loss_at_look
 from embviz_callback.delivery.alerts.rule import AlertEvent, check_notify

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -140,7 +141,7 @@ class Drawings:
             prefix=self.places.prefix,
             events=f"{self.places.events}" if is_logged else None,
             baseline=history.baseline,
-            history=tuple(earlier)[-MOST_PAST:],
+            history=tuple(replace(row, standing=None) for row in earlier[-MOST_PAST:]),
             alerts=said,
             said=(*_said_by(earlier), *said),
             faults=tuple(self._guard.faults),

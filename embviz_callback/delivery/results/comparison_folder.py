@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,16 +40,18 @@ def write_comparison(
         snapshots: Two or more; a ValueError says that the subsets differ.
         output: Folder; made if it is not there.
         reference: Index of the one that the others are held against.
-        metric: By which the best is chosen; empty for the one that fits the data.
+        metric: By which the best is chosen; empty for the one that the last of them was made with.
         maps: Keys of those to draw.
         asides: Sections of report and page.
 
     Returns:
         The comparison.
     """
+    chosen = metric or snapshots[-1].settings.metric
+    snapshots = [replace(one, settings=replace(one.settings, metric=chosen)) for one in snapshots]
     settings = snapshots[0].settings
     comparison = compare(
-        snapshots, reference=reference, metric=metric, draws=settings.bootstrap_draws, seed=settings.seed
+        snapshots, reference=reference, metric=chosen, draws=settings.bootstrap_draws, seed=settings.seed
     )
     laid = {method: common_maps(snapshots, method, seed=settings.seed) for method in maps}
     figures = comparison_figures(comparison, snapshots, laid)

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from embviz_callback.analysis.metrics.intervals import RANK_NAMES, PerQuery
+from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
+from embviz_callback.analysis.metrics.intervals import PerQuery
 from embviz_callback.embeddings import Floats, Rows
 from embviz_callback.pairs.texts import fold
 from embviz_callback.snapshot import Snapshot

@@ -1,18 +1,19 @@
 """What a run has found so far: in memory, in a checkpoint, and in ``history.jsonl``."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from embviz_callback.analysis.metrics.catalogue import COURSE, shown
 from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.analysis.verdict.best import MOST, Best, Candidate, choose_best
 from embviz_callback.drawing.wording import measured
 from embviz_callback.files import append_row, free_name, read_rows, write_rows
 from embviz_callback.snapshot import Snapshot
 
 _COLUMNS = shown(COURSE)
-_MOST_ROWS = 500  # in memory and in every checkpoint, 3 kB each; the file keeps them all
+_MOST_ROWS = 500  # in memory and in every checkpoint, 3 kB each, 6 kB of the last 50; the file keeps them all
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)  # the last of an Infinity as a count
 
 
@@ -29,6 +30,7 @@ class HistoryRow:
         verdict: Of the diagnosis.
         reason: Why.
         alert: Whether the alert was firing afterwards.
+        standing: As a candidate for the best of the run; None where nobody asks any more, or an older version wrote it.
     """
 
     label: str
@@ -39,6 +41,7 @@ class HistoryRow:
     verdict: str = ""
     reason: str = ""
     alert: bool = False
+    standing: Candidate | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, snapshot: Snapshot, *, alert: bool) -> Self:
@@ -53,6 +56,7 @@ class HistoryRow:
             verdict=diagnosis.verdict,
             reason=diagnosis.reason,
             alert=alert,
+            standing=snapshot.standing,
         )
 
     @property
@@ -64,7 +68,8 @@ class HistoryRow:
         """Plain JSON types."""
         head = {"label": self.label, "epoch": self.epoch, "step": self.step, "fingerprint": self.fingerprint}
         foot = {"verdict": self.verdict, "reason": self.reason, "alert": self.alert}
-        return {**head, **self.metrics.as_dict(), **foot}
+        stands = {} if self.standing is None else {"standing": self.standing.to_json()}
+        return {**head, **self.metrics.as_dict(), **foot, **stands}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
@@ -83,6 +88,7 @@ class HistoryRow:
             verdict=str(stored.get("verdict", "")),
             reason=str(stored.get("reason", "")),
             alert=bool(stored.get("alert", False)),
+            standing=Candidate.from_json(stored["standing"]) if "standing" in stored else None,
         )
 
 
@@ -111,9 +117,15 @@ class History:
         """The last evaluation."""
         return self.rows[-1] if self.rows else None
 
-    def metrics(self) -> list[Metrics]:
-        """Of every evaluation, the untrained model's first."""
-        return [row.metrics for row in self.rows]
+    def run(self, metric: str) -> list[Candidate]:
+        """Those of the evaluations that may be the best by a metric, oldest first."""
+        return [row.standing for row in self.rows if row.standing is not None and row.standing.metric == metric]
+
+    @property
+    def best(self) -> Best | None:
+        """The best by the metric that decided last, of the last evaluations; None where none is known."""
+        last = None if self.last is None else self.last.standing
+        return None if last is None else choose_best(self.run(last.metric), last.metric)
 
     def before(self, row: HistoryRow) -> list[HistoryRow]:
         """All evaluations but one."""
@@ -124,6 +136,9 @@ class History:
         self.rows = [*self.before(row), row]
         # The baseline stands first and stays.
         del self.rows[1 : max(1, len(self.rows) - _MOST_ROWS)]
+        # Nor is an older one asked whether it is the best.
+        for at in range(1, len(self.rows) - MOST):
+            self.rows[at] = replace(self.rows[at], standing=None)
 
     def open_file(self, path: Path, *, is_resumed: bool) -> None:
         """Makes a file agree with this history, so that rows can be appended to it.

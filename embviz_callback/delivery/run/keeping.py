@@ -1,13 +1,12 @@
 """Evaluations of a run that stay on disk: the next maps start from the last, and epochs are compared by them."""
 
 import json
-import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.analysis.verdict.best import Candidate, best_of
 from embviz_callback.files import require_space
 from embviz_callback.snapshot import Snapshot, save_snapshot
 
@@ -25,14 +24,14 @@ class Kept:
         path: Its folder.
         fingerprint: Of the subset.
         step: Of the training; -1 outside one.
-        merit: The larger the better.
+        standing: As a candidate for the best; None where an older version wrote it.
         n_bytes: What it takes.
     """
 
     path: Path
     fingerprint: str
     step: int
-    merit: tuple[float, float]
+    standing: Candidate | None
     n_bytes: int
 
 
@@ -45,7 +44,7 @@ def keep(root: Path, snapshot: Snapshot, name: str) -> None:
     """Adds an evaluation, then thins the older ones out and drops those of another subset.
 
     At most 20 stay (fewer of a subset so large that 20 would take more than 1 GB), spread evenly over
-    the training: always the first, the last and the one with the highest rank-1.
+    the training: always the first, the last and the best by the rule of `embviz compare`.
 
     Args:
         root: Holds them.
@@ -67,21 +66,24 @@ def keep(root: Path, snapshot: Snapshot, name: str) -> None:
             shutil.rmtree(other.path)
     same = [one for one in kept if one.fingerprint == snapshot.subset.fingerprint]
     while len(same) > MOST or (len(same) > _FEWEST and sum(one.n_bytes for one in same) > _MOST_BYTES):
-        best = max(range(len(same)), key=lambda place: same[place].merit)
+        best = _best(same)
         shutil.rmtree(same.pop(least_missed([one.step for one in same], best)).path)
 
 
 def read_kept(path: Path) -> Kept:
     """What `keep` wants to know of one of them."""
     facts = json.loads((path / "snapshot.json").read_text(encoding="utf-8"))
-    metrics = Metrics.from_dict(facts["metrics"])
-    merit = (_or_worst(metrics.rank1), _or_worst(metrics.separation))
+    standing = None if facts.get("standing") is None else Candidate.from_json(facts["standing"])
     n_bytes = sum(file.stat().st_size for file in path.iterdir())
-    return Kept(path, facts["subset"]["fingerprint"], -1 if facts["step"] is None else facts["step"], merit, n_bytes)
+    return Kept(path, facts["subset"]["fingerprint"], -1 if facts["step"] is None else facts["step"], standing, n_bytes)
 
 
-def _or_worst(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
+def _best(kept: Sequence[Kept]) -> int:
+    """Place of the best by the metric that decided last; that of the last where nobody stands for it."""
+    known = [(place, one.standing) for place, one in enumerate(kept) if one.standing is not None]
+    metric = known[-1][1].metric if known else ""
+    same = [(place, standing) for place, standing in known if standing.metric == metric]
+    return same[best_of([standing for _, standing in same], metric)][0] if same else len(kept) - 1
 
 
 def least_missed(steps: Sequence[int], best: int) -> int:

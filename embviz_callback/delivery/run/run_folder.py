@@ -11,7 +11,7 @@ from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.delivery.run.data_check import data_check_once
 from embviz_callback.delivery.run.keeping import keep, kept_in, least_missed, read_kept
 from embviz_callback.drawing.page.epoch_view import View, epoch_view
-from embviz_callback.drawing.page.page import page_from_views
+from embviz_callback.drawing.page.page import best_view, page_from_views
 from embviz_callback.files import safe_name, write_atomically
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
@@ -81,7 +81,7 @@ class RunFolder:
     def add_view(self, snapshot: Snapshot, checks: Sequence[Check]) -> None:
         """Notes what the page shows of an evaluation, and thins the older ones out to 50.
 
-        Always the first, the last and the one with the most hits stay; the others are spread evenly over the training.
+        Always the first, the last and the best stay; the others are spread evenly over the training.
         """
         view = epoch_view(snapshot, checks=checks)
         name = f"{_place(snapshot.epoch, snapshot.step)}_{safe_name(snapshot.label)}.json"
@@ -89,7 +89,7 @@ class RunFolder:
         there = self._noted(view.fingerprint)
         while len(there) > MOST_VIEWS:
             steps = [-1 if one.step is None else one.step for _, one in there]
-            best = max(range(len(there)), key=lambda place: there[place][1].n_hits)
+            best = best_view([one for _, one in there], snapshot.subset)
             there.pop(least_missed(steps, best))[0].unlink()
             write_atomically(self.path / _LEFT_OUT, _text({"step": view.step, "count": self.n_left_out + 1}))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.maps.projections import Projection, Skipped, heatmap_rows
 from embviz_callback.analysis.scan import Similarity
-from embviz_callback.analysis.verdict.best import primary_metric
+from embviz_callback.analysis.verdict.best import chosen_metric
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.measure import COSINE, TITLES
@@ -57,11 +57,6 @@ class View:
     def ranks(self) -> Sequence[float | None]:
         """Of each query that is shown; None for an infinite one."""
         return self.content["ranks"]  # type: ignore[no-any-return]
-
-    @property
-    def n_hits(self) -> int:
-        """Queries whose first document is surely a right one."""
-        return list(self.ranks).count(1)
 
     @property
     def has_details(self) -> bool:
@@ -199,8 +194,8 @@ def _frame(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
 
 def _deciding(snapshot: Snapshot, n: int) -> dict[str, Any] | None:
     """What each query contributes to the metric that decides which evaluation is the best."""
-    metric, statistics = primary_metric(snapshot.embeddings), snapshot.metrics.per_query
-    if statistics is None:
+    metric, statistics = chosen_metric(snapshot.embeddings, snapshot.settings.metric), snapshot.metrics.per_query
+    if statistics is None or metric not in statistics.ranks:
         return None
     return {"metric": metric, "values": _packed(statistics.ranks[metric][:n], "<f4")}
 

@@ -26,7 +26,7 @@ from embviz_callback.analysis.metrics.catalogue import (
 )
 from embviz_callback.analysis.metrics.intervals import mean_pseudo_values, sampling_groups
 from embviz_callback.analysis.metrics.pictures import MAPS
-from embviz_callback.analysis.verdict.best import MOST, Candidate, choose_best
+from embviz_callback.analysis.verdict.best import MOST, Candidate, best_of, choose_best
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.drawing.page.epoch_view import View, epoch_view, shown_documents
 from embviz_callback.drawing.reports.asides import Aside
@@ -140,7 +140,7 @@ def page_from_views(
     around = {"data_check": data, "analysis": analysis, "board": board, **beside, **texts}
     if analysis is not None:
         around["columns"] = {**_first(analysis["columns"], len(views[0].ranks)), **around["columns"]}
-    kept = _thinned(views, most_bytes - _size(around))
+    kept = _thinned(views, best_view(views, subset), most_bytes - _size(around))
     dropped = sum(not view.has_details for view in kept)
     left_out = f"details of {dropped} of {counted(len(views), 'evaluation')} were left out to keep this file small"
     remarks += [left_out] if dropped else []
@@ -162,20 +162,42 @@ def page_from_views(
 
 def _best(views: Sequence[View], subset: Subset) -> dict[str, Any]:
     """The groups of the queries shown, and which of the last evaluations is the best by them."""
-    n = len(views[0].ranks)
-    groups = sampling_groups(subset.relevance, len(subset.queries))[:n]
-    first = max(len(views) - MOST, 0)
-    metric = next((found["metric"] for view in views if (found := view.content.get("decides"))), "mrr")
-    found = choose_best([_candidate(view, groups) for view in views[first:]], metric)
+    first, metric, candidates = _candidates(views, subset)
+    found = choose_best(candidates, metric)
     beside = ", ".join(views[first + place].label for place in found.undecided)
     return {
-        "groups": groups.tolist(),
+        "groups": _groups(views, subset).tolist(),
         "best": {
             "place": first + found.place,
             "metric": metric,
             "sentence": f"By {CATALOGUE[metric].title} it cannot be told from {beside}" if beside else "",
         },
     }
+
+
+def best_view(views: Sequence[View], subset: Subset) -> int:
+    """Place of the best of the last evaluations, by the rule of `embviz compare` and the queries that the page shows.
+
+    Args:
+        views: At least one, of this subset.
+        subset: The texts.
+
+    Returns:
+        An index.
+    """
+    first, metric, candidates = _candidates(views, subset)
+    return first + best_of(candidates, metric)
+
+
+def _groups(views: Sequence[View], subset: Subset) -> NDArray[np.int64]:
+    return sampling_groups(subset.relevance, len(subset.queries))[: len(views[0].ranks)]
+
+
+def _candidates(views: Sequence[View], subset: Subset) -> tuple[int, str, list[Candidate]]:
+    """Place of the first that is asked, the metric that decided last, and those that stand for it."""
+    groups, first = _groups(views, subset), max(len(views) - MOST, 0)
+    metric = next((found["metric"] for view in reversed(views) if (found := view.content.get("decides"))), "mrr")
+    return first, metric, [_candidate(view, groups) for view in views[first:]]
 
 
 def _candidate(view: View, groups: NDArray[np.int64]) -> Candidate:
@@ -321,7 +343,7 @@ def _cell(value: str | float | None) -> str | float | None:
     return beginning(value, _LONGEST_NAME) if isinstance(value, str) else value
 
 
-def _thinned(views: Sequence[View], room: int) -> list[View]:
+def _thinned(views: Sequence[View], best: int, room: int) -> list[View]:
     """The views, without the details of so many that they fit."""
     bare = [view.without_details() for view in views]
     room -= sum(_size(view.content) for view in bare)
@@ -330,14 +352,13 @@ def _thinned(views: Sequence[View], room: int) -> list[View]:
     n = len(views)
     while sum(cost[place] for place in keep) > room and n > 1:
         n -= 1
-        keep = _spread(views, n)
+        keep = _spread(len(views), best, n)
     return [view if place in keep else bare[place] for place, view in enumerate(views)]
 
 
-def _spread(views: Sequence[View], n: int) -> set[int]:
+def _spread(n_views: int, best: int, n: int) -> set[int]:
     """About `n` places: the last, the first, the best, then evenly between them."""
-    last = len(views) - 1
-    best = max(range(len(views)), key=lambda place: (views[place].n_hits, -place))
+    last = n_views - 1
     ends = [last, 0, best][:n]
     even = np.linspace(0, last, max(n - 1, 1)).round().astype(int).tolist() if n > len(ends) else []
     return {*ends, *even[: max(n - 1, 0)]}

@@ -25,7 +25,7 @@ from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.drawing.reports.data_section import data_section
 from embviz_callback.drawing.reports.markdown import rendered
 from embviz_callback.drawing.reports.readings import oddities, readings
-from embviz_callback.drawing.wording import change, interval, measured, number, power_sentence
+from embviz_callback.drawing.wording import change, grouping, interval, measured, number, power_sentence
 from embviz_callback.measure import TITLES
 from embviz_callback.snapshot import Snapshot
 
@@ -79,6 +79,7 @@ def report(
         n_shared=_n_repeated(snapshot.embeddings.relevance[:, 1]),
         provenance=list(_flat(snapshot.provenance.facts)),
         baseline=baseline,
+        grouping=_grouping(metrics),
         power=_power(metrics, history),
         key_metrics=[_key_metric(name, metrics, baseline) for name in _names(metrics)],
         readings=readings(snapshot),
@@ -121,6 +122,14 @@ def _whole_corpus(snapshot: Snapshot) -> str:
         f"at most 5 %: {share:.4%} of it ({low:.4%} to {high:.4%}) score above a right document, one stands "
         f"first for at most {told['positives_within_1'][1]:.1%} and among the first ten for {least:.1%} to {most:.1%}"
     )
+
+
+def _grouping(metrics: Metrics) -> str:
+    known = metrics.per_query
+    if known is None:
+        return ""
+    n_groups = len(np.unique(known.groups))
+    return grouping(len(known.groups), n_groups, is_chained=known.chained is not None)
 
 
 def _n_repeated(rows: np.ndarray[Any, Any]) -> int:

@@ -36,6 +36,7 @@ _SPELLINGS = {
     "encoder_sha256": ("encoder_sha256",),
     "lora_alpha": ("lora_alpha",),
     "use_rslora": ("use_rslora",),
+    "chosen": ("chosen",),
 }
 _INNER_CONFIGS = (
     "config",

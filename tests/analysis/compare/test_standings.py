@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embviz_callback.analysis.compare.standings import Change, Changes, Standing, changes_between, standings
@@ -50,6 +50,7 @@ def letters(changes: tuple[Change, ...]) -> str:
     return "".join(sorted(change.query[-1].lower() for change in changes))
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.text(LETTERS), st.text(LETTERS))
 def test_who_improved_and_who_fell_are_what_two_sets_of_hits_differ_in(before: str, after: str) -> None:
     subset = a_subset()

@@ -1,6 +1,7 @@
 """Differences between evaluations: their intervals, and tests of one or many."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,19 @@ from embviz_callback.analysis.metrics.contrasts import (
     compared,
     differences,
     flips,
+    paired_interval,
     paired_standard_error,
     step_down,
+    two_way,
 )
-from embviz_callback.analysis.metrics.intervals import PerQuery, intervals_of, per_query, point, pseudo_values
+from embviz_callback.analysis.metrics.intervals import (
+    PerQuery,
+    intervals_of,
+    per_query,
+    point,
+    pseudo_values,
+    sampling_groups,
+)
 from embviz_callback.analysis.metrics.numbers import compute_metrics
 from embviz_callback.analysis.scan import scan
 from embviz_callback.embeddings import Embeddings
@@ -56,7 +66,7 @@ def test_queries_of_one_group_have_one_pseudo_value() -> None:
 
 def test_the_imagined_pair_has_the_size_of_the_changes() -> None:
     changes = np.array([0.0, 0.0, 0.5, -0.1])
-    squares = np.square(changes - changes.mean()).sum() + (0.25 + 0.01)
+    squares = np.square(changes - changes.mean()).sum() + 2 * (0.25 + 0.01 + 1) / 3  # a full change is imagined too
     assert paired_standard_error("mrr", changes) == pytest.approx(math.sqrt(squares / 5 / 6))
     assert paired_standard_error("margin", changes) == pytest.approx(changes.std(ddof=1) / 2)
     assert paired_standard_error("mrr", np.zeros(4)) == pytest.approx(math.sqrt(2 / 5 / 6))
@@ -124,3 +134,68 @@ def test_many_comparisons_are_corrected_each_metric_for_itself() -> None:
     together = [found.p_value for found in compared(one, others)["mrr"]]
     assert all(more >= less - 2 / FLIPS for more, less in zip(together, alone, strict=True))
     assert min(together) > min(alone)
+
+
+def test_where_changes_go_one_way_the_interval_reaches_farther_to_where_few_may_not_have_shown_one() -> None:
+    changes = np.array([0.0] * 40 + [0.05] * 6 + [0.5] * 2)
+    low, high = paired_interval("mrr", float(changes.mean()), changes)
+    assert high - changes.mean() > 1.3 * (changes.mean() - low)
+    even = np.concatenate([changes, -changes])
+    low, high = paired_interval("mrr", 0.0, even)
+    assert high == pytest.approx(-low)
+    assert paired_interval("margin", 0.0, even)[1] < high
+
+
+def test_few_queries_whose_changes_go_one_way_still_have_an_interval_that_holds() -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.choice([0.0, 0.02, 0.1, 0.5], size=(400, 50), p=[0.87, 0.06, 0.05, 0.02])
+    ends = [paired_interval("mrr", float(one.mean()), one) for one in drawn]
+    held = [low <= 0.0162 <= high for low, high in ends]
+    assert np.mean(held) >= 0.93
+
+
+def of_a_chain(*shares: float, seed: int = 0, n: int = 60) -> tuple[np.ndarray, list[PerQuery]]:
+    """Queries of three documents each that all hang together; a document's luck is its queries' luck."""
+    rng = np.random.default_rng(seed)
+    askers = np.repeat(np.arange(n), 3)
+    relevance = np.unique(np.stack([askers, rng.integers(0, n, 3 * n)], axis=1), axis=0)
+    ill = [
+        np.bincount(relevance[:, 0], rng.standard_normal(n)[relevance[:, 1]]) + 0.3 * rng.standard_normal(n)
+        for _ in shares
+    ]
+    ones, groups = np.ones((n, 1)) * [1.0, 0.5, 0.26], sampling_groups(relevance, n)
+    hits = [(one < np.quantile(one, share)).astype(float) for one, share in zip(ill, shares, strict=True)]
+    return relevance, [PerQuery(groups, ones, ones * [1, 0.2, 0.2], {"rank1": one}, 0.0, relevance) for one in hits]
+
+
+def test_a_chain_that_was_cut_counts_every_pair_of_queries_that_share_a_document() -> None:
+    relevance, (one, other) = of_a_chain(0.7, 0.8)
+    off = other.ranks["rank1"] - one.ranks["rank1"]
+    off = off - off.mean()
+    documents = [set(relevance[relevance[:, 0] == query, 1]) for query in range(60)]
+    shared = [(i, j) for i in range(60) for j in range(60) if documents[i] & documents[j]]
+    worth = 60**2 / len(shared)
+    by_both = sum(off[i] * off[j] for i, j in shared) / 60**2 * worth / (worth - 1)
+    _, group = np.unique(one.groups, return_inverse=True)
+    summed = np.bincount(group, weights=other.ranks["rank1"] - one.ranks["rank1"]) / 60
+    by_groups = float(np.square(summed - summed.mean()).sum())
+    found = two_way(one, [other])
+    assert found.factors["rank1"][0] == pytest.approx(max(math.sqrt(by_both / by_groups), 1.0))
+    assert found.freedom == int(worth)
+
+
+def test_where_no_chain_was_cut_nothing_is_widened() -> None:
+    _, (one, other) = of_a_chain(0.7, 0.8)
+    found = two_way(replace(one, chained=None), [other])
+    assert found.factors["rank1"].tolist() == [1.0]
+    assert found.freedom == 60
+
+
+def test_equal_evaluations_of_queries_in_a_chain_are_seldom_called_different() -> None:
+    alarms = {"by both": 0, "alone": 0}
+    for seed in range(60):
+        _, (one, other) = of_a_chain(0.75, 0.75, seed=seed)
+        lone = [replace(part, groups=np.arange(60), chained=None) for part in (one, other)]
+        alarms["by both"] += compared(one, [other], seed=seed)["rank1"][0].is_beyond_chance
+        alarms["alone"] += compared(lone[0], lone[1:], seed=seed)["rank1"][0].is_beyond_chance
+    assert alarms["by both"] <= 6  # 3 are expected; 7 come in 3 % of draws

@@ -1,12 +1,22 @@
 """One rule for the best of several evaluations, and when the last has fallen from it."""
 
+import json
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from embviz_callback.analysis.verdict.best import Candidate, Fall, choose_best, fallen, primary_metric
+from embviz_callback.analysis.verdict.best import (
+    Candidate,
+    Fall,
+    best_of,
+    check_metric,
+    choose_best,
+    fallen,
+    merit,
+    primary_metric,
+)
 from embviz_callback.embeddings import Embeddings
 
 
@@ -85,3 +95,46 @@ def test_a_fall_from_a_peak_more_than_fifty_evaluations_ago_names_its_place() ->
     found = fallen(candidates(*(0.5,) * 60, 0.9, 0.5), "mrr")
     assert found is not None
     assert found.peak == 60
+
+
+def with_merits(run: list[Candidate]) -> list[float]:
+    found: list[Candidate] = []
+    for one in run:
+        found.append(replace(one, merit=merit([*found, one], "mrr")))
+    return [one.merit for one in found]
+
+
+def test_whoever_keeps_the_highest_merit_keeps_by_the_rule() -> None:
+    shares = (0.80, 0.80, 0.8005, 0.70, 0.85)
+    run = candidates(*shares, n=4000, separations=(1.0, 1.1, 1.05, 9.0, 0.5))
+    merits = with_merits(run)
+    assert merits == pytest.approx([0.80, 0.800001, 0.800001, 0.70, 0.85], abs=1e-9)
+    kept = [at for at in range(5) if merits[at] > max([0.0, *merits[:at]])]
+    assert kept == [0, 1, 4]  # the third is higher, but the same to within 0.005 and less separated
+    assert kept == [at for at in range(5) if best_of(run[: at + 1], "mrr") == at]
+
+
+def test_what_cannot_be_measured_has_no_merit_and_takes_none() -> None:
+    nothing = Candidate(math.nan, np.full(400, np.nan), math.nan)
+    first, second, third = with_merits([candidates(0.8)[0], nothing, candidates(0.9)[0]])
+    assert (first, third) == (0.8, 0.9)
+    assert math.isnan(second)
+
+
+def test_a_candidate_is_the_same_after_a_file() -> None:
+    values = np.float32([0.25, 1 / 3, 1.0]).astype(np.float64)
+    one = Candidate(0.5, values, math.inf, "epoch 3", "mrr", math.nan, 0.5)
+    again = Candidate.from_json(json.loads(json.dumps(one.to_json(), allow_nan=False)))
+    assert again.pseudo.tolist() == values.tolist()
+    assert (again.value, again.separation, again.merit) == (0.5, math.inf, 0.5)
+    assert (again.label, again.metric) == ("epoch 3", "mrr")
+    assert math.isnan(again.training_loss)
+
+
+def test_a_metric_that_nothing_can_be_chosen_by_is_refused() -> None:
+    check_metric("")
+    check_metric("recall_at_10")
+    with pytest.raises(ValueError) as error:
+        check_metric("negative_mean")
+    assert str(error.value).startswith("metric must be one of rank1, mrr,")
+    assert str(error.value).endswith("margin, separation, got 'negative_mean'")

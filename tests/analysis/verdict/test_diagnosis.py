@@ -8,6 +8,7 @@ import pytest
 
 from embviz_callback.analysis.metrics.intervals import PerQuery
 from embviz_callback.analysis.metrics.numbers import Metrics, evaluate_pairs
+from embviz_callback.analysis.verdict.best import Candidate, candidate
 from embviz_callback.analysis.verdict.diagnosis import VERDICTS, Diagnosis, diagnose
 
 HEALTHY = {
@@ -137,36 +138,40 @@ def test_a_few_hard_negatives_say_nothing_of_the_data() -> None:
     assert judged(hard_accuracy=0.0, rank1=0.86, n_hard_queries=19).verdict == "healthy"
 
 
+def standings(run: list[Metrics], *losses: float) -> list[Candidate]:
+    known = losses or (math.nan,) * len(run)
+    return [
+        candidate(one.per_query, "mrr", label=f"epoch {at}", training_loss=loss)
+        for at, (one, loss) in enumerate(zip(run, known, strict=True))
+        if one.per_query is not None
+    ]
+
+
 def test_a_fall_from_the_best_is_said_and_overfitting_only_where_the_training_loss_still_falls() -> None:
-    *history, last = run_of(0.70, 0.95, 0.94, 0.85)
-    found = diagnose(last, history=history)
+    run = run_of(0.70, 0.95, 0.94, 0.85)
+    found = diagnose(run[-1], run=standings(run))
     assert found.verdict == "fallen from its best"
-    assert found.reason == "MRR was 0.950 at its best (2 evaluations ago) and is 0.850, beyond chance"
-    found = diagnose(last, history=history, losses=[2.0, 1.0, 0.9, 0.5])
+    assert found.reason == "MRR was 0.950 at its best (epoch 1) and is 0.850, beyond chance"
+    found = diagnose(run[-1], run=standings(run, 2.0, 1.0, 0.9, 0.999))
     assert found.verdict == "overfitting"
-    assert found.reason.endswith("is 0.850, beyond chance, while the training loss fell from 1 to 0.5")
-    assert diagnose(last, history=history, losses=[2.0, 1.0, 0.9, 1.5]).verdict == "fallen from its best"
+    assert found.reason.endswith("is 0.850, beyond chance, while the training loss fell from 1 to 0.999")
+    for last in (1.0, 1.5, math.nan):
+        assert diagnose(run[-1], run=standings(run, 2.0, 1.0, 0.9, last)).verdict == "fallen from its best"
+    # Neither a known fall of the loss nor one that is not known makes a fall where there is none.
+    rising = run_of(0.6, 0.7, 0.8, 0.9)
+    assert diagnose(rising[-1], run=standings(rising, 4.0, 3.0, 2.0, 1.0)).verdict == "healthy"
 
 
 def test_at_its_best_nothing_has_fallen_whatever_other_metrics_do() -> None:
-    *history, last = run_of(0.6, 0.7, 0.8, 0.9)
-    assert diagnose(last, history=history).verdict == "healthy"
-    worse = replace(last, figures=dict(last) | {"separation": 2.1})
-    assert diagnose(worse, history=history).verdict == "healthy"
+    run = run_of(0.6, 0.7, 0.8, 0.9)
+    assert diagnose(run[-1], run=standings(run)).verdict == "healthy"
+    worse = replace(run[-1], figures=dict(run[-1]) | {"separation": 2.1})
+    assert diagnose(worse, run=standings(run)).verdict == "healthy"
 
 
 def test_a_fall_within_chance_is_none() -> None:
-    *history, last = run_of(0.70, 0.90, 0.89)
-    assert diagnose(last, history=history).verdict == "healthy"
-    *few, last = run_of(0.7, 0.9, 0.8, n=30)
-    assert diagnose(last, history=few).verdict == "healthy"
-
-
-def test_evaluations_of_which_only_the_sums_are_known_say_nothing_of_a_fall() -> None:
-    *history, last = run_of(0.7, 0.95, 0.85)
-    assert diagnose(replace(last, per_query=None), history=history).verdict == "healthy"
-    forgotten = [history[0], replace(history[1], per_query=None)]
-    assert diagnose(last, history=forgotten).verdict == "healthy"
+    for run in (run_of(0.70, 0.90, 0.89), run_of(0.7, 0.9, 0.8, n=30)):
+        assert diagnose(run[-1], run=standings(run)).verdict == "healthy"
 
 
 def test_among_a_corpus_the_verdict_is_that_of_the_subset_s_own_documents() -> None:

@@ -36,7 +36,7 @@ from embviz_callback.drawing.reports.readings import (
     oddities,
     top_k_reading,
 )
-from embviz_callback.drawing.wording import interval, number, percent, rank_word
+from embviz_callback.drawing.wording import grouping, interval, number, percent, rank_word
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.check.checkup import check
@@ -210,6 +210,7 @@ def test_the_report_says_where_everything_came_from() -> None:
         "| equivalents | 0 queries with several relevant documents, 0 documents that answer several queries,"
         " 20 records before equal texts were merged |",
         f"| subset | {snapshot.subset.fingerprint} (equal fingerprints are comparable) |",
+        "| intervals | over 20 queries, of which no two share a relevant document (approximate, 20 groups) |",
         "| unusable rows | 0 not finite, 0 of length zero |",
         "| checkpoint | best.pt |",
         "| versions torch | 2.13.0 |",
@@ -483,3 +484,20 @@ def test_a_run_is_checked_once_and_again_for_other_data(tmp_path: Path) -> None:
     (tmp_path / "data_check.json").write_text("{")
     assert data_check_once(tmp_path, snapshot)["file"] == "the evaluated pairs"
     assert data_check_once(tmp_path / "w.json" / "a file is no folder", snapshot)["records"] == 20
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "is_chained", "said"),
+    [
+        (90, False, "90 queries, of which no two share a relevant document"),
+        (60, False, "60 groups of queries that share relevant documents"),
+        (49, False, "49 groups of queries that share relevant documents (approximate, 49 groups)"),
+        (
+            50,
+            True,
+            "50 groups of queries by their most shared document, as chains of them hold many queries",
+        ),
+    ],
+)
+def test_a_report_says_what_its_intervals_are_over(n_groups: int, is_chained: bool, said: str) -> None:
+    assert grouping(90, n_groups, is_chained=is_chained) == said

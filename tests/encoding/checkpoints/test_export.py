@@ -88,7 +88,7 @@ def _evaluated(checkpoint: Path, data: Path, output: Path) -> dict[str, Any]:
 @pytest.mark.slow
 def test_the_runner_measures_the_same_and_the_card_says_it(tmp_path: Path, encoder: Path) -> None:
     data = _pairs(tmp_path / "val.json")
-    path = _checkpoint(tmp_path / "best_model.pt", encoder)
+    path = _checkpoint(tmp_path / "best_model.pt", encoder, chosen="MRR is 0.900, for the best of 4")
     before = _evaluated(path, data, tmp_path / "before")
     assert _export(path, tmp_path / "st", "--metrics", str(tmp_path / "before" / "metrics.json")) == 0
     after = _evaluated(tmp_path / "st", data, tmp_path / "after")
@@ -99,7 +99,13 @@ def test_the_runner_measures_the_same_and_the_card_says_it(tmp_path: Path, encod
     assert f"| margin | {before['metrics']['margin']:.4f} | {low:.4f} to {high:.4f} |" in card
     assert f"| rank1 | {before['metrics']['rank1']:.4f} |" in card
     assert all(check["name"].replace("_", r"\_") in card for check in before["checklist"])
-    for row in ("| Base encoder | bert |", "| Dimensions | 8 |", "| Pooling | mean |", "| Epoch | 3 |"):
+    for row in (
+        "| Base encoder | bert |",
+        "| Dimensions | 8 |",
+        "| Pooling | mean |",
+        "| Epoch | 3 |",
+        "| Chosen | MRR is 0.900,",
+    ):
         assert row in card
     assert "model = SentenceTransformer('st')" in card
     assert "| ndcg_at_10 |" in card

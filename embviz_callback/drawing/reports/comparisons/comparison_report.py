@@ -13,7 +13,7 @@ from embviz_callback.analysis.verdict.best import RULE
 from embviz_callback.analysis.verdict.power import discordance
 from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.drawing.reports.markdown import rendered
-from embviz_callback.drawing.wording import UNKNOWN, chance, change, interval, measured, power_sentence
+from embviz_callback.drawing.wording import UNKNOWN, chance, change, grouping, interval, measured, power_sentence, worth
 
 _MOST_LISTED = 20
 
@@ -37,6 +37,7 @@ def comparison_report(comparison: Comparison, *, figures: Sequence[str] = (), as
         n_queries=first.n_queries,
         n_documents=first.n_documents,
         n_corpus=first.n_corpus,
+        grouping=grouping(first.n_queries, comparison.n_groups, is_chained=comparison.is_chained),
         best=comparison.labels[comparison.best.place],
         about_best=list(_about_best(comparison)),
         rule=RULE.format(metric=CATALOGUE[comparison.best.metric].title),
@@ -78,13 +79,9 @@ def sentences(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _about_best(comparison: Comparison) -> Iterator[str]:
-    best, n = comparison.best, len(comparison.labels)
-    name, value = best.metric, comparison.metrics[best.place][best.metric]
-    title = CATALOGUE[name].title
+    best = comparison.best
     if math.isfinite(best.interval[0]):
-        ends = " to ".join(measured(end, name) for end in best.interval)
-        interval_of_best = f"95 % interval {ends} for the best of {n} chosen on these queries"
-        yield f"its {title} is {measured(value, name)}, {interval_of_best}"
+        yield f"its {worth(best)}"
     for places, said in ((best.equals, "the same to within 0.005"), (best.undecided, "cannot be told from it")):
         if places:
             yield f"{said}: {', '.join(comparison.labels[place] for place in places)}"
