@@ -1,7 +1,10 @@
 """The ship sheet, two models on one index, and words against vectors: how fast, how often wrong, and on real pairs.
 
-OMP_NUM_THREADS=2 python -m benchmarks.ship --only speed
-OMP_NUM_THREADS=1 python -m benchmarks.ship --only wrong --runs 1000
+    OMP_NUM_THREADS=2 python -m benchmarks.ship --only speed
+    OMP_NUM_THREADS=1 python -m benchmarks.ship --only wrong --runs 1000
+    OMP_NUM_THREADS=1 python -m benchmarks.ship --only real --data FOLDER
+
+FOLDER holds the rental pairs under the names that ``make real`` reads.
 """
 
 import argparse
@@ -17,12 +20,14 @@ from embviz_callback.analysis.ship.codes import BINARY, FLOAT16, FLOAT32, INT8
 from embviz_callback.analysis.ship.compatibility import compatibility
 from embviz_callback.analysis.ship.lexical import against_words
 from embviz_callback.analysis.ship.sheet import NOT_WORSE, Setting, Shipped, judged, ship_sheet
+from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.drawing.reports.comparisons.compat_report import compat_sentence
 from embviz_callback.drawing.reports.comparisons.words_report import words_aside
 from embviz_callback.drawing.reports.ship_report import ship_aside
 from embviz_callback.embeddings import Embeddings, unit_rows
 from embviz_callback.pairs.formats.reading import read_pairs
 from embviz_callback.pairs.subset import Subset, choose_subset
+from embviz_callback.pairs.texts import fold
 
 _DIM = 256
 _PATHS = ((FLOAT16, False), (INT8, False), (BINARY, False), (BINARY, True))
@@ -102,9 +107,11 @@ def _changes(rng: np.random.Generator, n: int, loss: float, changed: float) -> n
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What the frozen encoder makes of the texts."""
+    """What the frozen encoder makes of the texts; the corpus is the documents of the training."""
 
     subset: Subset
+    corpus: np.ndarray
+    corpus_texts: tuple[str, ...]
     train: tuple[np.ndarray, np.ndarray]
     queries: np.ndarray
     documents: np.ndarray
@@ -124,7 +131,8 @@ def real(options: argparse.Namespace) -> Iterator[str]:
     query_head = _head(features, options.steps // 4, 256, 0, 5e-4, fixed=document_head)
     trained["256, query side tuned further"] = _model("query", features, document_head, query_head)
     aside = ship_aside(ship_sheet([old, trained["128, seed 0"]]))
-    yield from (*aside.lines(), aside.sentence, "")
+    yield f"{len(features.subset.documents)} documents and {len(features.corpus)} of the training"
+    yield from (*_table(aside), aside.sentence, "")
     for name, new in trained.items():
         found = compatibility(old, new)
         yield f"{name}: {compat_sentence(found)}"
@@ -132,9 +140,14 @@ def real(options: argparse.Namespace) -> Iterator[str]:
             cells = ", ".join(f"{cell.queries}/{cell.documents} {cell.value:.3f}" for cell in found.cells)
             yield f"   queries/documents {cells}; 0.60 becomes {found.becomes.value:.2f}"
     for is_folded in (False, True):
-        words = against_words(old, features.subset.queries, features.subset.documents, is_folded=is_folded)
-        beside = words_aside([words])
-        yield from ("", *beside.lines(), f"{beside.sentence}{' (without diacritics)' * is_folded}")
+        texts = (*features.subset.documents, *features.corpus_texts)
+        beside = words_aside([against_words(old, features.subset.queries, texts, is_folded=is_folded)])
+        yield from ("", *_table(beside), f"{beside.sentence}{' (without diacritics)' * is_folded}")
+
+
+def _table(aside: Aside) -> Iterator[str]:
+    for row in (aside.head, ("---",) * len(aside.head), *aside.rows):
+        yield f"| {' | '.join(row)} |"
 
 
 def _features(folder: Path) -> Features:
@@ -152,8 +165,12 @@ def _features(folder: Path) -> Features:
     texts = list(dict.fromkeys([*judged, *(text for pair in pairs for text in pair)]))
     row = dict(zip(texts, encoder.encode(texts, batch_size=64, show_progress_bar=False), strict=True))
     rows = [np.stack([row[text] for text in side]) for side in zip(*pairs, strict=True)]
+    own = {fold(text) for text in subset.documents}
+    others = {fold(text): text for _, text in pairs if fold(text) not in own}
     return Features(
         subset,
+        np.stack([row[text] for text in others.values()]),
+        tuple(others.values()),
         (rows[0], rows[1]),
         np.stack([row[text] for text in subset.queries]),
         np.stack([row[text] for text in subset.documents]),
@@ -187,8 +204,9 @@ def _head(
 
 def _model(label: str, features: Features, head: np.ndarray, query_head: np.ndarray | None = None) -> Shipped:
     asks = head if query_head is None else query_head
-    queries, documents = features.queries @ asks.T, features.documents @ head.T
-    return Shipped(label, Embeddings.from_raw(queries, documents, features.subset.relevance))
+    queries, documents, corpus = features.queries @ asks.T, features.documents @ head.T, features.corpus @ head.T
+    embeddings = Embeddings.from_raw(queries, documents, features.subset.relevance)
+    return Shipped(label, embeddings, unit_rows("corpus", corpus)[0])
 
 
 if __name__ == "__main__":

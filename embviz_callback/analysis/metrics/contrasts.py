@@ -101,7 +101,8 @@ def one_sided_reach(name: str, changes: Floats, doubt: float) -> tuple[float, fl
     The changes of rank metrics are few and mostly of one sign where something is lost, so that Student's t passes over
     a loss about twice as often as it should (benchmarks/ship.py). For them the reach is at least the one that takes
     skewness into account (Hall 1992, the monotone transformation), after a pair of imagined changes as large as the
-    largest there is, of size 1 where there is none.
+    largest there is, and of size 1 / (1 + n) at least where n are of about that size: one small change proves no large
+    one away.
 
     Args:
         name: Of the metric.
@@ -116,8 +117,11 @@ def one_sided_reach(name: str, changes: Floats, doubt: float) -> tuple[float, fl
     width = reach * paired_standard_error(name, changes)
     if n < 2 or name not in RANK_NAMES:
         return -width, width
-    imagined = float(np.abs(changes).max())
-    imagined = imagined if imagined > 1e-12 else 1.0
+    sizes = np.abs(changes)
+    largest = float(sizes.max())
+    # Groups of several queries have pseudo-values near 0 where nothing of theirs has changed.
+    moved = int((sizes > largest / 20).sum()) if largest > 1e-12 else 0
+    imagined = max(largest, 1 / (1 + moved))
     off = np.append(changes - changes.mean(), [imagined, -imagined])
     error = float(off.std(ddof=1)) / math.sqrt(len(off))
     skewness = float((off**3).mean() / (off**2).mean() ** 1.5) / math.sqrt(len(off))

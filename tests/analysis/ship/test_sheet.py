@@ -68,6 +68,14 @@ def test_few_queries_show_nothing_even_where_nothing_is_lost() -> None:
     assert planted((256, FLOAT16, False, 0.0), n=1000).lines[1].outcome == NOT_WORSE
 
 
+def test_one_small_change_proves_no_large_one_away() -> None:
+    n = 100
+    values = np.ones(n)
+    values[0] = 0.9999
+    measured = [(Setting("m", 8, 8, FLOAT32), {"mrr": np.ones(n)}), (Setting("m", 8, 8, FLOAT16), {"mrr": values})]
+    assert judged(measured, ALLOWED, np.arange(n), n_pool=n).lines[1].outcome == CANNOT_TELL
+
+
 def test_of_several_metrics_all_must_hold() -> None:
     n = 1000
     whole, less = (
