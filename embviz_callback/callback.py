@@ -33,6 +33,7 @@ from embviz_callback.delivery.timing import (
 from embviz_callback.encoding.ranks.shared_corpus import Ranks
 from embviz_callback.encoding.ranks.spread_weights import is_sharding
 from embviz_callback.encoding.subject import EncodeWith, Subject, late_sides_of, notes_on_towers, sides_of
+from embviz_callback.encoding.text_encoder import truncated_share_of
 from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.formats.reading import Reading
 from embviz_callback.session import Plan, Session, begin
@@ -416,6 +417,7 @@ class EmbeddingVisualizer(Callback):
             wrapper=trainer.strategy.model,
             ranks=Ranks.of(trainer) if self.shard_corpus else None,
             notes=notes_on_towers(pl_module, queries, documents),
+            truncated_share=truncated_share_of(self.encode),
         )
 
     def _log_values(

@@ -201,7 +201,20 @@ class Evaluator:
         # Said where it is not what everybody expects; a checkpoint's own facts say it always.
         ranked = {} if wanted == subject.similarity == COSINE else {"similarity": wanted}
         declared = {} if subject.similarity in (wanted, COSINE) else {"declared_similarity": subject.similarity}
-        return Provenance({**subject.origin, **self.source, **subject.facts(), **ranked, **declared})
+        return Provenance({
+            **subject.origin,
+            **self.source,
+            **subject.facts(),
+            **ranked,
+            **declared,
+            **self._truncated(subject),
+        })
+
+    def _truncated(self, subject: "Subject") -> Mapping[str, float]:
+        """The share of texts that are longer than what is read of them, where there are any."""
+        offered = (*self.subset.documents, *self.subset.hard_negatives)
+        share = 0.0 if subject.truncated_share is None else subject.truncated_share(self.subset.queries, offered)
+        return {"truncated_share": share} if share else {}
 
     @contextmanager
     def exchange(self, subject: "Subject") -> "Iterator[Exchange | None]":

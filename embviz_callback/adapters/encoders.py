@@ -1,7 +1,7 @@
 """How a trainer's model turns texts into vectors, and what a report says of it."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from embviz_callback.delivery.provenance import versions
+from embviz_callback.encoding.models.biencoder import count_longer
 from embviz_callback.encoding.ranks.shared_corpus import Ranks
 from embviz_callback.encoding.subject import (
     Encode,
@@ -20,6 +21,7 @@ from embviz_callback.encoding.subject import (
     notes_on_towers,
     sides_of,
 )
+from embviz_callback.encoding.text_encoder import truncated_share_of
 from embviz_callback.measure import COSINE, SIMILARITIES
 from embviz_callback.settings import Settings
 
@@ -69,7 +71,8 @@ def subject_of(
         }
 
     prompts = Prompts(settings.query_prompt, settings.document_prompt).or_else(trained_with)
-    if encode is None and _is_sentence_transformer(inner):
+    is_served = encode is None and _is_sentence_transformer(inner)
+    if is_served:
         queries, documents = _sides_of_sentence_transformer(inner, prompts)
         facts |= _served_prompts(inner, prompts)
     else:
@@ -85,6 +88,7 @@ def subject_of(
         ranks=Ranks.of_launcher() if is_shared else None,
         notes=notes_on_towers(inner, queries, documents),
         similarity=_declared_similarity(inner),
+        truncated_share=partial(_truncated_share, inner) if is_served else truncated_share_of(encode),
     )
     if autocast is None:
         return subject
@@ -190,6 +194,18 @@ def _declared_similarity(model: Any) -> str:
     """Asked of the field: the property would write "cosine" into a model that declares none."""
     named = str(getattr(model, "_similarity_fn_name", None))
     return named if named in SIMILARITIES else COSINE
+
+
+def _truncated_share(model: Any, queries: Sequence[str], documents: Sequence[str]) -> float:
+    """Of a SentenceTransformer; 0 where it does not say what it reads, as one of static embeddings."""
+    try:
+        tokenizer, limit = model.tokenizer, model.max_seq_length
+    except AttributeError:
+        return 0.0
+    if not isinstance(limit, int) or not callable(tokenizer):
+        return 0.0
+    texts = [*queries, *documents]
+    return count_longer(tokenizer, texts, limit) / max(1, len(texts))
 
 
 def _served_prompts(model: Any, prompts: Prompts) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """A model as somebody holds it, with one way to turn query texts and document texts into vectors."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -55,6 +55,8 @@ class Subject:
         after: Called when all texts are encoded, or when that has failed.
         notes: Sentences on what the model does not say of itself and was assumed, or was left aside.
         similarity: By which it compares queries with documents, one of `embviz_callback.measure.SIMILARITIES`.
+        truncated_share: Of queries and documents, prompts left out, the share that is longer than what is read of
+            them; None where nobody knows.
     """
 
     module: nn.Module
@@ -69,6 +71,7 @@ class Subject:
     after: Callable[[], None] = field(default=_nothing)
     notes: tuple[str, ...] = ()
     similarity: str = COSINE
+    truncated_share: Callable[[Sequence[str], Sequence[str]], float] | None = None
 
     @property
     def is_one_way(self) -> bool:

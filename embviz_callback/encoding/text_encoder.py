@@ -1,14 +1,14 @@
 """An ``encode`` for modules whose forward pass takes a tokenizer's output instead of texts."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from embviz_callback.encoding.models.biencoder import POOLINGS, pool
+from embviz_callback.encoding.models.biencoder import POOLINGS, count_longer, pool
 from embviz_callback.encoding.subject import EncodeWith
 
 _POOLER = "pooler"
@@ -69,6 +69,10 @@ class _TextEncoder:
     max_length: int
     prompt: str
 
+    def count_truncated(self, texts: Sequence[str]) -> int:
+        """How many texts are longer than what is read of them."""
+        return count_longer(self.tokenizer, [self.prompt + text for text in texts], self.max_length)
+
     def __call__(self, module: nn.Module, texts: list[str]) -> Tensor:
         device = next((part.device for part in (*module.parameters(), *module.buffers())), torch.device("cpu"))
         features = self.tokenizer(
@@ -80,6 +84,15 @@ class _TextEncoder:
         )
         batch = {name: part.to(device) for name, part in features.items()}
         return _embeddings(_called(module, batch), batch["attention_mask"], self.pooling)
+
+
+def truncated_share_of(encode: Any) -> Callable[[Sequence[str], Sequence[str]], float] | None:
+    """What a `Subject` says of texts that are too long, where `text_encoder` made its functions; else None."""
+    if not isinstance(encode, tuple) or not all(isinstance(side, _TextEncoder) for side in encode):
+        return None
+    return lambda *sides: (
+        sum(way.count_truncated(texts) for way, texts in zip(encode, sides, strict=True)) / max(1, sum(map(len, sides)))
+    )
 
 
 def _called(module: nn.Module, batch: Mapping[str, Tensor]) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from embviz_callback import evaluate_pairs
+from embviz_callback import evaluate_pairs, text_encoder
 from embviz_callback.adapters import EmbvizEvaluator
 from embviz_callback.adapters.encoders import Prompts, prompts_of, subject_of
 from embviz_callback.evaluator import Evaluator, Moment
@@ -186,3 +186,13 @@ def test_a_corpus_is_ranked_by_the_similarity_that_the_model_declares(encoder: P
     own = scores[tuple(subset.relevance.T)][:, None]
     assert similarity.rank.tolist() == (1 + (scores > own + 1e-9).sum(axis=1)).tolist()
     assert similarity.top_scores[:, 0] == pytest.approx(scores.max(axis=1), abs=1e-4)
+
+
+@pytest.mark.parametrize("face", ["as it is", "text_encoder"])
+def test_the_report_says_how_many_texts_are_cut_off(face: str, encoder: Path) -> None:
+    model, evaluator = plain(encoder), Evaluator.on(PairFile(records_from(PAIRS), "pairs"), Settings())
+    model.max_seq_length = 6  # of 6 tokens every query, of 9 every document
+    encode = None if face == "as it is" else text_encoder(model.tokenizer, max_length=6)
+    assert evaluator.provenance(subject_of(model, Settings(), encode)).facts["truncated_share"] == 0.5
+    model.max_seq_length = 64
+    assert "truncated_share" not in evaluator.provenance(subject_of(model, Settings())).facts

@@ -267,12 +267,25 @@ def count_truncated(backbone: Backbone, texts: Sequence[str], max_length: int) -
     """
     if isinstance(backbone.encoder, SELF_POOLING):
         return 0
-    limit = min(max_length, backbone.max_length or max_length)
+    return count_longer(backbone.tokenizer, texts, min(max_length, backbone.max_length or max_length))
+
+
+def count_longer(tokenizer: Callable[..., Any], texts: Sequence[str], limit: int) -> int:
+    """How many texts have more tokens than a limit.
+
+    Args:
+        tokenizer: Of Hugging Face.
+        texts: Prompts included.
+        limit: In tokens.
+
+    Returns:
+        Their number.
+    """
     # A token is at least a byte, so that most texts need not be cut into tokens to know.
     candidates = [text for text in texts if len(text.encode("utf-8", "replace")) + _MOST_SPECIAL_TOKENS > limit]
     if not candidates:
         return 0
-    rows = backbone.tokenizer(candidates, truncation=False, verbose=False)["input_ids"]
+    rows = tokenizer(candidates, truncation=False, verbose=False)["input_ids"]
     return sum(len(row) > limit for row in rows)
 
 
