@@ -76,7 +76,7 @@ def test_mistakes_are_answered_in_one_line(runs: list[str], capsys: pytest.Captu
             [*runs[:4], "--epochs", "1"],
             "--epochs has no use with several --run, each stands by its best evaluation; leave it out",
         ),
-        ([*runs[:4], "--metric", "margn"], "metric must be one of "),
+        ([*runs[:4], "--metric", "margn"], "argument --metric: invalid choice: 'margn'"),
         (
             [*runs[:4], "--group", "lrr"],
             "--group: expected a hyperparameter of these runs, found 'lrr'. Fix: there are dim, lr, name",
