@@ -83,7 +83,7 @@ def test_a_training_with_its_root_far_away_is_copied_there_and_says_so(
     is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("embviz_callback.session.has_fsspec", lambda: is_there and mirror.has_fsspec())
+    monkeypatch.setattr("embviz_callback.session.watching.has_fsspec", lambda: is_there and mirror.has_fsspec())
     name = f"root-{is_there}"
     callback = EmbeddingVisualizer(pairs(), figures=False)
     with caplog.at_level(logging.INFO):

@@ -4,23 +4,19 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
-from embviz_callback.analysis.metrics.catalogue import CATALOGUE
-from embviz_callback.analysis.metrics.numbers import Metrics, evaluate_pairs
-from embviz_callback.analysis.verdict.best import Candidate, check_metric, chosen_metric
-from embviz_callback.delivery.alerts.alarms import Alarms, Alert, Event
+from embviz_callback.analysis.verdict.best import chosen_metric
+from embviz_callback.delivery.alerts.alarms import Alarms, Event
 from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.guarding import Guard, say
 from embviz_callback.delivery.loggers import Gallery
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.process.drawings import Drawings
-from embviz_callback.delivery.process.worker import Limits, Worker
+from embviz_callback.delivery.process.worker import Worker
 from embviz_callback.delivery.run.claim import Claim, claim_folder
 from embviz_callback.delivery.run.history import HistoryRow, append_to_history
 from embviz_callback.delivery.run.memory import Memory
@@ -30,51 +26,12 @@ from embviz_callback.delivery.timing import Budget
 from embviz_callback.encoding.subject import Subject
 from embviz_callback.evaluator import Encoded, Evaluator, Listener, Moment, encode_each
 from embviz_callback.files import append_row, to_json, write_atomically
-from embviz_callback.pairs.importing import load_function
-from embviz_callback.settings import Settings
+from embviz_callback.session.course import Course, values_of
+from embviz_callback.session.plan import Plan
 from embviz_callback.snapshot import Snapshot
 
 Log = Callable[[Mapping[str, float]], None]
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a training is watched.
-
-    Attributes:
-        settings: Of every evaluation.
-        alerts: The rules, as `alerts_of` gives them.
-        limits: Of the drawing process.
-        figures: Whether anything is drawn.
-        log_baseline: Whether the figures of the untrained model go into TensorBoard too.
-        on_error: "warn" or "raise".
-        overhead_limit: Evaluations' share of the training time, 0 to 1; 0 for no limit.
-
-    Raises:
-        ValueError: If an option is out of its range.
-    """
-
-    settings: Settings
-    alerts: tuple[Alert, ...] = ()
-    limits: Limits = field(default_factory=Limits)
-    figures: bool = True
-    log_baseline: bool = False
-    on_error: str = "warn"
-    overhead_limit: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.on_error not in ("warn", "raise"):
-            raise ValueError(f"on_error must be 'warn' or 'raise', got {self.on_error!r}")
-        if self.settings.features:
-            load_function(self.settings.features)  # a wrong name must not be found at the end of the training
-        check_metric(self.settings.metric)
-        Budget(self.overhead_limit)
-
-    @property
-    def may_stop(self) -> bool:
-        """Whether an alert may end the training."""
-        return any(one.stop_training for one in self.alerts)
 
 
 def begin(
@@ -107,16 +64,6 @@ def begin(
     session = Session(plan, evaluator, places, known, loggers=loggers, claim=claim)
     session.open(is_resumed=is_resumed)
     return session
-
-
-@dataclass(frozen=True, eq=False)
-class _Course:
-    """One set under watch; `at` is the name under which its memory is kept, empty for the first."""
-
-    name: str
-    at: str
-    evaluator: Evaluator
-    drawings: Drawings
 
 
 class Session:
@@ -155,7 +102,7 @@ class Session:
         speaks = places.rank == 0 and not places.is_trial
         evaluators = {"": evaluator} if isinstance(evaluator, Evaluator) else evaluator
         self._courses = tuple(
-            self._course(name, one, is_first=not at, loggers=loggers if speaks else ())
+            self._begun(name, one, is_first=not at, loggers=loggers if speaks else ())
             for at, (name, one) in enumerate(evaluators.items())
         )
         first = next(iter(evaluators))
@@ -174,7 +121,7 @@ class Session:
         self._is_open = True
         self._has_noted = False
 
-    def _course(self, name: str, evaluator: Evaluator, *, is_first: bool, loggers: Sequence[Any]) -> _Course:
+    def _begun(self, name: str, evaluator: Evaluator, *, is_first: bool, loggers: Sequence[Any]) -> Course:
         plan = self.plan
         margin = next((one for one in plan.alerts if is_first and isinstance(one, MarginAlert)), None)
         drawings = Drawings(
@@ -187,7 +134,7 @@ class Session:
             log_baseline=plan.log_baseline,
             threshold=None if margin is None else margin.threshold,
         )
-        return _Course(name, "" if is_first else name, evaluator, drawings)
+        return Course(name, "" if is_first else name, evaluator, drawings)
 
     @property
     def evaluator(self) -> Evaluator:
@@ -218,7 +165,7 @@ class Session:
         self.epoch_begun = time.monotonic()
         self._budget.begin(self.epoch_begun)
 
-    def _open(self, course: _Course, *, is_resumed: bool) -> None:
+    def _open(self, course: Course, *, is_resumed: bool) -> None:
         subset, folder = course.evaluator.subset, course.drawings.places.folder
         self._forget_other_subset(course)
         memory = self.memory.of(course.at)
@@ -286,7 +233,7 @@ class Session:
             evaluators = [course.evaluator for course in self._courses]
             encode = partial(encode_each, evaluators, subject, exchange, self._listener)
             encoded = attempt("encoding", encode, skipped=missing, redo=again) or ()
-        snapshots: dict[_Course, Snapshot] = {}
+        snapshots: dict[Course, Snapshot] = {}
         for course, vectors in zip(self._courses, encoded, strict=False):
             measure = partial(self._measure, course, vectors, moment, subject)
             if (snapshot := attempt("evaluation", measure, skipped=missing, redo=again)) is not None:
@@ -307,19 +254,12 @@ class Session:
         known: dict[str, float] = {}
         for course in self._courses:
             last = self.memory.of(course.at).history.last
-            known |= {} if last is None else self._named(course, _with_merit(last.metrics, last.standing))
+            known |= {} if last is None else course.named(values_of(last.metrics, last.standing))
         return self.no_values() | known
 
     def no_values(self) -> dict[str, float]:
         """NaN under every name that an evaluation of these sets gives."""
-        # The names are those of a very small evaluation.
-        rows = np.eye(2, dtype=np.float32)
-        found: dict[str, float] = {}
-        for course in self._courses:
-            has_hard = len(course.evaluator.subset.hard_pairs) > 0
-            hard: Any = {"hard_negatives": rows, "hard_pairs": [[0, 1]]} if has_hard else {}
-            found |= self._named(course, _with_merit(evaluate_pairs(rows, rows, [0, 1], draws=0, **hard), None))
-        return dict.fromkeys(found, math.nan)
+        return {name: math.nan for course in self._courses for name in course.named(course.no_values())}
 
     def to_json(self, where: str) -> dict[str, Any]:
         """What is known, in plain JSON types; empty if that fails, so that a checkpoint is saved all the same.
@@ -368,7 +308,7 @@ class Session:
             where = f"the copy in {self._mirror.address}; it all lies in {self._mirror.folder}"
             self._attempt("copying", self._mirror.copy, where)
 
-    def _forget_other_subset(self, course: _Course) -> None:
+    def _forget_other_subset(self, course: Course) -> None:
         fingerprint, memory = course.evaluator.subset.fingerprint, self.memory.of(course.at)
         before = memory.history.fingerprint
         if before not in (None, fingerprint):
@@ -381,16 +321,16 @@ class Session:
             )
             self.memory.forget(course.at, course.name)
 
-    def _measure(self, course: _Course, encoded: Encoded, moment: Moment, subject: Subject) -> Snapshot:
+    def _measure(self, course: Course, encoded: Encoded, moment: Moment, subject: Subject) -> Snapshot:
         provenance = course.evaluator.provenance(subject)
         run = self.memory.of(course.at).history.run(chosen_metric(encoded.embeddings, self.plan.settings.metric))
         return course.evaluator.measure(encoded, moment, provenance, run=run)
 
-    def _judge(self, snapshots: Mapping[_Course, Snapshot]) -> list[Event]:
+    def _judge(self, snapshots: Mapping[Course, Snapshot]) -> list[Event]:
         """Shows an evaluation of all sets to the alerts."""
         return self.alarms.judge(self.memory, {course.name: one for course, one in snapshots.items()})
 
-    def _record(self, course: _Course, snapshot: Snapshot) -> None:
+    def _record(self, course: Course, snapshot: Snapshot) -> None:
         row = HistoryRow.of(snapshot, alert=bool(self.alarms.state(self.memory, course.name)))
         self.memory.of(course.at).history.add(row)
         folder = course.drawings.places.folder
@@ -398,25 +338,20 @@ class Session:
             act = partial(append_to_history, folder / "history.jsonl", row)
             self._attempt("history file", act, "a row of history.jsonl")
 
-    def _hand_over(self, course: _Course, snapshot: Snapshot, events: Sequence[Event], *, is_partial: bool) -> None:
+    def _hand_over(self, course: Course, snapshot: Snapshot, events: Sequence[Event], *, is_partial: bool) -> None:
         """Gives an evaluation to the drawing process."""
         said = self.alarms.said(events, course.name)
         course.drawings.hand_over(snapshot, self.memory.of(course.at), said, is_partial=is_partial)
 
-    def _values(self, snapshots: Mapping[_Course, Snapshot], begun: float) -> dict[str, float]:
+    def _values(self, snapshots: Mapping[Course, Snapshot], begun: float) -> dict[str, float]:
         values: dict[str, float] = {}
         for course, snapshot in snapshots.items():
-            own = _with_merit(snapshot.metrics, snapshot.standing)
+            own = values_of(snapshot.metrics, snapshot.standing)
             if (state := self.alarms.state(self.memory, course.name)) is not None:
                 own["alert"] = float(state)
-            values |= self._named(course, own)
+            values |= course.named(own)
         now = time.monotonic()
         return values | {"blocked_s": now - begun, "overhead": (now - begun) / max(now - self.epoch_begun, 1e-9)}
-
-    def _named(self, course: _Course, values: Mapping[str, float]) -> dict[str, float]:
-        """Under their names, and of several sets under that of the set; those of the first under both."""
-        named = {f"{course.name}/{name}": value for name, value in values.items()} if course.name else {}
-        return named if course.at else {**values, **named}
 
     def _warn_of_memory(self, stage: str, message: str) -> None:
         self.guard.warn(stage, "out of memory", message)
@@ -442,13 +377,3 @@ class Session:
 def _short(folder: Path | None) -> str:
     """Enough of a run's folder to know it by, and not who keeps it where."""
     return "" if folder is None else "/".join(folder.parts[-3:-1])
-
-
-def _with_merit(metrics: Metrics, standing: Candidate | None) -> dict[str, float]:
-    return {**_shown(metrics), "merit": math.nan if standing is None else standing.merit}
-
-
-def _shown(metrics: Metrics) -> dict[str, float]:
-    # Bounds of ties stand in the history and the report; they would double the tags.
-    known = (name for name in metrics if name in CATALOGUE and not CATALOGUE[name].is_bound)
-    return {name: metrics[name] for name in known}
