@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from embviz_callback.commands.launched import is_first
 from embviz_callback.pairs.texts import inert
@@ -50,7 +51,11 @@ class Terminal:
 
         def draw(done: int, total: int) -> None:
             if not shown:
-                shown.append(tqdm(total=total, desc=inert(stage), file=self._stream, mininterval=_REDRAW_S))
+                # A terminal that does not say how large it is counts as one of 80 columns, not of none.
+                width, height = get_terminal_size()
+                size: Any = {"ncols": width, "nrows": height}
+                bar = tqdm(total=total, desc=inert(stage), file=self._stream, mininterval=_REDRAW_S, **size)
+                shown.append(bar)
                 self._last = shown[0]
             # A finished bar stays finished, however often its end is told.
             if not shown[0].disable:

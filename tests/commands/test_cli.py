@@ -539,6 +539,6 @@ def test_a_person_at_a_terminal_sees_bars(place: Path) -> None:
         pass
     os.close(ours)
     assert done.wait() == 0
-    assert b"\rencoding   [" in seen
-    assert b"] 64/64" in seen
-    assert b"\rt-SNE      [" in seen
+    assert b"\rencoding: " in seen
+    assert b"| 64/64 [" in seen
+    assert b"\rt-SNE: " in seen
