@@ -25,7 +25,7 @@ from embviz_callback import EmbeddingVisualizer
 from embviz_callback.analysis.maps.projections import Skipped, project
 from embviz_callback.delivery import guarding
 from embviz_callback.delivery.guarding import Guard
-from embviz_callback.delivery.process import waiting
+from embviz_callback.delivery.process import drawing_process, waiting
 from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.worker import Limits, Worker
 from tests.analysis.maps.test_projections import clustered, without_libraries
@@ -395,7 +395,8 @@ def test_what_is_said_obeys_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     guarding.say_plainly("files lie in runs\x1b[2J")
-    assert capsys.readouterr().err == "embviz: files lie in runs\\x1b[2J\n"
+    drawing_process._say("1 to draw\x1b[2J")
+    assert capsys.readouterr().err == "embviz: files lie in runs\\x1b[2J\nembviz: 1 to draw\\x1b[2J\n"
     with caplog.at_level(logging.INFO, "embviz_callback"):
         guarding.say("a\x1b[2J")
         Guard(on_error="warn", note=lambda row: None).warn("drawing", "lost", "b\x1b[2J")

@@ -33,18 +33,19 @@ class Screen(io.StringIO):
         return True
 
 
-def test_a_bar_shows_how_far_it_is_how_fast_and_what_is_left_and_ends_once() -> None:
+def test_a_bar_shows_how_far_it_is_how_fast_and_what_is_left_and_ends_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")  # a million steps a second would take the place of the end
     screen = Screen()
     terminal = Terminal(screen)
     bar = terminal.bar("ranking\x1b[2J")
     assert bar is not None
     for done in (0, 50, 100, 100):
-        terminal.known(f"rank-1 at most {100 - done} %")  # before the first bar and after the last: nothing
+        terminal.known(f"rank-1 at most {100 - done} %\x1b[2J")  # before the first bar and after the last: nothing
         bar(done, 100)
     last = screen.getvalue().split("\r")[-1]
     assert last.startswith("ranking\\x1b[2J: 100%|")
     assert "100/100 [00:00<00:00, " in last
-    assert "rank-1 at most 0 %]" in last
+    assert "rank-1 at most 0 %\\x1b[2J]" in last
     assert screen.getvalue().count("\n") == 1
     assert Terminal(io.StringIO()).bar("ranking") is None
 

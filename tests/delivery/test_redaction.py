@@ -1,11 +1,16 @@
 """Secrets in names, values and texts, all made up; and what is none."""
 
+import io
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from embviz_callback.delivery.guarding import Guard
+from embviz_callback.delivery.process.drawing_process import _draw
+from embviz_callback.delivery.process.jobs import Jobs
+from embviz_callback.delivery.process.worker import Limits
 from embviz_callback.delivery.provenance import plain_hparams
 from embviz_callback.delivery.redaction import redacted
 
@@ -93,6 +98,7 @@ def test_texts_without_a_secret_stay_as_they_are(text: str) -> None:
 def test_a_secret_of_the_environment_is_hidden_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_SERVICE_TOKEN", "swordfish")
     assert redacted("rejected swordfish by host") == "rejected *** by host"
+    assert plain_hparams({"note": "swordfish", "lr": 0.1}) == {"lr": 0.1}
 
 
 def test_a_fault_is_noted_and_said_without_the_secrets_of_its_exception() -> None:
@@ -109,6 +115,26 @@ def test_a_fault_is_noted_and_said_without_the_secrets_of_its_exception() -> Non
     ]
     assert "Traceback" in rows[0]["details"]
     assert "swordfish" not in f"{rows}"
+
+
+def test_a_drawing_that_fails_is_set_aside_without_the_secrets_of_its_exception(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs, answers = Jobs(tmp_path), io.StringIO()
+    jobs.put("epoch", lambda folder: None)
+    password = "https://me:swordfish@host/"
+
+    def publish(folder: Path) -> Any:
+        raise ConnectionError(f"cannot reach {password}")
+
+    job = jobs.claim()
+    assert job is not None
+    _draw(jobs, job, publish, Limits(), answers)
+    reason = (tmp_path / "failed" / "epoch" / "reason.txt").read_text()
+    assert reason == "ConnectionError: cannot reach https://***@host/"
+    assert reason in caplog.text
+    assert reason in answers.getvalue()
+    assert "swordfish" not in caplog.text + answers.getvalue()
 
 
 @pytest.mark.parametrize("text", ["A" * 200_000, "a_" * 100_000, "https://" + "Aa/" * 70_000, "key=" * 50_000])

@@ -58,13 +58,20 @@ def test_a_record_too_many_is_refused_in_every_form(name: str, content: str | by
     assert len(read(path, DataLimits(records=4)).records) == 4
 
 
-@pytest.mark.parametrize("given", [itertools.repeat(PAIR), [PAIR] * 4])
+COLUMNS = {name: [text] * 4 for name, text in PAIR.items()}
+
+
+@pytest.mark.parametrize("given", [itertools.repeat(PAIR), [PAIR] * 4, COLUMNS, "a data frame"])
 def test_objects_in_python_that_hold_too_much_or_never_end_are_refused_too(given: Any) -> None:
+    if given == "a data frame":
+        given = pytest.importorskip("pandas").DataFrame(COLUMNS)
     expected = f"pairs: expected at most 3 records, found more. Fix: give a part of them; {more('records')}"
     assert refusal(given) == expected
 
 
-def test_parquet_is_bounded_by_its_rows_and_by_what_it_unpacks_to(tmp_path: Path) -> None:
+def test_parquet_is_bounded_by_its_rows_and_by_what_it_unpacks_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     rows = tmp_path / "rows.parquet"
     parquet.write_table(pa.table({"query": ["a"] * 4, "pos": ["b"] * 4}), rows)
@@ -75,6 +82,10 @@ def test_parquet_is_bounded_by_its_rows_and_by_what_it_unpacks_to(tmp_path: Path
     parquet.write_table(pa.table({"query": repeated, "pos": repeated}), small)
     assert small.stat().st_size < 100_000
     assert refusal(small, DataLimits()) == unpacked(small)
+    packed = tmp_path / "packed.parquet"
+    parquet.write_table(pa.table({"query": ["q" * 3_000_000], "pos": ["b"]}), packed, compression="gzip")
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", None)  # its table of contents says enough
+    assert refusal(packed, DataLimits()) == unpacked(packed)
 
 
 def unpacked(path: Path) -> str:
@@ -111,8 +122,10 @@ def test_no_part_of_a_collection_may_be_such_a_file(victim: str, tmp_path: Path)
     assert refusal(tmp_path, DataLimits()) == unpacked(tmp_path / f"{victim}.gz")
 
 
-def test_a_file_that_is_too_large_is_refused_with_the_option_that_allows_it(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.json", json.dumps([PAIR | {"pos": "x" * 1_000_000}]))
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
+def test_a_file_that_is_too_large_is_refused_with_the_option_that_allows_it(name: str, tmp_path: Path) -> None:
+    content = json.dumps([PAIR | {"pos": "x" * 1_000_000}]).encode()
+    path = write(tmp_path / name, gzip.compress(content) if name.endswith(".gz") else content)
     expected = f"{path}: expected at most 1 MB of text, found more. Fix: give a part of it; {more('megabytes')}"
     assert refusal(path) == expected
     assert len(read(path, DataLimits(megabytes=2)).records) == 1
@@ -158,7 +171,7 @@ def test_long_texts_are_cut_and_said() -> None:
 
 
 def test_the_first_columns_are_read_and_the_others_said() -> None:
-    rows = [PAIR | {"metadata": {"a": 1, "b": 2}}, PAIR | {"metadata": {"c": 3, "b": 4, "x" * 1_001: 5}}]
+    rows = [PAIR | {"metadata": {"x" * 1_001: 5, "a": 1, "b": 2}}, PAIR | {"metadata": {"c": 3, "b": 4}}]
     found = read(rows)
     assert [dict(record.metadata) for record in found.records] == [{"a": 1, "b": 2}, {"b": 4}]
     assert f"metadata: 2 columns are read, the others are left out; {more('columns')}" in found.notes

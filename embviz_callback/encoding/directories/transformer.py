@@ -79,6 +79,8 @@ def is_causal(config: Mapping[str, Any]) -> bool:
     )
 
     kind = config.get("model_type")
+    if not isinstance(kind, str):  # refused when it is built
+        return False
     is_both_ways = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.get("is_encoder_decoder") is True
     return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not is_both_ways
 

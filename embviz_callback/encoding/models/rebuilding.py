@@ -229,7 +229,9 @@ def _refuse_foreign_code(name: str, revision: str | None) -> None:
         raise ValueError("there is no such directory")
     facts = PretrainedConfig.get_config_dict(str(place) if place.exists() else name, revision=revision)
     config: Any = facts[0]
-    if "auto_map" in config and config.get("model_type") not in CONFIG_MAPPING:
+    if not isinstance(kind := config.get("model_type", ""), str):
+        raise ValueError("the model_type in its config.json is no name")
+    if "auto_map" in config and kind not in CONFIG_MAPPING:
         raise ValueError("it asks for code of its own to be run, which is never done here")
 
 

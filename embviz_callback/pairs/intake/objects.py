@@ -33,6 +33,7 @@ def rows_of(given: Any, *, split: str = "", limits: DataLimits = DEFAULT_LIMITS)
         return [_without_gaps(row) for row in given.to_dict("records")], "pairs"
     columns = rows_of_columns(given) if isinstance(given, Mapping) else None
     if columns is not None:
+        limits.check_records(len(columns), "pairs")
         return list(columns), "pairs"
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         raise DataError(f"pairs: expected a list of records, found {show(given)}. Fix: use read_pairs for a file")

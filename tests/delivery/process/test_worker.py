@@ -466,6 +466,10 @@ def test_a_process_that_is_waited_for_counts_in_full_also_when_it_had_to_be_star
     while worker.pid in (None, first):
         worker.poll()
         time.sleep(0.01)
+    for _ in range(2):  # a session is not always weighed at once
+        time.sleep(0.15)
+        worker.poll()
+    assert Path(f"/proc/{worker.pid}/autogroup").read_text().endswith("nice 0\n")
     wait_until_drawing(worker)  # it has had its say on what it counts, if it has one
     assert Path(f"/proc/{worker.pid}/autogroup").read_text().endswith("nice 0\n")
     assert finish(worker)

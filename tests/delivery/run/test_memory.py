@@ -10,6 +10,7 @@ import pytest
 from small_runs import a_run, a_subset
 
 import embviz_callback
+from embviz_callback.delivery.alerts.regression import Origin
 from embviz_callback.delivery.alerts.rule import AlertState
 from embviz_callback.delivery.run.history import HistoryRow
 from embviz_callback.delivery.run.memory import Memory
@@ -61,6 +62,7 @@ DAMAGED = {
     "metrics that are words": (lambda stored: spoilt(stored, metrics={"margin": "much"}), 1),
     "a row that is a number": (lambda stored: stored | {"rows": [stored["rows"][0], 7]}, 1),
     "rows that are a text": (lambda stored: stored | {"rows": "nonsense"}, 0),
+    "rows that are a number": (lambda stored: stored | {"rows": 7}, 0),
     "no rows": (lambda stored: {name: value for name, value in stored.items() if name != "rows"}, 0),
     "no alert": (lambda stored: {name: value for name, value in stored.items() if name != "alert"}, 2),
     "an alert that counts to infinity": (
@@ -93,6 +95,14 @@ def test_a_state_without_a_run_id_gets_one(memory: Memory, run_id: Any, caplog: 
     assert len(found.run_id) == 32
     assert found.history.rows == memory.history.rows
     assert warnings_of(caplog) == []
+
+
+@pytest.mark.parametrize("lost", [7, {}, {"pseudo": 1}, {"value": 1.0, "pseudo": [], "looks": math.inf, "firing": 0}])
+def test_what_one_loss_is_counted_from_may_be_damaged_alone(memory: Memory, lost: Any) -> None:
+    kept = Origin(0.5, (0.25, 0.75), looks=2)
+    found = Memory.from_json(memory.to_json() | {"origins": {"a": lost, "b": kept.to_json()}})
+    assert [(key, origin.to_json()) for key, origin in found.origins.items()] == [("b", kept.to_json())]
+    assert Memory.from_json(memory.to_json() | {"origins": [lost]}).origins == {}
 
 
 STATES = sorted((Path(__file__).parent / "states").glob("*.json"))  # one written by each released version; none goes

@@ -85,7 +85,14 @@ def test_a_training_with_its_root_far_away_is_copied_there_and_says_so(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("embviz_callback.session.watching.has_fsspec", lambda: is_there and mirror.has_fsspec())
     name = f"root-{is_there}"
-    callback = EmbeddingVisualizer(pairs(), figures=False)
+    callback, n_rows = EmbeddingVisualizer(pairs(), figures=False), []
+    copy = Mirror.copy
+
+    def counted(far: Mirror) -> None:
+        n_rows.append(len((far.folder / "history.jsonl").read_text().splitlines()))
+        copy(far)
+
+    monkeypatch.setattr(Mirror, "copy", counted)
     with caplog.at_level(logging.INFO):
         trainer(tmp_path, callback, max_epochs=1, logger=False, default_root_dir=f"memory://{name}").fit(
             TinyBiEncoder()
@@ -95,6 +102,7 @@ def test_a_training_with_its_root_far_away_is_copied_there_and_says_so(
     assert callback.folder.is_relative_to(tmp_path / "embviz_runs")
     far = fsspec.filesystem("memory").find(f"/{name}")
     assert (f"/{name}/embviz/history.jsonl" in far) == is_there
+    assert n_rows == ([1, 2, 2] if is_there else [])  # at each evaluation and at the end
     ending = "and copied there" if is_there else "and stay there, without fsspec"
     said = f"embviz: memory://{name}/embviz is not on this machine; files are written into {callback.folder} {ending}"
     assert [line for line in caplog.messages if "not on this machine" in line] == [said]

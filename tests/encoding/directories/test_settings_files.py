@@ -69,6 +69,15 @@ def test_sizes_that_differ_a_little_are_found_by_their_shapes_before_they_are_fi
     )
 
 
+@pytest.mark.parametrize("kind", [[], {}, 5, None])
+def test_a_kind_of_model_that_is_no_name_is_refused(folder: Path, kind: Any) -> None:
+    _change(folder, model_type=kind)
+    assert _error(folder) == (
+        f"{folder} is an encoder {str(folder)!r}, which cannot be loaded (the model_type in its config.json is no "
+        "name); give a model directory, or a name that can be reached, with --encoder PATH"
+    )
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "notes.txt", "vocab.txt"])
 def test_links_to_devices_and_pipes_are_not_opened(folder: Path, name: str) -> None:
     (folder / name).unlink(missing_ok=True)
