@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from embviz_callback.delivery.results.result_files import (
-    _inert,
     embeddings_npz,
     errors_csv,
+    inert_cell,
     metrics_json,
     read_embeddings,
 )
@@ -69,7 +69,7 @@ ANGLES = {"=1+1": 0.0, "+formula": 1.0, "-5tr": 0.1, "second": 0.3, "@hard": 2.0
     ],
 )
 def test_no_spelling_of_a_sign_begins_a_formula(cell: str, shown: str) -> None:
-    assert _inert(cell) == shown
+    assert inert_cell(cell) == shown
 
 
 def _errors(angles: dict[str, float]) -> list[dict[str, str]]:
