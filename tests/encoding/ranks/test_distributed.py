@@ -1,7 +1,7 @@
 """Sharing a corpus out: the layout of shares, their merging, and faults on one of several ranks."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +21,13 @@ from embviz_callback.pairs.formats.reading import read_pairs
 from embviz_callback.settings import Settings
 from tests.corpora import corpus_of
 from tests.tiny_models import one_way
+
+
+@pytest.fixture(autouse=True)
+def _no_stance_left() -> Iterator[None]:
+    """Real ranks are processes; threads that look at the same time put the process's stance back in any order."""
+    yield
+    torch.compiler.set_stance("default")
 
 
 def on_ranks(n_ranks: int, act: Callable[[Ranks], Any]) -> tuple[list[Any], list[int]]:
