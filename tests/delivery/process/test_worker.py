@@ -400,8 +400,9 @@ def test_f42_a_process_that_gets_no_processor_is_not_killed_from_outside(
     worker.submit("000000001_epoch", job(snapshot(1)))
     wait_until_drawing(worker)
     worker.poll()
-    assert worker.pid is not None
-    os.kill(worker.pid, signal.SIGSTOP)
+    starved = worker.pid
+    assert starved is not None
+    os.kill(starved, signal.SIGSTOP)
     begun = time.monotonic()
     with monkeypatch.context() as patch:
         patch.setattr(worker_module, "_PATIENCE_S", -299.0)  # the limit of 300 s becomes 1 s for the one outside
@@ -409,7 +410,8 @@ def test_f42_a_process_that_gets_no_processor_is_not_killed_from_outside(
         while time.monotonic() - begun < 2.5:
             worker.poll()
             time.sleep(0.05)
-    os.kill(worker.pid, signal.SIGCONT)
+    assert worker.pid == starved  # another one would draw it at the second try
+    os.kill(starved, signal.SIGCONT)
     assert finish(worker)
     assert told.kinds == []
 
