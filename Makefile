@@ -38,11 +38,11 @@ demo: $(VENV)/.core
 	@echo "Look at the model:  visualizations/report.md"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The lowest direct versions. Warnings of old libraries about newer ones are not ours. ONLY='not slow' takes the quick part.
 test-oldest: $(OLDEST)/.dev
-	$(OLDEST)/bin/python -m pytest -n 2 --dist loadfile -W default -m "$(ONLY)"
+	$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -W default -m "$(ONLY)"
 
 $(OLDEST)/.dev: constraints-oldest.txt pyproject.toml
 	test -x $(OLDEST)/bin/python || "$(PYTHON)" -m venv $(OLDEST)

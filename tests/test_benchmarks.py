@@ -29,7 +29,7 @@ SMALL = {
     "real_run": ["--data", DATA, "--epochs", "1"],
     "ship": ["--runs", "2", "--queries", "20", "--documents", "50", "--data", DATA, "--steps", "4"],
     "trainings": ["--data", DATA, "--runs", "2", "--only", "simulated"],
-    "soak": ["--epochs", "40", "--every", "4"],
+    "soak": ["--epochs", "12", "--every", "4"],
     "training": ["--data", DATA, "--epochs", "2", "--live-epochs", "1"],
 }
 # These call themselves or each other by their paths; the others take the tests' tiny trainings along.
