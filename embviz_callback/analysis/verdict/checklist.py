@@ -271,6 +271,6 @@ def _clear_clusters(method: str, found: object) -> Check:
     least = max(CLEAR_SHARE, blind)
     word = ">" if share > least else "is not above"
     reason = f"{share:.4f} {word} {least:.4g}" + (
-        ", what chance gives among so few points" if blind > CLEAR_SHARE else ""
+        ", what chance can give among so few points" if blind > CLEAR_SHARE else ""
     )
     return Check(name, float(share), least, DESCRIBED, share > least, reason)

@@ -120,6 +120,17 @@ def test_displacement_counts_radii_of_the_old_map() -> None:
     assert mean_displacement(before + np.array([3, 4]), before) == 2.5  # 5 units are 2.5 radii
 
 
+@pytest.mark.parametrize("n", [5, 7, 10, 14, 20])
+def test_few_random_maps_are_clear_however_few_points_they_show(n: int) -> None:
+    rng, n_maps = np.random.default_rng(n), 400
+    own = np.column_stack([np.arange(n), np.arange(n)])
+    drawn = rng.normal(size=(n_maps, 2, n, 2)).astype(np.float32)
+    queries, documents = drawn[0]
+    least = Projection("tsne", queries, documents, 0.9, 0.9, None, "perplexity 30", 7).blind_share
+    n_clear = sum(clear_share(queries, documents, own) > max(0.5, least) for queries, documents in drawn)
+    assert n_clear / n_maps <= 0.08  # 46 % of ten pairs stood above the mean of chance
+
+
 def test_clear_share_asks_for_a_relevant_document_among_the_ten_nearest_points() -> None:
     # Query 0 has its document beside it; between query 1 and its own lie eleven others.
     line = np.arange(14, dtype=np.float32)

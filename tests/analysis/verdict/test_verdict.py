@@ -122,7 +122,7 @@ def test_what_is_made_and_what_a_map_shows_is_described_and_decides_nothing() ->
 
 def test_clusters_of_so_few_points_that_chance_makes_them_are_not_clear() -> None:
     few = checks_of(maps={"tsne": Map(0.9, blind_share=10 / 11)})["clear_clusters_tsne"]
-    assert (few.meets, few.reason) == (False, "0.9000 is not above 0.9091, what chance gives among so few points")
+    assert (few.meets, few.reason) == (False, "0.9000 is not above 0.9091, what chance can give among so few points")
 
 
 def test_few_queries_cannot_tell_and_say_how_many_would() -> None:
