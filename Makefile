@@ -1,5 +1,6 @@
 # make demo   generate pairs, train, evaluate: from nothing, in its own .venv
 # make test   everything the tests need, and the tests
+# make test-long  the dearest benchmarks, each once and small
 # make test-oldest  the tests with the oldest versions that pyproject.toml allows, in .venv-oldest
 # make check  linters, types, layers
 # make docs   the site, into site/
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: demo test test-oldest oldest check docs real clean
+.PHONY: demo test test-long test-oldest oldest check docs real clean
 
 $(VENV)/.core: constraints.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
@@ -38,7 +39,10 @@ demo: $(VENV)/.core
 	@echo "Look at the model:  visualizations/report.md"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
+
+test-long: $(VENV)/.dev
+	$(BIN)/python -m pytest -m long tests
 
 # The lowest direct versions. Warnings of old libraries about newer ones are not ours. ONLY='not slow' takes the quick part.
 test-oldest: $(OLDEST)/.dev

