@@ -44,9 +44,10 @@ test: $(VENV)/.dev
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long tests
 
-# The lowest direct versions. Warnings of old libraries about newer ones are not ours. ONLY='not slow' takes the quick part.
+# The lowest direct versions. Warnings of old libraries about newer ones are not ours. ONLY='not slow' takes the quick part,
+# WHERE='tests/drawing' a room.
 test-oldest: $(OLDEST)/.dev
-	$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -W default -m "$(ONLY)"
+	$(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -W default -m "$(ONLY)" $(WHERE)
 
 $(OLDEST)/.dev: constraints-oldest.txt pyproject.toml
 	test -x $(OLDEST)/bin/python || "$(PYTHON)" -m venv $(OLDEST)
