@@ -16,3 +16,11 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EMBVIZ_CACHE", str(tmp_path_factory.mktemp("features")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _only_our_messages(request: pytest.FixtureRequest) -> None:
+    """`caplog` holds what this product says: whether a library has already said its own depends on the tests before."""
+    if "caplog" in request.fixturenames:
+        ours = ("embviz_callback", "pair_dataset", "train_script")
+        request.getfixturevalue("caplog").handler.addFilter(lambda record: record.name.startswith(ours))
