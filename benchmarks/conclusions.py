@@ -43,7 +43,7 @@ from embviz_callback.analysis.why.sensitivity import importance_of_types
 from embviz_callback.analysis.why.suspects import suspects
 from embviz_callback.analysis.why.thresholds import Advice, thresholds
 from embviz_callback.embeddings import Embeddings
-from embviz_callback.pairs.weights import WeightRule
+from embviz_callback.pairs.weight_rule import WeightRule
 from tests import planted
 
 

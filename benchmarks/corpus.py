@@ -31,8 +31,8 @@ from torch import Tensor, nn
 
 from embviz_callback.analysis.scan import Scan
 from embviz_callback.embeddings import Embeddings, unit_rows
+from embviz_callback.encoding.distributed.shared_corpus import Ranks
 from embviz_callback.encoding.encode import encode_blocks
-from embviz_callback.encoding.ranks.shared_corpus import Ranks
 from embviz_callback.encoding.subject import Side, Subject
 from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.corpus import WINDOW

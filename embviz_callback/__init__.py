@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from embviz_callback.delivery.alerts.regression import RegressionAlert
     from embviz_callback.delivery.alerts.rule import MarginAlert
     from embviz_callback.encoding.text_encoder import text_encoder
-    from embviz_callback.result.comparing import Comparison, compare
-    from embviz_callback.result.evaluating import Result, evaluate
+    from embviz_callback.notebook.comparing import Comparison, compare
+    from embviz_callback.notebook.evaluating import Result, evaluate
     from embviz_callback.settings import Settings
 
 __version__ = "0.1.0"
@@ -34,15 +34,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Comparison": "embviz_callback.result.comparing",
+    "Comparison": "embviz_callback.notebook.comparing",
     "EmbeddingVisualizer": "embviz_callback.callback",
     "MarginAlert": "embviz_callback.delivery.alerts.rule",
     "Metrics": "embviz_callback.analysis.metrics.numbers",
     "RegressionAlert": "embviz_callback.delivery.alerts.regression",
-    "Result": "embviz_callback.result.evaluating",
+    "Result": "embviz_callback.notebook.evaluating",
     "Settings": "embviz_callback.settings",
-    "compare": "embviz_callback.result.comparing",
-    "evaluate": "embviz_callback.result.evaluating",
+    "compare": "embviz_callback.notebook.comparing",
+    "evaluate": "embviz_callback.notebook.evaluating",
     "evaluate_pairs": "embviz_callback.analysis.metrics.numbers",
     "text_encoder": "embviz_callback.encoding.text_encoder",
 }

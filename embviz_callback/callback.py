@@ -18,7 +18,7 @@ from embviz_callback.delivery.alerts.alarms import Alert
 from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.places import Places, as_output_dir, check_output_dir, find_places
-from embviz_callback.delivery.process.worker import Limits
+from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.delivery.provenance import circumstances
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.tags import prefix_of
@@ -30,8 +30,8 @@ from embviz_callback.delivery.timing import (
     step_of_epoch,
     step_of_validation,
 )
-from embviz_callback.encoding.ranks.shared_corpus import Ranks
-from embviz_callback.encoding.ranks.spread_weights import is_sharding
+from embviz_callback.encoding.distributed.sharded_weights import is_sharding
+from embviz_callback.encoding.distributed.shared_corpus import Ranks
 from embviz_callback.encoding.subject import EncodeWith, Subject, late_sides_of, notes_on_towers, sides_of
 from embviz_callback.encoding.text_encoder import truncated_share_of
 from embviz_callback.evaluator import Evaluator, Moment

@@ -21,8 +21,8 @@ from embviz_callback.snapshot import Provenance, Snapshot, take_snapshot
 
 if TYPE_CHECKING:
     from embviz_callback.analysis.verdict.best import Candidate
+    from embviz_callback.encoding.distributed.shared_corpus import Exchange
     from embviz_callback.encoding.encode import Block
-    from embviz_callback.encoding.ranks.shared_corpus import Exchange
     from embviz_callback.encoding.subject import Subject
 
 Progress = Callable[[int, int], None]
@@ -222,7 +222,7 @@ class Evaluator:
         if self.corpus is None or subject.ranks is None:
             yield None
             return
-        from embviz_callback.encoding.ranks.shared_corpus import together
+        from embviz_callback.encoding.distributed.shared_corpus import together
 
         with together(subject.ranks) as exchange:
             yield exchange
@@ -372,8 +372,8 @@ def encode_each(
         What `Evaluator.measure` takes, for each.
     """
     # torch, seconds that --help and saved embeddings must not wait for
+    from embviz_callback.encoding.distributed.sharded_weights import gathered
     from embviz_callback.encoding.isolation import observe, woken
-    from embviz_callback.encoding.ranks.spread_weights import gathered
 
     options: dict[str, Any] = {
         "batch_size": evaluators[0].settings.batch_size,

@@ -31,7 +31,7 @@ from embviz_callback import evaluator as evaluator_module
 from embviz_callback.delivery.process.handovers import Job, write_job
 from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.publishing import Publisher
-from embviz_callback.delivery.process.worker import Worker
+from embviz_callback.delivery.process.training_side import Worker
 from embviz_callback.delivery.run.history import History
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.timing import Budget

@@ -27,7 +27,7 @@ from embviz_callback.delivery import guarding
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.process import drawing_process, waiting
 from embviz_callback.delivery.process.jobs import Jobs
-from embviz_callback.delivery.process.worker import Limits, Worker
+from embviz_callback.delivery.process.training_side import Limits, Worker
 from tests.analysis.maps.test_projections import clustered, without_libraries
 from tests.test_training_unchanged import digest
 from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
@@ -406,7 +406,7 @@ def test_what_is_said_obeys_no_terminal(
 def test_f49_the_drawing_process_ends_with_a_killed_training_whose_fork_lives_on(tmp_path: Path) -> None:
     script = (
         "import os, pathlib, sys, time\n"
-        "from embviz_callback.delivery.process.worker import Limits, Worker\n"
+        "from embviz_callback.delivery.process.training_side import Limits, Worker\n"
         "worker = Worker(pathlib.Path(sys.argv[1]), limits=Limits(), report=print)\n"
         "worker.start()\n"
         "if os.fork() == 0:\n"
@@ -449,7 +449,7 @@ def _lives(pid: int) -> bool:
 def test_an_isolated_interpreter_keeps_its_variables_from_the_drawing_process(tmp_path: Path) -> None:
     script = (
         f"import sys; sys.path.insert(0, {str(HOME)!r})\n"
-        "from embviz_callback.delivery.process.worker import process_environment\n"
+        "from embviz_callback.delivery.process.training_side import process_environment\n"
         "print(process_environment().get('PYTHONPATH', ''))\n"
     )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}"}

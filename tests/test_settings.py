@@ -8,7 +8,7 @@ import pytest
 from embviz_callback import EmbeddingVisualizer
 from embviz_callback.adapters.sentence_transformers import EmbvizEvaluator
 from embviz_callback.adapters.transformers import EmbvizTrainerCallback
-from embviz_callback.delivery.process.worker import Limits
+from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.settings import Settings, merged
 from tests.tiny_training import pairs
 

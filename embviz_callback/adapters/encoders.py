@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from embviz_callback.delivery.provenance import versions
+from embviz_callback.encoding.distributed.shared_corpus import Ranks
 from embviz_callback.encoding.models.biencoder import count_longer
-from embviz_callback.encoding.ranks.shared_corpus import Ranks
 from embviz_callback.encoding.subject import (
     Encode,
     EncodeWith,

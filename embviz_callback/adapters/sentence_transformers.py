@@ -13,7 +13,7 @@ from embviz_callback.adapters.given_sets import evaluators_on, given_alerts
 from embviz_callback.delivery.alerts.alarms import Alert
 from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.places import Places, as_output_dir, landing
-from embviz_callback.delivery.process.worker import Limits
+from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.tags import prefix_of
 from embviz_callback.encoding.subject import EncodeWith

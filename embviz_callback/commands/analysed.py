@@ -20,7 +20,7 @@ from embviz_callback.pairs.check.checkup import Demands, check
 from embviz_callback.pairs.check.findings import Checkup
 from embviz_callback.pairs.check.raw import RawPairs, read_raw
 from embviz_callback.pairs.importing import load_function
-from embviz_callback.pairs.weights import WeightRule, default_rule, read_rule
+from embviz_callback.pairs.weight_rule import WeightRule, default_rule, read_rule
 from embviz_callback.snapshot import Snapshot
 
 if TYPE_CHECKING:

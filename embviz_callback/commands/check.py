@@ -22,7 +22,7 @@ from embviz_callback.pairs.check.raw import RawPairs, raw_records, read_raw
 from embviz_callback.pairs.formats.writing import as_text
 from embviz_callback.pairs.importing import load_function
 from embviz_callback.pairs.problems import DataError
-from embviz_callback.pairs.weights import WeightRule, default_rule, read_rule
+from embviz_callback.pairs.weight_rule import WeightRule, default_rule, read_rule
 
 _EXAMPLES = 3
 _WIDTH = 110

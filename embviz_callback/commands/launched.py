@@ -5,7 +5,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from embviz_callback.encoding.ranks.shared_corpus import Ranks
+    from embviz_callback.encoding.distributed.shared_corpus import Ranks
 
 
 class OtherRankDone(Exception):  # noqa: N818
@@ -41,7 +41,7 @@ def joined(device: str) -> "Ranks | None":
     import torch
     from torch import distributed
 
-    from embviz_callback.encoding.ranks.shared_corpus import Ranks
+    from embviz_callback.encoding.distributed.shared_corpus import Ranks
 
     if not distributed.is_initialized():
         is_cuda = device.startswith("cuda")

@@ -18,7 +18,7 @@ from embviz_callback.settings import RANGES, Settings
 if TYPE_CHECKING:
     from embviz_callback.commands.looking import Request
     from embviz_callback.pairs.formats.form import Reading
-    from embviz_callback.pairs.weights import WeightRule
+    from embviz_callback.pairs.weight_rule import WeightRule
 
 MOST_KEPT = 200_000  # texts of a corpus whose vectors are kept: 200 MB at 256 dimensions
 _DEFAULTS = Settings()

@@ -14,7 +14,7 @@ from typing import Any
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
-from embviz_callback.delivery.process.worker import this_python
+from embviz_callback.delivery.process.training_side import this_python
 from embviz_callback.grammar import counted
 
 _NAMED = 3

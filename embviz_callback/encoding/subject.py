@@ -10,7 +10,7 @@ from torch import nn
 from embviz_callback.measure import COSINE
 
 if TYPE_CHECKING:
-    from embviz_callback.encoding.ranks.shared_corpus import Ranks
+    from embviz_callback.encoding.distributed.shared_corpus import Ranks
 
 Encode = Callable[[list[str]], Any]
 EncodeWith = Callable[[Any, list[str]], Any]

@@ -9,7 +9,7 @@ from typing import Any
 
 from embviz_callback.pairs.problems import LONGEST_NAME, Spot, show, show_name
 from embviz_callback.pairs.texts import REPLACEMENT, clean, fold, is_blank, without_unprintable
-from embviz_callback.pairs.weights import MAX_WEIGHT, MIN_WEIGHT, OTHER, WeightRule, is_number, is_weight
+from embviz_callback.pairs.weight_rule import MAX_WEIGHT, MIN_WEIGHT, OTHER, WeightRule, is_number, is_weight
 
 # What other formats call our fields.
 _ALIASES = {

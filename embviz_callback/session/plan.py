@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from embviz_callback.analysis.verdict.best import check_metric
 from embviz_callback.delivery.alerts.alarms import Alert
-from embviz_callback.delivery.process.worker import Limits
+from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.delivery.timing import Budget
 from embviz_callback.pairs.importing import load_function
 from embviz_callback.settings import Settings

@@ -16,7 +16,7 @@ from embviz_callback.delivery.guarding import Guard, say
 from embviz_callback.delivery.loggers import Gallery
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.process.drawings import Drawings
-from embviz_callback.delivery.process.worker import Worker
+from embviz_callback.delivery.process.training_side import Worker
 from embviz_callback.delivery.run.claim import Claim, claim_folder
 from embviz_callback.delivery.run.history import HistoryRow, append_to_history
 from embviz_callback.delivery.run.memory import Memory

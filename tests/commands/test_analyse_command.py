@@ -21,7 +21,7 @@ from embviz_callback.pairs.check.checkup import check
 from embviz_callback.pairs.check.raw import RawPairs
 from embviz_callback.pairs.formats.reading import read_pairs
 from embviz_callback.pairs.subset import choose_subset
-from embviz_callback.pairs.weights import default_rule
+from embviz_callback.pairs.weight_rule import default_rule
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, take_snapshot
 

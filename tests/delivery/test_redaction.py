@@ -10,7 +10,7 @@ import pytest
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.process.drawing_process import _draw
 from embviz_callback.delivery.process.jobs import Jobs
-from embviz_callback.delivery.process.worker import Limits
+from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.delivery.provenance import plain_hparams
 from embviz_callback.delivery.redaction import redacted
 

@@ -16,7 +16,7 @@ from embviz_callback.analysis.why.suspects import Evaluated, Suspect, suspects
 from embviz_callback.analysis.why.thresholds import Thresholds, thresholds
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
-from embviz_callback.pairs.weights import WeightRule
+from embviz_callback.pairs.weight_rule import WeightRule
 
 _MOST_LABELS = 60
 _MOST_GROUPED = 30  # columns

@@ -20,7 +20,7 @@ from embviz_callback.analysis.metrics.resampling import (
 )
 from embviz_callback.analysis.scan import Similarity, exact_scores
 from embviz_callback.embeddings import Embeddings, Floats, Rows, unit_rows
-from embviz_callback.pairs.weights import OTHER, WeightRule
+from embviz_callback.pairs.weight_rule import OTHER, WeightRule
 
 SMALL = 10
 _SINGLE, _JOINT = "changed alone", "least squares"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embviz_callback.delivery.alerts.rule import AlertEvent
-from embviz_callback.delivery.process.worker import process_environment, this_python
+from embviz_callback.delivery.process.training_side import process_environment, this_python
 
 LIMIT_S = 15.0  # after which the process ends itself, whatever an endpoint does
 LIMIT_EXIT = 75  # with this exit code

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.starvation import FairClock
-from embviz_callback.delivery.process.worker import Limits, Worker
+from embviz_callback.delivery.process.training_side import Limits, Worker
 from embviz_callback.delivery.redaction import redacted
 from embviz_callback.pairs.texts import inert
 

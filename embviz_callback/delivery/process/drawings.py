@@ -10,8 +10,8 @@ from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.loggers import Gallery
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.process.handovers import MOST_PAST, Conclusion, Job, write_conclusion, write_job
+from embviz_callback.delivery.process.training_side import Limits, Worker
 from embviz_callback.delivery.process.waiting import set_aside_earlier, wait_for_drawings
-from embviz_callback.delivery.process.worker import Limits, Worker
 from embviz_callback.delivery.run.history import HistoryRow
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.files import require_space, safe_name

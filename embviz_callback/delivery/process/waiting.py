@@ -6,7 +6,7 @@ from functools import partial
 
 from embviz_callback.delivery.guarding import say, say_plainly
 from embviz_callback.delivery.process.jobs import Jobs
-from embviz_callback.delivery.process.worker import Worker
+from embviz_callback.delivery.process.training_side import Worker
 from embviz_callback.grammar import counted
 
 _log = logging.getLogger("embviz_callback")

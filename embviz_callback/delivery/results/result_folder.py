@@ -19,7 +19,7 @@ from embviz_callback.drawing.page.page import page
 from embviz_callback.drawing.page.page_analysis import analysis_view
 from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.files import to_json, write_atomically
-from embviz_callback.pairs.weights import default_rule
+from embviz_callback.pairs.weight_rule import default_rule
 from embviz_callback.snapshot import Snapshot
 
 _FILES = (

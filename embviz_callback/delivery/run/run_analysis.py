@@ -6,7 +6,7 @@ from embviz_callback.delivery.run.data_check import checkup_of
 from embviz_callback.delivery.run.run_folder import PageNotes, RunFolder
 from embviz_callback.drawing.page.page_analysis import analysis_view
 from embviz_callback.pairs.importing import load_function
-from embviz_callback.pairs.weights import default_rule
+from embviz_callback.pairs.weight_rule import default_rule
 from embviz_callback.snapshot import Snapshot, load_snapshot
 
 _MOST_QUERIES = 40_000  # of all evaluations together: about a minute, and 2 GB at 1,024 dimensions

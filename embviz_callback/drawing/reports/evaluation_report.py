@@ -23,8 +23,8 @@ from embviz_callback.analysis.verdict.checklist import (
 from embviz_callback.analysis.verdict.power import discordance
 from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.drawing.reports.data_section import data_section
+from embviz_callback.drawing.reports.figures_in_words import oddities, readings
 from embviz_callback.drawing.reports.markdown import rendered
-from embviz_callback.drawing.reports.readings import oddities, readings
 from embviz_callback.drawing.wording import change, grouping, interval, measured, number, power_sentence
 from embviz_callback.measure import TITLES
 from embviz_callback.snapshot import Snapshot

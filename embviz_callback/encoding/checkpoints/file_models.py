@@ -7,10 +7,10 @@ from typing import Any
 
 from embviz_callback.encoding.cache.fingerprints import state_sha256
 from embviz_callback.encoding.checkpoints.training_files import read_training_file
+from embviz_callback.encoding.directories.backbone import Wanted, dtype_named
 from embviz_callback.encoding.directories.model_directory import read_encoder
 from embviz_callback.encoding.directories.modules import said_of_texts
 from embviz_callback.encoding.directories.settings_files import settings_in_folder
-from embviz_callback.encoding.directories.transformer import Wanted, dtype_named
 from embviz_callback.encoding.models.biencoder import Backbone, ProjectionHead
 from embviz_callback.encoding.models.lora import LowRank, Scale, merge, split_lora
 from embviz_callback.encoding.models.rebuilding import build_head, fill, outline, pretrained

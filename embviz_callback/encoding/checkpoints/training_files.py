@@ -8,7 +8,7 @@ from typing import Any
 from embviz_callback.encoding.directories.diagnoses import refuse_shards
 from embviz_callback.encoding.weights.complaints import CheckpointError, asks_for_code, short
 from embviz_callback.encoding.weights.fit import plain_name
-from embviz_callback.encoding.weights.pickled import Inert, StoredTensor, settings_in
+from embviz_callback.encoding.weights.pickle_values import Inert, StoredTensor, settings_in
 from embviz_callback.encoding.weights.stored import SafeTensor, Weight, as_weight, numbers_of
 from embviz_callback.encoding.weights.weights_file import Contents, read_weights_file
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.encoding.directories.adapters import ADAPTER_SETTINGS, adapt, base_folder, is_adapter
+from embviz_callback.encoding.directories.backbone import Folder, Wanted, has_tokenizer, is_causal, read_transformer
 from embviz_callback.encoding.directories.diagnoses import what_instead
+from embviz_callback.encoding.directories.lora_folders import ADAPTER_SETTINGS, adapt, base_folder, is_adapter
 from embviz_callback.encoding.directories.modules import Tower, read_modules, tower_of
-from embviz_callback.encoding.directories.transformer import Folder, Wanted, has_tokenizer, is_causal, read_transformer
 from embviz_callback.encoding.models.biencoder import Backbone
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from embviz_callback.encoding.directories.backbone import WEIGHTS, Folder, Wanted, read_transformer
 from embviz_callback.encoding.directories.settings_files import read_settings
-from embviz_callback.encoding.directories.transformer import WEIGHTS, Folder, Wanted, read_transformer
 from embviz_callback.encoding.models.biencoder import TOKEN_POOLINGS, Backbone, ProjectionHead
 from embviz_callback.encoding.models.stack import ACTIVATIONS, Residual, Stack, Unit
 from embviz_callback.encoding.models.static import StaticTable, StaticTokenizer

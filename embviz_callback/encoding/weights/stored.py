@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
-from embviz_callback.encoding.weights.pickled import Inert, StoredTensor
+from embviz_callback.encoding.weights.pickle_values import Inert, StoredTensor
 from embviz_callback.encoding.weights.torch_files import Places, bytes_of
 
 # A module that is registered under several names is saved under each.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from embviz_callback.encoding.weights.archives import ArchiveError, Record, records_of
 from embviz_callback.encoding.weights.complaints import SAFE_AGAIN, CheckpointError, asks_for_code, short
-from embviz_callback.encoding.weights.pickles import AttackError, PickleError, Reading, read_pickle
+from embviz_callback.encoding.weights.pickle_reader import AttackError, PickleError, Reading, read_pickle
 
 Places = Mapping[str, Record]
 

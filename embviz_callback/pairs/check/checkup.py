@@ -23,7 +23,7 @@ from embviz_callback.pairs.flaws import (
 )
 from embviz_callback.pairs.problems import show_name
 from embviz_callback.pairs.texts import fold, is_blank
-from embviz_callback.pairs.weights import WeightRule, default_rule
+from embviz_callback.pairs.weight_rule import WeightRule, default_rule
 
 _DROP = "embviz check --fix drops them"
 # kind: level, title as `agreeing` takes it, how to mend it, whether --fix does

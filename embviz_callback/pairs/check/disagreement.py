@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from embviz_callback.pairs.check.raw import RawRecord
 from embviz_callback.pairs.texts import fold
-from embviz_callback.pairs.weights import is_number
+from embviz_callback.pairs.weight_rule import is_number
 
 Value = str | float | tuple[str, ...] | list[str]
 Extract = Callable[[str], Mapping[str, Value]]

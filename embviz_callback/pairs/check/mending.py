@@ -8,7 +8,7 @@ from typing import Any
 from embviz_callback.pairs.check.raw import RawPairs, RawRecord, answers_of, raw_records, record_key, renamed
 from embviz_callback.pairs.flaws import is_placeholder, mended
 from embviz_callback.pairs.texts import clean, fold, is_blank
-from embviz_callback.pairs.weights import WeightRule, default_rule
+from embviz_callback.pairs.weight_rule import WeightRule, default_rule
 
 
 @dataclass(frozen=True)

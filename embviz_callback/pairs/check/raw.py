@@ -11,7 +11,7 @@ from embviz_callback.pairs.intake.parsing import Broken, odd_values
 from embviz_callback.pairs.problems import Problems, Spot
 from embviz_callback.pairs.records import Record, meant_fields, to_record
 from embviz_callback.pairs.texts import clean, fold, is_blank
-from embviz_callback.pairs.weights import default_rule
+from embviz_callback.pairs.weight_rule import default_rule
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits
-from embviz_callback.pairs.weights import WeightRule
+from embviz_callback.pairs.weight_rule import WeightRule
 
 OURS = ("query", "pos", "hard_neg", "id", "metadata", "prompt", "label")
 

@@ -6,7 +6,7 @@ from typing import Any
 from embviz_callback.pairs.formats.form import Item, Reading
 from embviz_callback.pairs.problems import DataError, show, show_name
 from embviz_callback.pairs.texts import fold
-from embviz_callback.pairs.weights import is_number
+from embviz_callback.pairs.weight_rule import is_number
 
 LABELS = ("label", "labels", "score", "scores", "similarity_score", "gold_label", "relevance", "rating", "click")
 # Columns and words that say by themselves what they mean.

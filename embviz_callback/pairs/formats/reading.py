@@ -17,7 +17,7 @@ from embviz_callback.pairs.intake.material import is_folder, read_file, take_obj
 from embviz_callback.pairs.intake.parsing import Broken, refuse_odd
 from embviz_callback.pairs.problems import ENOUGH_PROBLEMS, DataError, DataLimits, Problems, Spot, show
 from embviz_callback.pairs.records import HardNegative, Record, to_record
-from embviz_callback.pairs.weights import WeightRule, default_rule
+from embviz_callback.pairs.weight_rule import WeightRule, default_rule
 
 __all__ = ["DataError", "DataLimits", "HardNegative", "PairFile", "Reading", "Record", "read_pairs", "records_from"]
 

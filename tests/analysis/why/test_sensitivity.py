@@ -20,7 +20,7 @@ from embviz_callback.analysis.why.continuity import continuity, neighbourhood
 from embviz_callback.analysis.why.sensitivity import importance_of_edits, importance_of_types
 from embviz_callback.analysis.why.thresholds import _lower_bounds, _run, thresholds
 from embviz_callback.embeddings import Embeddings
-from embviz_callback.pairs.weights import WeightRule, default_rule
+from embviz_callback.pairs.weight_rule import WeightRule, default_rule
 
 
 def unit(rows: Any) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -20,7 +20,7 @@ from embviz_callback.drawing.page.page_analysis import analysis_view
 from embviz_callback.drawing.reports.data_section import brief
 from embviz_callback.pairs.check.checkup import check
 from embviz_callback.pairs.check.raw import RawPairs
-from embviz_callback.pairs.weights import default_rule
+from embviz_callback.pairs.weight_rule import default_rule
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot, take_snapshot
 

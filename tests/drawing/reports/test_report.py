@@ -28,14 +28,14 @@ from embviz_callback.delivery.run.data_check import data_check, data_check_once
 from embviz_callback.drawing.page.epoch_view import epoch_view
 from embviz_callback.drawing.reports.data_section import brief
 from embviz_callback.drawing.reports.evaluation_report import report
-from embviz_callback.drawing.reports.markdown import literal, rendered
-from embviz_callback.drawing.reports.readings import (
+from embviz_callback.drawing.reports.figures_in_words import (
     distribution_reading,
     heatmap_reading,
     map_reading,
     oddities,
     top_k_reading,
 )
+from embviz_callback.drawing.reports.markdown import literal, rendered
 from embviz_callback.drawing.wording import grouping, interval, number, percent, rank_word
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.grammar import counted

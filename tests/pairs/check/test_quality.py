@@ -21,7 +21,7 @@ from embviz_callback.pairs.check.raw import RawPairs, raw_records, read_raw
 from embviz_callback.pairs.flaws import flaws, is_placeholder, mended, words_key
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.texts import fold
-from embviz_callback.pairs.weights import WeightRule
+from embviz_callback.pairs.weight_rule import WeightRule
 
 REAL = Path(__file__).parents[3].parent / "shared" / "data" / "rental"
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embviz_callback.pairs.formats.reading import DataError, HardNegative, Record, read_pairs, records_from
-from embviz_callback.pairs.weights import WeightRule
+from embviz_callback.pairs.weight_rule import WeightRule
 
 REAL = Path(__file__).parents[3] / ".." / "shared" / "data" / "rental"
 REAL_COUNTS = {"new-data-set-1": 962, "new-data-set-2": 967, "new-data-set-3": 957, "test-data-set-1": 964}

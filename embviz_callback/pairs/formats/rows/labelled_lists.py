@@ -6,7 +6,7 @@ from typing import Any
 from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, filled, text_id
 from embviz_callback.pairs.formats.labels import says_relevant
 from embviz_callback.pairs.problems import show
-from embviz_callback.pairs.weights import is_number
+from embviz_callback.pairs.weight_rule import is_number
 
 _QUERIES = ("query", "question", "anchor")
 _DOCUMENTS = ("docs", "documents", "passages", "candidates", "texts")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embviz_callback.pairs.problems import DataError
-from embviz_callback.pairs.weights import WeightRule, default_rule, is_weight, read_rule
+from embviz_callback.pairs.weight_rule import WeightRule, default_rule, is_weight, read_rule
 
 CONFIG = Path(__file__).parents[2] / "configs" / "weight-config.json"
 TYPES = ["location", "price", "area", "amenity", "furniture", "floor", "other", "requirement"]

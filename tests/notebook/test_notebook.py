@@ -85,7 +85,7 @@ def test_a_figure_is_drawn_when_it_is_asked_for_and_once(monkeypatch: pytest.Mon
         asked.append((given.settings.skip_tsne, given.settings.skip_umap))
         return dict(a_run(a_subset(), (0.5,))[0].maps)
 
-    monkeypatch.setattr("embviz_callback.result.evaluating.maps_of", maps_of)
+    monkeypatch.setattr("embviz_callback.notebook.evaluating.maps_of", maps_of)
     assert list(result.figures) == list(FIGURES)
     assert asked == []
     assert result.figures["tsne_projection"] is result.figures["tsne_projection"]

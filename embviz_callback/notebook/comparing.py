@@ -17,8 +17,8 @@ from embviz_callback.analysis.metrics.pictures import wanted_maps
 from embviz_callback.commands.looking import tell_apart
 from embviz_callback.delivery.results.comparison_folder import comparison_figures, comparison_page, write_comparison
 from embviz_callback.drawing.reports.comparisons.comparison_report import comparison_report
-from embviz_callback.result.evaluating import Result, called, evaluate, is_path
-from embviz_callback.result.shown import Page, Pictures, comparison_html
+from embviz_callback.notebook.evaluating import Result, called, evaluate, is_path
+from embviz_callback.notebook.shown import Page, Pictures, comparison_html
 from embviz_callback.snapshot import Snapshot
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from embviz_callback.encoding.directories.adapters import ADAPTER_SETTINGS, adapt, base_folder, is_adapter
 from embviz_callback.encoding.directories.diagnoses import refuse_quantised, what_instead
+from embviz_callback.encoding.directories.lora_folders import ADAPTER_SETTINGS, adapt, base_folder, is_adapter
 from embviz_callback.encoding.directories.settings_files import check_sizes, read_settings, settings_in_folder
 from embviz_callback.encoding.models.biencoder import Backbone
 from embviz_callback.encoding.models.rebuilding import fill, outline

@@ -23,9 +23,9 @@ from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.encoding.checkpoints.served import Serving
 from embviz_callback.encoding.subject import EncodeWith
 from embviz_callback.evaluator import Evaluator, Listener, Moment
+from embviz_callback.notebook.shown import Page, Pictures, numbers_html
 from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.reading import read_pairs
-from embviz_callback.result.shown import Page, Pictures, numbers_html
 from embviz_callback.settings import Settings, merged, split_options
 from embviz_callback.snapshot import Snapshot
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from embviz_callback.encoding.checkpoints.loading import CheckpointError, load_checkpoint
-from embviz_callback.encoding.weights.pickled import Inert, StoredTensor, settings_in
-from embviz_callback.encoding.weights.pickles import MOST_INSTRUCTIONS, PickleError, read_pickle
+from embviz_callback.encoding.weights.pickle_reader import MOST_INSTRUCTIONS, PickleError, read_pickle
+from embviz_callback.encoding.weights.pickle_values import Inert, StoredTensor, settings_in
 from embviz_callback.encoding.weights.stored import Weight, numbers_of
 from embviz_callback.encoding.weights.weights_file import read_weights_file
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from embviz_callback.encoding.distributed import shared_corpus as distributed
+from embviz_callback.encoding.distributed.shared_corpus import RankError, Ranks, together
 from embviz_callback.encoding.encode import encode_blocks
-from embviz_callback.encoding.ranks import shared_corpus as distributed
-from embviz_callback.encoding.ranks.shared_corpus import RankError, Ranks, together
 from embviz_callback.encoding.subject import Side
 from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.formats.reading import read_pairs

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from embviz_callback.encoding.weights.pickled import Inert, Storage, StoredTensor
+from embviz_callback.encoding.weights.pickle_values import Inert, Storage, StoredTensor
 
 # Far above the optimizer's state of the largest model; each costs a microsecond and up to 200 bytes.
 MOST_INSTRUCTIONS = 2_000_000

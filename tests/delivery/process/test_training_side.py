@@ -21,12 +21,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.process import drawing_process, starvation
-from embviz_callback.delivery.process import worker as worker_module
+from embviz_callback.delivery.process import training_side as worker_module
 from embviz_callback.delivery.process.handovers import Conclusion, Job, write_conclusion, write_job
 from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.publishing import Published
 from embviz_callback.delivery.process.starvation import run_and_wait_s
-from embviz_callback.delivery.process.worker import Limits, Worker
+from embviz_callback.delivery.process.training_side import Limits, Worker
 from embviz_callback.delivery.run.history import HistoryRow
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.embeddings import Embeddings
@@ -589,7 +589,7 @@ ORPHAN = """
 import os, signal, sys
 from pathlib import Path
 from embviz_callback.delivery.process.starvation import run_and_wait_s
-from embviz_callback.delivery.process.worker import Limits, Worker
+from embviz_callback.delivery.process.training_side import Limits, Worker
 worker = Worker(Path(sys.argv[1]), limits=Limits(), report=print)
 worker.start()
 print(worker.pid, flush=True)
