@@ -112,34 +112,32 @@ def compare_checkpoints(options: argparse.Namespace, terminal: Terminal) -> int:
         baseline = None
         if getattr(options, "baseline", None) is not None:
             baseline = baseline_of(options, request_from(options), terminal)
-        outcomes, comparison = evaluate_and_compare(options, reference, terminal)
+        trec = getattr(options, "trec", False)
+        outcomes = evaluate(request_from(options), output_of(options), terminal, trec=trec, bm25=options.bm25)
+        comparison = compare_outcomes(outcomes, options, reference)
     reached = _told(comparison, options, terminal, outcomes)
     if baseline is None or reached:
         return reached
     return gate_status([outcome.snapshot for outcome in outcomes], baseline, options, terminal)
 
 
-def evaluate_and_compare(
-    options: argparse.Namespace, reference: int, terminal: Terminal
-) -> "tuple[list[Outcome], Comparison]":
-    """Evaluates several checkpoints on one set, and writes the files of each and of their comparison.
+def compare_outcomes(outcomes: "Sequence[Outcome]", options: argparse.Namespace, reference: int) -> "Comparison":
+    """Compares several checkpoints on one set, and writes the files of it.
 
     Args:
+        outcomes: What came of each.
         options: Of `embviz` or of `embviz compare`.
         reference: Which of them the others are held against, from 1.
-        terminal: Hears what is going on.
 
     Returns:
-        What came of each, and the comparison.
+        The comparison.
     """
     from embviz_callback.drawing.reports.comparisons.words_report import words_aside
 
-    trec = getattr(options, "trec", False)
-    outcomes = evaluate(request_from(options), output_of(options), terminal, trec=trec, bm25=options.bm25)
     # Nobody says that they are epochs of one training, in this order.
     snapshots = [replace(outcome.snapshot, epoch=None) for outcome in outcomes]
     found = [outcome.words for outcome in outcomes if outcome.words is not None]
-    return outcomes, _written(snapshots, options, reference, [words_aside(found)] if found else [])
+    return _written(snapshots, options, reference, [words_aside(found)] if found else [])
 
 
 def _compare_epochs(options: argparse.Namespace, terminal: Terminal) -> int:

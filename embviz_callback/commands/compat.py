@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from embviz_callback.commands.arguments import Parser, UsageError, finite_number
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.evaluate import quietly
-from embviz_callback.commands.gate import add_loss_option
+from embviz_callback.commands.gate import RANKED, add_loss_option
 from embviz_callback.commands.options import (
     add_data_options,
     add_json_option,
@@ -56,7 +56,7 @@ def parser() -> Parser:
         metavar="X",
         help="score from which documents are shown; what it becomes is said (default %(default)s)",
     )
-    add_loss_option(made, "0.01 in the metric that decides")
+    add_loss_option(made, "0.01 in the metric that decides", RANKED)
     add_keeping_option(made)
     add_sampling_options(made)
     add_model_options(made)

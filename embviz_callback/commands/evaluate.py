@@ -33,7 +33,7 @@ from embviz_callback.commands.terminal import Terminal
 
 if TYPE_CHECKING:
     from embviz_callback.analysis.metrics.numbers import Metrics
-    from embviz_callback.commands.looking import Request
+    from embviz_callback.commands.looking import Look, Request
     from embviz_callback.delivery.results.result_folder import Outcome
 
 
@@ -117,44 +117,71 @@ def evaluate(
 
     Returns:
         One outcome per checkpoint, in the order given.
+    """
+    return evaluate_each([(request, output)], terminal, trec=trec, bm25=bm25)[0]
+
+
+def evaluate_each(
+    asked: "Sequence[tuple[Request, Path]]", terminal: Terminal, *, trec: bool = False, bm25: str | None = None
+) -> "list[list[Outcome]]":
+    """The same on several sets, each checkpoint loaded once.
+
+    Args:
+        asked: What is wanted of each set, and the folder of its results.
+        terminal: Hears what is going on.
+        trec: As for `evaluate`.
+        bm25: Likewise.
+
+    Returns:
+        For each set one outcome per checkpoint.
 
     Raises:
         OtherRankDone: In every process but the first of several, when all is encoded.
     """
-    from embviz_callback.commands.looking import look_at, prepare_output
+    from embviz_callback.commands.looking import look_at_each, prepare_output
     from embviz_callback.files import safe_name
 
     if trec:
         from embviz_callback.delivery.results.trec import DEPTH
 
-        request = replace(request, depth=DEPTH)
+        asked = [(replace(request, depth=DEPTH), output) for request, output in asked]
     if bm25 is not None:
         refuse_without_bm25s()
-    looks = look_at(request, terminal)  # first: a mistyped path leaves no folder behind
+    looks = look_at_each([request for request, _ in asked], terminal)  # first: a mistyped path leaves no folder behind
     if not is_first():
         for _ in looks:
             pass
         raise OtherRankDone
-    prepare_output(output)
-    data: dict[str, Any] = {}
-    outcomes = []
-    for look in looks:
-        # matplotlib, which a mistyped option must not wait for: all is checked before the first look
-        from embviz_callback.delivery.results.result_folder import write_results
-        from embviz_callback.delivery.run.data_check import data_check
-
-        snapshot = look.snapshot
-        folder = output / safe_name(snapshot.label) if len(request.checkpoints) > 1 else output
-        data = data or data_check(snapshot)
-        words = words_beside(look, bm25, terminal)
-        asides, progress = asides_of(look, words), partial(_bar, terminal)
-        outcome = replace(write_results(snapshot, folder, data, asides=asides, progress=progress), words=words)
-        for fault in outcome.faults:
-            terminal.say(f"{snapshot.label}: {fault}")
-        outcomes.append(outcome)
-        if trec:
-            _leave_trec(outcome)
+    for _, output in asked:
+        prepare_output(output)
+    outcomes: list[list[Outcome]] = [[] for _ in asked]
+    data: list[dict[str, Any]] = [{} for _ in asked]
+    for found in looks:
+        for place, (look, (request, output)) in enumerate(zip(found, asked, strict=True)):
+            folder = output / safe_name(look.snapshot.label) if len(request.checkpoints) > 1 else output
+            data[place] = data[place] or _checked(look)
+            outcomes[place].append(_written(look, folder, data[place], terminal, bm25))
+            if trec:
+                _leave_trec(outcomes[place][-1])
     return outcomes
+
+
+def _checked(look: "Look") -> dict[str, Any]:
+    from embviz_callback.delivery.run.data_check import data_check
+
+    return data_check(look.snapshot)
+
+
+def _written(look: "Look", folder: Path, data: Mapping[str, Any], terminal: Terminal, bm25: str | None) -> "Outcome":
+    # matplotlib, which a mistyped option must not wait for: all is checked before the first look
+    from embviz_callback.delivery.results.result_folder import write_results
+
+    words = words_beside(look, bm25, terminal)
+    asides, progress = asides_of(look, words), partial(_bar, terminal)
+    outcome = replace(write_results(look.snapshot, folder, data, asides=asides, progress=progress), words=words)
+    for fault in outcome.faults:
+        terminal.say(f"{look.snapshot.label}: {fault}")
+    return outcome
 
 
 def _leave_trec(outcome: "Outcome") -> None:

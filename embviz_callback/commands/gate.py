@@ -1,11 +1,14 @@
 """The gate of a pipeline: whether a model is worse than a baseline, beyond chance and beyond what is allowed."""
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE, RANK_NAMES
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.terminal import Terminal
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from embviz_callback.snapshot import Snapshot
 
 MISSED, CANNOT_TELL = 3, 4
+RANKED = tuple(name for name in RANK_NAMES if not CATALOGUE[name].is_bound)
+GATED = (*RANKED, *(name for name, row in CATALOGUE.items() if row.has_interval and name not in RANK_NAMES))
 
 
 def add_gate_options(made: argparse.ArgumentParser) -> None:
@@ -34,23 +39,31 @@ def add_gate_options(made: argparse.ArgumentParser) -> None:
     )
 
 
-def add_loss_option(made: argparse.ArgumentParser, otherwise: str) -> None:
-    """What may be lost; `otherwise` is what may where nothing is said."""
+def add_loss_option(made: argparse.ArgumentParser, otherwise: str, names: Sequence[str] = GATED) -> None:
+    """What may be lost of the metrics `names`; `otherwise` is what may where nothing is said."""
     made.add_argument(
         "--allow-loss",
         action="append",
-        type=_allowed,
+        type=partial(_allowed, names),
         metavar="METRIC=SHARE",
         help=f"loss that is accepted, such as rank1=0.01; repeatable (default: {otherwise})",
     )
 
 
-def _allowed(text: str) -> tuple[str, float]:
+def _allowed(names: Sequence[str], text: str) -> tuple[str, float]:
+    """Refused before hours of work, and not after them."""
     name, _, share = text.partition("=")
     try:
-        return name, float(share)
+        least = float(share)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected METRIC=SHARE, such as rank1=0.01, found {text!r}") from None
+        least = math.nan
+    if not (math.isfinite(least) and least >= 0):
+        raise argparse.ArgumentTypeError(
+            f"expected METRIC=SHARE of at least 0, such as rank1=0.01, found {text!r}"
+        ) from None
+    if name not in names:
+        raise argparse.ArgumentTypeError(f"expected a loss of one of {', '.join(names)}, found {name!r}")
+    return name, least
 
 
 def refuse_gate_without_baseline(options: argparse.Namespace) -> None:

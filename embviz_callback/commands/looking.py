@@ -96,32 +96,54 @@ def look_at(request: Request, terminal: Terminal) -> Iterator[Look]:
         terminal: Hears what is going on.
 
     Returns:
-        Gives one look per checkpoint, in the order given.
+        Gives one look per checkpoint, in the order given; a UsageError says if a path, the data, the device or a
+        checkpoint cannot be used.
+    """
+    looks = look_at_each([request], terminal)
+    return (look for (look,) in looks)
+
+
+def look_at_each(requests: Sequence[Request], terminal: Terminal) -> Iterator[tuple[Look, ...]]:
+    """Every checkpoint on each of several sets, loaded once for all of them.
+
+    Args:
+        requests: One for each set, alike but for what they are on.
+        terminal: Hears what is going on.
+
+    Returns:
+        Gives the looks of one checkpoint after the other, one per set.
 
     Raises:
-        UsageError: If a path, the data, the device or a checkpoint cannot be used.
+        UsageError: As for `look_at`.
     """
-    if request.vectors is not None:
-        return iter([_from_vectors(request, request.vectors, terminal)])
-    labels = tell_apart(request.checkpoints)
-    for path in request.checkpoints:
+    checkpoints, vectors = requests[0].checkpoints, requests[0].vectors
+    if vectors is not None:
+        return iter([(_from_vectors(requests[0], vectors, terminal),)])
+    labels = tell_apart(checkpoints)
+    for path in checkpoints:
         if not is_hub_name(path) and not Path(path).expanduser().exists():
             raise UsageError(explain_missing(path))
-    return _looks(request, labels, terminal)
+    return _looks(requests, labels, terminal)
 
 
-def _looks(request: Request, labels: Sequence[str], terminal: Terminal) -> Iterator[Look]:
-    saved = {path: _saved(path, request) for path in request.checkpoints if path.endswith(".npz")}
-    evaluator = replace(_evaluator(request, saved, terminal), depth=request.depth)
-    device = device_named(request.device) if len(saved) < len(labels) else "none"
-    device = own_device(device) if request.is_shared else device
+def _looks(requests: Sequence[Request], labels: Sequence[str], terminal: Terminal) -> Iterator[tuple[Look, ...]]:
+    first = requests[0]
+    saved = {path: _saved(path, first) for path in first.checkpoints if path.endswith(".npz")}
+    evaluators = [replace(_evaluator(one, saved, terminal), depth=one.depth) for one in requests]
+    device = device_named(first.device) if len(saved) < len(labels) else "none"
+    device = own_device(device) if first.is_shared else device
     facts = {"device": device, "precision": "float32", "versions": _versions()}
-    for path, label in zip(request.checkpoints, labels, strict=True):
+    for path, label in zip(first.checkpoints, labels, strict=True):
         if path in saved:
-            provenance = Provenance({"embeddings": path, **evaluator.source, **facts})
-            yield Look(saved[path].recalled(path, evaluator, Moment(name=label), provenance))
+            yield tuple(_recalled(path, label, saved[path], evaluator, facts) for evaluator in evaluators)
         else:
-            yield _measured(path, label, evaluator, request, facts, terminal)
+            served = _served(path, label, first, facts, terminal)
+            yield tuple(_measured(served, label, one, first, facts, terminal) for one in evaluators)
+
+
+def _recalled(path: str, label: str, saved: "_Saved", evaluator: Evaluator, facts: Mapping[str, Any]) -> Look:
+    provenance = Provenance({"embeddings": path, **evaluator.source, **facts})
+    return Look(saved.recalled(path, evaluator, Moment(name=label), provenance))
 
 
 def _from_vectors(request: Request, paths: Sequence[str], terminal: Terminal) -> Look:
@@ -232,17 +254,23 @@ def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal
     return evaluator
 
 
-def _measured(
-    path: str, label: str, evaluator: Evaluator, request: Request, facts: Mapping[str, Any], terminal: Terminal
-) -> Look:
+def _served(path: str, label: str, request: Request, facts: Mapping[str, Any], terminal: Terminal) -> "Served":
     from embviz_callback.encoding.checkpoints.loading import CheckpointError
     from embviz_callback.encoding.checkpoints.served import Serving, serve_checkpoint
 
     terminal.say(f"{label}: loading")
-    device = str(facts["device"])
     with as_usage_error(CheckpointError):
-        serving = Serving(**{**request.serving, "device": device, "similarity": request.settings.similarity})
-        served = serve_checkpoint(path, serving, lambda: {**facts, "precision": served.precision})
+        own = {"device": str(facts["device"]), "similarity": request.settings.similarity}
+        served = serve_checkpoint(
+            path, Serving(**{**request.serving, **own}), lambda: {**facts, "precision": served.precision}
+        )
+    return served
+
+
+def _measured(
+    served: "Served", label: str, evaluator: Evaluator, request: Request, facts: Mapping[str, Any], terminal: Terminal
+) -> Look:
+    device = str(facts["device"])
     subset = evaluator.subset
     subject = _with_reach(served, subset)
     for note in subject.notes:

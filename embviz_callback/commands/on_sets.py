@@ -6,8 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import UsageError
-from embviz_callback.commands.compare import evaluate_and_compare
-from embviz_callback.commands.evaluate import as_json, evaluate, flat, quietly, statistics, status, summary, write_out
+from embviz_callback.commands.compare import compare_outcomes
+from embviz_callback.commands.evaluate import (
+    as_json,
+    evaluate_each,
+    flat,
+    quietly,
+    statistics,
+    status,
+    summary,
+    write_out,
+)
 from embviz_callback.commands.options import output_of, request_from
 from embviz_callback.commands.terminal import Terminal
 
@@ -34,16 +43,16 @@ def evaluate_on_sets(options: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError("--baseline is an evaluation of one set; give --data one path")
     if reference > len(options.checkpoint):
         raise UsageError(f"--reference must be at most {len(options.checkpoint)}, got {reference}")
-    outcomes: dict[str, list[Outcome]] = {}
-    comparisons: dict[str, Comparison] = {}
+    own = dict(_each(options))
+    for name, one in own.items():
+        terminal.say(f"{name}: {one.data}")
     with quietly():
-        for name, own in _each(options):
-            terminal.say(f"{name}: {own.data}")
-            if len(options.checkpoint) > 1:
-                outcomes[name], comparisons[name] = evaluate_and_compare(own, reference, terminal)
-            else:
-                trec = getattr(own, "trec", False)
-                outcomes[name] = evaluate(request_from(own), output_of(own), terminal, trec=trec, bm25=own.bm25)
+        asked = [(request_from(one), output_of(one)) for one in own.values()]
+        found = evaluate_each(asked, terminal, trec=getattr(options, "trec", False), bm25=options.bm25)
+        outcomes = dict(zip(own, found, strict=True))
+        comparisons = {
+            name: compare_outcomes(outcomes[name], own[name], reference) for name in own if len(options.checkpoint) > 1
+        }
     return _told(options, terminal, outcomes, list(_verdicts(comparisons)))
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embviz_callback.analysis.verdict.power import planned, queries_needed, smallest_difference
-from embviz_callback.commands.arguments import Parser, UsageError, finite_number, whole_number
+from embviz_callback.commands.arguments import Parser, UsageError, finite_number
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.evaluate import quietly, write_out
-from embviz_callback.commands.options import add_model_options
+from embviz_callback.commands.options import add_model_options, add_reading_options, add_sampling_options, reading_of
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.grammar import counted
 
@@ -44,9 +44,8 @@ def parser() -> Parser:
         "--run", metavar="DIR", help="measure it between the first and the last evaluation that a run keeps"
     )
     made.add_argument("--checkpoint", nargs=2, metavar="PATH", help="measure it between two checkpoints on --data")
-    made.add_argument(
-        "--max-samples", type=whole_number(1, 10**6), default=500, metavar="N", help="default %(default)s"
-    )
+    add_sampling_options(made)
+    add_reading_options(made)
     add_model_options(made)
     return made
 
@@ -54,6 +53,8 @@ def parser() -> Parser:
 def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     if not 0 < options.difference <= 1:
         raise UsageError(f"--difference must be above 0 and at most 1, got {options.difference:g}")
+    if options.discordance is not None and not 0 <= options.discordance <= 1:
+        raise UsageError(f"--discordance must lie from 0 to 1, got {options.discordance:g}")
     if sum(given is not None for given in (options.discordance, options.run, options.checkpoint)) > 1:
         raise UsageError("give one of --discordance, --run and --checkpoint")
     with quietly():
@@ -87,7 +88,7 @@ def _looked_at(options: argparse.Namespace, terminal: Terminal) -> "list[Snapsho
 
     if options.data is None:
         raise UsageError("--checkpoint needs --data, the pairs on which the two are held against each other")
-    options.skip_bad_records, options.corpus = False, None
+    options.corpus = None
     return [look.snapshot for look in look_at(request_from(options), terminal)]
 
 
@@ -99,7 +100,8 @@ def _independent(options: argparse.Namespace) -> int:
     from embviz_callback.pairs.formats.reading import read_pairs
     from embviz_callback.pairs.subset import choose_subset
 
-    subset = choose_subset(read_pairs(options.data).records, max_samples=options.max_samples, seed=7)
+    pairs = read_pairs(options.data, reading_of(options))
+    subset = choose_subset(pairs.records, max_samples=options.max_samples, seed=options.seed)
     return len(np.unique(sampling_groups(subset.relevance, len(subset.queries))))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from embviz_callback.commands.arguments import Parser
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.evaluate import as_json, quietly, write_out
-from embviz_callback.commands.gate import add_loss_option
+from embviz_callback.commands.gate import RANKED, add_loss_option
 from embviz_callback.commands.options import (
     add_json_option,
     add_keeping_option,
@@ -45,7 +45,7 @@ def parser() -> Parser:
         " setting that is not worse. Of several checkpoints the first, as it is, is what all are held against.",
     )
     add_subject_options(made, is_required=True)
-    add_loss_option(made, "0.01 in the metric that decides")
+    add_loss_option(made, "0.01 in the metric that decides", RANKED)
     add_keeping_option(made)
     add_sampling_options(made)
     add_model_options(made)

@@ -111,3 +111,7 @@ def test_power_prints_a_table_or_the_number_at_a_discordance(capsys: pytest.Capt
     assert power(["--difference", "0.05", "--discordance", "0.01"]) == 0
     assert "cannot differ by 5 points of rank-1" in capsys.readouterr().out
     assert power(["--difference", "2"]) == 2
+    capsys.readouterr()
+    for beyond in ("1.5", "-0.1"):
+        assert power(["--discordance", beyond]) == 2
+        assert capsys.readouterr().err == f"embviz power: --discordance must lie from 0 to 1, got {beyond}\n"

@@ -44,6 +44,27 @@ def test_every_set_has_a_folder_and_the_verdict_is_on_all(
     assert verdict.startswith("b.pt: rental -")
     assert verdict.endswith(" (may be chance) points of rank-1 against a.pt: a loss without a gain")
     assert heard.err.rstrip().splitlines()[-6] == "Similarity Statistics:"
+    assert heard.err.count(": loading\n") == 2  # each checkpoint once, not once a set
+
+
+def test_no_checkpoint_is_loaded_where_a_later_set_is_not_there(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = [f"rental={place / 'val.json'}", f"general={place / 'none.json'}"]
+    assert main(["--checkpoint", f"{place / 'a.pt'}", "--data", *sets, "--output", f"{tmp_path}"]) == 2
+    heard = capsys.readouterr().err
+    assert "none.json: there is no such file" in heard
+    assert "loading" not in heard
+
+
+def test_power_measures_the_discordance_of_two_checkpoints(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--data", f"{place / 'val.json'}", "--checkpoint", f"{place / 'a.pt'}", f"{place / 'b.pt'}"]
+    assert main(["power", *given, "--difference", "0.05"]) == 0
+    first, has, _ = capsys.readouterr().out.split("\n")
+    disagreeing = float(first.removeprefix("5 points of rank-1 at a discordance of ").partition(" %")[0])
+    assert 5 < disagreeing <= 100
+    assert has.startswith("the data have 24 independent groups of queries, which show differences from ")
+    assert has.endswith(f" at {disagreeing:.1f} %")
 
 
 @pytest.mark.slow

@@ -40,4 +40,13 @@ def test_what_may_be_lost_is_said_as_for_the_gate(
         capsys.readouterr().out
     )
     assert ship([*asked, "margin=0.1"]) == 2
-    assert "not of 'margin'" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "embviz ship: argument --allow-loss: expected a loss of one of rank1, mrr, mrr_at_10, recall_at_1, recall_at_5,"
+        " recall_at_10, recall_at_50, ndcg_at_10, map, found 'margin'\n"
+    )
+    for amount in ("-0.1", "nan", "much"):
+        assert ship([*asked, f"rank1={amount}"]) == 2
+        assert capsys.readouterr().err == (
+            "embviz ship: argument --allow-loss: expected METRIC=SHARE of at least 0, such as rank1=0.01,"
+            f" found 'rank1={amount}'\n"
+        )
