@@ -7,10 +7,13 @@ from importlib import import_module
 from pathlib import Path
 
 from embviz_callback.commands import COMMANDS
+from embviz_callback.commands.ending import ended
 from embviz_callback.commands.launched import is_first, n_processes
+from embviz_callback.commands.terminal import Terminal
 from embviz_callback.settings import nearest
 
 _EVALUATE = "embviz_callback.commands.evaluate"
+_INTERRUPTED = "interrupted; what was finished is in the output directory"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,15 +54,24 @@ def _dispatch(given: list[str]) -> int:
         return 0
     word, rest = given[0], given[1:]
     if word.startswith("-"):
-        return int(import_module(_EVALUATE).main(given))
+        return _run("embviz", _EVALUATE, given, interrupted=_INTERRUPTED)
     if n_processes() > 1 and word != "compare":
         if is_first():
             sys.stderr.write(f"embviz: {word} works in one process. Fix: start it without a launcher\n")
         return 2
     if word in COMMANDS:
-        return int(import_module(COMMANDS[word][0]).main(rest))
+        return _run(f"embviz {word}", COMMANDS[word][0], rest)
     sys.stderr.write(f"embviz: there is no command {word!r}{nearest(word, list(COMMANDS))}\n")
     return 2
+
+
+def _run(name: str, module: str, arguments: list[str], *, interrupted: str = "interrupted") -> int:
+    command, terminal = import_module(module), Terminal()
+
+    def work() -> int:
+        return int(command.run(command.parser().read(arguments), terminal))
+
+    return ended(name, work, terminal, interrupted=interrupted)
 
 
 def greeting() -> str:

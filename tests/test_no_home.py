@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embviz_callback.commands.cache import main
+from embviz_callback.cli import main
 from embviz_callback.encoding.cache.feature_store import default_cache_folder
 from embviz_callback.files import cache_home, user_cache
 
@@ -30,7 +30,7 @@ def test_a_user_without_a_home_has_a_cache_among_temporary_files(
     assert cache_home() == own
     assert own.stat().st_mode & 0o077 == 0
     assert default_cache_folder() == own / "embviz" / "features"
-    assert main(["size"]) == 0
+    assert main(["cache", "size"]) == 0
     assert capsys.readouterr().out == f"0.0 MB in {own / 'embviz' / 'features'}\n"
     assert not (tmp_path / "~").exists()
 

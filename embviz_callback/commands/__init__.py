@@ -1,6 +1,6 @@
 """The subcommands of `embviz`: each reads its arguments and calls the rooms."""
 
-# Each module is imported when its command is asked for, and has main(arguments) -> exit status.
+# Each module is imported when its command is asked for, and has parser() and run(options, terminal) -> exit status.
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("embviz_callback.demo.command", "all of it on a small training, in a minute"),
     "check": ("embviz_callback.commands.check", "what is wrong in a file of pairs"),

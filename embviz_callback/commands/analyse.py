@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from embviz_callback.analysis.metrics.pictures import MAPS, wanted_maps
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
-from embviz_callback.commands.ending import ended
 from embviz_callback.commands.evaluate import quietly, status
 from embviz_callback.commands.options import (
     add_ending_options,
@@ -31,20 +30,6 @@ if TYPE_CHECKING:
     from embviz_callback.snapshot import Snapshot
 
 _MOST_EDITS = 1000
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: Without the command's name; by default the process's own.
-
-    Returns:
-        0 when done, 2 for bad arguments or input, 1 if a figure could not be drawn.
-    """
-    terminal = Terminal()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    return ended("embviz analyse", lambda: _run(parser().read(given), terminal), terminal)
 
 
 def parser() -> Parser:
@@ -72,7 +57,8 @@ def parser() -> Parser:
     return made
 
 
-def _run(options: argparse.Namespace, terminal: Terminal) -> int:
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Runs the command; 0 when done, 3 for a margin below the threshold, 1 for a figure that could not be drawn."""
     output = output_of(options)
     with quietly():
         from embviz_callback.analysis.why.analysis import analyse
@@ -210,7 +196,3 @@ def _say(options: argparse.Namespace, output: Path, snapshot: "Snapshot", analys
     lines.append(f"{counted(len(analysis.suspects), 'candidate')} for false negatives")
     lines.append(f"margin {metrics.margin:.4f}, rank-1 {100 * metrics.rank1:.1f}%; see {output / 'analysis.md'}")
     sys.stdout.write("\n".join(lines) + "\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,28 +1,16 @@
 """`embviz cache`: what is kept of frozen encoders' features, and how to be rid of it."""
 
+import argparse
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from embviz_callback.commands.arguments import Parser, UsageError
+from embviz_callback.commands.arguments import Parser
 from embviz_callback.commands.terminal import Terminal
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: Without the command's name.
-
-    Returns:
-        0 when done, 2 for bad arguments.
-    """
-    try:
-        options = parser().read(arguments)
-    except UsageError as error:
-        Terminal().say(f"embviz cache: {error}")
-        return 2
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Runs the command; 0 when done."""
     from embviz_callback.encoding.cache.feature_store import default_cache_folder
 
     root = default_cache_folder() if options.dir is None else Path(options.dir).expanduser()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.commands.arguments import Parser
-from embviz_callback.commands.ending import ended
 from embviz_callback.commands.options import add_reading_options, reading_of
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.commands.token_reach import TokenReach
@@ -27,20 +26,6 @@ from embviz_callback.pairs.weight_rule import WeightRule, default_rule, read_rul
 _EXAMPLES = 3
 _WIDTH = 110
 _DEFAULT_COMPARE = ("district", "price")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: Without the command's name; by default the process's own.
-
-    Returns:
-        0 when done, 2 for bad input (nothing usable in it included), 3 with ``--strict`` when something is wrong or
-        suspect.
-    """
-    given = sys.argv[1:] if arguments is None else arguments
-    return ended("embviz check", lambda: _run(parser().read(given)), Terminal())
 
 
 def parser() -> Parser:
@@ -71,7 +56,8 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Runs the command; 0 when done, 3 with ``--strict`` where something is wrong or suspect."""
     _check_options(options)
     reading = reading_of(options)
     source = read_raw(options.data, reading)
@@ -204,7 +190,3 @@ def _summary(checkup: Checkup) -> str:
         return f"Nothing wrong ({counted(levels[NOTE], 'note')})."
     wrong = counted(levels["wrong"], "kind[s] of finding [are|is] wrong")
     return f"{wrong}, {levels['suspect']} suspect, {counted(levels[NOTE], 'note')}."
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from embviz_callback.analysis.metrics.pictures import wanted_maps
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.compare_runs import add_group_option, compare_kept_runs
-from embviz_callback.commands.ending import ended
 from embviz_callback.commands.evaluate import as_json, evaluate, flat, quietly, statistics, status, summary, write_out
 from embviz_callback.commands.gate import baseline_of, gate_status
 from embviz_callback.commands.options import (
@@ -33,19 +32,6 @@ if TYPE_CHECKING:
 
 _EPOCH_NUMBER = whole_number(0, 10**9)
 _NOTHING = -1  # no epoch has this number
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: Without the command's name.
-
-    Returns:
-        0 when done, 2 for bad arguments or input, 3 if a margin is below the threshold, 1 for anything else.
-    """
-    terminal = Terminal()
-    return ended("embviz compare", lambda: _run(parser().read(arguments), terminal), terminal)
 
 
 def parser() -> Parser:
@@ -72,7 +58,8 @@ def parser() -> Parser:
     return made
 
 
-def _run(options: argparse.Namespace, terminal: Terminal) -> int:
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Runs the command; 0 when done, 3 for a margin below the threshold."""
     if (options.run is None) == (not options.checkpoint):
         raise UsageError("give either --checkpoint with two or more paths, or --run")
     if options.checkpoint and len(options.checkpoint) < 2:

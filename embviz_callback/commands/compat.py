@@ -1,12 +1,10 @@
 """`embviz compat`: whether a new model may search an old one's index."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embviz_callback.commands.arguments import Parser, UsageError, finite_number
-from embviz_callback.commands.ending import ended
 from embviz_callback.commands.evaluate import quietly
 from embviz_callback.commands.gate import RANKED, add_loss_option
 from embviz_callback.commands.options import (
@@ -24,19 +22,6 @@ from embviz_callback.commands.terminal import Terminal
 if TYPE_CHECKING:
     from embviz_callback.analysis.ship.compatibility import Compatibility
     from embviz_callback.analysis.ship.sheet import Shipped
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: Without the command's name.
-
-    Returns:
-        0 when done, 2 for bad arguments or input, 1 for anything else.
-    """
-    terminal = Terminal()
-    return ended("embviz compat", lambda: _run(parser().read(arguments), terminal), terminal)
 
 
 def parser() -> Parser:
@@ -64,7 +49,8 @@ def parser() -> Parser:
     return made
 
 
-def _run(options: argparse.Namespace, terminal: Terminal) -> int:
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Runs the command; 0 when done."""
     if len(options.allow_loss or ()) > 1:
         raise UsageError("--allow-loss: expected one metric that judges the index, found several. Fix: give one")
     if not -1 < options.threshold < 1:

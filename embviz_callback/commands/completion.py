@@ -1,29 +1,15 @@
 """`embviz completion`: a script that lets a shell complete embviz's commands, options and files."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
 from embviz_callback.commands.arguments import Parser, UsageError
-from embviz_callback.commands.ending import ended
 from embviz_callback.commands.evaluate import write_out
 from embviz_callback.commands.terminal import Terminal
 
 _SHELLS = ("bash", "zsh", "tcsh")
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: Without the command's name.
-
-    Returns:
-        0 when done, 2 for bad arguments or where shtab is missing.
-    """
-    terminal = Terminal()
-    return ended("embviz completion", lambda: _complete(parser().read(arguments)), terminal)
 
 
 def parser() -> Parser:
@@ -36,7 +22,8 @@ def parser() -> Parser:
     return made
 
 
-def _complete(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Runs the command; 0 when done."""
     try:
         import shtab
     except ModuleNotFoundError:

@@ -2,30 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from embviz_callback.commands.arguments import Parser, UsageError
-from embviz_callback.commands.ending import ended
 from embviz_callback.commands.options import add_reading_options, reading_of
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.reading import read_pairs
 from embviz_callback.pairs.formats.writing import OUT_FORMS, write_as
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: Without the command's name; by default the process's own.
-
-    Returns:
-        0 when the data are written, 2 for bad arguments or input.
-    """
-    given = sys.argv[1:] if arguments is None else arguments
-    terminal = Terminal()
-    return ended("embviz convert", lambda: _convert(parser().read(given), terminal), terminal)
 
 
 def parser() -> Parser:
@@ -38,7 +22,8 @@ def parser() -> Parser:
     return made
 
 
-def _convert(options: argparse.Namespace, terminal: Terminal) -> int:
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Runs the command; 0 when done."""
     out = Path(options.out).expanduser()
     if out.resolve() == Path(options.source).expanduser().resolve():
         raise UsageError(f"{options.out}: expected another place to write, found the source. Fix: choose another")
@@ -49,7 +34,3 @@ def _convert(options: argparse.Namespace, terminal: Terminal) -> int:
         terminal.say(f"{options.out}: not written: {what}")
     sys.stdout.write(f"Wrote {options.out} as {options.to}: {counted(len(found.records), 'record')}\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

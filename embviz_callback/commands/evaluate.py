@@ -16,7 +16,6 @@ import embviz_callback
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import Parser, UsageError
 from embviz_callback.commands.beside import asides_of, refuse_without_bm25s, words_beside
-from embviz_callback.commands.ending import ended
 from embviz_callback.commands.gate import add_gate_options, baseline_of, gate_status, refuse_gate_without_baseline
 from embviz_callback.commands.launched import OtherRankDone, is_first
 from embviz_callback.commands.options import (
@@ -37,25 +36,6 @@ if TYPE_CHECKING:
     from embviz_callback.delivery.results.result_folder import Outcome
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the evaluation.
-
-    Args:
-        arguments: Without the program's name.
-
-    Returns:
-        0 when done, 2 for bad arguments or input, 3 if a margin is below the threshold or a loss against the baseline
-        is shown, 4 if the data cannot tell that, 1 for anything else.
-    """
-    terminal = Terminal()
-    return ended(
-        "embviz",
-        lambda: _run(parser().read(arguments), terminal),
-        terminal,
-        interrupted="interrupted; what was finished is in the output directory",
-    )
-
-
 def parser() -> Parser:
     """Every option, with its default."""
     made = Parser(prog="embviz", description="Evaluates embedding models on pairs, and draws what they see.")
@@ -73,7 +53,8 @@ def parser() -> Parser:
     return made
 
 
-def _run(options: argparse.Namespace, terminal: Terminal) -> int:
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Runs the command; 0 when done, 3 for a margin below the threshold or a loss against the baseline, 4 for doubt."""
     if options.vectors is None and not options.checkpoint:
         raise UsageError("required: --checkpoint")
     if options.vectors is not None and options.checkpoint:

@@ -3,31 +3,17 @@
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import Parser, UsageError
-from embviz_callback.commands.ending import ended
 from embviz_callback.commands.options import add_encoder_options
 from embviz_callback.commands.terminal import Terminal
 
 if TYPE_CHECKING:
     from embviz_callback.encoding.checkpoints.loading import LoadedModel
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: Without the command's name.
-
-    Returns:
-        0 when done, 2 for bad arguments or a checkpoint that cannot be exported, 1 for anything else.
-    """
-    terminal = Terminal()
-    return ended("embviz export", lambda: _export(parser().read(arguments), terminal), terminal)
 
 
 def parser() -> Parser:
@@ -44,7 +30,8 @@ def parser() -> Parser:
     return made
 
 
-def _export(options: argparse.Namespace, terminal: Terminal) -> int:
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Runs the command; 0 when done."""
     output = Path(options.output).expanduser().absolute()
     _check_output(output, options.output)
     metrics = None if options.metrics is None else _read_metrics(options.metrics)

@@ -1,13 +1,11 @@
 """`embviz power`: how many queries it takes to see a difference between two models."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embviz_callback.analysis.verdict.power import planned, queries_needed, smallest_difference
 from embviz_callback.commands.arguments import Parser, UsageError, finite_number
-from embviz_callback.commands.ending import ended
 from embviz_callback.commands.evaluate import quietly, write_out
 from embviz_callback.commands.options import add_model_options, add_reading_options, add_sampling_options, reading_of
 from embviz_callback.commands.terminal import Terminal
@@ -15,19 +13,6 @@ from embviz_callback.grammar import counted
 
 if TYPE_CHECKING:
     from embviz_callback.snapshot import Snapshot
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: Without the command's name.
-
-    Returns:
-        0 when done, 2 for bad arguments or input, 1 for anything else.
-    """
-    terminal = Terminal()
-    return ended("embviz power", lambda: _run(parser().read(arguments), terminal), terminal)
 
 
 def parser() -> Parser:
@@ -50,7 +35,8 @@ def parser() -> Parser:
     return made
 
 
-def _run(options: argparse.Namespace, terminal: Terminal) -> int:
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Runs the command; 0 when done."""
     if not 0 < options.difference <= 1:
         raise UsageError(f"--difference must be above 0 and at most 1, got {options.difference:g}")
     if options.discordance is not None and not 0 <= options.discordance <= 1:

@@ -4,12 +4,10 @@ import argparse
 import csv
 import io
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import Parser, UsageError, finite_number
-from embviz_callback.commands.ending import ended
 from embviz_callback.commands.evaluate import quietly, write_out
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.pairs.texts import inert
@@ -18,19 +16,6 @@ if TYPE_CHECKING:
     from embviz_callback.delivery.results.sql_tables import Answer
 
 _FORMATS = ("table", "csv", "json")
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: Without the command's name.
-
-    Returns:
-        0 when answered, 2 for bad arguments, input or SQL, 1 for anything else.
-    """
-    terminal = Terminal()
-    return ended("embviz query", lambda: _run(parser().read(arguments)), terminal)
 
 
 def parser() -> Parser:
@@ -48,7 +33,8 @@ def parser() -> Parser:
     return made
 
 
-def _run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Runs the command; 0 when done."""
     from embviz_callback.delivery.results.sql_tables import Tables
 
     if options.sql is None:

@@ -6,13 +6,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
-from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.process.training_side import this_python
 from embviz_callback.grammar import counted
@@ -38,21 +36,8 @@ class Outcome:
     facts: dict[str, int]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: Without the command's name.
-
-    Returns:
-        0 when the callback changes nothing, 3 when it does, 1 when the training differs from itself, 2 for bad
-        arguments or a training that fails.
-    """
-    terminal = Terminal()
-    return ended("embviz selfcheck", lambda: _run_and_tell(parser().read(arguments), terminal), terminal)
-
-
-def _run_and_tell(options: argparse.Namespace, terminal: Terminal) -> int:
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Runs the command; 0 when done, 3 if the callback changes something, 1 if the training differs from itself."""
     _check_options(options)
     outcome = _compare(options, terminal)
     if options.json:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import Parser
-from embviz_callback.commands.ending import ended
 from embviz_callback.commands.evaluate import as_json, quietly, write_out
 from embviz_callback.commands.gate import RANKED, add_loss_option
 from embviz_callback.commands.options import (
@@ -24,19 +23,6 @@ if TYPE_CHECKING:
     from embviz_callback.drawing.reports.asides import Aside
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: Without the command's name.
-
-    Returns:
-        0 when done, 2 for bad arguments or input, 1 for anything else.
-    """
-    terminal = Terminal()
-    return ended("embviz ship", lambda: _run(parser().read(arguments), terminal), terminal)
-
-
 def parser() -> Parser:
     """What is measured, and what may be lost."""
     made = Parser(
@@ -53,7 +39,8 @@ def parser() -> Parser:
     return made
 
 
-def _run(options: argparse.Namespace, terminal: Terminal) -> int:
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Runs the command; 0 when done."""
     with quietly():
         from embviz_callback.commands.at_hand import models_at_hand
         from embviz_callback.commands.looking import prepare_output

@@ -7,12 +7,10 @@ import logging
 import random
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
-from embviz_callback.commands.ending import ended
 from embviz_callback.commands.evaluate import calm, evaluate, statistics, summary, write_out
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.run.history import epoch_table, read_history
@@ -29,19 +27,6 @@ _INTRODUCTION = (
     "{n:,} invented Vietnamese rental pairs; a linear head on hashed character n-grams, trained on the CPU. "
     "Nothing is downloaded, and the model has no pretrained knowledge of any language."
 )
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: Without the command's name.
-
-    Returns:
-        0 when done, 2 for bad arguments, 1 for anything else.
-    """
-    terminal = Terminal()
-    return ended("embviz demo", lambda: _demo(parser().read(arguments), terminal), terminal)
 
 
 def parser() -> Parser:
@@ -61,7 +46,8 @@ def parser() -> Parser:
     return made
 
 
-def _demo(options: argparse.Namespace, terminal: Terminal) -> int:
+def run(options: argparse.Namespace, terminal: Terminal) -> int:
+    """Runs the command; 0 when done."""
     output = Path(options.output).expanduser()
     _check_output(output, options.output)
     calm(is_watched=sys.stderr.isatty())

@@ -11,7 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from embviz_callback.analysis.why.analysis import Analysis, Questions, analyse
-from embviz_callback.commands.analyse import main
+from embviz_callback.cli import main
 from embviz_callback.delivery.results.result_files import embeddings_npz, read_embeddings
 from embviz_callback.drawing.figures.png import to_png
 from embviz_callback.drawing.figures.why.analysis_figures import analysis_figures
@@ -47,7 +47,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_saved_embeddings_are_enough(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--checkpoint", str(saved), "--skip-tsne", "--skip-umap", "--output", str(tmp_path)]) == 0
+    assert main(["analyse", "--checkpoint", str(saved), "--skip-tsne", "--skip-umap", "--output", str(tmp_path)]) == 0
     names = {path.name for path in tmp_path.iterdir()}
     assert {"analysis.json", "analysis.md", "groups_price.png", "importance.png", "thresholds.png"} <= names
     assert not [name for name in names if name.startswith(("tsne", "umap", "."))]
@@ -59,7 +59,8 @@ def test_saved_embeddings_are_enough(saved: Path, tmp_path: Path, capsys: pytest
 
 
 def test_every_picture_of_the_page_is_there(saved: Path, tmp_path: Path) -> None:
-    assert main(["--checkpoint", str(saved), "--skip-umap", "--group-by", "price", "--output", str(tmp_path)]) == 0
+    given = ["--checkpoint", str(saved), "--skip-umap", "--group-by", "price", "--output", str(tmp_path)]
+    assert main(["analyse", *given]) == 0
     page = (tmp_path / "analysis.md").read_text(encoding="utf-8")
     pictures = {part.partition(")")[0] for part in page.split("](")[1:]}
     assert "tsne_by_price.png" in pictures
@@ -69,7 +70,7 @@ def test_every_picture_of_the_page_is_there(saved: Path, tmp_path: Path) -> None
 def test_the_figures_are_images_in_tensorboard(saved: Path, tmp_path: Path) -> None:
     output, events = tmp_path / "out", tmp_path / "events"
     arguments = ["--checkpoint", str(saved), "--skip-tsne", "--skip-umap", "--output", str(output)]
-    assert main([*arguments, "--tensorboard", str(events)]) == 0
+    assert main(["analyse", *arguments, "--tensorboard", str(events)]) == 0
     read = EventAccumulator(str(events), size_guidance={"images": 0})
     read.Reload()
     pictures = {path.stem: path.read_bytes() for path in output.glob("*.png")}
@@ -84,7 +85,7 @@ def test_a_tensorboard_folder_that_cannot_be_is_refused_before_the_work(
 ) -> None:
     (tmp_path / "file").write_text("x")
     arguments = ["--checkpoint", str(saved), "--output", str(tmp_path / "out")]
-    assert main([*arguments, "--tensorboard", str(tmp_path / "file")]) == 2
+    assert main(["analyse", *arguments, "--tensorboard", str(tmp_path / "file")]) == 2
     assert capsys.readouterr().err == (
         f"embviz analyse: --tensorboard {tmp_path / 'file'} is a file; give a directory\n"
     )
@@ -93,7 +94,7 @@ def test_a_tensorboard_folder_that_cannot_be_is_refused_before_the_work(
 
 def test_json_goes_to_standard_output_alone(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--checkpoint", str(saved), "--skip-tsne", "--skip-umap", "--output", str(tmp_path), "--json"]
-    assert main([*arguments, "--group-by", "area", "--fail-below-margin", "0.99"]) == 3
+    assert main(["analyse", *arguments, "--group-by", "area", "--fail-below-margin", "0.99"]) == 3
     plain = json.loads(capsys.readouterr().out)
     assert [one["column"] for one in plain["groups"]] == ["area"]
 
@@ -112,13 +113,13 @@ def test_bad_input_ends_with_2_and_one_line(
     extra: list[str], message: str, saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--checkpoint", str(saved), "--skip-tsne", "--skip-umap", "--output", str(tmp_path)]
-    assert main([*arguments, *extra]) == 2
+    assert main(["analyse", *arguments, *extra]) == 2
     assert capsys.readouterr().err == f"embviz analyse: {message}\n"
 
 
 def test_a_checkpoint_needs_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({}, tmp_path / "best_model.pt")
-    assert main(["--checkpoint", str(tmp_path / "best_model.pt"), "--output", str(tmp_path)]) == 2
+    assert main(["analyse", "--checkpoint", str(tmp_path / "best_model.pt"), "--output", str(tmp_path)]) == 2
     assert capsys.readouterr().err == "embviz analyse: required: --data\n"
 
 
@@ -127,7 +128,7 @@ def test_saved_embeddings_of_other_data_are_refused(
 ) -> None:
     data = tmp_path / "val.json"
     data.write_text(json.dumps(planted.records(20, 9)), encoding="utf-8")
-    assert main(["--checkpoint", str(saved), "--data", str(data), "--output", str(tmp_path)]) == 2
+    assert main(["analyse", "--checkpoint", str(saved), "--data", str(data), "--output", str(tmp_path)]) == 2
     was = read_embeddings(saved)[0].fingerprint
     given = choose_subset(read_pairs(data).records, max_samples=500, seed=7).fingerprint
     assert capsys.readouterr().err.splitlines()[-1] == (
@@ -141,7 +142,7 @@ def test_a_device_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.C
     data.write_text(json.dumps(planted.records(40, 3)), encoding="utf-8")
     torch.save({"head.linear.weight": torch.eye(32, 512)}, tmp_path / "head.pt")
     arguments = ["--checkpoint", f"{tmp_path / 'head.pt'}", "--data", f"{data}", "--encoder", "char-ngrams-512"]
-    assert main([*arguments, "--device", "nowhere", "--output", f"{tmp_path / 'out'}"]) == 2
+    assert main(["analyse", *arguments, "--device", "nowhere", "--output", f"{tmp_path / 'out'}"]) == 2
     said = capsys.readouterr().err.splitlines()
     assert said[-1].startswith("embviz analyse: --device nowhere cannot be used here (")
 
@@ -158,7 +159,7 @@ def test_a_checkpoint_is_encoded_and_its_edits_too(tmp_path: Path, monkeypatch: 
     torch.save({"head.linear.weight": torch.eye(32, 512)}, tmp_path / "head.pt")
     arguments = ["--checkpoint", "head.pt", "--data", str(data), "--encoder", "char-ngrams-512", "--device", "cpu"]
     arguments += ["--edits", "my_edits:change", "--train", str(data), "--skip-tsne", "--skip-umap", "--output", "out"]
-    assert main(arguments) == 0
+    assert main(["analyse", *arguments]) == 0
     plain = json.loads((tmp_path / "out" / "analysis.json").read_text(encoding="utf-8"))
     assert [effect["feature"] for effect in plain["controlled_edits"]["effects"]] == ["price"]
     assert {finding["kind"] for finding in plain["data"]["findings"]} >= {"leaked_pair", "no_weight"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from embviz_callback.commands.check import main
+from embviz_callback.cli import main
 from embviz_callback.pairs.formats.reading import DataError, read_pairs
 from embviz_callback.pairs.importing import load_function
 
@@ -30,7 +30,7 @@ def written(path: Path, items: list[Any]) -> str:
 
 def test_a_clean_file_ends_with_0_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = written(tmp_path / "a.json", CLEAN)
-    assert main(["--data", data, "--strict"]) == 0
+    assert main(["check", "--data", data, "--strict"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines() == [
         f"{data}: 2 records, 2 queries, 2 documents, 0 hard negatives",
@@ -45,7 +45,7 @@ def test_a_clean_file_ends_with_0_and_says_so(tmp_path: Path, capsys: pytest.Cap
 
 def test_findings_stand_with_place_example_and_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = written(tmp_path / "a.json", BAD)
-    assert main(["--data", data]) == 0
+    assert main(["check", "--data", data]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2:5] == [
         "WRONG   1 hard negative equals a positive of its query [contradiction]",
@@ -57,13 +57,13 @@ def test_findings_stand_with_place_example_and_remedy(tmp_path: Path, capsys: py
 
 def test_strict_ends_with_3_unless_the_finding_is_ignored(tmp_path: Path) -> None:
     data = written(tmp_path / "a.json", BAD)
-    assert main(["--data", data, "--strict"]) == 3
-    assert main(["--data", data, "--strict", "--ignore", "contradiction"]) == 0
+    assert main(["check", "--data", data, "--strict"]) == 3
+    assert main(["check", "--data", data, "--strict", "--ignore", "contradiction"]) == 0
 
 
 def test_json_is_one_object_with_every_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train, held = written(tmp_path / "a.json", CLEAN), written(tmp_path / "b.json", CLEAN[:1])
-    assert main(["--data", train, "--val", held, "--json"]) == 0
+    assert main(["check", "--data", train, "--val", held, "--json"]) == 0
     plain = json.loads(capsys.readouterr().out)
     assert plain["clean"] is False
     assert [one["kind"] for one in plain["findings"]] == ["leaked_pair"]
@@ -84,11 +84,11 @@ def test_the_fixed_file_passes_and_the_list_says_what_was_done(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, out = written(tmp_path / "a.json", BAD), str(tmp_path / name)
-    assert main(["--data", data, "--fix", out]) == 0
+    assert main(["check", "--data", data, "--fix", out]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
         f"Wrote {out} with 1 record (1 contradiction, 1 no_weight); every change is in {out}.changes.json"
     )
-    assert main(["--data", out, "--strict"]) == 0
+    assert main(["check", "--data", out, "--strict"]) == 0
     assert read_pairs(out).records[0].hard_negatives[0].weight == 2.0
     changes = json.loads(Path(f"{out}.changes.json").read_text(encoding="utf-8"))
     assert [change["kind"] for change in changes] == ["contradiction", "no_weight"]
@@ -98,8 +98,8 @@ def test_the_fixed_file_passes_and_the_list_says_what_was_done(
 def test_leaks_are_dropped_on_request(tmp_path: Path) -> None:
     train, held = written(tmp_path / "a.json", CLEAN), written(tmp_path / "b.json", CLEAN[:1])
     out = str(tmp_path / "out.json")
-    assert main(["--data", train, "--val", held, "--fix", out, "--drop-leaks"]) == 0
-    assert main(["--data", out, "--val", held, "--strict"]) == 0
+    assert main(["check", "--data", train, "--val", held, "--fix", out, "--drop-leaks"]) == 0
+    assert main(["check", "--data", out, "--val", held, "--strict"]) == 0
     assert [record.query for record in read_pairs(out).records] == ["tìm phòng B"]
 
 
@@ -122,14 +122,14 @@ def test_bad_input_ends_with_2_and_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     written(tmp_path / "a.json", [pair("{query}", "Phòng trọ A")])
-    assert main(["--data", "a.json", *extra]) == 2
+    assert main(["check", "--data", "a.json", *extra]) == 2
     printed = capsys.readouterr()
     assert printed.err == f"embviz check: {message.format(here=tmp_path)}\n"
     assert printed.out == ""
 
 
 def test_an_unknown_finding_cannot_be_ignored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--data", written(tmp_path / "a.json", CLEAN), "--ignore", "leak"]) == 2
+    assert main(["check", "--data", written(tmp_path / "a.json", CLEAN), "--ignore", "leak"]) == 2
     assert capsys.readouterr().err.startswith("embviz check: --ignore: there is no finding 'leak'; there are blank, ")
 
 
@@ -144,7 +144,7 @@ def test_an_unknown_finding_cannot_be_ignored(tmp_path: Path, capsys: pytest.Cap
 def test_bad_arguments_end_with_2_and_one_line(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 2
+    assert main(["check", *arguments]) == 2
     assert capsys.readouterr().err == f"embviz check: {message}\n"
 
 
@@ -156,7 +156,7 @@ def test_the_users_extractor_is_loaded_from_the_current_directory(
         "def read(text):\n    return {'price': float(text.split()[-1])}\n", encoding="utf-8"
     )
     data = written(tmp_path / "a.json", [pair("tìm phòng 5", "Phòng trọ 9")])
-    assert main(["--data", data, "--strict", "--features", "my_columns_for_check:read"]) == 3
+    assert main(["check", "--data", data, "--strict", "--features", "my_columns_for_check:read"]) == 3
     assert "price: 5 asked, 9 in .pos" in capsys.readouterr().out
 
 
@@ -178,7 +178,7 @@ def test_names_of_all_records_are_said_at_once_with_what_they_probably_are(
 ) -> None:
     rows = [{"querry": f"tìm phòng {at}", "pos_text": f"Phòng trọ {at}", "price": at} for at in range(5)]
     data = written(tmp_path / "a.json", rows)
-    assert main(["--data", data]) == 2
+    assert main(["check", "--data", data]) == 2
     said = capsys.readouterr()
     assert said.err == (
         f"embviz check: {data}: no record can be used. Fix: see the findings; --fix OUT mends what can be mended\n"
@@ -196,7 +196,7 @@ def test_names_of_all_records_are_said_at_once_with_what_they_probably_are(
 def test_fix_renames_what_is_misnamed_and_the_reader_takes_it(tmp_path: Path) -> None:
     rows = [{"querry": f"tìm phòng {at}", "pos_text": f"Phòng trọ {at}", "price": at} for at in range(5)]
     data, out = written(tmp_path / "a.json", rows), tmp_path / "b.json"
-    assert main(["--data", data, "--fix", str(out)]) == 0
+    assert main(["check", "--data", data, "--fix", str(out)]) == 0
     assert json.loads(out.read_text(encoding="utf-8"))[0] == {"query": "tìm phòng 0", "pos": "Phòng trọ 0", "price": 0}
     assert len(read_pairs(out).records) == 5
     changes = json.loads(Path(f"{out}.changes.json").read_text(encoding="utf-8"))
@@ -207,14 +207,14 @@ def test_a_file_of_another_form_is_checked_as_it_lies(tmp_path: Path, capsys: py
     path = tmp_path / "train.jsonl"
     rows = [{"query": f"tìm phòng {at}", "pos": [f"Phòng trọ {at}"], "neg": [f"phòng  TRỌ {at}"]} for at in range(5)]
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    assert main(["--data", str(path), "--strict"]) == 3
+    assert main(["check", "--data", str(path), "--strict"]) == 3
     assert "5 hard negatives equal a positive of their query [contradiction]" in capsys.readouterr().out
-    assert main(["--data", str(path), "--fix", str(tmp_path / "out.json")]) == 0
+    assert main(["check", "--data", str(path), "--fix", str(tmp_path / "out.json")]) == 0
     assert all(not record.hard_negatives for record in read_pairs(tmp_path / "out.json").records)
 
 
 def test_labels_need_a_word_before_they_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = written(tmp_path / "a.json", [pair(f"tìm phòng {at}", f"Phòng trọ {at}", label=1) for at in range(5)])
-    assert main(["--data", data]) == 2
+    assert main(["check", "--data", data]) == 2
     assert "Fix: say it: --relevant-from 0.8, or --relevant-label 1" in capsys.readouterr().err
-    assert main(["--data", data, "--relevant-label", "1", "--strict"]) == 0
+    assert main(["check", "--data", data, "--relevant-label", "1", "--strict"]) == 0

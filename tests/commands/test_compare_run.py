@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 from small_runs import a_run, a_subset
 
 from embviz_callback import EmbeddingVisualizer
-from embviz_callback.commands.analyse import main as analyse
+from embviz_callback.cli import main
 from embviz_callback.delivery.run.keeping import MOST
 from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.snapshot import Snapshot, load_snapshot
@@ -167,7 +167,7 @@ def test_by_default_the_untrained_the_best_and_the_last_are_shown(trained: Path,
 def test_a_run_is_analysed_without_model_and_data(trained: Path, tmp_path: Path) -> None:
     run = trained / "run" / "embviz"
     arguments = ["--skip-umap", "--skip-tsne", "--output", f"{tmp_path}"]
-    assert analyse(["--run", f"{trained / 'run'}", "--epoch", "1", *arguments]) == 0
+    assert main(["analyse", "--run", f"{trained / 'run'}", "--epoch", "1", *arguments]) == 0
     facts = json.loads((tmp_path / "analysis.json").read_text(encoding="utf-8"))
     rows = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
     said = {row["label"]: row for row in map(json.loads, rows)}
@@ -191,7 +191,7 @@ def test_mistakes_about_a_run_are_answered_by_analyse_too(
          "leave it out"),
         ([], "give either --checkpoint or --run"),
     ):  # fmt: skip
-        assert analyse([*given, "--output", f"{tmp_path}"]) == 2
+        assert main(["analyse", *given, "--output", f"{tmp_path}"]) == 2
         assert capsys.readouterr().err == f"embviz analyse: {answer}\n"
 
 

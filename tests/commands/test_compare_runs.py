@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embviz_callback.commands.compare import main
+from embviz_callback.cli import main
 from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.snapshot import Provenance
 from tests.small_runs import a_run, a_subset
@@ -32,7 +32,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def test_the_best_run_leads_and_all_is_written(
     runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*runs[:6], "--output", f"{tmp_path}"]) == 0
+    assert main(["compare", *runs[:6], "--output", f"{tmp_path}"]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told[0].split("  ")[0] == ""
     assert [line.split()[0] for line in told[1:4]] == ["good", "bad", "worse"]
@@ -60,10 +60,10 @@ def test_the_best_run_leads_and_all_is_written(
 def test_runs_of_one_value_are_one_setting_and_a_value_picks_runs(
     runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*runs[:6], "--group", "lr", "--output", f"{tmp_path}", "--json"]) == 0
+    assert main(["compare", *runs[:6], "--group", "lr", "--output", f"{tmp_path}", "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)["entries"]
     assert [(one["label"], one["runs"]) for one in entries] == [("lr=0.1", ["good"]), ("lr=0.2", ["bad", "worse"])]
-    assert main([*runs[:6], "--group", "name=bad,worse", "--output", f"{tmp_path}", "--json"]) == 0
+    assert main(["compare", *runs[:6], "--group", "name=bad,worse", "--output", f"{tmp_path}", "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)["entries"]
     assert {one["label"] for one in entries} == {"name=bad", "name=worse"}
 
@@ -88,7 +88,7 @@ def test_mistakes_are_answered_in_one_line(runs: list[str], capsys: pytest.Captu
         ([*runs[:4], "--data", "x"], "--data has no use with --run, whose evaluations hold their pairs; leave it out"),
         ([*runs[:2], *runs[6:]], "only runs on one subset can be compared: good is of "),
     ):
-        assert main(given) == 2
+        assert main(["compare", *given]) == 2
         heard = capsys.readouterr()
         assert heard.out == ""
         assert heard.err.startswith(f"embviz compare: {said}")

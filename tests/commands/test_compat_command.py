@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_runs import a_run, a_subset
 
-from embviz_callback.commands.compat import main as compat
+from embviz_callback.cli import main
 from embviz_callback.delivery.results.result_files import embeddings_npz
 
 
@@ -23,7 +23,7 @@ def test_saved_embeddings_of_the_same_texts_are_crossed(
     saved: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old, new = saved
-    assert compat(["--old", old, "--new", new, "--threshold", "0.7", "--output", str(tmp_path), "--json"]) == 0
+    assert main(["compat", "--old", old, "--new", new, "--threshold", "0.7", "--output", str(tmp_path), "--json"]) == 0
     told = capsys.readouterr()
     plain = json.loads(told.out)
     assert plain["outcome"] == "compatible after a threshold shift"
@@ -36,7 +36,7 @@ def test_saved_embeddings_of_the_same_texts_are_crossed(
 def test_a_model_is_compatible_with_itself(
     saved: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert compat(["--old", saved[0], "--new", saved[0], "--output", str(tmp_path)]) == 0
+    assert main(["compat", "--old", saved[0], "--new", saved[0], "--output", str(tmp_path)]) == 0
     assert "Compatible: the documents have the same vectors under both" in capsys.readouterr().out
 
 
@@ -53,5 +53,5 @@ def test_a_model_is_compatible_with_itself(
 def test_what_means_nothing_is_refused(
     given: tuple[str, ...], why: str, saved: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert compat(["--old", saved[0], "--new", saved[1], "--output", str(tmp_path), *given]) == 2
+    assert main(["compat", "--old", saved[0], "--new", saved[1], "--output", str(tmp_path), *given]) == 2
     assert capsys.readouterr().err == f"embviz compat: {why}\n"

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from embviz_callback.cli import main
-from embviz_callback.commands.selfcheck import main as selfcheck
 
 LONG = "x" * 300
 DEEP = "/".join(["a"] * 2_500)
@@ -107,7 +106,7 @@ def test_a_python_that_does_not_know_its_own_program_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "executable", None)
-    assert selfcheck(["model:factory", "--data", "pairs.json"]) == 2
+    assert main(["selfcheck", "model:factory", "--data", "pairs.json"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
         "embviz selfcheck: a fit needs a process of its own, and this Python does not know its own program: "
         "sys.executable is empty"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from small_runs import a_run, a_subset
 
+from embviz_callback.cli import main
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.gate import gate_status, refuse_gate_without_baseline
-from embviz_callback.commands.power import main as power
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.results.per_query import Standing, read_standing
 from embviz_callback.delivery.results.result_files import metrics_json
@@ -98,7 +98,7 @@ def test_a_metrics_file_without_queries_says_how_to_mend_it(tmp_path: Path) -> N
 
 
 def test_power_prints_a_table_or_the_number_at_a_discordance(capsys: pytest.CaptureFixture[str]) -> None:
-    assert power(["--difference", "0.05"]) == 0
+    assert main(["power", "--difference", "0.05"]) == 0
     assert capsys.readouterr().out == (
         "5 points of rank-1 are found in 80 % of comparisons with so many queries, each on its own:\n"
         "  discordance  queries\n"
@@ -106,12 +106,12 @@ def test_power_prints_a_table_or_the_number_at_a_discordance(capsys: pytest.Capt
         "  10 %         312\n"
         "  20 %         626\n"
     )
-    assert power(["--difference", "0.05", "--discordance", "0.1"]) == 0
+    assert main(["power", "--difference", "0.05", "--discordance", "0.1"]) == 0
     assert capsys.readouterr().out == "5 points of rank-1 at a discordance of 10.0 %: 312 queries, each on its own\n"
-    assert power(["--difference", "0.05", "--discordance", "0.01"]) == 0
+    assert main(["power", "--difference", "0.05", "--discordance", "0.01"]) == 0
     assert "cannot differ by 5 points of rank-1" in capsys.readouterr().out
-    assert power(["--difference", "2"]) == 2
+    assert main(["power", "--difference", "2"]) == 2
     capsys.readouterr()
     for beyond in ("1.5", "-0.1"):
-        assert power(["--discordance", beyond]) == 2
+        assert main(["power", "--discordance", beyond]) == 2
         assert capsys.readouterr().err == f"embviz power: --discordance must lie from 0 to 1, got {beyond}\n"

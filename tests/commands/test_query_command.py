@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from embviz_callback.commands.query import main
+from embviz_callback.cli import main
 from embviz_callback.delivery.results.sql_tables import TABLES, Tables
 from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.snapshot import Snapshot
@@ -37,7 +37,7 @@ def test_ranks_are_those_of_the_evaluation(
     run: str, snapshots: list[Snapshot], capsys: pytest.CaptureFixture[str]
 ) -> None:
     question = "select query, rank, first from ranks where epoch = 1 and rank > 2 order by rank desc, query"
-    assert main(["--run", run, question, "--format", "json"]) == 0
+    assert main(["query", "--run", run, question, "--format", "json"]) == 0
     last = snapshots[-1]
     ranks, came_first = last.similarity.rank, last.similarity.came_first
     assert (ranks > 2).any()
@@ -70,14 +70,14 @@ def test_lists_pairs_and_columns_join(snapshots: list[Snapshot]) -> None:
 
 
 def test_a_cell_of_csv_is_no_formula_and_of_a_terminal_no_order(run: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--run", run, "select '=1+1' as a, -2.5 as b, null as c, 9e999 as d", "--format", "csv"]) == 0
+    assert main(["query", "--run", run, "select '=1+1' as a, -2.5 as b, null as c, 9e999 as d", "--format", "csv"]) == 0
     assert list(csv.reader(io.StringIO(capsys.readouterr().out))) == [
         ["a", "b", "c", "d"],
         ["'=1+1", "-2.5", "", "inf"],
     ]
-    assert main(["--run", run, "select char(27) || '[2J' as a, 1 as longer, 'x' || char(10) || 'y' as c"]) == 0
+    assert main(["query", "--run", run, "select char(27) || '[2J' as a, 1 as longer, 'x' || char(10) || 'y' as c"]) == 0
     assert capsys.readouterr().out == "a        longer  c\n\\x1b[2J  1       x y\n"
-    assert main(["--run", run, "select 9e999 as a, x'00ff' as b", "--format", "json"]) == 0
+    assert main(["query", "--run", run, "select 9e999 as a, x'00ff' as b", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == [{"a": "Infinity", "b": "00ff"}]
 
 
@@ -120,9 +120,9 @@ def test_bad_sql_is_one_line_and_status_2(run: str, capsys: pytest.CaptureFixtur
         ("select 1; select 2", f"{found}You can only execute one statement at a time. . {there}".replace(". .", ".")),
         ("", "embviz query: expected one SELECT, found nothing to answer\n"),
     ):
-        assert main(["--run", run, sql]) == 2
+        assert main(["query", "--run", run, sql]) == 2
         assert capsys.readouterr() == ("", said)
-    assert main(["select 1"]) == 2
+    assert main(["query", "select 1"]) == 2
     assert capsys.readouterr().err == "embviz query: required: --run\n"
 
 
@@ -141,7 +141,7 @@ def test_a_question_without_end_and_a_value_without_end_are_given_up(snapshots: 
 def test_every_table_and_column_is_documented_and_listed(
     snapshots: list[Snapshot], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([]) == 0
+    assert main(["query"]) == 0
     listed = capsys.readouterr().out
     page = (ROOT / "docs" / "comparing.md").read_text(encoding="utf-8")
     for table in TABLES:

@@ -16,7 +16,8 @@ from embviz_callback.analysis.maps.projections import Projection, Skipped, proje
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.analysis.metrics.contrasts import compared
 from embviz_callback.analysis.metrics.intervals import per_query
-from embviz_callback.commands.compare import main, parser
+from embviz_callback.cli import main
+from embviz_callback.commands.compare import parser
 from embviz_callback.delivery.results.comparison_folder import comparison_json
 from embviz_callback.delivery.run.run_folder import PageNotes, RunFolder
 from embviz_callback.delivery.tensorboard.dashboards import layout_value, threshold_value
@@ -266,6 +267,7 @@ def test_the_command_compares_kept_epochs(
 ) -> None:
     folder, output = kept(run, tmp_path / "run"), tmp_path / "out"
     status = main([
+        "compare",
         "--run",
         f"{folder}",
         "--epochs",
@@ -314,7 +316,7 @@ def test_mistakes_are_answered_in_one_line(
     run: list[Snapshot], tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     folder = f"{kept(run, tmp_path / 'run')}"
-    assert main([folder if argument == "RUN" else argument for argument in arguments]) == 2
+    assert main(["compare", *(folder if argument == "RUN" else argument for argument in arguments)]) == 2
     assert capsys.readouterr().err == f"embviz compare: {message.replace('RUN', folder)}\n"
 
 

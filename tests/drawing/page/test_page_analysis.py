@@ -12,7 +12,7 @@ from browser import Tab, browser
 from small_runs import HOSTILE, a_map
 
 from embviz_callback.analysis.why.analysis import Analysis, Questions, analyse
-from embviz_callback.commands.analyse import main
+from embviz_callback.cli import main
 from embviz_callback.delivery.results.result_files import embeddings_npz
 from embviz_callback.drawing.page.epoch_view import View, epoch_view
 from embviz_callback.drawing.page.page import page, page_from_views
@@ -208,7 +208,7 @@ def test_the_command_writes_the_page_with_its_analysis(run: list[Snapshot], tab:
     data.write_text(json.dumps(_records()), encoding="utf-8")
     checkpoints = [str(tmp_path / f"{at}.npz") for at in range(3)]
     arguments = ["--skip-tsne", "--skip-umap", "--group-by", "quận", "--output", str(tmp_path / "out")]
-    assert main(["--checkpoint", *checkpoints, "--data", str(data), *arguments]) == 0
+    assert main(["analyse", "--checkpoint", *checkpoints, "--data", str(data), *arguments]) == 0
     tab.open(tmp_path / "out" / "report.html")
     assert tab.text("#whynote").startswith("Of 2.npz.")
     assert "over 3 evaluations" in tab.text("#analysis")
