@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from embviz_callback.analysis.metrics.pictures import wanted_maps
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.compare_runs import add_group_option, compare_kept_runs
-from embviz_callback.commands.evaluate import as_json, evaluate, flat, quietly, statistics, status, summary, write_out
+from embviz_callback.commands.ending import answer
+from embviz_callback.commands.evaluate import evaluate, flat, quietly, statistics, status, summary
 from embviz_callback.commands.gate import baseline_of, gate_status
 from embviz_callback.commands.options import (
     add_choice_option,
@@ -167,12 +168,8 @@ def _told(
     parts = ["\n".join([*metrics_lines(comparison), "", *sentences(comparison), where, ""])]
     parts += ["".join(map(summary, outcomes))] if outcomes else []
     text = "\n".join([*parts, statistics(comparison.metrics[comparison.best.place])])
-    if options.json:
-        terminal.say(text)
-        checkpoints = {outcome.label: flat(outcome) for outcome in outcomes}
-        write_out(as_json(comparison_json(comparison) | ({"checkpoints": checkpoints} if outcomes else {})))
-    else:
-        write_out(text)
+    checkpoints = {outcome.label: flat(outcome) for outcome in outcomes}
+    answer(text, comparison_json(comparison) | ({"checkpoints": checkpoints} if outcomes else {}), options, terminal)
     found = dict(zip(comparison.labels, comparison.metrics, strict=True))
     faults = [fault for outcome in outcomes for fault in outcome.faults]
     return status(found, options.fail_below_margin, terminal, faults=faults)

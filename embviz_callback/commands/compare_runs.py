@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from embviz_callback.analysis.metrics.pictures import wanted_maps
 from embviz_callback.commands.arguments import UsageError
-from embviz_callback.commands.evaluate import as_json, quietly, statistics, status, write_out
+from embviz_callback.commands.ending import answer
+from embviz_callback.commands.evaluate import quietly, statistics, status
 from embviz_callback.commands.options import output_of
 from embviz_callback.commands.terminal import Terminal
 
@@ -122,9 +123,5 @@ def _told(compared: "RunsCompared", options: argparse.Namespace, terminal: Termi
     found = dict(zip(compared.labels, (one.metrics for one in compared.best), strict=True))
     best = found[compared.labels[compared.board.entries[0].runs[0]]]
     text = "\n".join([*lines, "", *board["said"], where, "", statistics(best)])
-    if options.json:
-        terminal.say(text)
-        write_out(as_json(runs_json(compared)))
-    else:
-        write_out(text)
+    answer(text, runs_json(compared), options, terminal)
     return status(found, options.fail_below_margin, terminal)

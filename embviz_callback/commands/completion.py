@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from embviz_callback.commands.arguments import Parser, UsageError
-from embviz_callback.commands.evaluate import write_out
+from embviz_callback.commands.ending import write_out
 from embviz_callback.commands.terminal import Terminal
 
 _SHELLS = ("bash", "zsh", "tcsh")

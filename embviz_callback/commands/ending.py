@@ -1,8 +1,13 @@
-"""How every command ends: an exit status, and one line where it could not do its work."""
+"""How every command ends: its answer, an exit status, and one line where it could not do its work."""
 
+import argparse
+import contextlib
+import json
 import os
+import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.launched import OtherRankDone
@@ -60,3 +65,27 @@ def _failed(name: str, error: Exception, terminal: Terminal) -> int:
     # On whichever process: the others only know that one has failed.
     terminal.say(f"{name}: {type(error).__name__}: {message} (EMBVIZ_DEBUG=1 shows where)", is_for_all=True)
     return 1
+
+
+def answer(text: str, plain: Mapping[str, Any], options: argparse.Namespace, terminal: Terminal) -> None:
+    """Says what came of it; a program gets one line of strict JSON, and the people beside it the words.
+
+    Args:
+        text: For people.
+        plain: The same for a program.
+        options: With ``--json``, or without.
+        terminal: Hears the words where standard output is the program's.
+    """
+    if options.json:
+        terminal.say(text)
+        text = json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n"
+    write_out(text)
+
+
+def write_out(text: str) -> None:
+    """Writes an answer on standard output."""
+    with contextlib.suppress(AttributeError):
+        # A terminal that knows no ± must not cost the user the result.
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 import warnings
@@ -16,6 +15,7 @@ import embviz_callback
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import Parser, UsageError
 from embviz_callback.commands.beside import asides_of, refuse_without_bm25s, words_beside
+from embviz_callback.commands.ending import answer
 from embviz_callback.commands.gate import add_gate_options, baseline_of, gate_status, refuse_gate_without_baseline
 from embviz_callback.commands.launched import OtherRankDone, is_first
 from embviz_callback.commands.options import (
@@ -73,11 +73,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         baseline = baseline_of(options, request, terminal)
         outcome = evaluate(request, output_of(options), terminal, trec=options.trec, bm25=options.bm25)[0]
     text = f"{summary(outcome)}\n{statistics(outcome.metrics)}"
-    if options.json:
-        terminal.say(text)
-        write_out(as_json(flat(outcome)))
-    else:
-        write_out(text)
+    answer(text, flat(outcome), options, terminal)
     reached = status({outcome.label: outcome.metrics}, options.fail_below_margin, terminal, faults=outcome.faults)
     if baseline is None or reached:
         return reached
@@ -231,11 +227,6 @@ def flat(outcome: "Outcome") -> dict[str, Any]:
     return {"label": content.pop("label"), **content.pop("metrics"), **content}
 
 
-def as_json(content: Mapping[str, Any]) -> str:
-    """One line of strict JSON."""
-    return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def status(
     found: "Mapping[str, Metrics]", least: float | None, terminal: Terminal, *, faults: Sequence[str] = ()
 ) -> int:
@@ -257,12 +248,3 @@ def status(
         terminal.say(f"embviz: margin {margins} is below --fail-below-margin {least:g}")
         return 3
     return 1 if faults else 0
-
-
-def write_out(text: str) -> None:
-    """Writes an answer on standard output."""
-    with contextlib.suppress(AttributeError):
-        # A terminal that knows no ± must not cost the user the result.
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    sys.stdout.write(text)
-    sys.stdout.flush()

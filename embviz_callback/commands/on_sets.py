@@ -3,20 +3,12 @@
 import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.compare import compare_outcomes
-from embviz_callback.commands.evaluate import (
-    as_json,
-    evaluate_each,
-    flat,
-    quietly,
-    statistics,
-    status,
-    summary,
-    write_out,
-)
+from embviz_callback.commands.ending import answer
+from embviz_callback.commands.evaluate import evaluate_each, flat, quietly, statistics, status, summary
 from embviz_callback.commands.options import output_of, request_from
 from embviz_callback.commands.terminal import Terminal
 
@@ -91,12 +83,8 @@ def _told(
     lines = [f"{name}\n{''.join(map(summary, found))}" for name, found in outcomes.items()]
     first = next(iter(outcomes.values()))[0]
     text = "\n".join([*lines, *verdicts, *([""] if verdicts else []), statistics(first.metrics)])
-    if options.json:
-        terminal.say(text)
-        sets: dict[str, Any] = {name: {one.label: flat(one) for one in found} for name, found in outcomes.items()}
-        write_out(as_json({"sets": sets, "verdicts": verdicts}))
-    else:
-        write_out(text)
+    sets = {name: {one.label: flat(one) for one in of} for name, of in outcomes.items()}
+    answer(text, {"sets": sets, "verdicts": verdicts}, options, terminal)
     found = {f"{name}, {one.label}": one.metrics for name, of in outcomes.items() for one in of}
     faults = [fault for of in outcomes.values() for one in of for fault in one.faults]
     return status(found, options.fail_below_margin, terminal, faults=faults)

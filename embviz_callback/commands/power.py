@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from embviz_callback.analysis.verdict.power import planned, queries_needed, smallest_difference
 from embviz_callback.commands.arguments import Parser, UsageError, finite_number
-from embviz_callback.commands.evaluate import quietly, write_out
+from embviz_callback.commands.ending import write_out
+from embviz_callback.commands.evaluate import quietly
 from embviz_callback.commands.options import add_model_options, add_reading_options, add_sampling_options, reading_of
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.grammar import counted

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import Parser, UsageError, finite_number
-from embviz_callback.commands.evaluate import quietly, write_out
+from embviz_callback.commands.ending import write_out
+from embviz_callback.commands.evaluate import quietly
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.pairs.texts import inert
 

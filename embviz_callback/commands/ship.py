@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import Parser
-from embviz_callback.commands.evaluate import as_json, quietly, write_out
+from embviz_callback.commands.ending import answer
+from embviz_callback.commands.evaluate import quietly
 from embviz_callback.commands.gate import RANKED, add_loss_option
 from embviz_callback.commands.options import (
     add_json_option,
@@ -81,8 +82,4 @@ def tell(
     write_atomically(folder / f"{name}.json", to_json(plain))
     write_atomically(folder / f"{name}.md", asides_report(what, [aside]))
     text = "\n".join([*aside.lines(), "", f"{aside.sentence}.", f"   {folder / f'{name}.md'}", ""])
-    if options.json:
-        terminal.say(text)
-        write_out(as_json(plain))
-    else:
-        write_out(text)
+    answer(text, plain, options, terminal)

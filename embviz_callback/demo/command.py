@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
-from embviz_callback.commands.evaluate import calm, evaluate, statistics, summary, write_out
+from embviz_callback.commands.ending import write_out
+from embviz_callback.commands.evaluate import calm, evaluate, statistics, summary
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.run.history import epoch_table, read_history
 from embviz_callback.demo.rental_pairs import MOST_PAIRS, generate_pairs
