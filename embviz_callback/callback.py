@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -11,17 +11,15 @@ from typing import Any
 from torch.nn.parameter import is_lazy
 
 from embviz_callback.adapters.either_lightning import Callback, join_loaded, pl
-from embviz_callback.adapters.given_sets import evaluators_on, given_alerts, kept
-from embviz_callback.adapters.lightning_scalars import log_scalars, tensors
+from embviz_callback.adapters.lightning_scalars import carry_on, log_scalars
 from embviz_callback.analysis.verdict.best import Best
 from embviz_callback.delivery.alerts.alarms import Alert
 from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.guarding import Guard
-from embviz_callback.delivery.places import Places, as_output_dir, check_output_dir, find_places
+from embviz_callback.delivery.places import Places, find_places
 from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.delivery.provenance import circumstances
 from embviz_callback.delivery.run.memory import Memory
-from embviz_callback.delivery.tags import prefix_of
 from embviz_callback.delivery.timing import (
     is_due,
     is_last,
@@ -36,8 +34,9 @@ from embviz_callback.encoding.subject import EncodeWith, Subject, late_sides_of,
 from embviz_callback.encoding.text_encoder import truncated_share_of
 from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.formats.reading import Reading
-from embviz_callback.session import Plan, Session, begin
-from embviz_callback.settings import Settings, merged, nearest
+from embviz_callback.session import Session, begin
+from embviz_callback.session.given import Given
+from embviz_callback.settings import Settings, nearest
 
 _WEIGHTS = {
     "train_epoch_end": "live, not averaged",
@@ -46,7 +45,6 @@ _WEIGHTS = {
 _TRIAL_QUERIES, _TRIAL_TEXTS = 5, 50
 _DEFAULT_ALERT = MarginAlert()
 _DEFAULT_LIMITS = Limits()
-_DEFAULT_SETTINGS = Settings()
 
 
 class EmbeddingVisualizer(Callback):
@@ -179,36 +177,20 @@ class EmbeddingVisualizer(Callback):
         given = {key: value for key, value in locals().items() if key not in ("self", "unknown", "__class__")}
         for key in unknown:
             raise TypeError(f"EmbeddingVisualizer has no option {key!r}{nearest(key, list(given))}")
-        _check_options(given)
+        if when not in _WEIGHTS:
+            raise ValueError(f"when must be {' or '.join(map(repr, _WEIGHTS))}, got {when!r}")
         join_loaded()
-        flat = {option.name: given[option.name] for option in fields(Settings)}
-        self.settings = merged("settings", settings, flat, _DEFAULT_SETTINGS)
-        flat = {option.name: given[option.name] for option in fields(Limits)}
-        self.limits = merged("limits", limits, flat, _DEFAULT_LIMITS)
-        self.data, self.sets = kept(data), None if sets is None else {name: kept(one) for name, one in sets.items()}
-        self.reading = reading
-        self.encode = encode
-        self.corpus = kept(corpus)
-        self.shard_corpus = shard_corpus
-        self.alert = alert
-        self.output_dir = as_output_dir(output_dir)
-        self.when = when
-        self.log_baseline = log_baseline
-        self.on_error = on_error
-        self.name = name
-        alerts = given_alerts(alert, data, sets)
-        self.plan = Plan(self.settings, alerts, self.limits, figures, log_baseline, on_error, overhead_limit)
+        flat = {option.name: given[option.name] for kind in (Settings, Limits) for option in fields(kind)}
+        self.given = Given.of(given, flat)
+        self.plan, self.prefix = self.given.plan, self.given.prefix
+        self.settings, self.limits = self.plan.settings, self.plan.limits
+        self.encode, self.alert, self.when, self.name = encode, alert, when, name
         self._evaluators: dict[str, Evaluator] = {}
         self._session: Session | None = None
         self._known = Memory()
         self._is_resumed = False
         self._epoch = 0
         self._looked_at = -1
-
-    @property
-    def prefix(self) -> str:
-        """What stands before the slash in every tag, and the name of the folder."""
-        return prefix_of(self.name)
 
     @property
     def _evaluator(self) -> Evaluator | None:
@@ -250,13 +232,9 @@ class EmbeddingVisualizer(Callback):
             passing=(TypeError,),
         )
         is_trial = bool(getattr(trainer, "fast_dev_run", False))
-        self._evaluators = evaluators_on(
-            self.data,
-            self.sets,
+        self._evaluators = self.given.evaluators(
             replace(self.settings, max_samples=_TRIAL_QUERIES) if is_trial else self.settings,
             datamodule=trainer.datamodule,  # type: ignore[attr-defined]
-            reading=self.reading,
-            corpus=self.corpus,
             max_corpus=_TRIAL_TEXTS if is_trial else None,
             alerts=() if is_trial else self.plan.alerts,
         )
@@ -279,7 +257,7 @@ class EmbeddingVisualizer(Callback):
             self.plan, self._evaluators, places, self._known, is_resumed=not is_fresh, loggers=trainer.loggers
         )
         self._session = session
-        self._carry_on(session, trainer, pl_module)
+        carry_on(trainer, pl_module, self.prefix, session.last_values())
         # A lazy layer takes its weights from the random stream at its first call, which must be the training's.
         if is_fresh and not getattr(trainer, "fast_dev_run", False) and not any(map(is_lazy, pl_module.parameters())):
             self._evaluate(session, trainer, pl_module, epoch=None, step=0)
@@ -370,35 +348,24 @@ class EmbeddingVisualizer(Callback):
 
     def _guard(self, trainer: pl.Trainer) -> Guard:
         """For what happens before there is a session."""
-        return Guard(on_error=self.on_error, note=lambda row: None, rank=trainer.global_rank)
+        return Guard(on_error=self.plan.on_error, note=lambda row: None, rank=trainer.global_rank)
 
     def _find_places(self, trainer: pl.Trainer) -> Places:
         # A logger may be anybody's; what it does when asked for its folder must not end the fit.
-        ask = partial(find_places, trainer, self.output_dir, self.prefix)
+        ask = partial(find_places, trainer, self.given.output_dir, self.prefix)
         found = self._guard(trainer).attempt(
             "finding a folder", ask, where="before training", skipped="figures and history"
         )
         return found or Places(None, None, self.prefix, trainer.global_rank)
 
-    def _carry_on(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Gives monitors the last known values, so that none dies of a missing name."""
-        named = {f"{self.prefix}/{name}": value for name, value in session.last_values().items()}
-        missing = {name: value for name, value in named.items() if name not in trainer.callback_metrics}
-        trainer.callback_metrics.update(tensors(missing, pl_module))
-
     def _evaluate(
-        self,
-        session: Session,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        *,
-        epoch: int | None,
-        step: int,
+        self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule, *, epoch: int | None, step: int
     ) -> bool:
         # Noted whether it succeeds or not, so that every rank agrees on what has been looked at.
         self._looked_at = -1 if epoch is None else step
         is_partial = epoch is not None and (self.when != "train_epoch_end" or not is_whole_epoch(trainer))
-        log = partial(self._log_values, session, trainer, pl_module, epoch, step)
+        logged_at = step if epoch is not None or self.plan.log_baseline else None
+        log = partial(log_scalars, trainer, pl_module, self.prefix, step=logged_at, guard=session.guard)
         return session.evaluate(Moment(epoch, step, is_partial), self._subject(trainer, pl_module), log)
 
     def _subject(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Subject:
@@ -415,22 +382,10 @@ class EmbeddingVisualizer(Callback):
             # A retry on one rank alone would put the others' gathering of weights out of step.
             can_halve=not is_sharding(trainer.strategy),
             wrapper=trainer.strategy.model,
-            ranks=Ranks.of(trainer) if self.shard_corpus else None,
+            ranks=Ranks.of(trainer) if self.given.shard_corpus else None,
             notes=notes_on_towers(pl_module, queries, documents),
             truncated_share=truncated_share_of(self.encode),
         )
-
-    def _log_values(
-        self,
-        session: Session,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        epoch: int | None,
-        step: int,
-        values: Mapping[str, float],
-    ) -> None:
-        is_logged = epoch is not None or self.log_baseline
-        log_scalars(trainer, pl_module, self.prefix, values, step=step if is_logged else None, guard=session.guard)
 
     def _stop_if_asked(self, trainer: pl.Trainer, stop: bool) -> None:
         if not self.plan.may_stop:
@@ -440,18 +395,3 @@ class EmbeddingVisualizer(Callback):
             # GPUs may differ in the last bit of a margin, and a rank that stops alone hangs all.
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
         trainer.should_stop = trainer.should_stop or stop
-
-
-def _check_options(given: Mapping[str, Any]) -> None:
-    prefix_of(given["name"])
-    if given["when"] not in _WEIGHTS:
-        raise ValueError(f"when must be {' or '.join(map(repr, _WEIGHTS))}, got {given['when']!r}")
-    data, output_dir = given["data"], given["output_dir"]
-    if not isinstance(data, str | os.PathLike | Iterable | None) or isinstance(data, bytes):
-        raise TypeError(f"data must be a path, a list of pairs or None, got {type(data).__name__}")
-    if not isinstance(given["corpus"], str | os.PathLike | Iterable | None) or isinstance(given["corpus"], bytes):
-        raise TypeError(f"corpus must be a path, a list of texts or None, got {type(given['corpus']).__name__}")
-    if given["shard_corpus"] and given["corpus"] is None:
-        raise ValueError("shard_corpus=True needs a corpus, got none")
-    if output_dir is not None:
-        check_output_dir(output_dir)

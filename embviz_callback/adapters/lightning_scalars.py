@@ -30,7 +30,7 @@ def log_scalars(
         step: Under which they are logged; None for monitors alone.
         guard: Catches what goes wrong in a logger.
     """
-    named = tensors({f"{prefix}/{name}": value for name, value in values.items()}, pl_module)
+    named = _named(values, prefix, pl_module)
     trainer.callback_metrics.update(named)
     if step is None:
         return
@@ -43,9 +43,18 @@ def log_scalars(
         guard.attempt(kind, write, where=f"step {step}", skipped="the scalars")
 
 
-def tensors(values: Mapping[str, float], pl_module: pl.LightningModule) -> dict[str, torch.Tensor]:
+def carry_on(trainer: pl.Trainer, pl_module: pl.LightningModule, prefix: str, known: Mapping[str, float]) -> None:
+    """Gives monitors the last known values, so that none dies of a missing name."""
+    named = _named(known, prefix, pl_module)
+    trainer.callback_metrics.update({name: one for name, one in named.items() if name not in trainer.callback_metrics})
+
+
+def _named(values: Mapping[str, float], prefix: str, pl_module: pl.LightningModule) -> dict[str, torch.Tensor]:
     """Numbers as monitors expect them."""
-    return {name: torch.tensor(value, dtype=torch.float32, device=pl_module.device) for name, value in values.items()}
+    device = pl_module.device
+    return {
+        f"{prefix}/{name}": torch.tensor(value, dtype=torch.float32, device=device) for name, value in values.items()
+    }
 
 
 def _log_to(logger: Any, values: Mapping[str, float], step: int) -> None:

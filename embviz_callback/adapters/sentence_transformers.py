@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from embviz_callback.adapters.encoders import inner_model, subject_of
-from embviz_callback.adapters.given_sets import evaluators_on, given_alerts
 from embviz_callback.delivery.alerts.alarms import Alert
 from embviz_callback.delivery.alerts.rule import MarginAlert
-from embviz_callback.delivery.places import Places, as_output_dir, landing
+from embviz_callback.delivery.places import Places, landing
 from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.delivery.run.memory import Memory
-from embviz_callback.delivery.tags import prefix_of
 from embviz_callback.encoding.subject import EncodeWith
 from embviz_callback.evaluator import Moment
 from embviz_callback.pairs.formats.reading import Reading
-from embviz_callback.session import Plan, Session, begin
-from embviz_callback.settings import Settings, merged, split_options
+from embviz_callback.session import Session, begin
+from embviz_callback.session.given import Given
+from embviz_callback.settings import Settings
 
 if TYPE_CHECKING:
 
@@ -96,26 +95,14 @@ class EmbvizEvaluator(BaseEvaluator):
         **options: Any,
     ) -> None:
         super().__init__()
-        self.prefix = prefix_of(name)
+        given = {key: value for key, value in locals().items() if key not in ("self", "options", "__class__")}
+        self._given = Given.of(given | {"log_baseline": True}, options)
+        self._plan, self.prefix = self._given.plan, self._given.prefix
         self.name = self.prefix
         self.greater_is_better = True
         self.primary_metric = f"{self.prefix}_merit"
-        self.output_dir = as_output_dir(output_dir)
-        if shard_corpus and corpus is None:
-            raise ValueError("shard_corpus=True needs a corpus, got none")
-        alerts = given_alerts(alert, data, sets)
-        flat_settings, flat_limits = split_options(options, Settings, Limits)
-        self._plan = Plan(
-            merged("settings", settings, flat_settings, Settings()),
-            alerts,
-            merged("limits", limits, flat_limits, Limits()),
-            figures=figures,
-            log_baseline=True,
-            on_error=on_error,
-        )
         self._encode = encode
-        self._shares = shard_corpus
-        self._evaluators = evaluators_on(data, sets, self._plan.settings, reading=reading, corpus=corpus, alerts=alerts)
+        self._evaluators = self._given.evaluators(self._plan.settings, alerts=self._plan.alerts)
         self._session: Session | None = None
         self._model: weakref.ref[Any] | None = None
         self._n_models = 0
@@ -151,7 +138,7 @@ class EmbvizEvaluator(BaseEvaluator):
         """
         session = self._session_of(model, output_path)
         found: dict[str, float] = {}
-        subject = subject_of(model, self._plan.settings, self._encode, is_shared=self._shares)
+        subject = subject_of(model, self._plan.settings, self._encode, is_shared=self._given.shard_corpus)
         session.training_loss.see(training_loss)
         session.evaluate(_moment(epoch, steps), subject, found.update)
         if epoch == -1:
@@ -186,7 +173,7 @@ class EmbvizEvaluator(BaseEvaluator):
 
     def _places(self, output_path: str | None) -> Places:
         rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-        wanted = self.output_dir if self.output_dir is not None else output_path and f"{output_path}/{self.prefix}"
+        wanted = self._given.output_dir or (output_path and f"{output_path}/{self.prefix}")
         if not wanted or rank:
             return Places(None, None, self.prefix, rank)
         folder, address = landing(wanted)

@@ -15,19 +15,19 @@ import torch.distributed as dist
 from transformers import TrainerCallback
 
 from embviz_callback.adapters.encoders import prompts_of, subject_of
-from embviz_callback.adapters.given_sets import evaluators_on, given_alerts
 from embviz_callback.adapters.trackers import TRACKERS, loggers_of, report
 from embviz_callback.delivery.alerts.alarms import Alert
 from embviz_callback.delivery.alerts.rule import MarginAlert
-from embviz_callback.delivery.places import Places, as_output_dir, landing
+from embviz_callback.delivery.places import Places, landing
 from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.delivery.run.memory import Memory
-from embviz_callback.delivery.tags import prefix_of, scalar_tag
+from embviz_callback.delivery.tags import scalar_tag
 from embviz_callback.encoding.subject import EncodeWith
 from embviz_callback.evaluator import Moment
 from embviz_callback.pairs.formats.reading import Reading
-from embviz_callback.session import Plan, Session, begin
-from embviz_callback.settings import Settings, merged, split_options
+from embviz_callback.session import Session, begin
+from embviz_callback.session.given import Given
+from embviz_callback.settings import Settings
 
 _WHEN = ("epoch_end", "evaluate")
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -131,26 +131,11 @@ class EmbvizTrainerCallback(TrainerCallback):
     ) -> None:
         if when not in _WHEN:
             raise ValueError(f"when must be {' or '.join(map(repr, _WHEN))}, got {when!r}")
-        if shard_corpus and corpus is None:
-            raise ValueError("shard_corpus=True needs a corpus, got none")
-        alerts = given_alerts(alert, data, sets)
-        flat_settings, flat_limits = split_options(options, Settings, Limits)
-        self.encode = encode
-        self._shares = shard_corpus
-        self.output_dir = as_output_dir(output_dir)
-        self.when = when
-        self.log_baseline = log_baseline
-        self.prefix = prefix_of(name)
-        self._plan = Plan(
-            merged("settings", settings, flat_settings, Settings()),
-            alerts,
-            merged("limits", limits, flat_limits, Limits()),
-            figures,
-            log_baseline,
-            on_error,
-            overhead_limit,
-        )
-        self._evaluators = evaluators_on(data, sets, self._plan.settings, reading=reading, corpus=corpus, alerts=alerts)
+        given = {key: value for key, value in locals().items() if key not in ("self", "options", "__class__")}
+        self._given = Given.of(given, options)
+        self._plan, self.prefix = self._given.plan, self._given.prefix
+        self.encode, self.when = encode, when
+        self._evaluators = self._given.evaluators(self._plan.settings, alerts=self._plan.alerts)
         self._session: Session | None = None
         self._handler: Any = None
         self._is_training = False
@@ -270,7 +255,7 @@ class EmbvizTrainerCallback(TrainerCallback):
             # A retry on one rank alone would put the others' gathering of weights out of step.
             can_halve=not told.is_sharded,
             precision=precision,
-            is_shared=self._shares,
+            is_shared=self._given.shard_corpus,
             ranks=told.args.world_size,
             weights="live, not averaged",
         )
@@ -287,7 +272,7 @@ class EmbvizTrainerCallback(TrainerCallback):
             told.control.should_training_stop = True
 
     def _log_values(self, session: Session, told: _Told, moment: Moment, values: Mapping[str, float]) -> None:
-        if moment.epoch is None and not self.log_baseline:
+        if moment.epoch is None and not self._plan.log_baseline:
             return
         named = {f"{self.prefix}/{name}": value for name, value in values.items()}
         told.state.log_history.append({**named, "epoch": told.state.epoch, "step": moment.step})
@@ -304,8 +289,9 @@ class EmbvizTrainerCallback(TrainerCallback):
         rank = args.process_index
         if rank != 0:
             return Places(None, None, self.prefix, rank)
-        own, address = landing(args.output_dir if self.output_dir is None else self.output_dir)
-        inner = self.prefix if self.output_dir is None or self.prefix != "embviz" else ""
+        wanted = self._given.output_dir
+        own, address = landing(args.output_dir if wanted is None else wanted)
+        inner = self.prefix if wanted is None or self.prefix != "embviz" else ""
         folder = own / inner
         writers = [getattr(one, "tb_writer", None) for one in self._trackers()]
         logged = next(filter(None, (getattr(writer, "log_dir", None) for writer in writers)), None)

@@ -9,7 +9,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from embviz_callback.adapters.given_sets import kept
 from embviz_callback.analysis.compare import comparison as analysis
 from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.numbers import Metrics
@@ -19,6 +18,7 @@ from embviz_callback.delivery.results.comparison_folder import comparison_figure
 from embviz_callback.drawing.reports.comparisons.comparison_report import comparison_report
 from embviz_callback.notebook.evaluating import Result, called, evaluate, is_path
 from embviz_callback.notebook.shown import Page, Pictures, comparison_html
+from embviz_callback.session.given import kept
 from embviz_callback.snapshot import Snapshot
 
 
