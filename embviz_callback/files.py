@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -33,6 +34,20 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 def to_json(content: Any) -> str:
     """Strict JSON, indented, with a line end."""
     return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; an OSError or ValueError says that there is none, or that it is no JSON."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def without_nan(value: Any) -> Any:
+    """Plain JSON with null for every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {name: without_nan(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:

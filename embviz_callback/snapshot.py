@@ -16,6 +16,7 @@ from embviz_callback.analysis.scan import CorpusScan, Ranking, Similarity, pool_
 from embviz_callback.analysis.verdict.best import Candidate, candidate, chosen_metric, merit
 from embviz_callback.analysis.verdict.diagnosis import Diagnosis, diagnose
 from embviz_callback.embeddings import Embeddings
+from embviz_callback.files import read_json
 from embviz_callback.measure import COSINE
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.settings import Settings
@@ -230,7 +231,7 @@ def load_snapshot(folder: Path) -> Snapshot:
     Returns:
         The snapshot, equal in everything that is shown.
     """
-    facts = json.loads((folder / "snapshot.json").read_text(encoding="utf-8"))
+    facts = read_json(folder / "snapshot.json")
     with np.load(folder / "arrays.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     # Evaluations that were kept before there were grades lack them, and older ones the similarity.

@@ -1,7 +1,6 @@
 """`embviz export`: a checkpoint as a directory that sentence-transformers loads."""
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import Parser, UsageError
 from embviz_callback.commands.options import add_encoder_options
 from embviz_callback.commands.terminal import Terminal
+from embviz_callback.files import read_json
 
 if TYPE_CHECKING:
     from embviz_callback.encoding.checkpoints.loading import LoadedModel
@@ -114,7 +114,7 @@ def _check_belongs(metrics: Mapping[str, Any], sha256: str, options: argparse.Na
 
 def _read_metrics(path: str) -> Mapping[str, Any]:
     try:
-        content = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        content = read_json(Path(path).expanduser())
     except OSError as error:
         raise UsageError(f"--metrics {path} cannot be read ({error.strerror or error})") from None
     except ValueError:

@@ -13,6 +13,7 @@ from typing import Any
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.process.training_side import this_python
+from embviz_callback.files import read_json
 from embviz_callback.grammar import counted
 
 _NAMED = 3
@@ -147,7 +148,7 @@ def _run(options: argparse.Namespace, folder: Path, name: str, *, is_with: bool)
     if not (own / "result.json").exists():
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1][:300]
         raise UsageError(f"the fit {name} ended with exit status {done.returncode}: {last}")
-    told: dict[str, Any] = json.loads((own / "result.json").read_text(encoding="utf-8"))
+    told: dict[str, Any] = read_json(own / "result.json")
     if "error" in told:
         raise UsageError(told["error"])
     return told

@@ -12,7 +12,7 @@ import numpy as np
 from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
 from embviz_callback.analysis.metrics.contrasts import paired_standard_error
 from embviz_callback.analysis.metrics.intervals import t_quantile
-from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters
+from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters, or_least
 from embviz_callback.analysis.verdict.best import SAME, Candidate, choose_best
 from embviz_callback.embeddings import Floats
 
@@ -136,7 +136,7 @@ def leaderboard(
     weights = _weights(n_groups, draws, seed)
     alone = [_reached(one.candidates, best.place, metric, weights) for one, best in zip(trainings, chosen, strict=True)]
     reached = [_averaged([alone[place] for place in places]) for _, places in kinds]
-    order = sorted(range(len(kinds)), key=lambda at: -_known(reached[at].corrected))
+    order = sorted(range(len(kinds)), key=lambda at: -or_least(reached[at].corrected))
     behind = _behind([reached[at] for at in order], metric)
     entries = tuple(
         Entry(
@@ -247,7 +247,3 @@ def _outcome(behind: Estimate | None) -> str:
     if behind.low > 0:
         return BEHIND
     return SAME_AS if max(-behind.low, behind.high) < SAME else UNDECIDED
-
-
-def _known(value: float) -> float:
-    return -math.inf if math.isnan(value) else value

@@ -10,6 +10,7 @@ import numpy as np
 from embviz_callback.analysis.metrics import geometry
 from embviz_callback.analysis.metrics.catalogue import Named
 from embviz_callback.analysis.metrics.intervals import RESOLUTION, PerQuery, intervals_of, per_query
+from embviz_callback.analysis.metrics.resampling import plain
 from embviz_callback.analysis.scan import Similarity, one_thread_each, scan
 from embviz_callback.embeddings import Embeddings, Rows, ranked_rows
 from embviz_callback.measure import COSINE, SIMILARITIES, Product
@@ -64,8 +65,8 @@ class Metrics(Named, Mapping[str, float]):
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON; NaN becomes null, an infinity the text "Infinity" or "-Infinity"."""
         return {
-            "metrics": {name: _to_json(value) for name, value in self.figures.items()},
-            "intervals": {name: [_to_json(end) for end in ends] for name, ends in self.intervals.items()},
+            "metrics": {name: plain(value) for name, value in self.figures.items()},
+            "intervals": {name: [plain(end) for end in ends] for name, ends in self.intervals.items()},
             "hubs": [list(hub) for hub in self.hubs],
             **{name: getattr(self, name) for name in _COUNTS},
         }
@@ -84,12 +85,6 @@ class Metrics(Named, Mapping[str, float]):
 
 
 _COUNTS = ("n_queries", "n_documents", "non_finite", "zero", "n_corpus", "n_hard_queries")
-
-
-def _to_json(value: float) -> float | str | None:
-    if math.isnan(value):
-        return None
-    return float(value) if math.isfinite(value) else f"{'-' if value < 0 else ''}Infinity"
 
 
 def _from_json(value: float | str | None) -> float:

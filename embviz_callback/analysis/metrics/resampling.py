@@ -161,3 +161,8 @@ def plain(value: float) -> float | str | None:
     if math.isnan(value):
         return None
     return float(value) if math.isfinite(value) else f"{'-' if value < 0 else ''}Infinity"
+
+
+def or_least(value: float) -> float:
+    """The value to sort by; what nobody knows comes below all others."""
+    return -math.inf if math.isnan(value) else value

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from embviz_callback.analysis.metrics.catalogue import CHOOSABLE, RANK_NAMES
 from embviz_callback.analysis.metrics.contrasts import paired_interval, paired_standard_error
 from embviz_callback.analysis.metrics.intervals import PerQuery, point, pseudo_values
-from embviz_callback.analysis.metrics.resampling import draw_clusters, plain
+from embviz_callback.analysis.metrics.resampling import draw_clusters, or_least, plain
 from embviz_callback.embeddings import Embeddings, Floats
 
 SAME = 0.005  # of the primary metric: less decides nothing
@@ -216,7 +216,7 @@ def _held_against_the_highest(candidates: Sequence[Candidate], metric: str) -> _
     same = others & (low > -SAME) & (high < SAME)
     return _Held(
         top=top,
-        place=max([top, *np.flatnonzero(same).tolist()], key=lambda at: (_known(candidates[at].separation), -at)),
+        place=max([top, *np.flatnonzero(same).tolist()], key=lambda at: (or_least(candidates[at].separation), -at)),
         others=others,
         same=same,
         reaches=low <= 0,
@@ -228,10 +228,6 @@ def _held_against_the_highest(candidates: Sequence[Candidate], metric: str) -> _
 def _highest(values: Floats) -> int:
     """The first of the highest; NaN is below everything."""
     return int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
-
-
-def _known(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
 
 
 def _interval(

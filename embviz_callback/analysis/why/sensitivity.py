@@ -14,6 +14,7 @@ from embviz_callback.analysis.metrics.resampling import (
     Estimate,
     draw_clusters,
     estimate,
+    or_least,
     plain,
     simultaneous,
     spearman,
@@ -230,12 +231,8 @@ def _importance(
         drop = estimate(single[at], replicates[:, at]) if alone else both
         n = count if alone else int(table[:, at].sum())
         effects.append(Effect(feature, drop, n, _SINGLE if alone else _JOINT, both, *_weight(feature, rule)))
-    ranked = tuple(sorted(effects, key=lambda effect: (-_known(effect.drop.value), effect.feature)))
+    ranked = tuple(sorted(effects, key=lambda effect: (-or_least(effect.drop.value), effect.feature)))
     return Importance(ranked, _agreement(ranked), _out_of_order(ranked, chosen))
-
-
-def _known(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
 
 
 def _weight(feature: str, rule: WeightRule | None) -> tuple[float | None, bool]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.metrics.resampling import plain
+from embviz_callback.analysis.metrics.resampling import or_least, plain
 from embviz_callback.analysis.scan import Similarity, exact_scores
 from embviz_callback.analysis.why.columns import Columns, Row
 from embviz_callback.analysis.why.errors import differing
@@ -122,12 +122,8 @@ def suspects(
     same = [one for one in history if one.subset.fingerprint == last.subset.fingerprint]
     found = [*_hard_suspects(same, columns, nearness), *_document_suspects(last, columns, nearness)]
     return tuple(
-        sorted(found, key=lambda one: (-one.n_shared, -_known(one.outranked), -_known(one.likeness), one.query))
+        sorted(found, key=lambda one: (-one.n_shared, -or_least(one.outranked), -or_least(one.likeness), one.query))
     )
-
-
-def _known(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,6 @@
 """What an alert says reaches everybody who is to hear it: the log, the user's function, people, loggers."""
 
 import logging
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -11,6 +10,7 @@ from embviz_callback.delivery.alerts.people import Notifier
 from embviz_callback.delivery.alerts.rule import AlertEvent, Reading
 from embviz_callback.delivery.guarding import say
 from embviz_callback.delivery.loggers import Gallery
+from embviz_callback.files import without_nan
 from embviz_callback.snapshot import Snapshot
 
 _log = logging.getLogger("embviz_callback")
@@ -57,18 +57,10 @@ def announce(
         _log.warning("embviz: %s", event.message)
     else:
         say(event.message)
-    attempt("note", partial(note, {"event": "alert", **_plain(event)}), "a row of events.jsonl")
+    attempt("note", partial(note, {"event": "alert", **without_nan(asdict(event))}), "a row of events.jsonl")
     if on_alert is not None:
         attempt("on_alert", partial(on_alert, event), "what on_alert was to do")
     if event.is_edge:  # people have no use for the same news after every epoch
         if notifier is not None:
             attempt("notification", partial(notifier.send, event), "the message")
         gallery.alert(event)
-
-
-def _plain(event: AlertEvent) -> dict[str, Any]:
-    """JSON has no NaN and no infinity."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in asdict(event).items()
-    }

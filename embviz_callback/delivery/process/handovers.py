@@ -9,6 +9,7 @@ from typing import Any, Self
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.delivery.process.jobs import CONCLUSION
 from embviz_callback.delivery.run.history import HistoryRow
+from embviz_callback.files import read_json
 from embviz_callback.snapshot import Snapshot, save_snapshot
 
 JOB = "job.json"
@@ -99,7 +100,7 @@ def write_job(snapshot: Snapshot, job: Job, folder: Path) -> None:
 
 def read_job(folder: Path) -> Job:
     """The job in a folder."""
-    return Job.from_json(_read(folder / JOB))
+    return Job.from_json(read_json(folder / JOB))
 
 
 def write_conclusion(conclusion: Conclusion, folder: Path) -> None:
@@ -109,13 +110,8 @@ def write_conclusion(conclusion: Conclusion, folder: Path) -> None:
 
 def read_conclusion(folder: Path) -> Conclusion:
     """The conclusion in a folder."""
-    return Conclusion.from_json(_read(folder / CONCLUSION))
+    return Conclusion.from_json(read_json(folder / CONCLUSION))
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")  # escaped: a path may hold any bytes
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content

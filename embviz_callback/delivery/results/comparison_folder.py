@@ -1,6 +1,5 @@
 """The folder of a comparison: its tables, figures and page."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -21,7 +20,7 @@ from embviz_callback.drawing.figures.side_by_side import (
 from embviz_callback.drawing.page.page import page
 from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.drawing.reports.comparisons.comparison_report import comparison_report
-from embviz_callback.files import to_json, write_atomically
+from embviz_callback.files import to_json, without_nan, write_atomically
 from embviz_callback.snapshot import Snapshot
 
 
@@ -114,12 +113,3 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     }
     plain: dict[str, Any] = without_nan(facts)
     return plain
-
-
-def without_nan(value: Any) -> Any:
-    """Plain JSON with null for every number that is not finite."""
-    if isinstance(value, Mapping):
-        return {name: without_nan(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,7 +1,6 @@
 """What each query contributes, in a file: enough to test a later evaluation of the same queries against this one."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
 from embviz_callback.analysis.metrics.intervals import PerQuery
 from embviz_callback.embeddings import Floats, Rows
+from embviz_callback.files import read_json
 from embviz_callback.pairs.texts import fold
 from embviz_callback.snapshot import Snapshot
 
@@ -77,7 +77,7 @@ def read_standing(path: Path) -> Standing:
         ValueError: If the file says nothing of them, as one of an older version.
     """
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         return _standing(stored["fingerprint"], stored["per_query"])
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(

@@ -8,10 +8,9 @@ from typing import Any
 from embviz_callback.analysis.compare.comparison import deciding_metric, in_order_of
 from embviz_callback.analysis.compare.runs import Leaderboard, Training, leaderboard
 from embviz_callback.analysis.verdict.best import candidate
-from embviz_callback.delivery.results.comparison_folder import without_nan
 from embviz_callback.drawing.page.page import page
 from embviz_callback.drawing.reports.comparisons.runs_report import board_of, runs_report
-from embviz_callback.files import to_json, write_atomically
+from embviz_callback.files import to_json, without_nan, write_atomically
 from embviz_callback.snapshot import Snapshot
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.drawing.reports.data_section import brief
-from embviz_callback.files import write_atomically
+from embviz_callback.files import read_json, write_atomically
 from embviz_callback.pairs.check.checkup import check
 from embviz_callback.pairs.check.findings import Checkup
 from embviz_callback.pairs.check.raw import RawPairs, read_raw
@@ -50,7 +50,7 @@ def data_check_once(folder: Path, snapshot: Snapshot) -> dict[str, Any]:
     path = folder / _NAME
     of = {"fingerprint": snapshot.subset.fingerprint, "sha256": snapshot.provenance.data_sha256}
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = read_json(path)
     except (OSError, ValueError):
         kept = None
     if isinstance(kept, Mapping) and kept.get("of") == of:

@@ -1,13 +1,12 @@
 """Evaluations of a run that stay on disk: the next maps start from the last, and epochs are compared by them."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from embviz_callback.analysis.verdict.best import Candidate, best_of
-from embviz_callback.files import require_space
+from embviz_callback.files import read_json, require_space
 from embviz_callback.snapshot import Snapshot, save_snapshot
 
 MOST = 20  # 500 pairs in 1,024 dimensions take 4 MB, so 80 MB in all
@@ -72,7 +71,7 @@ def keep(root: Path, snapshot: Snapshot, name: str) -> None:
 
 def read_kept(path: Path) -> Kept:
     """What `keep` wants to know of one of them."""
-    facts = json.loads((path / "snapshot.json").read_text(encoding="utf-8"))
+    facts = read_json(path / "snapshot.json")
     standing = None if facts.get("standing") is None else Candidate.from_json(facts["standing"])
     n_bytes = sum(file.stat().st_size for file in path.iterdir())
     return Kept(path, facts["subset"]["fingerprint"], -1 if facts["step"] is None else facts["step"], standing, n_bytes)

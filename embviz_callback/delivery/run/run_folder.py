@@ -12,7 +12,7 @@ from embviz_callback.delivery.run.data_check import data_check_once
 from embviz_callback.delivery.run.keeping import keep, kept_in, least_missed, read_kept
 from embviz_callback.drawing.page.epoch_view import View, epoch_view
 from embviz_callback.drawing.page.page import best_view, page_from_views
-from embviz_callback.files import safe_name, write_atomically
+from embviz_callback.files import read_json, safe_name, write_atomically
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot, load_snapshot
@@ -97,7 +97,7 @@ class RunFolder:
     def n_left_out(self) -> int:
         """Evaluations that the page once showed."""
         try:
-            return int(_read(self.path / _LEFT_OUT)["count"])
+            return int(read_json(self.path / _LEFT_OUT)["count"])
         except (OSError, ValueError, KeyError, TypeError):
             return 0
 
@@ -106,7 +106,7 @@ class RunFolder:
         return tuple(view for _, view in self._noted(fingerprint))
 
     def _noted(self, fingerprint: str) -> list[tuple[Path, View]]:
-        found = [(path, View.from_json(_read(path))) for path in sorted((self.path / _VIEWS).glob("*.json"))]
+        found = [(path, View.from_json(read_json(path))) for path in sorted((self.path / _VIEWS).glob("*.json"))]
         return [(path, view) for path, view in found if view.fingerprint == fingerprint]
 
     def add_analysis(self, view: Mapping[str, Any]) -> None:
@@ -164,7 +164,7 @@ class RunFolder:
             step: Of the checkpoint.
         """
         for path in (self.path / _VIEWS).rglob("*.json"):
-            written = _read(path)["step"]
+            written = read_json(path)["step"]
             if written is not None and written > step:
                 path.unlink()
         for path in self.kept:
@@ -179,13 +179,13 @@ class RunFolder:
     def owner(self) -> str | None:
         """Id of the training whose evaluations these are; None where nothing tells."""
         try:
-            return str(_read(self.path / _OWNER)["run_id"])
+            return str(read_json(self.path / _OWNER)["run_id"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def _analysis_of(self, subset: Subset) -> Mapping[str, Any] | None:
         try:
-            found = _read(self.path / _ANALYSIS)
+            found = read_json(self.path / _ANALYSIS)
         except (OSError, ValueError):
             return None
         return found if found.get("fingerprint") == subset.fingerprint else None
@@ -194,11 +194,6 @@ class RunFolder:
 def run_folders(given: Path) -> list[RunFolder]:
     """The run folders with kept evaluations at a path or right below it."""
     return [folder for folder in map(RunFolder, [given, *sorted(given.glob("embviz*/"))]) if folder.kept]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
 
 
 def _text(content: Mapping[str, Any]) -> str:

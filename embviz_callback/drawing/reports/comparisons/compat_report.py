@@ -19,6 +19,7 @@ from embviz_callback.analysis.ship.compatibility import (
 from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.drawing.reports.ship_report import changed
 from embviz_callback.drawing.wording import change, measured, number, percent
+from embviz_callback.files import without_nan
 from embviz_callback.grammar import counted
 
 _AGAIN = "index every document again"
@@ -114,13 +115,5 @@ def compat_json(found: Compatibility) -> dict[str, Any]:
     """All of it as plain JSON; what cannot be judged is null."""
     plain = asdict(found) | {"becomes": found.becomes.as_dict()}
     plain |= {"outcome": found.outcome, "reason": found.reason, "sentence": compat_sentence(found)}
-    light: dict[str, Any] = _without_nan(plain)
+    light: dict[str, Any] = without_nan(plain)
     return light
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nan(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
