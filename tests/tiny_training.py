@@ -150,4 +150,7 @@ def trainer(folder: Any, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:
 
 def ema() -> pl.Callback:
     """Lightning's averaging of weights, which its release 2.6 brought."""
-    return pytest.importorskip("pytorch_lightning.callbacks.weight_averaging").EMAWeightAveraging(decay=0.5)
+    averaging = "pytorch_lightning.callbacks.weight_averaging"
+    return pytest.importorskip(averaging, reason="Lightning before 2.6 averages no weights").EMAWeightAveraging(
+        decay=0.5
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from small_runs import a_run, a_subset
 
 from embviz_callback.commands.at_hand import models_at_hand
@@ -14,8 +15,6 @@ from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.results.result_files import embeddings_npz
 from embviz_callback.settings import Settings
 from tests.tiny_models import tiny_bert, tiny_model, weights_of
-
-torch = pytest.importorskip("torch")
 
 
 def test_rows_stand_in_the_order_of_the_first_model(tmp_path: Path) -> None:

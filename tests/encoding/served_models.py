@@ -218,7 +218,7 @@ def _st_residual(folder: Path) -> tuple[Path, Vectors]:
 
     def modules(kinds: Any) -> list[Any]:
         if "use_residual" not in inspect.signature(kinds.Dense).parameters:
-            pytest.skip("this release has no residual")
+            pytest.skip("this sentence-transformers has no Dense with a residual")
         wide, narrow = (kinds.Dense(16, dim, use_residual=True) for dim in (16, 8))
         return [_transformer(kinds, bert), kinds.Pooling(16), wide, narrow]
 

@@ -243,16 +243,7 @@ def read_embeddings(path: Path) -> tuple[Subset, Embeddings, CorpusScan | None]:
         corpus_scan = None
         if subset.n_corpus:
             corpus_scan = CorpusScan.from_arrays(arrays, json.loads(arrays["corpus"].tobytes()))
-    except (
-        OSError,
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except _DAMAGED as error:
         raise ValueError(f"{path} is no embeddings.npz of this program ({error}); make it again") from None
     if (len(embeddings.queries), len(embeddings.documents)) != (len(subset.queries), len(subset.documents)):
         raise ValueError(
