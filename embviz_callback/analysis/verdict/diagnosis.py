@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from embviz_callback.analysis.metrics.catalogue import CATALOGUE, INTACT_AUC, INTACT_RANK1, ONE_CLUSTER
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE, INTACT_AUC, INTACT_RANK1, ONE_CLUSTER, SHARE, SIGMA
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.verdict.best import Candidate, fallen
 from embviz_callback.analysis.verdict.checklist import ranks_well
@@ -74,7 +74,7 @@ def _cannot_judge(m: Metrics) -> Diagnosis | None:
     elif m.n_queries < 2 or m.n_documents < 2:
         reason = f"{counted(m.n_queries, 'query')} and {counted(m.n_documents, 'document')} are too few"
     elif math.isnan(m.margin) or math.isnan(m.rank1):
-        reason = f"margin is {m.margin:.4f} and rank-1 {m.rank1:.4f}: no pairs to compare"
+        reason = f"margin is {_read(m.margin, 'margin')} and rank-1 {_read(m.rank1, 'rank1')}: no pairs to compare"
     else:
         return None
     return Diagnosis("cannot judge", reason, "look for NaN in the loss and at what encode returns; add pairs")
@@ -87,13 +87,26 @@ def _collapse(m: Metrics) -> Diagnosis | None:
     return Diagnosis(
         "collapse",
         f"two different documents have a mean cosine of {m.mean_off_diagonal:.3f}, effective rank is"
-        f" {m.effective_rank:.1f} and AUC {_auc(m):.3f}: all texts get nearly one vector",
+        f" {m.effective_rank:.1f} and AUC {_read(m.auc, 'auc')}: all texts get nearly one vector",
         "lower the learning rate, check that the loss has negatives and that the head is not frozen at zero",
     )
 
 
-def _auc(m: Metrics) -> float:
-    return Metrics.auc.capped(m.auc, decimals=3)
+def _level(m: Metrics, but: str = "") -> str:
+    """Where the margin, and what it must never be read without, stand."""
+    separation, auc, rank1 = (_read(m[name], name) for name in ("separation", "auc", "rank1"))
+    return f"margin is {_read(m.margin, 'margin')},{but} separation {separation}, AUC {auc} and rank-1 {rank1}"
+
+
+def _read(value: float, name: str) -> str:
+    """A metric's value as reports and tiles write it; two decimals of a separation."""
+    row = CATALOGUE[name]
+    if math.isnan(value):
+        return "n/a"
+    if row.unit == SHARE:
+        return f"{100 * row.capped(value):.1f} %"
+    decimals = 2 if row.unit == SIGMA else 3
+    return f"{row.capped(value, decimals):.{decimals}f}"
 
 
 def _fallen(run: Sequence[Candidate]) -> Diagnosis | None:
@@ -101,13 +114,13 @@ def _fallen(run: Sequence[Candidate]) -> Diagnosis | None:
     if fall is None:
         return None
     peak, last = run[fall.peak], run[-1]
+    highest, value = (_read(one, fall.metric) for one in (fall.highest, fall.value))
     is_overfitting = last.training_loss < peak.training_loss  # false where either is not known
     before, now = f"{peak.training_loss:.4g}", f"{last.training_loss:.4g}"
     loss = f", while the training loss fell from {before} to {now}" if is_overfitting else ""
     return Diagnosis(
         "overfitting" if is_overfitting else "fallen from its best",
-        f"{CATALOGUE[fall.metric].title} was {fall.highest:.3f} at its best ({peak.label}) and is {fall.value:.3f},"
-        f" beyond chance{loss}",
+        f"{CATALOGUE[fall.metric].title} was {highest} at its best ({peak.label}) and is {value}, beyond chance{loss}",
         "keep the checkpoint of the best epoch; stop earlier, or add data or regularisation"
         if is_overfitting
         else "keep the checkpoint of the best epoch, and look at what the training loss did since",
@@ -119,14 +132,15 @@ def _suspicious_data(m: Metrics) -> Diagnosis | None:
     if is_hard and m.rank1 > Metrics.rank1.threshold:
         return Diagnosis(
             "suspicious data",
-            f"rank-1 is {m.rank1:.3f}, yet only {m['hard_accuracy']:.3f} of {m.n_hard_queries} queries put their"
-            " positive above all their hard negatives",
+            f"rank-1 is {_read(m.rank1, 'rank1')}, yet only {_read(m['hard_accuracy'], 'hard_accuracy')} of"
+            f" {m.n_hard_queries} queries put their positive above all their hard negatives",
             "read the hard negatives that score highest: some may be right answers",
         )
     if m.auc >= INTACT_AUC and m.recall_at_10 >= NEAR_MISSES and m.rank1 < INTACT_RANK1:
         return Diagnosis(
             "suspicious data",
-            f"AUC is {_auc(m):.3f} and recall@10 {m.recall_at_10:.3f}, yet rank-1 only {m.rank1:.3f}:"
+            f"AUC is {_read(m.auc, 'auc')} and recall@10 {_read(m.recall_at_10, 'recall_at_10')}, yet rank-1 only"
+            f" {_read(m.rank1, 'rank1')}:"
             " a few negatives stand just above the positive",
             "read the documents that come first: near copies and unlabelled right answers are false negatives",
         )
@@ -138,8 +152,7 @@ def _compressed_scale(m: Metrics) -> Diagnosis | None:
         return None
     return Diagnosis(
         "compressed scale",
-        f"margin is {m.margin:.3f}, but separation {m.separation:.2f}, AUC {_auc(m):.3f} and rank-1 {m.rank1:.3f}"
-        f" are intact: scores are squeezed around {m.negative_mean:.2f}",
+        f"{_level(m, ' but')} are intact: scores are squeezed around {m.negative_mean:.2f}",
         "judge by separation and rank-1 and set score thresholds on this scale; to widen it, train with a higher"
         " temperature (a lower one squeezes)",
     )
@@ -150,7 +163,7 @@ def _healthy(m: Metrics) -> Diagnosis | None:
         return None
     return Diagnosis(
         "healthy",
-        f"margin is {m.margin:.3f}, separation {m.separation:.2f}, AUC {_auc(m):.3f} and rank-1 {m.rank1:.3f}",
+        _level(m),
         "nothing to mend; the checklist says whether to ship it",
     )
 
@@ -158,7 +171,6 @@ def _healthy(m: Metrics) -> Diagnosis | None:
 def _undertrained(m: Metrics) -> Diagnosis:
     return Diagnosis(
         "undertrained",
-        f"margin is {m.margin:.3f}, separation {m.separation:.2f}, AUC {_auc(m):.3f} and rank-1 {m.rank1:.3f}:"
-        f" positives do not stand clear of negatives (effective rank {m.effective_rank:.1f})",
+        f"{_level(m)}: positives do not stand clear of negatives (effective rank {m.effective_rank:.1f})",
         "train longer, or raise the learning rate or the head's size",
     )

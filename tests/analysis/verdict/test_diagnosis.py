@@ -197,7 +197,8 @@ def test_a_diverged_model_cannot_be_judged() -> None:
 def test_too_little_data_cannot_be_judged() -> None:
     assert diagnose(evaluate_pairs(np.eye(1, 3), np.eye(1, 3), [0])).reason == "1 query and 1 document are too few"
     assert diagnose(evaluate_pairs(np.eye(2, 3), np.eye(2, 3), [0, 1])).verdict == "healthy"
-    assert judged(margin=math.nan).reason == "margin is nan and rank-1 0.9000: no pairs to compare"
+    assert judged().reason.endswith(" and rank-1 90.0 %")  # as the page's tile has it
+    assert judged(margin=math.nan).reason == "margin is n/a and rank-1 90.0 %: no pairs to compare"
 
 
 def test_figures_that_an_older_file_lacks_decide_nothing() -> None:
