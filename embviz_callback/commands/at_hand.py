@@ -8,7 +8,6 @@ import numpy as np
 
 from embviz_callback.commands.looking import Look, Request, look_at
 from embviz_callback.commands.terminal import Terminal
-from embviz_callback.measure import COSINE
 from embviz_callback.pairs.texts import fold
 
 if TYPE_CHECKING:
@@ -39,9 +38,6 @@ def _shipped(look: Look, first: "Subset", terminal: Terminal) -> "Shipped":
     label, subset, embeddings = look.snapshot.label, look.snapshot.subset, look.snapshot.embeddings
     if subset.n_corpus and look.corpus is None:
         terminal.say(f"{label}: its file keeps no vectors of its corpus; ranked among its own documents alone")
-    if embeddings.similarity != COSINE:
-        declared = embeddings.similarity
-        terminal.say(f"{label}: declares {declared}; here it ranks by the cosine, all rows brought to length 1")
     return Shipped(label, _in_order_of(first, subset, embeddings), look.corpus)
 
 
@@ -49,23 +45,24 @@ def _in_order_of(first: "Subset", own: "Subset", embeddings: "Embeddings") -> "E
     """The rows of equal texts in the first subset's order: files of other seeds have them in another."""
     if own.queries == first.queries and own.documents == first.documents:
         return embeddings
-    queries, documents = (
-        rows[_places(wanted, there)]
-        for rows, wanted, there in (
-            (embeddings.queries, first.queries, own.queries),
-            (embeddings.documents, first.documents, own.documents),
-        )
-    )
+    queries, documents = _places(first.queries, own.queries), _places(first.documents, own.documents)
+    served = embeddings.served
     return replace(
         embeddings,
-        queries=queries,
-        documents=documents,
+        queries=embeddings.queries[queries],
+        documents=embeddings.documents[documents],
         relevance=first.relevance,
         records=first.records,
         grades=first.grades,
         hard_negatives=embeddings.hard_negatives[:0],
         hard_pairs=embeddings.hard_pairs[:0],
-        served=None,
+        served=served
+        and replace(
+            served,
+            queries=served.queries[queries],
+            documents=served.documents[documents],
+            hard_negatives=served.hard_negatives[:0],
+        ),
     )
 
 

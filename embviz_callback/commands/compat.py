@@ -37,9 +37,8 @@ def parser() -> Parser:
     made.add_argument(
         "--threshold",
         type=finite_number,
-        default=0.6,
         metavar="X",
-        help="score from which documents are shown; what it becomes is said (default %(default)s)",
+        help="score from which documents are shown; what it becomes is said (default 0.6, of cosines)",
     )
     add_loss_option(made, "0.01 in the metric that decides", RANKED)
     add_keeping_option(made)
@@ -53,8 +52,6 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Runs the command; 0 when done."""
     if len(options.allow_loss or ()) > 1:
         raise UsageError("--allow-loss: expected one metric that judges the index, found several. Fix: give one")
-    if not -1 < options.threshold < 1:
-        raise UsageError(f"--threshold must lie between -1 and 1, got {options.threshold:g}")
     is_one = Path(options.old).expanduser().resolve() == Path(options.new).expanduser().resolve()
     options.checkpoint = [options.old] if is_one else [options.old, options.new]
     with quietly():

@@ -43,7 +43,7 @@ def test_a_model_is_compatible_with_itself(
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        (("--threshold", "1.5"), "--threshold must lie between -1 and 1, got 1.5"),
+        (("--threshold", "1.5"), "a threshold of cosines must lie between -1 and 1, got 1.5"),
         (
             ("--allow-loss", "mrr=0.1", "--allow-loss", "rank1=0.1"),
             "--allow-loss: expected one metric that judges the index, found several. Fix: give one",

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.scan import exact_scores
-from embviz_callback.analysis.ship.ranking import Scores, cosines, masked
-from embviz_callback.embeddings import Vectors, have_direction
+from embviz_callback.analysis.ship.ranking import Scores, masked, scores_of
+from embviz_callback.embeddings import Vectors, finite_rows, have_direction
+from embviz_callback.measure import COSINE, COSINES, DOT, EUCLIDEAN, MANHATTAN, Measure
 
 FLOAT32, FLOAT16, INT8, BINARY = "float32", "float16", "int8", "binary"
 CANDIDATES = 40  # four times the ten that are shown
@@ -25,7 +26,7 @@ class Precision:
 
     Attributes:
         bits: Of one number.
-        scores: What a search on such vectors ranks by, in words.
+        scores: What a search on such vectors ranks by, in words; see `ranked_by`.
     """
 
     bits: int
@@ -33,16 +34,39 @@ class Precision:
 
 
 PRECISIONS = {
-    FLOAT32: Precision(32, "the cosine"),
-    FLOAT16: Precision(16, "the product of queries and documents that are both rounded to float16"),
+    FLOAT32: Precision(32, "the {exact}"),
+    FLOAT16: Precision(16, "the {plain} of queries and documents that are both rounded to float16"),
     INT8: Precision(
         8,
-        "the inner product of the signed codes as they are, as faiss's QT_8bit_direct_signed: each dimension of the"
+        "the {plain} of the signed codes as they are, as faiss's QT_8bit_direct_signed: each dimension of the"
         " documents is cut into 256 steps between its least and its largest value, queries by the same steps, and"
         " nothing undoes that the steps differ",
     ),
     BINARY: Precision(1, "the Hamming distance of the signs, as faiss's IndexBinaryFlat"),
 }
+
+# A search compares codes, which have no length of 1, by the product in place of the cosine.
+_EXACT = {
+    COSINE: "cosine", DOT: "dot product", EUCLIDEAN: "Euclidean distance", MANHATTAN: "Manhattan distance",
+}  # fmt: skip
+_PLAIN = _EXACT | {COSINE: "inner product", DOT: "inner product"}
+
+
+def ranked_by(precision: str, similarity: str) -> str:
+    """What a search at a precision ranks by, in words.
+
+    Args:
+        precision: Key of PRECISIONS.
+        similarity: By which the model compares its vectors.
+
+    Returns:
+        The end of a sentence.
+
+    Example:
+        >>> ranked_by("float32", "cosine"), ranked_by("float32", "euclidean")
+        ('the cosine', 'the Euclidean distance')
+    """
+    return PRECISIONS[precision].scores.format(exact=_EXACT[similarity], plain=_PLAIN[similarity])
 
 
 def ranges_of(documents: Vectors) -> Vectors:
@@ -71,27 +95,41 @@ def binary_codes(rows: Vectors) -> NDArray[np.uint8]:
     return np.packbits(rows > 0, axis=1)
 
 
-def code_scores(precision: str, queries: Vectors, documents: Vectors) -> Scores:
+def code_scores(precision: str, queries: Vectors, documents: Vectors, measure: Measure = COSINES) -> Scores:
     """Scores of a search on vectors at a precision.
 
     Args:
         precision: Key of PRECISIONS.
-        queries: ``(n_queries, dim)``, unit rows or zero.
+        queries: ``(n_queries, dim)``, unit rows or zero for the cosine, else on the scale of the measure.
         documents: ``(n_pool, dim)``, likewise.
+        measure: By which they are compared.
 
     Returns:
         The scores; those of codes are whole numbers without any rounding.
     """
     if precision == FLOAT32:
-        return cosines(queries, documents)
+        return scores_of(queries, documents, measure)
+    units = measure.query_unit, measure.document_unit
     if precision == FLOAT16:
-        return cosines(*(rows.astype(np.float16).astype(np.float32) for rows in (queries, documents)))
+        return scores_of(_rounded(queries, units[0]), _rounded(documents, units[1]), measure)
     usable = have_direction(queries), have_direction(documents)
     if precision == BINARY:
         asks, answers = (_signs(binary_codes(rows), rows.shape[1]) for rows in (queries, documents))
         return _products(asks, answers, usable)
+    # Codes are of the rows as the model serves them.
+    queries, documents = (rows * np.float32(unit) for rows, unit in zip((queries, documents), units, strict=True))
     ranges = ranges_of(documents[usable[1]]) if usable[1].any() else np.zeros((2, documents.shape[1]), np.float32)
-    return _products(int8_codes(queries, ranges), int8_codes(documents, ranges), usable)
+    asks, answers = int8_codes(queries, ranges), int8_codes(documents, ranges)
+    if measure.name in (EUCLIDEAN, MANHATTAN):
+        return _distances(asks, answers, usable, measure)
+    return _products(asks, answers, usable)
+
+
+def _rounded(rows: Vectors, unit: float) -> Vectors:
+    """To float16 as the model serves them; a row that float16 cannot hold is zero."""
+    with np.errstate(over="ignore"):
+        served = (rows * np.float32(unit)).astype(np.float16).astype(np.float32)
+    return finite_rows(served) / np.float32(unit)
 
 
 def _signs(codes: NDArray[np.uint8], dim: int) -> NDArray[np.int8]:
@@ -112,13 +150,28 @@ def _products(
     return block
 
 
-def rescored(coarse: Scores, queries: Vectors, documents: Vectors, *, candidates: int = CANDIDATES) -> Scores:
-    """The first candidates of a search put in the order of their cosines, before all that follows.
+def _distances(
+    queries: NDArray[np.int8],
+    documents: NDArray[np.int8],
+    usable: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    measure: Measure,
+) -> Scores:
+    def block(rows: slice) -> NDArray[np.floating]:
+        return masked(measure.table(queries[rows], documents), usable[0][rows], usable[1])
+
+    return block
+
+
+def rescored(
+    coarse: Scores, queries: Vectors, documents: Vectors, measure: Measure = COSINES, *, candidates: int = CANDIDATES
+) -> Scores:
+    """The first candidates of a search put in the order of their float32 scores, before all that follows.
 
     Args:
         coarse: Scores of the search, whole numbers below 2 to the 30th.
         queries: ``(n_queries, dim)``, float32.
         documents: ``(n_pool, dim)``, likewise.
+        measure: By which they are compared.
         candidates: Documents per query that are looked at again. Which of those that tie for the last places are among
             them is drawn once: an order that no model can turn to its use.
 
@@ -132,9 +185,10 @@ def rescored(coarse: Scores, queries: Vectors, documents: Vectors, *, candidates
         chosen = [_first(line, drawn, candidates) for line in table]
         owners = np.repeat(np.arange(rows.start, rows.start + len(table)), [len(one) for one in chosen])
         columns = np.concatenate(chosen) if chosen else np.empty(0, dtype=np.int64)
-        # All that is not looked at again lies below -3, in its order; cosines lie above -1.
+        # All that is not looked at again lies below -3, in its order; exact scores lie above -1.
         placed = table.astype(np.float64) / _LARGEST_CODE_SCORE - 4
-        placed[owners - rows.start, columns] = exact_scores(queries, documents, np.stack([owners, columns], axis=1))
+        pairs = np.stack([owners, columns], axis=1)
+        placed[owners - rows.start, columns] = exact_scores(queries, documents, pairs, measure)
         return placed
 
     return block

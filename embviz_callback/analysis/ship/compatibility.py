@@ -1,7 +1,7 @@
 """Whether a new model may search the index of an old one: two models crossed, and how their spaces are related."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,19 +10,23 @@ from embviz_callback.analysis.metrics.intervals import mean_pseudo_values, sampl
 from embviz_callback.analysis.metrics.ranks import rank_values
 from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters, estimate
 from embviz_callback.analysis.scan import EQUAL
-from embviz_callback.analysis.ship.ranking import blocks, cosines, count
+from embviz_callback.analysis.ship.ranking import blocks, count, scores_of
 from embviz_callback.analysis.ship.sheet import ALLOWED, Shipped
 from embviz_callback.analysis.verdict.best import primary_metric
 from embviz_callback.analysis.verdict.losses import KEPT, LOST, Loss, bounded
-from embviz_callback.embeddings import Floats, Rows, Vectors
+from embviz_callback.embeddings import Floats, Rows, Vectors, unit_rows
+from embviz_callback.measure import COSINE, Measure
 
 COMPATIBLE, SHIFTED = "compatible", "compatible after a threshold shift"
 INCOMPATIBLE, CANNOT_TELL = "incompatible", "cannot tell"
 SIZES, SAME, UNRELATED, RELATED = "other sizes", "same documents", "unrelated spaces", "related spaces"
+UNTOLD = "too few documents to tell whether the spaces are related"
 _TAIL = 0.025  # beyond each end of the intervals
 _EQUAL_VECTORS = 1e-4  # what batches and devices leave of equal vectors
 _LEAST_SHIFT = 0.01  # of a threshold; less shows and hides next to nothing
+_THRESHOLD = 0.6  # of a cosine
 _BEYOND_CHANCE = 0.01
+_MOST_FOUND = 0.1  # of the documents, that would find themselves between unrelated spaces
 _MOST_COMPARED = 2000  # documents that are looked for among each other
 _BINS = 4000
 
@@ -53,6 +57,7 @@ class Kinship:
         same: Mean cosine of the new and the old vector of one text.
         other: The same of two texts.
         found: Documents whose new vector has its own old one nearest.
+        most_found: Upper end of the 95 % interval of their share.
         turned: Share of those that do once the new space is turned to fit the old, among documents that the turn was
             not fitted to.
         is_equal: All documents have the same vectors.
@@ -63,16 +68,19 @@ class Kinship:
     same: float
     other: float
     found: int
+    most_found: float
     turned: float
     is_equal: bool
     chance: float
 
     @property
     def kind(self) -> str:
-        """SAME, RELATED or UNRELATED."""
+        """SAME, RELATED, UNRELATED, or UNTOLD where so few documents show neither."""
         if self.is_equal:
             return SAME
-        return RELATED if self.chance < _BEYOND_CHANCE else UNRELATED
+        if self.chance < _BEYOND_CHANCE:
+            return RELATED
+        return UNRELATED if self.most_found < _MOST_FOUND else UNTOLD
 
 
 @dataclass(frozen=True)
@@ -83,8 +91,10 @@ class Compatibility:
         metric: By which.
         cells: Old and new queries in old and new documents; the two of each model alone where sizes differ.
         kinship: Of the documents; None where sizes differ.
-        threshold: A score from which documents are shown.
+        threshold: A score from which documents are shown; NaN where none was given.
         becomes: From which new queries in old documents show as many; NaN where nothing can be said.
+        least_shift: Of the threshold that counts.
+        similarity: By which the old model compares, and so its index.
         sizes: Numbers of a vector, old and new.
         n_queries: Queries.
         n_pool: Documents that were searched.
@@ -95,6 +105,8 @@ class Compatibility:
     kinship: Kinship | None
     threshold: float
     becomes: Estimate
+    least_shift: float
+    similarity: str
     sizes: tuple[int, int]
     n_queries: int
     n_pool: int
@@ -106,14 +118,14 @@ class Compatibility:
 
     @property
     def reason(self) -> str:
-        """SIZES, SAME, UNRELATED or RELATED."""
+        """SIZES, SAME, UNRELATED, RELATED or UNTOLD."""
         return SIZES if self.kinship is None else self.kinship.kind
 
     @property
     def is_shifted(self) -> bool:
-        """Whether the threshold moves by more than 0.01, beyond chance."""
+        """Whether the threshold moves by more than what counts, beyond chance."""
         found = self.becomes
-        return abs(found.value - self.threshold) > _LEAST_SHIFT and not found.low <= self.threshold <= found.high
+        return abs(found.value - self.threshold) > self.least_shift and not found.low <= self.threshold <= found.high
 
     @property
     def outcome(self) -> str:
@@ -133,33 +145,40 @@ class Compatibility:
 
 
 def compatibility(
-    old: Shipped, new: Shipped, *, metric: str = "", allowed: float = ALLOWED, threshold: float = 0.6, seed: int = 0
+    old: Shipped,
+    new: Shipped,
+    *,
+    metric: str = "",
+    allowed: float = ALLOWED,
+    threshold: float | None = None,
+    seed: int = 0,
 ) -> Compatibility:
-    """Crosses two models.
+    """Crosses two models, each index compared as its own model declares.
 
     Args:
         old: Whose documents are indexed.
         new: Of the same subset and corpus, row for row.
         metric: By which; by default the one that decides.
         allowed: Loss of it that is accepted.
-        threshold: Score from which documents are shown.
+        threshold: Score from which documents are shown; None for 0.6 of a cosine, and for none of another similarity.
         seed: Of the resamples.
 
     Returns:
         What came of it.
 
     Raises:
-        ValueError: If there is no such metric or the loss is below 0.
+        ValueError: If there is no such metric, the loss is below 0, or no cosine can reach the threshold.
     """
     metric = metric or primary_metric(old.embeddings)
     if not allowed >= 0:
         raise ValueError(f"an allowed loss must be at least 0, got {allowed:g} for {metric}")
-    pools = {"old": old.pool, "new": new.pool}
+    threshold = _checked(threshold, old.embeddings.similarity)
+    models = {"old": old, "new": new}
     values = {
-        (asks, answers): _values(queries, pools[answers], old, metric)
-        for asks, queries in (("old", old.embeddings.queries), ("new", new.embeddings.queries))
-        for answers in pools
-        if queries.shape[1] == pools[answers].shape[1]
+        (asks, answers): _values(models[asks], models[answers], metric)
+        for asks in models
+        for answers in models
+        if models[asks].dim == models[answers].dim
     }
     groups = sampling_groups(old.embeddings.relevance, len(old.embeddings.queries))
     best = values["old", "old"]
@@ -168,21 +187,32 @@ def compatibility(
         for names, found in values.items()
     )
     fits = old.dim == new.dim
+    becomes, unit = shifted(old, new, threshold, groups, seed=seed) if fits else (Estimate(math.nan), 1.0)
     return Compatibility(
         metric=metric,
         cells=cells,
-        kinship=kinship(pools["old"], pools["new"], seed=seed) if fits else None,
+        kinship=_kinship(old, new, seed) if fits else None,
         threshold=threshold,
-        becomes=shifted(old, new, pools["old"], threshold, groups, seed=seed) if fits else Estimate(math.nan),
+        becomes=becomes,
+        least_shift=_LEAST_SHIFT * unit,
+        similarity=old.embeddings.similarity,
         sizes=(old.dim, new.dim),
         n_queries=len(groups),
         n_pool=old.n_pool,
     )
 
 
-def _values(queries: Vectors, documents: Vectors, model: Shipped, metric: str) -> Floats:
-    counts = count(model.embeddings, cosines(queries, documents), len(documents))
-    values = rank_values(counts, model.embeddings)
+def _checked(threshold: float | None, similarity: str) -> float:
+    if threshold is None:
+        return _THRESHOLD if similarity == COSINE else math.nan
+    if similarity == COSINE and not -1 < threshold < 1:
+        raise ValueError(f"a threshold of cosines must lie between -1 and 1, got {threshold:g}")
+    return threshold
+
+
+def _values(asks: Shipped, answers: Shipped, metric: str) -> Floats:
+    counts = count(answers.embeddings, scores_of(*answers.asked_by(asks)), answers.n_pool)
+    values = rank_values(counts, answers.embeddings)
     if metric not in values:
         raise ValueError(f"a loss can be allowed of {', '.join(values)}, not of {metric!r}")
     return values[metric]
@@ -192,11 +222,17 @@ def _loss(metric: str, allowed: float, changes: Floats, groups: Rows) -> Loss:
     return bounded(metric, allowed, float(changes.mean()), mean_pseudo_values(changes, groups), _TAIL)
 
 
+def _kinship(old: Shipped, new: Shipped, seed: int) -> Kinship:
+    found = kinship(old.pool, new.pool, seed=seed)
+    is_same_way = old.embeddings.similarity == new.embeddings.similarity
+    return replace(found, is_equal=found.is_equal and is_same_way)
+
+
 def kinship(old: Vectors, new: Vectors, *, seed: int = 0) -> Kinship:
-    """How the vectors of the same documents in two spaces lie to each other.
+    """How the vectors of the same documents in two spaces lie to each other, by their directions.
 
     Args:
-        old: ``(n, dim)`` unit rows or zero.
+        old: ``(n, dim)`` rows of any length.
         new: ``(n, dim)``, of the same texts.
         seed: Of the sample of at most 2,000 that is looked at.
 
@@ -207,7 +243,9 @@ def kinship(old: Vectors, new: Vectors, *, seed: int = 0) -> Kinship:
     from scipy.linalg import orthogonal_procrustes
     from scipy.stats import binomtest
 
-    is_equal = bool(np.abs(old - new).max(initial=0) <= _EQUAL_VECTORS)
+    longest = float(np.sqrt(np.einsum("ij,ij->i", old, old).max(initial=0)))
+    is_equal = bool(np.abs(old - new).max(initial=0) <= _EQUAL_VECTORS * longest)
+    old, new = (unit_rows("documents", rows)[0] for rows in (old, new))
     usable = np.flatnonzero(old.any(axis=1) & new.any(axis=1))
     drawn = np.random.default_rng(seed).permutation(usable)[:_MOST_COMPARED]
     one, two = (rows[drawn].astype(np.float64) for rows in (old, new))
@@ -218,7 +256,8 @@ def kinship(old: Vectors, new: Vectors, *, seed: int = 0) -> Kinship:
     turned = _finds_itself(two[half:] @ turn @ one[half:].T).mean() if n > 1 else math.nan
     other = (crossed.sum() - np.trace(crossed)) / max(n * (n - 1), 1)
     chance = binomtest(found, n, 1 / n, alternative="greater").pvalue if n else 1.0
-    return Kinship(n, same, float(other), found, float(turned), is_equal, float(chance))
+    most = binomtest(found, n).proportion_ci().high if n else 1.0
+    return Kinship(n, same, float(other), found, float(most), float(turned), is_equal, float(chance))
 
 
 def _finds_itself(crossed: Floats) -> NDArray[np.bool_]:
@@ -226,35 +265,38 @@ def _finds_itself(crossed: Floats) -> NDArray[np.bool_]:
 
 
 def shifted(
-    old: Shipped, new: Shipped, documents: Vectors, threshold: float, groups: Rows, *, seed: int, draws: int = 500
-) -> Estimate:
-    """The score from which new queries show as many of the old documents as old ones do from a threshold.
+    old: Shipped, new: Shipped, threshold: float, groups: Rows, *, seed: int, draws: int = 500
+) -> tuple[Estimate, float]:
+    """From which score new queries show as many of the old documents as old queries do from a threshold.
 
     Args:
-        old: Whose threshold it is.
+        old: Whose documents are searched, by its similarity.
         new: The other model.
-        documents: ``(n_pool, dim)`` of the old one.
-        threshold: From -1 to 1.
+        threshold: A score; NaN for none.
         groups: ``(n_queries,)`` queries with equal numbers are drawn together.
         seed: Of the resamples.
         draws: Resamples behind the interval.
 
     Returns:
-        The score; NaN where all documents or none lie above the threshold.
+        The score, NaN where all documents or none lie above the threshold; and the unit beyond which no score lies,
+        1 for cosines.
     """
-    both = np.concatenate([_histograms(one.embeddings.queries, documents) for one in (old, new)], axis=1)
+    asked = [old.asked_by(one) for one in (old, new)]
+    unit = max(measure.span for *_, measure in asked)
+    both = np.concatenate([_histograms(*one, unit) for one in asked], axis=1)
     drawn = draw_clusters(groups, draws=draws, seed=seed)
-    resampled = np.array([_moved(counts, threshold) for counts in drawn.sums(both)])
-    return estimate(_moved(both.sum(axis=0), threshold), resampled)
+    resampled = np.array([_moved(counts, threshold / unit) for counts in drawn.sums(both)])
+    return estimate(_moved(both.sum(axis=0), threshold / unit), resampled).times(unit), unit
 
 
-def _histograms(queries: Vectors, documents: Vectors) -> Floats:
-    """Scores of each query in bins over -1 to 1, ``(n_queries, n_bins)``."""
+def _histograms(queries: Vectors, documents: Vectors, measure: Measure, unit: float) -> Floats:
+    """Scores of each query in bins over -1 to 1 of the unit, ``(n_queries, n_bins)``."""
     found = np.zeros((len(queries), _BINS))
-    scores = cosines(queries, documents)
+    scores = scores_of(queries, documents, measure)
     for block in blocks(len(queries), len(documents)):
         for row, line in zip(range(block.start, block.stop), scores(block), strict=True):
-            places = np.clip((line[np.isfinite(line)] + 1) * (_BINS / 2), 0, _BINS - 1).astype(np.int64)
+            values = measure.value(line[np.isfinite(line)]) / unit
+            places = np.clip((values + 1) * (_BINS / 2), 0, _BINS - 1).astype(np.int64)
             found[row] = np.bincount(places, minlength=_BINS)
     return found
 

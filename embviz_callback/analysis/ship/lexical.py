@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.intervals import mean_pseudo_values, sampling_groups
 from embviz_callback.analysis.metrics.ranks import rank_values
-from embviz_callback.analysis.ship.ranking import Counts, Scores, cosines, count
+from embviz_callback.analysis.ship.ranking import Counts, Scores, count, scores_of
 from embviz_callback.analysis.ship.sheet import Shipped
 from embviz_callback.analysis.verdict.best import primary_metric
 from embviz_callback.analysis.verdict.losses import Loss, bounded
@@ -152,7 +152,7 @@ def against_words(model: Shipped, queries: Sequence[str], documents: Sequence[st
         What each finds.
     """
     embeddings, by_words = model.embeddings, bm25_scores(queries, documents, is_folded=is_folded)
-    by_model = cosines(embeddings.queries, model.pool)
+    by_model = scores_of(*model.asked_by(model))
     words, vectors, both = (
         _ranked(name, scores, embeddings, len(documents))
         for name, scores in (

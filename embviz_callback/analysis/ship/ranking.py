@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.scan import EQUAL
 from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors, have_direction
+from embviz_callback.measure import COSINES, Measure
 
 # Of some queries, ``(n, n_pool)``; minus infinity for what cannot be ranked.
 Scores = Callable[[slice], NDArray[np.floating]]
@@ -91,12 +92,13 @@ def _standing(line: NDArray[np.floating], levels: NDArray[np.floating]) -> tuple
     return above, reaching - above
 
 
-def cosines(queries: Vectors, documents: Vectors) -> Scores:
-    """Cosines in float64, so that equal ones are equal.
+def scores_of(queries: Vectors, documents: Vectors, measure: Measure = COSINES) -> Scores:
+    """Scores in float64, so that equal ones are equal.
 
     Args:
-        queries: ``(n_queries, dim)``, unit rows or zero.
+        queries: ``(n_queries, dim)``, unit rows or zero for the cosine, else on the scale of the measure.
         documents: ``(n_pool, dim)``, likewise; a row without a direction is not ranked.
+        measure: By which they are compared.
 
     Returns:
         The scores.
@@ -104,11 +106,11 @@ def cosines(queries: Vectors, documents: Vectors) -> Scores:
     asks, answers = have_direction(queries), have_direction(documents)
 
     def block(rows: slice) -> NDArray[np.floating]:
-        left = queries[rows].astype(np.float64)
+        left = queries[rows]
         table = np.empty((len(left), len(documents)))
         for start in range(0, len(documents), _CHUNK):
             part = slice(start, start + _CHUNK)
-            np.matmul(left, documents[part].astype(np.float64).T, out=table[:, part])
+            table[:, part] = measure.table(left, documents[part])
         return masked(table, asks[rows], answers)
 
     return block

@@ -1,7 +1,7 @@
 """Which dimensions, which precision: what each smaller setting loses, and the smallest that is not worse."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from embviz_callback.analysis.ship.codes import BINARY, FLOAT16, FLOAT32, INT8, 
 from embviz_callback.analysis.ship.ranking import count
 from embviz_callback.analysis.verdict.best import primary_metric
 from embviz_callback.analysis.verdict.losses import DOUBT, KEPT, LOST, Loss, bounded
-from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors, unit_rows
-from embviz_callback.measure import COSINE
+from embviz_callback.embeddings import Embeddings, Floats, Rows, Served, Vectors, unit_rows
+from embviz_callback.measure import COSINE, Measure
 
 TRUNCATIONS = (512, 256, 128, 64, 32)
 ALLOWED = 0.01
@@ -34,7 +34,8 @@ class Setting:
         own_dim: Numbers that the model gives.
         dim: The first of them that are kept, brought to length 1 again.
         precision: Key of PRECISIONS.
-        is_rescored: Whether the first candidates are put in the order of their float32 cosines.
+        is_rescored: Whether the first candidates are put in the order of their float32 scores.
+        similarity: By which the model compares its vectors.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Setting:
     dim: int
     precision: str
     is_rescored: bool = False
+    similarity: str = COSINE
 
     @property
     def n_bytes(self) -> int:
@@ -105,9 +107,9 @@ class Sheet:
 
     @property
     def smallest(self) -> Line | None:
-        """The smallest setting that is not worse; None where none is shown not to be."""
-        metric = next(iter(self.allowed))
-        shown = [line for line in self.lines if line.outcome == NOT_WORSE]
+        """The smallest setting that is not worse; None where none that is smaller is shown not to be."""
+        metric, whole = next(iter(self.allowed)), self.reference.setting.n_bytes
+        shown = [line for line in self.lines if line.outcome == NOT_WORSE and line.setting.n_bytes < whole]
         return min(
             shown,
             key=lambda line: (line.setting.n_bytes, line.setting.n_bytes_kept, -line.values[metric]),
@@ -122,7 +124,7 @@ class Shipped:
     Attributes:
         label: The model's name.
         embeddings: Of the subset.
-        corpus: ``(n_corpus, dim)`` rows of further documents; None for none.
+        corpus: ``(n_corpus, dim)`` rows of further documents, unit rows for the cosine, else as served; None for none.
     """
 
     label: str
@@ -141,13 +143,21 @@ class Shipped:
 
     @property
     def pool(self) -> Vectors:
-        """``(n_pool, dim)`` unit rows, documents and after them the corpus."""
-        documents = self.embeddings.documents
-        if self.corpus is None:
-            return documents
-        # Where another similarity than the cosine is declared, the corpus has its rows as served.
-        is_unit = self.embeddings.similarity == COSINE
-        return np.concatenate([documents, self.corpus if is_unit else unit_rows("corpus", self.corpus)[0]])
+        """``(n_pool, dim)`` documents and after them the corpus, unit rows for the cosine, else as served."""
+        own = self.embeddings
+        documents = own.documents if own.similarity == COSINE else own.as_served.documents
+        return documents if self.corpus is None else np.concatenate([documents, self.corpus])
+
+    def asked_by(self, other: "Shipped") -> tuple[Vectors, Vectors, Measure]:
+        """The rows of another model's queries, or its own, and of the pool, on the scale of the measure it declares."""
+        own, asks = self.embeddings, other.embeddings.as_served
+        if own.similarity == COSINE:
+            served = None
+        else:
+            served = Served(asks.queries, own.as_served.documents, own.as_served.hard_negatives, own.similarity)
+        crossed, corpus = replace(own, queries=other.embeddings.queries, served=served).compared(self.corpus)
+        pool = crossed.documents if corpus is None else np.concatenate([crossed.documents, corpus])
+        return crossed.queries, pool, crossed.measure
 
 
 def ship_sheet(models: Sequence[Shipped], *, allowed: Mapping[str, float] | None = None) -> Sheet:
@@ -185,17 +195,22 @@ def measure(model: Shipped) -> Iterator[tuple[Setting, dict[str, Floats]]]:
     Yields:
         Setting and values.
     """
-    pool = model.pool
+    *whole, by = model.asked_by(model)
     for dim in (model.dim, *(dim for dim in TRUNCATIONS if dim < model.dim)):
-        queries, documents = model.embeddings.queries, pool
+        queries, documents = whole
         if dim < model.dim:
-            queries, documents = (unit_rows("rows", rows[:, :dim])[0] for rows in (queries, pool))
+            queries, documents = (_truncated(rows, dim, by) for rows in whole)
         for precision, is_rescored in _KINDS:
-            scores = code_scores(precision, queries, documents)
-            scores = rescored(scores, queries, documents) if is_rescored else scores
+            scores = code_scores(precision, queries, documents, by)
+            scores = rescored(scores, queries, documents, by) if is_rescored else scores
             counts = count(model.embeddings, scores, len(documents))
-            setting = Setting(model.label, model.dim, dim, precision, is_rescored)
+            setting = Setting(model.label, model.dim, dim, precision, is_rescored, by.name)
             yield setting, rank_values(counts, model.embeddings)
+
+
+def _truncated(rows: Vectors, dim: int, by: Measure) -> Vectors:
+    """Of length 1 again where only directions are compared; where lengths count they stay as they are."""
+    return unit_rows("rows", rows[:, :dim])[0] if by.name == COSINE else rows[:, :dim]
 
 
 def judged(

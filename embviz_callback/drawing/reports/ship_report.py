@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
-from embviz_callback.analysis.ship.codes import CANDIDATES, PRECISIONS
-from embviz_callback.analysis.ship.sheet import CANNOT_TELL, Line, Setting, Sheet
+from embviz_callback.analysis.ship.codes import CANDIDATES, PRECISIONS, ranked_by
+from embviz_callback.analysis.ship.sheet import CANNOT_TELL, NOT_ASKED, Line, Setting, Sheet
 from embviz_callback.analysis.verdict.losses import DOUBT, Loss
 from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.drawing.wording import change, measured, number
 from embviz_callback.grammar import counted
+from embviz_callback.measure import COSINE
 
 
 def ship_aside(sheet: Sheet) -> Aside:
@@ -44,7 +45,7 @@ def ship_sentence(sheet: Sheet) -> str:
             f"The smallest that is {wanted}: {_name(one, sheet)}, {one.n_bytes:,} MB per million documents{kept}"
             f" instead of {whole.n_bytes:,} MB; {found}"
         )
-    if any(line.outcome == CANNOT_TELL for line in sheet.lines):
+    if any(line.outcome in (CANNOT_TELL, NOT_ASKED) for line in sheet.lines):
         return f"Cannot tell at {_queries(sheet)} whether any smaller setting is {wanted}"
     return f"None: every smaller setting loses more than {_allowed(sheet)}"
 
@@ -113,10 +114,16 @@ def _notes(sheet: Sheet) -> Iterator[str]:
         " is asked about from the largest setting to the smallest and left at the first that is not shown to be good"
         " enough"
     )
-    for name, row in PRECISIONS.items():
-        yield f"{name} ranks by {row.scores}"
+    declared = list(dict.fromkeys((line.setting.model, line.setting.similarity) for line in sheet.lines))
+    for similarity in dict.fromkeys(one for _, one in declared):
+        of = f" of {', '.join(model for model, one in declared if one == similarity)}"
+        said = of if len({one for _, one in declared}) > 1 else ""
+        for name in PRECISIONS:
+            yield f"{name}{said} ranks by {ranked_by(name, similarity)}"
+        if similarity != COSINE:
+            yield f"The first dimensions{said} keep their length, which this similarity looks at"
     yield (
-        f"A second look puts the first {CANDIDATES} in the order of their float32 cosines; its vectors are the larger"
+        f"A second look puts the first {CANDIDATES} in the order of their float32 scores; its vectors are the larger"
         " number of MB, which may lie on a disk"
     )
 

@@ -8,6 +8,7 @@ from embviz_callback.analysis.metrics.ranks import rank_values
 from embviz_callback.analysis.scan import scan
 from embviz_callback.analysis.ship.codes import (
     BINARY,
+    FLOAT16,
     FLOAT32,
     INT8,
     binary_codes,
@@ -17,7 +18,9 @@ from embviz_callback.analysis.ship.codes import (
     rescored,
 )
 from embviz_callback.analysis.ship.ranking import Counts, count
+from embviz_callback.analysis.ship.sheet import Shipped
 from embviz_callback.embeddings import Embeddings
+from embviz_callback.measure import DOT, EUCLIDEAN, SIMILARITIES
 
 
 def near_pairs(n: int = 60, dim: int = 24, noise: float = 1.0, seed: int = 0) -> Embeddings:
@@ -72,15 +75,54 @@ def test_ranks_on_codes_are_those_of_faiss(precision: str) -> None:
     assert counts.pair_tied.any() == (precision == BINARY)
 
 
+@pytest.mark.parametrize("similarity", [DOT, EUCLIDEAN])
+@pytest.mark.parametrize("precision", [FLOAT32, INT8])
+def test_ranks_by_what_a_model_declares_are_those_of_faiss(similarity: str, precision: str) -> None:
+    faiss = pytest.importorskip("faiss")
+    rng = np.random.default_rng(5)
+    queries, documents = rng.standard_normal((2, 40, 24)).astype(np.float32) * rng.uniform(1, 9, (40, 1)).astype("f4")
+    model = Shipped(
+        "m", Embeddings.from_raw(queries, documents, [[row, row] for row in range(40)], similarity=similarity)
+    )
+    metric = faiss.METRIC_INNER_PRODUCT if similarity == DOT else faiss.METRIC_L2
+    if precision == FLOAT32:
+        index, given = faiss.IndexFlat(24, metric), (documents, queries)
+    else:
+        index, ranges = (
+            faiss.IndexScalarQuantizer(24, faiss.ScalarQuantizer.QT_8bit_direct_signed, metric),
+            ranges_of(documents),
+        )
+        given = tuple(int8_codes(rows, ranges).astype(np.float32) for rows in (documents, queries))
+    index.add(given[0])
+    theirs = index.search(given[1], 40)[1]
+    ours = code_scores(precision, *model.asked_by(model))(slice(0, 40))
+    for line, rows in zip(ours, theirs, strict=True):
+        assert (np.diff(line[rows]) <= 1e-9).all()
+
+
+def test_a_number_that_float16_cannot_hold_takes_its_row_out() -> None:
+    rows = np.array([[1, 0], [0, 1e5]], dtype=np.float32)
+    model = Shipped("m", Embeddings.from_raw(rows, rows, [[0, 0], [1, 1]], similarity=DOT))
+    found = code_scores(FLOAT16, *model.asked_by(model))(slice(0, 2))
+    assert np.isfinite(found).tolist() == [[True, False], [False, False]]
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("seed", range(3))
-def test_ranks_at_float32_are_those_of_the_evaluation(seed: int) -> None:
+def test_ranks_at_float32_are_those_of_the_evaluation(seed: int, similarity: str) -> None:
     plain = near_pairs(seed=seed)
     queries, documents = plain.queries.copy(), plain.documents.copy()
     queries[3], documents[5], documents[9] = 0, 0, documents[8]  # no direction, and a tie
     judged = [[0, 7], [0, 8], *plain.relevance.tolist()]
     grades = np.array(sorted([query, row, 1 + (query + row) % 3] for query, row in judged))
-    embeddings = Embeddings.from_raw(queries, documents, plain.relevance, grades=grades)
-    values = rank_values(counts_of(FLOAT32, embeddings), embeddings)
+    lengths = np.random.default_rng(seed).uniform(0.5, 4, (len(documents), 1)).astype(np.float32)
+    lengths[9] = lengths[8]
+    embeddings = Embeddings.from_raw(
+        queries, lengths * documents, plain.relevance, grades=grades, similarity=similarity
+    )
+    model = Shipped("m", embeddings)
+    scores = code_scores(FLOAT32, *model.asked_by(model))
+    values = rank_values(count(embeddings, scores, len(documents)), embeddings)
     for name, expected in per_query(scan(embeddings), embeddings).ranks.items():
         assert values[name] == pytest.approx(expected, abs=1e-12), name
 

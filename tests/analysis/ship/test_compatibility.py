@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from embviz_callback.analysis.metrics.ranks import rank_values
+from embviz_callback.analysis.scan import scan
 from embviz_callback.analysis.ship.compatibility import (
     CANNOT_TELL,
     COMPATIBLE,
@@ -12,12 +14,14 @@ from embviz_callback.analysis.ship.compatibility import (
     SHIFTED,
     SIZES,
     UNRELATED,
+    UNTOLD,
     Compatibility,
     compatibility,
     kinship,
 )
 from embviz_callback.analysis.ship.sheet import Shipped
 from embviz_callback.embeddings import Embeddings
+from embviz_callback.measure import COSINE, DOT
 
 N, DIM = 500, 48
 RNG = np.random.default_rng(0)
@@ -90,6 +94,45 @@ def test_documents_that_drift_are_judged_by_what_new_queries_find_in_the_old_one
     moved = drift * STRANGE
     found = crossed(DOCUMENTS + LUCK + moved, DOCUMENTS + moved)
     assert (found.outcome, found.reason) == (outcome, RELATED)
+
+
+def declared(queries: np.ndarray, documents: np.ndarray, similarity: str) -> Shipped:
+    relevance = np.stack([np.arange(N)] * 2, axis=1)
+    return Shipped("m", Embeddings.from_raw(queries, documents, relevance, similarity=similarity))
+
+
+def test_an_index_is_searched_by_what_its_own_model_declares() -> None:
+    lengths = RNG.uniform(0.2, 3, (N, 1))
+    by_dot = declared(DOCUMENTS + LUCK, lengths * DOCUMENTS, DOT)
+    by_cosine = declared(DOCUMENTS + LUCK, lengths * DOCUMENTS, COSINE)
+    values = {name: rank_values(scan(one.embeddings), one.embeddings)["mrr"].mean() for name, one in
+              (("old", by_dot), ("new", by_cosine))}  # fmt: skip
+    found = compatibility(by_dot, by_cosine)
+    assert {(cell.queries, cell.documents): cell.value for cell in found.cells} == {
+        (asks, answers): pytest.approx(values[answers]) for asks in ("old", "new") for answers in ("old", "new")
+    }
+    assert values["old"] < values["new"] - 0.05
+    assert (found.similarity, found.reason) == (DOT, RELATED)  # the same vectors, but not the same index
+
+
+def test_vectors_of_other_lengths_are_not_the_same_where_lengths_count() -> None:
+    reference = declared(DOCUMENTS, DOCUMENTS, DOT)
+    for lengths, reason in ((1.0, SAME), (RNG.uniform(1, 2, (N, 1)), RELATED)):
+        assert compatibility(reference, declared(DOCUMENTS, lengths * DOCUMENTS, DOT)).reason == reason
+
+
+def test_a_threshold_of_dot_products_moves_with_the_length_of_queries() -> None:
+    old, new = (declared(length * (DOCUMENTS + LUCK), DOCUMENTS, DOT) for length in (1.0, 2.0))
+    assert np.isnan(compatibility(old, new).becomes.value)
+    found = compatibility(old, new, threshold=20.0)
+    assert found.becomes.value == pytest.approx(40.0, abs=0.2)
+    assert (found.outcome, found.upgrade.value) == (SHIFTED, found.cells[0].value)
+
+
+def test_so_few_documents_do_not_show_that_spaces_are_unrelated() -> None:
+    moved = 0.05 * STRANGE
+    found = crossed(DOCUMENTS + LUCK + moved, DOCUMENTS + moved, n=3)
+    assert (found.outcome, found.reason) == (CANNOT_TELL, UNTOLD)
 
 
 def test_other_sizes_leave_each_model_alone() -> None:

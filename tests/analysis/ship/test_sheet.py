@@ -18,6 +18,7 @@ from embviz_callback.analysis.ship.sheet import (
     judged,
     ship_sheet,
 )
+from embviz_callback.drawing.reports.ship_report import ship_sentence
 from embviz_callback.embeddings import Embeddings
 
 ALLOWED = {"mrr": 0.01}
@@ -53,6 +54,20 @@ def test_what_lies_behind_a_setting_that_is_not_shown_is_not_asked_about() -> No
     assert [line.outcome for line in sheet.lines] == [REFERENCE, CANNOT_TELL, NOT_ASKED, NOT_WORSE]
     assert sheet.smallest is not None
     assert sheet.smallest.setting.precision == BINARY
+
+
+def test_what_was_not_asked_about_is_not_said_to_lose_more() -> None:
+    sheet = planted((128, INT8, False, 0.05), (64, INT8, False, 0.0))
+    assert [line.outcome for line in sheet.lines] == [REFERENCE, WORSE, NOT_ASKED]
+    assert ship_sentence(sheet).startswith("Cannot tell at 1,000 queries whether any smaller setting is not worse")
+
+
+def test_a_setting_that_is_no_smaller_than_the_first_is_never_the_smallest() -> None:
+    good = {"mrr": np.ones(1000)}
+    measured = [(Setting("small", 64, 64, FLOAT32), good), (Setting("large", 256, 256, FLOAT32), good)]
+    sheet = judged(measured, ALLOWED, np.arange(1000), n_pool=1000)
+    assert [line.outcome for line in sheet.lines] == [REFERENCE, NOT_WORSE]
+    assert sheet.smallest is None
 
 
 def test_paths_share_the_doubt() -> None:

@@ -15,7 +15,7 @@ def loss(value: float, outcome: str) -> Loss:
     return Loss("mrr", 0.01, value, value - 0.004, value + 0.004, outcome)
 
 
-RELATED = Kinship(n=500, same=0.9, other=0.1, found=470, turned=0.96, is_equal=False, chance=0.0)
+RELATED = Kinship(n=500, same=0.9, other=0.1, found=470, most_found=0.96, turned=0.96, is_equal=False, chance=0.0)
 FOUND = Compatibility(
     metric="mrr",
     cells=(
@@ -27,6 +27,8 @@ FOUND = Compatibility(
     kinship=RELATED,
     threshold=0.6,
     becomes=Estimate(0.604, 0.59, 0.61),
+    least_shift=0.01,
+    similarity="cosine",
     sizes=(256, 256),
     n_queries=500,
     n_pool=20_000,
@@ -69,10 +71,17 @@ _KEPT = _CHANGE.format("-0.003 (-0.007 to +0.001)")
             " would",
         ),
         (
-            upgraded(0.82, LOST, kinship=replace(RELATED, found=1, chance=0.63)),
+            upgraded(0.12, LOST, kinship=replace(RELATED, n=6, found=2, most_found=0.78, chance=0.26, turned=0.3)),
+            f"Incompatible, index every document again: {_CHANGE.format('-0.120 (-0.124 to -0.116)')}; too few"
+            " documents to tell whether the spaces are related. Of 6 documents the new vector of 2 has its own old one"
+            " nearest, by chance 1 would",
+        ),
+        (replace(FOUND, threshold=math.nan), f"Compatible: {_KEPT}; no threshold was given to be translated"),
+        (
+            upgraded(0.82, LOST, kinship=replace(RELATED, found=1, most_found=0.01, chance=0.63)),
             "Incompatible, index every document again: the spaces are unrelated. Of 500 documents the new vector of 1"
             " has its own old one nearest, by chance 1 would; turned to fit half of the documents, 96.0 % of the others"
-            f" do: it is the same space, turned; {_CHANGE.format('-0.820 (-0.824 to -0.816)')}",
+            f" do: the spaces are alike but for a turn; {_CHANGE.format('-0.820 (-0.824 to -0.816)')}",
         ),
         (
             replace(FOUND, cells=(FOUND.cells[0], FOUND.cells[3]), kinship=None, sizes=(256, 128)),
@@ -89,7 +98,7 @@ def test_the_table_has_two_by_two_cells_and_the_shift_of_the_scale() -> None:
     assert aside.head == ("queries by", "documents by", "MRR", "change")
     assert aside.rows[0] == ("old", "old", "0.830", "")
     assert aside.rows[2] == ("new", "old", "0.827", "-0.003 (-0.007 to +0.001)")
-    assert aside.notes[0].startswith("500 queries ranked among 20,000 documents; changes are paired")
+    assert aside.notes[0].startswith("500 queries ranked among 20,000 documents by the cosine; changes are paired")
     assert aside.notes[2] == (
         "of old documents as many are shown to new queries from 0.604 (0.590 to 0.610) as to old queries from 0.60"
     )

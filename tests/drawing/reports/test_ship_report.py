@@ -66,6 +66,7 @@ def test_the_sheet_is_plain_json() -> None:
         "dim": 128,
         "precision": "int8",
         "is_rescored": False,
+        "similarity": "cosine",
         "bytes": 128,
         "bytes_of_second_look": 0,
     }

@@ -6,12 +6,14 @@ from dataclasses import asdict
 from typing import Any
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
+from embviz_callback.analysis.ship.codes import FLOAT32, ranked_by
 from embviz_callback.analysis.ship.compatibility import (
     CANNOT_TELL,
     INCOMPATIBLE,
     SAME,
     SIZES,
     UNRELATED,
+    UNTOLD,
     Cell,
     Compatibility,
     Kinship,
@@ -52,7 +54,8 @@ def compat_sentence(found: Compatibility) -> str:
     if found.reason == UNRELATED:
         return f"Incompatible, {_AGAIN}: the spaces are unrelated. {_known(found.kinship)}; {_upgrade(found)}"
     if found.outcome == INCOMPATIBLE:
-        return f"Incompatible, {_AGAIN}: {_upgrade(found)}, although the spaces are related. {_known(found.kinship)}"
+        related = f"; {UNTOLD}" if found.reason == UNTOLD else ", although the spaces are related"
+        return f"Incompatible, {_AGAIN}: {_upgrade(found)}{related}. {_known(found.kinship)}"
     if found.outcome == CANNOT_TELL:
         return f"Cannot tell at {counted(found.n_queries, 'query')}: {_upgrade(found)}"
     why = "the documents have the same vectors under both, nothing need be indexed again; " * (found.reason == SAME)
@@ -74,12 +77,14 @@ def _known(kinship: Kinship) -> str:
     )
     if kinship.kind == UNRELATED and kinship.turned > 0.5:
         share = percent(kinship.turned)
-        told += f"; turned to fit half of the documents, {share} of the others do: it is the same space, turned"
+        told += f"; turned to fit half of the documents, {share} of the others do: the spaces are alike but for a turn"
     return told
 
 
 def _threshold(found: Compatibility) -> str:
     old, new = number(found.threshold, 2), found.becomes
+    if math.isnan(found.threshold):
+        return "no threshold was given to be translated"
     if math.isnan(new.value):
         return f"no threshold can be translated, all documents lie on one side of {old}"
     if not found.is_shifted:
@@ -94,8 +99,8 @@ def _row(cell: Cell, metric: str) -> tuple[str, ...]:
 
 def _notes(found: Compatibility) -> Iterator[str]:
     yield (
-        f"{counted(found.n_queries, 'query')} ranked among {counted(found.n_pool, 'document')}; changes are paired,"
-        " against the first line, with 95 % intervals"
+        f"{counted(found.n_queries, 'query')} ranked among {counted(found.n_pool, 'document')} by"
+        f" {ranked_by(FLOAT32, found.similarity)}; changes are paired, against the first line, with 95 % intervals"
     )
     kinship = found.kinship
     if kinship is not None:
