@@ -64,13 +64,6 @@ def test_the_drawing_side_knows_no_torch(module: str) -> None:
     assert not _modules_after(f"import embviz_callback.{module}") & set(DRAWING_SIDE)
 
 
-@pytest.mark.slow
-def test_the_callback_brings_no_drawing_library_into_the_training_process() -> None:
-    # Lightning and transformers may bring some of these along; what counts is what we add.
-    without = _modules_after("import pytorch_lightning, transformers")
-    assert not (_modules_after("import embviz_callback.callback") - without) & set(HEAVY)
-
-
 def test_asking_for_help_does_not_wait_for_torch() -> None:
     assert not _modules_after("import embviz_callback.cli") & {*DRAWING_SIDE, *HEAVY}
 

@@ -27,8 +27,8 @@ SMALL = {
     "metrics": ["--repeats", "1", "--only", "bare,ours,faiss,semantic_search", "50"],
     "overhead": ["--epochs", "1", "--rounds", "1", "--epoch-seconds", "0.1", "--n", "12", "--only", "none,ours"],
     "real_run": ["--data", DATA, "--epochs", "1"],
-    "ship": ["--runs", "2", "--queries", "20", "--documents", "50", "--data", DATA, "--steps", "4"],
-    "trainings": ["--data", DATA, "--runs", "2", "--only", "simulated"],
+    "ship": ["--runs", "1", "--queries", "20", "--documents", "50", "--data", DATA, "--steps", "4"],
+    "trainings": ["--data", DATA, "--runs", "1", "--only", "simulated"],
     "soak": ["--epochs", "12", "--every", "4"],
     "training": ["--data", DATA, "--epochs", "2", "--live-epochs", "1"],
 }

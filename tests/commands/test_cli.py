@@ -330,13 +330,15 @@ def test_each_miss_stands_in_errors_csv(place: Path, finished: subprocess.Comple
 
 
 @pytest.mark.slow
-def test_json_has_standard_output_for_itself(place: Path) -> None:
-    done = _embviz(place, *BASIC, "--json", "--skip-umap", "--skip-tsne", "--output", "json")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n") == 1
-    content = json.loads(done.stdout)
+def test_json_has_standard_output_for_itself(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _here(place, monkeypatch, *BASIC, "--json", "--skip-umap", "--skip-tsne", "--output", "json") == 0
+    said = capfd.readouterr()
+    assert said.out.count("\n") == 1
+    content = json.loads(said.out)
     assert content["margin"] == json.loads((place / "json" / "metrics.json").read_text())["metrics"]["margin"]
-    assert "Similarity Statistics:" in done.stderr
+    assert "Similarity Statistics:" in said.err
     assert {path.name for path in (place / "json").iterdir()} == FILES - {"tsne_projection.png", "umap_projection.png"}
 
 
@@ -356,42 +358,36 @@ def test_a_margin_below_the_threshold_is_status_3_even_where_the_terminal_knows_
 
 
 @pytest.mark.slow
-def test_a_model_that_gives_no_direction_fails_the_threshold_too(place: Path) -> None:
+def test_a_model_that_gives_no_direction_fails_the_threshold_too(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch.save(
         {"model_state_dict": {"head.linear.weight": torch.zeros(4, 256)}, "config": {"encoder": "char-ngrams-256"}},
         place / "zero.pt",
     )
-    done = _embviz(
-        place,
-        "--checkpoint",
-        "zero.pt",
-        "--data",
-        "val.json",
-        "--output",
-        "zero",
-        "--fail-below-margin",
-        "-1",
-        "--json",
-    )
-    assert done.returncode == 3, done.stderr
-    assert json.loads(done.stdout)["margin"] is None
-    assert done.stderr.splitlines()[-1] == "embviz: margin nan (zero.pt) is below --fail-below-margin -1"
+    given = ("--checkpoint", "zero.pt", "--data", "val.json", "--output", "zero")
+    assert _here(place, monkeypatch, *given, "--fail-below-margin", "-1", "--json") == 3
+    said = capsys.readouterr()
+    assert json.loads(said.out)["margin"] is None
+    assert said.err.splitlines()[-1] == "embviz: margin nan (zero.pt) is below --fail-below-margin -1"
     assert {path.name for path in (place / "zero").iterdir()} == FILES
 
 
 @pytest.mark.slow
-def test_several_checkpoints_are_compared_on_the_same_subset(place: Path) -> None:
+def test_several_checkpoints_are_compared_on_the_same_subset(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, dim in (("a", 2), ("b", 200)):
         (place / name).mkdir()
         _save_head(place / name / "model.pt", dim=dim)
     paths = ("--checkpoint", "a/model.pt", "b/model.pt", "--data", "val.json", "--output", "both")
-    done = _embviz(place, *paths, "--skip-umap", "--skip-tsne", "--json")
-    assert done.returncode == 0, done.stderr
-    content = json.loads(done.stdout)
+    assert _here(place, monkeypatch, *paths, "--skip-umap", "--skip-tsne", "--json") == 0
+    said = capsys.readouterr()
+    content = json.loads(said.out)
     assert content["best"] == "b/model.pt"
     assert set(content["checkpoints"]) == {"a/model.pt", "b/model.pt"}
     assert content["checkpoints"]["a/model.pt"]["fingerprint"] == content["checkpoints"]["b/model.pt"]["fingerprint"]
-    table = [line.split() for line in done.stderr.splitlines()]
+    table = [line.split() for line in said.err.splitlines()]
     assert ["a/model.pt", "b/model.pt"] in table
     found = [measured(content["checkpoints"][label]["margin"], "margin") for label in ("a/model.pt", "b/model.pt")]
     assert any(row[:1] == ["margin"] and {*found} <= {*row} for row in table)
@@ -400,7 +396,7 @@ def test_several_checkpoints_are_compared_on_the_same_subset(place: Path) -> Non
     facts = json.loads((place / "both" / "comparison.json").read_text(encoding="utf-8"))
     assert facts["best"] == content["best"]
     assert {"comparison_metrics.png", "comparison.html"} <= {path.name for path in (place / "both").iterdir()}
-    assert done.stderr.rstrip().endswith(f"Rank-1:     {100 * content['checkpoints']['b/model.pt']['rank1']:.1f}%")
+    assert said.err.rstrip().endswith(f"Rank-1:     {100 * content['checkpoints']['b/model.pt']['rank1']:.1f}%")
     assert len([path for path in (place / "both").iterdir() if path.is_dir()]) == 2
 
 
@@ -511,13 +507,13 @@ def test_a_broken_checkpoint_and_an_unknown_encoder_are_one_line_each(
     assert captured.out == ""
     assert captured.err.splitlines()[-1] == "embviz: empty.pt is empty (0 bytes); copy or download it again"
     torch.save({"head.linear.weight": torch.ones(8, 16)}, place / "head.pt")
-    done = _embviz(place, "--checkpoint", "head.pt", "--data", "val.json", "--output", "never")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith(
+    assert _here(place, monkeypatch, "--checkpoint", "head.pt", "--data", "val.json", "--output", "never") == 2
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith(
         "embviz: head.pt names no encoder, so that it is read with the default encoder 'BAAI/bge-m3', which cannot be "
         "loaded ("
     )
-    assert done.stderr.endswith("give a model directory, or a name that can be reached, with --encoder PATH\n")
+    assert said.endswith("give a model directory, or a name that can be reached, with --encoder PATH\n")
 
 
 @pytest.mark.slow
