@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from embviz_callback.cli import main
 from embviz_callback.commands import selfcheck_fit
-from embviz_callback.commands.selfcheck import main
 from tests.tiny_training import pairs
 
 pytestmark = pytest.mark.slow
@@ -109,7 +109,7 @@ def test_a_training_with_dropout_and_shuffling_is_the_same_although_encode_draws
 
 @pytest.mark.usefixtures("fits_here")
 def test_an_encode_that_changes_a_weight_is_found_and_the_weight_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["mine.py:changing", "--data", "val.json", "--json", "--accelerator", "cpu"]) == 3
+    assert main(["selfcheck", "mine.py:changing", "--data", "val.json", "--json", "--accelerator", "cpu"]) == 3
     said = capsys.readouterr()
     assert said.err == ""
     told = json.loads(said.out)
@@ -121,7 +121,7 @@ def test_an_encode_that_changes_a_weight_is_found_and_the_weight_named(capsys: p
 
 @pytest.mark.usefixtures("fits_here")
 def test_a_training_that_differs_from_itself_proves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["mine.py:restless", "--data", "val.json", "--accelerator", "cpu"]) == 1
+    assert main(["selfcheck", "mine.py:restless", "--data", "val.json", "--accelerator", "cpu"]) == 1
     said = capsys.readouterr()
     assert said.err == ""
     assert "losses                  different: step 1, step 2, step 3 and 5 more\n" in said.out
@@ -152,7 +152,7 @@ def test_a_training_that_differs_from_itself_proves_nothing(capsys: pytest.Captu
 def test_bad_arguments_are_answered_in_one_line(
     arguments: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 2
+    assert main(["selfcheck", *arguments]) == 2
     assert capsys.readouterr() == ("", f"embviz selfcheck: {expected}\n")
 
 
