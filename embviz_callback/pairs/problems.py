@@ -214,7 +214,10 @@ def _show_other(value: object) -> str:
         return "an integer of very many digits"
     if isinstance(value, int | float):
         return f"the number {value}"
-    size = f" of {len(value)}" if isinstance(value, Sized) else ""
+    try:
+        size = f" of {len(value)}" if isinstance(value, Sized) else ""
+    except TypeError:  # a tensor of no axis
+        size = ""
     return f"{type(value).__name__}{size}"
 
 
@@ -228,7 +231,7 @@ def show_names(names: Mapping[object, object] | Mapping[str, object]) -> str:
 def show_name(name: object) -> str:
     """A field name that cannot break the line it stands on."""
     text = clean(str(name))
-    return _clip(text if text.isprintable() else ascii(text))
+    return _clip(text if text.isprintable() and text.strip() else ascii(text))
 
 
 # A million records have the same few fields.

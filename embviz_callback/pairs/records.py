@@ -1,6 +1,7 @@
 """One record of a dataset, and how a JSON object becomes one."""
 
 import difflib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -222,8 +223,16 @@ def to_text(value: object, spot: Spot) -> str:
     return cleaned
 
 
+def text_id(value: Any) -> Any:
+    """An identifier as a text: many files write numbers, and pandas makes 7.0 of a 7 where others are missing."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def to_name(value: object, spot: Spot) -> str | None:
     """A value as an identifier, None for none; what is no text, blank or too long for a name is taken down."""
+    value = text_id(value)
     if isinstance(value, str) and len(value) > LONGEST_NAME:
         expected, found = f"at most {LONGEST_NAME:,} characters", f"{len(value):,}"
         spot.refuse(expected=expected, found=found, fix="give it a shorter identifier, or leave it out")
@@ -354,10 +363,22 @@ def _metadata(value: object, spot: Spot) -> Mapping[str, str | float]:
         spot.refuse(expected="an object", found=show(value), fix='write {"district": "...", "price": 5.5}')
         return {}
     takes = spot.problems.takes_column
-    return {clean(str(name)): _column(one, spot.at(str(name))) for name, one in value.items() if takes(str(name))}
+    plain = _flat(value)
+    return {clean(name): _column(one, spot.at(name)) for name, one in plain.items() if one is not None and takes(name)}
+
+
+def _flat(value: Mapping[Any, Any]) -> dict[str, Any]:
+    """Columns of columns under names with dots; those nested deeper than that as they are."""
+    found: dict[str, Any] = {}
+    for name, one in value.items():
+        inner = {f"{name}.{key}": part for key, part in one.items()} if isinstance(one, Mapping) else {str(name): one}
+        found |= inner
+    return found
 
 
 def _column(value: object, spot: Spot) -> str | float:
+    if isinstance(value, bool | list | Mapping):
+        value = json.dumps(value, ensure_ascii=False, default=str)  # a name to group by
     if isinstance(value, str):
         return clean(spot.problems.cut(value))
     if is_number(value) and abs(value) > _LARGEST_NUMBER:  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from typing import Any
 
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.collections.folders import corpus_files
-from embviz_callback.pairs.formats.collections.one_file import is_collection
+from embviz_callback.pairs.formats.collections.one_file import is_collection, named_texts
 from embviz_callback.pairs.formats.collections.parts import DOCUMENT_FIELDS, document_id, document_text
 from embviz_callback.pairs.formats.detection import known_form, names_of
 from embviz_callback.pairs.formats.document_stream import Candidate, Documents, LineStream, PartStream
@@ -114,7 +114,7 @@ def _long(path: Path, name: str, reading: Reading) -> CorpusFile | None:
     names = names_of(first)
     if not names.issuperset(reading.fields.values()):
         reading = replace(reading, fields={})
-    if not is_plain and (_are_records(first, names, reading) or any(map(_is_collection, first))):
+    if not is_plain and (_are_records(first, names, reading) or any(map(is_collection, first))):
         return None
     noted = tuple(_document_notes(names)) if names and "pos" not in names else ()
     read_item, skip_bad = partial(_of_item, has_odd=False), reading.skip_bad and not is_plain
@@ -122,11 +122,9 @@ def _long(path: Path, name: str, reading: Reading) -> CorpusFile | None:
     return CorpusFile(stream, name, file_sha256(path), noted=noted)
 
 
-def _is_collection(item: Any) -> bool:
-    return isinstance(item, Mapping) and is_collection(item)
-
-
 def _from_object(given: Any, reading: Reading) -> CorpusFile:
+    if isinstance(given, Mapping) and is_collection(given):
+        return _candidates([given], "corpus", reading, has_odd=False)
     is_splits = isinstance(given, Mapping) and any(hasattr(one, "features") for one in given.values())
     if isinstance(given, bytes) or (isinstance(given, Mapping) and not is_splits) or not isinstance(given, Iterable):
         raise DataError(f"corpus: expected a path or a list of texts, found {show(given)}. Fix: {_FORM}")
@@ -144,9 +142,9 @@ def _from_lines(opened: Opened, reading: Reading) -> CorpusFile:
 def _candidates(items: Sequence[Any], name: str, reading: Reading, *, has_odd: bool) -> CorpusFile:
     if not items:
         raise DataError(f"{name}: expected at least one text, found an empty list. Fix: add documents")
-    if isinstance(items[0], Mapping) and is_collection(items[0]):
+    if is_collection(items[0]):
         corpus = items[0]["corpus"]
-        items, has_odd = [{"_id": str(key), "text": text} for key, text in corpus.items()], False
+        items, has_odd = named_texts(corpus) if isinstance(corpus, Mapping) else rows_of(corpus)[0], False
     problems = Problems(name, n_records=len(items), limits=reading.limits)
     names = names_of(items)
     if not names.issuperset(reading.fields.values()):

@@ -1,12 +1,11 @@
 """The forms whose rows are records, in the order in which they are tried, and which of them some rows have."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, listed, text_id
+from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, listed
 from embviz_callback.pairs.formats.labels import ALL_LABELS
-from embviz_callback.pairs.formats.rows.anchor_columns import COLUMNS
+from embviz_callback.pairs.formats.rows.anchor_columns import COLUMNS, columns_of
 from embviz_callback.pairs.formats.rows.flagembedding import FLAGEMBEDDING
 from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS
 from embviz_callback.pairs.formats.rows.lists import LISTS, SETS
@@ -15,7 +14,7 @@ from embviz_callback.pairs.formats.rows.passages import DPR, TEVATRON
 from embviz_callback.pairs.formats.rows.squad import SQUAD, SQUAD_ROWS
 from embviz_callback.pairs.formats.rows.swift import MESSAGES, RESPONSES
 from embviz_callback.pairs.problems import DataError, show_names
-from embviz_callback.pairs.records import Record, meant_fields
+from embviz_callback.pairs.records import Record, meant_fields, text_id
 
 # The more particular first: nearly all of them have a query.
 ROW_FORMS: tuple[Form, ...] = (
@@ -75,13 +74,13 @@ def form_of(rows: Sequence[Any], reading: Reading, name: str) -> Form:
     if reading.fields:
         return _by_fields(reading.fields, names, name)
     if reading.format:
-        return _in_order(form_named(reading.format), names)
+        return _fitted(form_named(reading.format), rows)
     if sum(isinstance(row, list | tuple) for row in rows) * 2 > len(rows):
         return LISTS
     found = known_form(names)
     if found is None:
         _check_hope(rows, names, name)
-    return found or NATIVE
+    return _fitted(found or NATIVE, rows)
 
 
 def known_form(names: frozenset[str]) -> Form | None:
@@ -108,12 +107,9 @@ def _check_hope(rows: Sequence[Any], names: frozenset[str], name: str) -> None:
         )
 
 
-def _in_order(form: Form, names: frozenset[str]) -> Form:
-    """The columns of sentence-transformers by their order, where no name says what they are."""
-    if form is not COLUMNS or form.is_known_by(names):
-        return form
-    title = "columns in their order (query, positive, negatives)"
-    return replace(form, title=title, reads=lambda name: True)
+def _fitted(form: Form, rows: Sequence[Any]) -> Form:
+    """The form for these rows: under many names the columns themselves say what each of them holds."""
+    return columns_of(rows) if form is COLUMNS else form
 
 
 def _by_fields(fields: Mapping[str, str], names: frozenset[str], name: str) -> Form:

@@ -141,8 +141,3 @@ def each(value: Any, read: Callable[[Any], Any]) -> Any:
 def filled(**fields: Any) -> dict[str, Any]:
     """The fields that have a value."""
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def text_id(value: Any) -> Any:
-    """An identifier as a text: many files write numbers."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value

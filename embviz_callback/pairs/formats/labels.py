@@ -11,26 +11,62 @@ from embviz_callback.pairs.weight_rule import is_number
 LABELS = ("label", "labels", "score", "scores", "similarity_score", "gold_label", "relevance", "rating", "click")
 # Columns and words that say by themselves what they mean.
 _TELLING = ("is_relevant", "relevant", "is_duplicate", "duplicate", "is_answer", "clicked")
-_YES = frozenset({"entailment", "relevant", "duplicate", "paraphrase", "positive", "match", "yes", "true"})
-_NO = frozenset(
-    {"neutral", "contradiction", "irrelevant", "not_relevant", "not_duplicate", "non_duplicate", "not_entailment"}
-    | {"not relevant", "not duplicate", "not_paraphrase", "negative", "no match", "no_match", "mismatch", "no", "false"}
+_YES = frozenset(
+    {"entailment", "entails", "relevant", "duplicate", "paraphrase", "equivalent", "similar", "positive", "match"}
+    | {"yes", "true"}
 )
+_NO = frozenset({
+    "neutral",
+    "contradiction",
+    "irrelevant",
+    "negative",
+    "mismatch",
+    "no",
+    "false",
+    "different",
+    "dissimilar",
+})
+_UNDECIDED = frozenset({"-", "-1", "", "?", "unknown", "undecided", "n/a", "none", "nan", "null"})  # as SNLI has them
 ALL_LABELS = (*LABELS, *_TELLING)
 
 
 def label_column(names: frozenset[str]) -> str | None:
     """The column of a pair that says whether it is one, None without."""
-    return next((name for name in ALL_LABELS if name in names), None)
+    by_fold = {name.casefold(): name for name in sorted(names)}
+    return next((by_fold[name] for name in ALL_LABELS if name in by_fold), None)
 
 
-def is_label(column: str, values: Sequence[Any], reading: Reading) -> bool:
-    """Whether the values of such a column are labels; a word that nobody knows makes it a column of the user's own."""
-    if reading.relevant_label or column in _TELLING:
+def is_label(column: str, values: Sequence[Any], reading: Reading, *, is_classified: bool = False) -> bool:
+    """Whether the values of such a column are labels.
+
+    Args:
+        column: Its name.
+        values: Of all rows that have one.
+        reading: May say which label makes a pair relevant.
+        is_classified: Whether the other columns are those of pairs that a label sorts.
+
+    Returns:
+        False for words of which nobody knows any: then it is a column of the user's own.
+    """
+    if reading.relevant_label or column.casefold() in _TELLING or is_classified:
         return True
-    return all(
-        not isinstance(value, str) or fold(value) in _YES | _NO or _number(value) is not None for value in values
-    )
+    # One word that is known tells what the column is; the others are then for `says_relevant` to refuse.
+    return any(not isinstance(value, str) or _word(value) is not None or _number(value) is not None for value in values)
+
+
+def is_undecided(value: Any, reading: Reading) -> bool:
+    """Whether a label says of a pair that nobody could agree on one."""
+    if reading.relevant_label and _is_same(value, reading.relevant_label):
+        return False
+    return fold(str(value)) in _UNDECIDED
+
+
+def _word(value: str) -> bool | None:
+    """What a word says by itself, None for nothing: "not X" is a no whatever X is."""
+    folded = fold(value).replace("_", " ").replace("-", " ")
+    if folded.startswith(("not ", "non ", "no ")) or folded in _NO:
+        return False
+    return True if folded in _YES else None
 
 
 def says_relevant(value: Any, column: str, reading: Reading) -> bool:
@@ -52,9 +88,9 @@ def says_relevant(value: Any, column: str, reading: Reading) -> bool:
     number = _number(value)
     if reading.relevant_from is not None and number is not None:
         return number >= reading.relevant_from
-    if isinstance(value, str) and fold(value) in _YES | _NO:
-        return fold(value) in _YES
-    if column in _TELLING and number in (0, 1):
+    if isinstance(value, str) and (said := _word(value)) is not None:
+        return said
+    if column.casefold() in _TELLING and number in (0, 1):
         return number == 1
     raise DataError(
         f"expected to know which {show_name(column)} makes a pair relevant, found {show(value)}. "

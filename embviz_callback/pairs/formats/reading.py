@@ -14,14 +14,13 @@ from embviz_callback.pairs.formats.form import Item, Reading
 from embviz_callback.pairs.formats.remarks import quality_notes
 from embviz_callback.pairs.formats.translation import Translation
 from embviz_callback.pairs.intake.material import is_folder, read_file, take_object
+from embviz_callback.pairs.intake.objects import IN_PYTHON
 from embviz_callback.pairs.intake.parsing import Broken, refuse_odd
 from embviz_callback.pairs.problems import ENOUGH_PROBLEMS, DataError, DataLimits, Problems, Spot, show
 from embviz_callback.pairs.records import HardNegative, Record, to_record
 from embviz_callback.pairs.weight_rule import WeightRule, default_rule
 
 __all__ = ["DataError", "DataLimits", "HardNegative", "PairFile", "Reading", "Record", "read_pairs", "records_from"]
-
-_IN_PYTHON = "pairs"  # what a list is called in messages
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class PairFile:
     @property
     def facts(self) -> dict[str, Any]:
         """Where an evaluation of them comes from, plain JSON."""
-        in_python = not self.sha256 and self.path == _IN_PYTHON
+        in_python = not self.sha256 and self.path == IN_PYTHON
         facts: dict[str, Any] = {
             "data": f"{counted(len(self.records), 'pair')} from Python" if in_python else self.path
         }
@@ -138,18 +137,18 @@ def find_records(given: Any, reading: Reading) -> Translation:
     Returns:
         At least one row; a `DataError` says what cannot be read.
     """
+    options: dict[str, Any] = {"is_whole": _is_by_itself, "split": reading.split, "limits": reading.limits}
     if isinstance(given, str | os.PathLike):
         if is_folder(given):
             return translate_folder(Path(given), reading)
-        material = read_file(
-            given,
-            is_whole=lambda value: is_collection(value) or is_whole(value),
-            known=KNOWN_NAMES,
-            limits=reading.limits,
-        )
+        material = read_file(given, known=KNOWN_NAMES, **options)
     else:
-        material = take_object(given, split=reading.split, limits=reading.limits)
+        material = take_object(given, **options)
     return translate_rows(material, reading)
+
+
+def _is_by_itself(value: Mapping[str, Any]) -> bool:
+    return is_collection(value) or is_whole(value)
 
 
 def records_from(

@@ -6,15 +6,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from embviz_callback.grammar import counted
+from embviz_callback.pairs.formats.collections.parts import document_id, document_text
 from embviz_callback.pairs.formats.detection import form_of, names_of
 from embviz_callback.pairs.formats.form import Form, Item, Reading
-from embviz_callback.pairs.formats.labels import is_label, label_column, says_relevant, settled
+from embviz_callback.pairs.formats.labels import is_label, is_undecided, label_column, says_relevant, settled
+from embviz_callback.pairs.formats.rows.anchor_columns import CLASSIFIED
 from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS
 from embviz_callback.pairs.formats.rows.native import NATIVE
 from embviz_callback.pairs.intake.material import Material
 from embviz_callback.pairs.intake.parsing import Broken
 from embviz_callback.pairs.problems import DataError, show_name
-from embviz_callback.pairs.records import Record
+from embviz_callback.pairs.records import Record, text_id
+from embviz_callback.pairs.texts import is_blank
 
 _SHOWN_NAMES = 8
 
@@ -107,7 +110,8 @@ def _label(rows: Sequence[Any], names: frozenset[str], reading: Reading) -> str 
     if column is None:
         return None
     values = [row[column] for row in rows if isinstance(row, Mapping) and row.get(column) is not None]
-    return column if values and is_label(column, values, reading) else None
+    is_classified = any(name.casefold() in CLASSIFIED for name in names)
+    return column if values and is_label(column, values, reading, is_classified=is_classified) else None
 
 
 def _entries(rows: Sequence[Any], form: Form, column: str | None, reading: Reading) -> Iterator[Entry]:
@@ -115,17 +119,56 @@ def _entries(rows: Sequence[Any], form: Form, column: str | None, reading: Readi
         if isinstance(row, Record | Broken) or not isinstance(row, form.takes):
             yield at, row
             continue
-        for item in form.translate(row, reading):
+        for item in map(_plain, form.translate(row, reading)):
             if column is not None and isinstance(row, Mapping) and not item.left_out:
                 yield at, _labelled(item, row, column, reading)
             else:
                 yield at, item
 
 
+def _plain(item: Item) -> Item:
+    """With an identifier that is a text, and documents that stand as objects with titles as their texts."""
+    given, hard = item.fields.get("pos"), item.fields.get("hard_neg")
+    found: dict[str, Any] = {}
+    if isinstance(item.fields.get("id"), int | float):
+        found["id"] = text_id(item.fields["id"])
+    given = [given] if isinstance(given, Mapping) else given
+    if isinstance(given, list | tuple) and any(isinstance(one, Mapping) for one in given):
+        found["pos"] = [_document(one) for one in given]
+        named = [{"text": _document(one), "grade": 1, "id": document_id(one)} for one in given if _has_id(one)]
+        found |= {"judged": named} if named and not item.fields.get("judged") else {}
+    if isinstance(hard, list | tuple) and any(isinstance(one, Mapping) for one in hard):
+        found["hard_neg"] = [_hard_negative(one) for one in hard]
+    return replace(item, fields={**item.fields, **found}) if found else item
+
+
+def _document(one: Any) -> Any:
+    """Its text; what has none stays for the reader of records to refuse."""
+    if not isinstance(one, Mapping):
+        return one
+    text = document_text(one)[1]
+    return one if text is None else text
+
+
+def _has_id(one: Any) -> bool:
+    """Whether a document can be named: what has no text is refused as a positive."""
+    if not isinstance(one, Mapping) or is_blank(document_id(one) or ""):
+        return False
+    return isinstance(_document(one), str) and not is_blank(_document(one))
+
+
+def _hard_negative(one: Any) -> Any:
+    """With all that stands in it: what differs, how much it weighs, and what is misspelt."""
+    is_ours = not isinstance(one, Mapping) or ("text" in one and not one.get("title"))
+    return one if is_ours or _document(one) is one else {**one, "text": _document(one)}
+
+
 def _labelled(item: Item, row: Mapping[str, Any], column: str, reading: Reading) -> Item:
     value = row.get(column)
     if value is None:
         return Item({}, left_out=f"without a {column}")
+    if is_undecided(value, reading):
+        return Item({}, left_out=f"whose {column} decides nothing ({show_name(str(value))})")
     return replace(item, is_relevant=says_relevant(value, column, reading))
 
 

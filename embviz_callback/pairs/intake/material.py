@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.pairs.intake.arrow import arrow_rows, kind_of
-from embviz_callback.pairs.intake.objects import rows_of
+from embviz_callback.pairs.intake.objects import IN_PYTHON, rows_of
 from embviz_callback.pairs.intake.opening import open_text, show_path
 from embviz_callback.pairs.intake.parsing import IsWhole, parse_items
 from embviz_callback.pairs.intake.tables import TABLE, table_rows
@@ -45,6 +45,7 @@ def read_file(
     *,
     is_whole: IsWhole,
     known: Collection[str],
+    split: str = "",
     limits: DataLimits = DEFAULT_LIMITS,
 ) -> Material:
     """The rows of a JSON, JSON Lines, CSV, TSV, Parquet or Arrow file.
@@ -52,7 +53,8 @@ def read_file(
     Args:
         path: The file.
         is_whole: Whether a JSON object is a data set by itself.
-        known: Names by which the first line of a TSV file is known for one of names.
+        known: Names by which the first line of a TSV file is known for one of names, and the records of an object.
+        split: Which of several lists in a JSON object.
         limits: Of its size and its rows.
 
     Returns:
@@ -67,22 +69,25 @@ def read_file(
         rows = table_rows(opened.text, name, known)
         limits.check_records(len(rows), name)
         return Material(rows, name, name, opened.sha256, notes=opened.notes)
-    parsed = parse_items(opened.text, name, is_whole=is_whole, limits=limits)
+    parsed = parse_items(opened.text, name, is_whole=is_whole, known=known, split=split, limits=limits)
     notes = (*opened.notes, *parsed.notes)
     return Material(parsed.items, parsed.name, name, opened.sha256, parsed.has_odd, notes, parsed.around)
 
 
-def take_object(given: Any, *, split: str, limits: DataLimits = DEFAULT_LIMITS) -> Material:
+def take_object(given: Any, *, is_whole: IsWhole, split: str, limits: DataLimits = DEFAULT_LIMITS) -> Material:
     """The rows of an object in Python.
 
     Args:
         given: See `rows_of`.
+        is_whole: Whether a mapping is a data set by itself.
         split: Which part of it.
         limits: Of its rows; what never ends is refused too.
 
     Returns:
         The rows; a `DataError` says if it holds none.
     """
+    if isinstance(given, Mapping) and is_whole(given):
+        return Material([given], IN_PYTHON, IN_PYTHON)
     rows, name = rows_of(given, split=split, limits=limits)
     return Material(rows, name, name)
 

@@ -4,11 +4,12 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
+from embviz_callback.pairs.intake.splits import choose_split
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, Spot, show, show_names
 
 WRAPPERS = ("data", "records", "pairs", "examples", "train", "validation", "test")
@@ -114,6 +115,8 @@ def parse_items(
     *,
     form: str = _FORMAT,
     is_whole: IsWhole = lambda value: False,
+    known: Collection[str] = (),
+    split: str = "",
     limits: DataLimits = DEFAULT_LIMITS,
 ) -> Parsed:
     """The items of a dataset; JSON Lines are recognised by suffix or by content.
@@ -123,6 +126,8 @@ def parse_items(
         name: Its path, for suffix and errors.
         form: How a list is to look, for errors.
         is_whole: Whether an object is a data set by itself, without a list of records in it.
+        known: Names of fields by which records are known that stand in an object under names of their own.
+        split: Which of several lists.
         limits: Of the items.
 
     Returns:
@@ -137,13 +142,19 @@ def parse_items(
         is_array = text[start] == "[" and not _is_lines(text)
         if not is_array and (_JSON_LINES.search(name) or _is_lines(text)):
             return _lines(decoder, text, name, form, limits)
-        found = _document(decoder, text, name, form, is_whole)
+        found = _document(decoder, text, name, form, is_whole, known, split)
     except RecursionError:
         raise DataError(
             f"{name}: is nested too deeply to be a dataset. Fix: give a list of records as the format describes"
         ) from None
     limits.check_records(len(found.items), found.name)
     return found
+
+
+def _are_named(value: Mapping[str, Any], known: Collection[str]) -> bool:
+    """Whether an object holds records under names of their own, as ``to_json(orient="index")`` writes them."""
+    rows = list(value.values())
+    return bool(rows) and all(isinstance(row, Mapping) and set(known) & row.keys() for row in rows)
 
 
 def rows_of_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
@@ -195,36 +206,68 @@ def parse_document(text: str, name: str) -> Any:
     return value
 
 
-def _document(decoder: _Decoder, text: str, name: str, form: str, is_whole: IsWhole) -> Parsed:
+def _document(
+    decoder: _Decoder, text: str, name: str, form: str, is_whole: IsWhole, known: Collection[str], split: str
+) -> Parsed:
     try:
         value, end = decoder.one(text)
+        if isinstance(value, Mapping) and text.startswith("{", end):
+            return Parsed([value, *_further(decoder, text, end)], name, decoder.n_odd > 0)
     except json.JSONDecodeError as error:
         raise DataError(_syntax(error, name)) from None
     if end < len(text):
         raise DataError(f"{name}: goes on behind its end at {_position(text, end)}. Fix: keep one list per file")
     if isinstance(value, list):
         return Parsed(value, name, decoder.n_odd > 0)
-    return _unwrap(value, name, decoder.n_odd, form, is_whole)
+    return _unwrap(value, name, decoder.n_odd, form, is_whole, known, split)
 
 
-def _unwrap(value: Any, name: str, n_odd: int, form: str, is_whole: IsWhole) -> Parsed:
-    if isinstance(value, Mapping) and is_whole(value):
+def _further(decoder: _Decoder, text: str, end: int) -> Iterator[Any]:
+    """The objects behind the first of a file that holds one after the other, each over several lines."""
+    while end < len(text):
+        value, end = decoder.one(text, end)
+        yield value
+
+
+def lists_of_records(value: Mapping[Any, Any]) -> dict[str, list[Any]]:
+    """The lists of records in an object: those under names that say so, or else all that it holds.
+
+    Returns:
+        Lists by their names; none of an object that is something else, such as columns or a record.
+
+    Example:
+        >>> list(lists_of_records({"train": [{"query": "a"}], "version": 2}))
+        ['train']
+    """
+    lists = {name: one for name, one in value.items() if isinstance(one, list)}
+    named = {name: lists[name] for name in WRAPPERS if name in lists}
+    if named or len(lists) < len(value):
+        return named
+    return lists if all(one and isinstance(one[0], Mapping) for one in lists.values()) else {}
+
+
+def _unwrap(
+    value: Any, name: str, n_odd: int, form: str, is_whole: IsWhole, known: Collection[str], split: str
+) -> Parsed:
+    if not isinstance(value, Mapping):
+        raise DataError(f"{name}: expected a list of records, found {show(value)}. Fix: {form}")
+    if is_whole(value):
         return Parsed([value], name, n_odd > 0)
-    lists = [key for key in WRAPPERS if isinstance(value, Mapping) and isinstance(value.get(key), list)]
-    if len(lists) > 1:
-        raise DataError(
-            f"{name}: holds several lists ({', '.join(lists)}). Fix: save the one you want as a file of its own"
-        )
+    lists = lists_of_records(value)
     if lists:
-        around = copy(value)
-        around[lists[0]] = None
+        chosen = choose_split(lists, split, name) if len(lists) > 1 else next(iter(lists))
+        around = copy(value)  # remembers a name that stands in it twice
+        around[chosen] = None  # type: ignore[index]
         _check_whole(around, name, n_odd)
-        note = f"read from the field {lists[0]!r} of the object in the file"
-        return Parsed(value[lists[0]], f"{name}.{lists[0]}", n_odd > 0, (note,), around)
-    rows = rows_of_columns(value) if isinstance(value, Mapping) else None
+        note = f"read from the field {chosen!r} of the object in the file"
+        return Parsed(lists[chosen], f"{name}.{chosen}", n_odd > 0, (note,), around)
+    if _are_named(value, known):
+        named = [{"id": str(key), **row} for key, row in value.items()]
+        return Parsed(named, name, n_odd > 0, ("the file holds records under names; read as their ids",))
+    rows = rows_of_columns(value)
     if rows is not None:
         return Parsed(rows, name, n_odd > 0, ("the file holds columns; read row by row",))
-    if isinstance(value, Mapping) and "query" in value:
+    if "query" in value:
         return Parsed([value], name, n_odd > 0, ("the file holds one record and no list",))
     raise DataError(f"{name}: expected a list of records, found {show(value)}. Fix: {form}")
 

@@ -1,5 +1,6 @@
 """Tables of text: CSV and TSV, with or without a line of names."""
 
+import ast
 import csv
 import io
 import json
@@ -7,10 +8,11 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from embviz_callback.pairs.problems import DataError, show_name
+from embviz_callback.pairs.problems import DataError, show, show_name
 
 TABLE = re.compile(r"\.(csv|tsv)(\.gz)?$", re.IGNORECASE)
 _LONGEST_CELL = 1 << 27
+_PRINTED_ARRAY = re.compile(r"""\[(?P<quote>['"]).*?(?P=quote)\s+['"]""")
 
 
 def table_rows(text: str, name: str, known: Collection[str]) -> list[dict[str, Any]]:
@@ -25,7 +27,7 @@ def table_rows(text: str, name: str, known: Collection[str]) -> list[dict[str, A
         known: Names of which the first line of a TSV file holds at least one, if it is a line of names.
 
     Returns:
-        One object per row; an empty cell is left out, a cell that holds a JSON list is a list.
+        One object per row; an empty cell is left out, a cell that holds a list is one.
 
     Raises:
         DataError: If a row has more cells than there are names, or a name stands twice.
@@ -46,7 +48,10 @@ def table_rows(text: str, name: str, known: Collection[str]) -> list[dict[str, A
 
 
 def _rows(text: str, name: str, *, is_tsv: bool) -> Iterator[list[str]]:
-    if is_tsv:  # a quote in a TSV file is a quote
+    if is_tsv and (quoted := _quoted_rows(text)):
+        yield from quoted
+        return
+    if is_tsv:  # a quote in any other is a quote
         yield from (line.rstrip("\r").split("\t") for line in text.split("\n") if line.strip("\r"))
         return
     csv.field_size_limit(_LONGEST_CELL)
@@ -61,6 +66,17 @@ def _rows(text: str, name: str, *, is_tsv: bool) -> Iterator[list[str]]:
         raise DataError(f"{name}: no valid CSV ({error}). Fix: write it with a CSV writer") from None
 
 
+def _quoted_rows(text: str) -> list[list[str]]:
+    """The rows of a TSV file whose writer quoted as that of CSV does, as pandas does; nothing for any other."""
+    if '""' not in text:
+        return []
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True) if row]
+    except csv.Error:
+        return []
+    return rows if len({len(row) for row in rows}) == 1 else []
+
+
 def _row(names: Sequence[str], cells: Sequence[str], at: int, name: str) -> dict[str, Any]:
     if len(cells) > len(names):
         separator = "tabs" if ".tsv" in name.lower()[-7:] else "commas"
@@ -68,17 +84,27 @@ def _row(names: Sequence[str], cells: Sequence[str], at: int, name: str) -> dict
             f"{name}: expected {len(names)} cells as in its first line, found {len(cells)} in row {at:,}. "
             f"Fix: quote or replace {separator} inside a text"
         )
-    return {column: _cell(cell) for column, cell in zip(names, cells, strict=False) if cell}
+    return {column: _cell(cell, name) for column, cell in zip(names, cells, strict=False) if cell}
 
 
-def _cell(cell: str) -> Any:
-    """Lists stand in a table as JSON."""
-    if not (cell.startswith('["') and cell.endswith('"]')):
+def _cell(cell: str, name: str) -> Any:
+    """Lists stand in a table as JSON, or as Python and pandas print them."""
+    if not (cell.startswith("[") and cell.endswith("]")):
         return cell
-    try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
-        return cell
+    if _PRINTED_ARRAY.match(cell):
+        raise DataError(
+            f"{name}: expected lists as JSON writes them, found an array as numpy prints it, {show(cell)}. "
+            "Fix: write the column with json.dumps, or save the table as Parquet"
+        )
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(cell)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        # What else stands in brackets is a text.
+        if isinstance(found, list) and all(isinstance(one, str | dict) for one in found):
+            return found
+    return cell
 
 
 def columns_of(lines: Iterable[str]) -> Iterator[list[str]]:

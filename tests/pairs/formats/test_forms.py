@@ -110,7 +110,10 @@ def test_a_damaged_one_is_refused_by_file_place_and_cure(
         ({"anchor": "a", "positive": "b", "negative_1": "c", "negative_2": 5}, ".negative_2"),
         ({"query": "a", "pos": ["b"], "neg": ["c", 5]}, ".neg[1]"),
         ({"query": "a", "positive_passages": [{"text": "b"}, {"text": 5}]}, ".positive_passages[1]"),
-        ({"question": "a", "positive_ctxs": [{"text": "b"}], "negative_ctxs": [{"text": 5}]}, ".negative_ctxs[0]"),
+        (
+            {"question": "a", "positive_ctxs": [{"text": "b"}], "negative_ctxs": [{"text": 5}]},
+            ".negative_ctxs[0].text",
+        ),
         ({"paragraphs": [{"context": "b", "qas": [{"question": 5}]}]}, ".paragraphs[0].qas[0].question"),
         (["a", "b", 5], "[2]"),
         ({"set": ["a", "b", 5]}, ".set[2]"),

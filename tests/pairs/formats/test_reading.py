@@ -161,8 +161,8 @@ def test_characters_that_no_output_can_hold_are_replaced_and_counted() -> None:
             "Fix: add the document, or drop the record",
         ),
         (
-            {"pos": ["a", {"text": "b"}]},
-            ".pos[1]: expected non-empty text, found an object with text (record 2 of 3). "
+            {"pos": ["a", {"txt": "b"}]},
+            ".pos[1]: expected non-empty text, found an object with txt (record 2 of 3). "
             "Fix: write a text, or drop the record",
         ),
         (
@@ -185,23 +185,13 @@ def test_characters_that_no_output_can_hold_are_replaced_and_counted() -> None:
             'Fix: write ["price"], or leave type out',
         ),
         (
-            {"id": 17},
-            ".id: expected non-empty text, found the number 17 (record 2 of 3). Fix: write a text, or drop the record",
+            {"id": True},
+            ".id: expected non-empty text, found true (record 2 of 3). Fix: write a text, or drop the record",
         ),
         (
             {"metadata": [1]},
             ".metadata: expected an object, found a list of 1 (record 2 of 3). "
             'Fix: write {"district": "...", "price": 5.5}',
-        ),
-        (
-            {"metadata": {"a": {"b": 1}}},
-            ".metadata.a: expected text or a finite number, found an object with b (record 2 of 3). "
-            "Fix: write a text or a number, or leave it out",
-        ),
-        (
-            {"metadata": {"a": False}},
-            ".metadata.a: expected text or a finite number, found false (record 2 of 3). "
-            "Fix: write a text or a number, or leave it out",
         ),
     ],
 )
@@ -353,8 +343,9 @@ CUT = json.dumps(pairs(3))[:-20]
         ('"text"', "expected a list of records, found the text 'text'. " + FORMAT),
         ('{"a": 1, "b": []}', "expected a list of records, found an object with a, b. " + FORMAT),
         (
-            '{"train": [], "test": []}',
-            "holds several lists (train, test). Fix: save the one you want as a file of its own",
+            '{"train": [{"query": "a", "pos": "b"}], "hidden": 1, "records": [1]}',
+            "expected a split called validation, dev or test, found records, train. "
+            "Fix: say which is meant: --split records",
         ),
         ("[" * 100_000, "is nested too deeply to be a dataset. " + DEEP),
         ('{"a":' * 100_000, "is nested too deeply to be a dataset. " + DEEP),
@@ -464,7 +455,10 @@ def test_records_pass_as_they_are_beside_mappings() -> None:
 def test_something_else_than_a_list_is_refused(given: Any, found: str) -> None:
     with pytest.raises(DataError) as error:
         records_from(given)
-    assert str(error.value) == f"pairs: expected a list of records, found {found}. Fix: use read_pairs for a file"
+    fix = "use read_pairs for a file"
+    if given != "val.json":
+        fix = "give a list of records, a Dataset or a DataFrame, or the path of a file"
+    assert str(error.value) == f"pairs: expected a list of records, found {found}. Fix: {fix}"
 
 
 def test_a_nan_handed_over_in_python_is_refused() -> None:

@@ -40,6 +40,7 @@ class Assembled:
         n_documents: Documents that there are.
         n_pool: Those that are judged.
         missing: Judged documents that there are not, or that are blank.
+        repeated: Documents left out because an earlier one with another text has their identifier.
         unasked: Judged queries that there are not.
         unanswered: Queries of which no relevant document is left.
         unjudged: Queries without any judgement.
@@ -50,6 +51,7 @@ class Assembled:
     n_documents: int
     n_pool: int
     missing: int
+    repeated: int
     unasked: int
     unanswered: int
     unjudged: int
@@ -72,12 +74,12 @@ def assemble(
     """
     wanted = judgements.documents
     texts: dict[str, str] = {}
-    n_documents = 0
+    n_documents = repeated = 0
     for name, text in documents:
         n_documents += 1
         # A document that no reader could see is as good as none.
         if name is not None and name in wanted and isinstance(text, str) and not is_blank(clean(text)):
-            texts.setdefault(name, text)
+            repeated += texts.setdefault(name, text) != text
     asked, unjudged = [], 0
     for query in queries:
         asked += [query] if query.id in judgements.grades else []
@@ -91,6 +93,7 @@ def assemble(
         n_documents=n_documents,
         n_pool=len(texts),
         missing=len(wanted) - len(texts),
+        repeated=repeated,
         unasked=len(judgements.grades.keys() - {query.id for query in asked}),
         unanswered=len(entries) - len(kept),
         unjudged=unjudged,
@@ -122,18 +125,20 @@ def assembled_notes(found: Assembled, reading: Reading, corpus: str) -> Iterator
     Args:
         found: The records.
         reading: From which grade on a document is relevant.
-        corpus: Where all documents lie.
+        corpus: Where all documents lie; empty in Python.
 
     Yields:
         Sentences.
     """
     if found.is_graded:
         yield f"documents are graded: relevant from {reading.least_grade:g} on; nDCG uses the grades"
-    rest = found.n_documents - found.n_pool
-    beside = f"; {rest:,} more of {corpus} left out (--corpus auto ranks them too)" if rest > 0 else ""
+    rest = found.n_documents - found.n_pool - found.repeated
+    how = f"of {corpus} left out (--corpus auto" if corpus else "left out (the same object as corpus="
+    beside = f"; {rest:,} more {how} ranks them too)" if rest > 0 else ""
     yield f"the pool is the {counted(found.n_pool, 'judged document')}{beside}"
     counts = (
         (found.missing, "judged documents that are not there or blank"),
+        (found.repeated, "documents with another text under the identifier of an earlier one, left out"),
         (found.unasked, "judged queries that are not there"),
         (found.unanswered, "queries without a relevant document, left out"),
         (found.unjudged, "queries that are not judged here, left out"),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-_TABLE = r"\.(?:jsonl|ndjson|parquet|arrow|tsv)"
+_TABLE = r"\.(?:jsonl|ndjson|parquet|arrow|tsv|csv)"
 _SHARD = r"(?:-\d+-of-\d+)?"
 _SUBSET = r"(?:(?P<subset>[^/]+)-)?"
 
@@ -85,7 +85,8 @@ class Parts:
 
     def queries_of(self, split: str) -> list[str]:
         """The queries that a part is judged by: its own, those of its subset, or the only ones."""
-        return self.queries.get(split) or self.queries.get(_subset(split)) or self.queries.get("") or []
+        own = self.queries.get(split) or self.queries.get(_subset(split)) or self.queries.get("")
+        return own or (next(iter(self.queries.values())) if len(self.queries) == 1 else [])
 
     def corpus_of(self, split: str) -> list[str]:
         """The documents of a part: those of its subset, or the only ones."""
@@ -114,6 +115,16 @@ def find_parts(paths: Sequence[str], only: str = "") -> Parts | None:
     return None
 
 
+def missing_parts(paths: Sequence[str]) -> str:
+    """What a folder lacks that holds two of the three parts of a collection, in words; empty for any other."""
+    for layout in LAYOUTS:
+        found = [dict(_matches(paths, pattern)) for pattern in _patterns(layout)]
+        lacking = [name for name, files in zip(("documents", "queries", "judgements"), found, strict=True) if not files]
+        if len(lacking) == 1:
+            return f"{layout.title}, in which there are no {lacking[0]}"
+    return ""
+
+
 def _patterns(layout: Layout) -> tuple[str, str, str]:
     return layout.corpus, layout.queries, layout.judgements
 
@@ -124,6 +135,8 @@ def _matches(paths: Sequence[str], pattern: str) -> Iterator[tuple[str, list[str
         match = re.fullmatch(pattern, path.removesuffix(".gz"))
         if match:
             groups = match.groupdict()
-            named = [part for part in (groups.get("subset"), groups.get("split")) if part]
+            # The hub keeps all queries in a file that is called like their folder.
+            split = None if groups.get("split") == "queries" else groups.get("split")
+            named = [part for part in (groups.get("subset"), split) if part]
             found.setdefault("-".join(named), []).append(path)
     return iter(found.items())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.pairs.formats.collections.assembly import Judgements, assemble, assembled_notes
-from embviz_callback.pairs.formats.collections.folder_layouts import LAYOUTS, Parts, find_parts
+from embviz_callback.pairs.formats.collections.folder_layouts import LAYOUTS, Parts, find_parts, missing_parts
 from embviz_callback.pairs.formats.collections.one_file import translate_rows
 from embviz_callback.pairs.formats.collections.parts import Part, documents_of, judgements_of, queries_of
 from embviz_callback.pairs.formats.detection import KNOWN_NAMES, is_whole
@@ -53,9 +53,10 @@ def translate_folder(folder: Path, reading: Reading) -> Translation:
         if reading.format:
             raise DataError(f"{name}: expected {_title(reading.format)}, found {_shown(paths)}. Fix: check the folder")
     saved = _saved_splits(folder)
+    missing = "" if saved else missing_parts(paths)
     splits = saved or _split_files(paths)
-    if not splits:
-        _refuse(folder, name)
+    if missing or not splits:
+        _refuse(folder, name, paths, missing)
     # A data set without splits is all there is.
     split = choose_split(splits, reading.split, name) if list(splits) != [""] else ""
     material = _of_files(folder, splits[split], reading, is_saved=bool(saved))
@@ -64,11 +65,23 @@ def translate_folder(folder: Path, reading: Reading) -> Translation:
     return replace(found, path=name, notes=(read, *found.notes), split=split)
 
 
-def _refuse(folder: Path, name: str) -> None:
+def _refuse(folder: Path, name: str, paths: Sequence[str], missing: str) -> None:
     for one in ("dataset_dict.json", "state.json"):
         if (folder / one).is_file():
             raise DataError(f"{name}/{one}: expected what datasets writes into it, found none of it. {_COPY}")
+    if missing:
+        raise DataError(f"{name}: expected {missing}, found {_shown(paths)}. Fix: add what is missing, or rename it")
+    inner = sorted({path.split("/")[0] for path in paths if "/" in path})
+    known = [one for one in inner if _is_known(folder / one)]
+    if known:
+        listed = ", ".join(show_path(folder / one) for one in known[:3])
+        raise DataError(f"{name}: expected one data set, found folders of them. Fix: give one of them: {listed}")
     open_text(folder)  # says what may be given instead
+
+
+def _is_known(folder: Path) -> bool:
+    paths = files_of(folder)
+    return bool(_saved_splits(folder) or find_parts(paths) or _split_files(paths))
 
 
 def files_of(folder: Path) -> list[str]:
@@ -198,7 +211,8 @@ def _of_files(folder: Path, paths: Sequence[str], reading: Reading, *, is_saved:
             for row in arrow_rows(folder / path, show_path(folder / path), "arrow", reading.limits)
         ]
         return Material(rows, name, name, _sha256(folder, [folder / path for path in paths]))
-    read = [read_file(folder / path, is_whole=is_whole, known=KNOWN_NAMES, limits=reading.limits) for path in paths]
+    options: dict[str, Any] = {"is_whole": is_whole, "known": KNOWN_NAMES, "limits": reading.limits}
+    read = [read_file(folder / path, **options) for path in paths]
     if len(read) == 1:
         return read[0]
     return Material(

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.pairs.formats.collections.assembly import Judgements, assemble, assembled_notes
-from embviz_callback.pairs.formats.collections.parts import Part, Query, documents_of
+from embviz_callback.pairs.formats.collections.parts import Part, Query, documents_of, judgements_of, queries_of
 from embviz_callback.pairs.formats.detection import names_of
-from embviz_callback.pairs.formats.form import Reading, text_id
+from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.translation import Translation, translate
 from embviz_callback.pairs.intake.material import Material
+from embviz_callback.pairs.intake.objects import IN_PYTHON, rows_of
 from embviz_callback.pairs.intake.opening import show_path
 from embviz_callback.pairs.intake.parsing import refuse_odd
 from embviz_callback.pairs.problems import DataError, Problems, Spot, show, show_name
+from embviz_callback.pairs.records import text_id
+from embviz_callback.pairs.weight_rule import is_number
 
 _CORPUS_NAMES = ("corpus.jsonl", "corpus.jsonl.gz", "corpus.parquet", "corpus.tsv", "corpus.arrow", "corpus")
 OBJECT_NAMES = ("llamaindex", "nemo", "tevatron-ids")
@@ -32,10 +35,12 @@ class _Collected:
     corpus: str
 
 
-def is_collection(value: Mapping[str, Any]) -> bool:
-    """Whether an object is a LlamaIndex data set."""
-    parts = [value.get(name) for name in ("queries", "corpus", "relevant_docs")]
-    return all(isinstance(one, Mapping) for one in parts)
+_JUDGED = ("relevant_docs", "qrels")
+
+
+def is_collection(value: Any) -> bool:
+    """Whether an object is a LlamaIndex data set, what InformationRetrievalEvaluator takes, or three tables."""
+    return isinstance(value, Mapping) and {"queries", "corpus"} <= value.keys() and bool(value.keys() & {*_JUDGED})
 
 
 def translate_rows(material: Material, reading: Reading) -> Translation:
@@ -62,7 +67,7 @@ def translate_rows(material: Material, reading: Reading) -> Translation:
     found = assemble(collected.queries, collected.judgements, collected.documents, reading)
     if not found.entries:
         raise DataError(
-            f"{material.name}: expected a query with a document of {collected.corpus}, found none "
+            f"{material.name}: expected a query with a document of {collected.corpus or 'its corpus'}, found none "
             f"({found.missing:,} documents are not there). Fix: check that both use the same identifiers"
         )
     unread = tuple(sorted(names_of(material.rows) - collected.reads))
@@ -102,16 +107,16 @@ def _collected(material: Material, reading: Reading) -> _Collected | None:
 
 
 def _llamaindex(value: Mapping[str, Any], material: Material) -> _Collected:
-    queries = [Query(at, str(name), text) for at, (name, text) in enumerate(value["queries"].items())]
-    relevant = {str(name): _ids(given) for name, given in value["relevant_docs"].items()}
+    relevant = next(value[name] for name in _JUDGED if name in value)
     return _Collected(
         form="llamaindex",
         title="a LlamaIndex data set (queries, corpus, relevant_docs)",
-        reads=frozenset({"queries", "corpus", "relevant_docs"}),
-        queries=queries,
-        judgements=Judgements({name: dict.fromkeys(ids, 1) for name, ids in relevant.items()}),
-        documents=((str(name), text) for name, text in value["corpus"].items()),
-        corpus=material.path,
+        reads=frozenset({"queries", "corpus", *_JUDGED}),
+        queries=list(queries_of(_part(value["queries"]))),
+        judgements=Judgements(_judged(relevant, material)),
+        documents=documents_of(_part(value["corpus"])),
+        # An object in Python has no name under which its corpus could be read again.
+        corpus="" if material.path == IN_PYTHON else material.path,
     )
 
 
@@ -153,9 +158,40 @@ def _tevatron(material: Material, reading: Reading) -> _Collected:
     )
 
 
+def _part(given: Any) -> Part:
+    """Texts or objects by their identifiers, or a table of them."""
+    return Part((), held=named_texts(given) if isinstance(given, Mapping) else rows_of(given)[0])
+
+
+def named_texts(given: Mapping[Any, Any]) -> list[dict[str, Any]]:
+    """Texts or objects by their identifiers as rows."""
+    return [
+        {**one, "_id": str(name)} if isinstance(one, Mapping) else {"_id": str(name), "text": one}
+        for name, one in given.items()
+    ]
+
+
+def _judged(given: Any, material: Material) -> dict[str, dict[str, int]]:
+    if isinstance(given, Mapping):
+        return {str(name): _graded(one) for name, one in given.items()}
+    problems = Problems(f"{material.name}.qrels")
+    judged = judgements_of(_part(given), problems)
+    if problems.total:
+        raise problems.error()
+    return judged
+
+
+def _graded(given: Any) -> dict[str, int]:
+    """Grades by identifier; 1 for those that are only listed."""
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(_ids(given), 1)
+    return {str(name): int(grade) for name, grade in given.items() if is_number(grade) and int(grade) == grade}
+
+
 def _ids(given: Any) -> list[str]:
     """Identifiers that stand as texts, numbers or objects with an id."""
-    found = given if isinstance(given, list) else [given]
+    found = sorted(given, key=str) if isinstance(given, set | frozenset) else given
+    found = found if isinstance(found, list | tuple) else [found]
     plain = [text_id(one.get("id") if isinstance(one, Mapping) else one) for one in found]
     return [one for one in plain if isinstance(one, str)]
 

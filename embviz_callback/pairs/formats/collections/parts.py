@@ -6,13 +6,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.pairs.formats.form import text_id, titled
+from embviz_callback.pairs.formats.form import titled
+from embviz_callback.pairs.intake.objects import IN_PYTHON
 from embviz_callback.pairs.intake.opening import show_path
 from embviz_callback.pairs.intake.streaming import stream_rows
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataLimits, Problems, Spot, show
-from embviz_callback.pairs.records import to_grade
+from embviz_callback.pairs.records import text_id, to_grade
 
-_DOCUMENT_IDS = ("_id", "docid", "doc_id", "corpus-id", "corpus_id", "document_id", "pid", "id")
+_DOCUMENT_IDS = ("_id", "docid", "doc_id", "corpus-id", "corpus_id", "document_id", "psg_id", "passage_id", "pid", "id")
 _QUERY_IDS = ("_id", "qid", "query-id", "query_id", "id")
 _GRADES = ("score", "grade", "relevance", "rel", "label")
 DOCUMENT_TEXTS = ("text", "document_text", "contents", "passage", "body", "document")
@@ -51,24 +52,26 @@ class Part:
     Attributes:
         paths: Its files, in order.
         limits: Of each file.
+        held: Its rows, where they are in Python already.
         n_rows: Rows read so far.
         unread: Names of columns that are not read, as they turned up.
     """
 
     paths: Sequence[Path]
     limits: DataLimits = DEFAULT_LIMITS
+    held: Sequence[Any] = ()
     n_rows: int = 0
     unread: set[str] = field(default_factory=set)
 
     @property
     def name(self) -> str:
         """As an error calls it."""
-        return show_path(self.paths[0])
+        return show_path(self.paths[0]) if self.paths else IN_PYTHON
 
     def rows(self, cells: Mapping[int, Sequence[str]], read: Sequence[str]) -> Iterator[tuple[int, Any]]:
         """Rows as objects, with their places; `cells` names the cells of a file without names."""
-        for path in self.paths:
-            for row in named_rows(stream_rows(path, self.limits), cells):
+        for rows in chain([iter(self.held)], (stream_rows(path, self.limits) for path in self.paths)):
+            for row in named_rows(rows, cells):
                 if isinstance(row, Mapping):
                     self.unread.update(name for name in row if name not in read)
                 yield self.n_rows, row
@@ -123,9 +126,9 @@ def queries_of(part: Part) -> Iterator[Query]:
         instruction = row.get("instruction")
         if isinstance(instruction, str) and instruction.strip() and isinstance(text, str):
             text = f"{text} {instruction}"  # as MTEB joins them
-        metadata = row.get("metadata") or None
         if isinstance(name, str):
-            yield Query(at, name, text, row.get("prompt"), metadata if _is_flat(metadata) else None)
+            metadata = row.get("metadata")
+            yield Query(at, name, text, row.get("prompt"), metadata if isinstance(metadata, Mapping) else None)
 
 
 def judgements_of(part: Part, problems: Problems) -> dict[str, dict[str, int]]:
@@ -165,9 +168,3 @@ def _number(value: Any) -> Any:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
-
-
-def _is_flat(metadata: Any) -> bool:
-    return isinstance(metadata, Mapping) and all(
-        isinstance(one, str | int | float) and not isinstance(one, bool) for one in metadata.values()
-    )

@@ -1,19 +1,34 @@
 """Columns as sentence-transformers trains on them: anchor, positive, negative_1 ... negative_n, under many names."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, filled, text_id
+from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, filled
 from embviz_callback.pairs.formats.labels import ALL_LABELS
+from embviz_callback.pairs.records import text_id
 
 _NEGATIVE = re.compile(r"(hard_)?neg(ative)?s?(_?\d+)?")
-_QUERIES = ("anchor", "query", "question", "premise", "sentence1", "sentence_1", "sentence_a", "text1", "sentence")
+# Two texts of which a label says whether they belong together.
+CLASSIFIED = ("premise", "sentence1", "sentence_1", "sentence_a", "text1", "text_a", "question1")
+_QUERIES = ("anchor", "query", "question", *CLASSIFIED, "sentence", "sent0", "query_text")
 _ANSWERS = (
     *("positive", "positives", "pos", "answer", "passage", "document", "hypothesis", "response", "context"),
-    *("sentence2", "sentence_2", "sentence_b", "text2"),
+    *("sentence2", "sentence_2", "sentence_b", "text2", "text_b", "question2", "sent1", "positive_text"),
 )
 _OTHERS = ("id", "prompt", "metadata")
+_INDEX = re.compile(r"(unnamed: \d+|__index_level_\d+__)?", re.IGNORECASE)  # what pandas calls its rows
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which columns hold what; None for none."""
+
+    query: str | None
+    answer: str | None
+    negatives: tuple[str, ...]
 
 
 def is_negative(name: str) -> bool:
@@ -31,14 +46,43 @@ def _is_known(names: frozenset[str]) -> bool:
     return _column(listed_names, _QUERIES) is not None and _column(listed_names, _ANSWERS) is not None
 
 
-def _roles(row: Row) -> tuple[str | None, str | None, list[str]]:
+def columns_of(rows: Iterable[Any]) -> Form:
+    """The form of rows of such columns.
+
+    Which column holds what is asked of all rows together: where one has no positive, its negative is none.
+
+    Args:
+        rows: JSON values.
+
+    Returns:
+        The form with the roles that their columns have.
+    """
+    schemas = dict.fromkeys(tuple(row) for row in rows if isinstance(row, Mapping))
+    names = list(dict.fromkeys(name for schema in schemas for name in schema if isinstance(name, str)))
+    main = _roles(names)
+    every = [_roles_of(schema, main) for schema in schemas]
+    read = {*_OTHERS, *(name for one in every for name in (one.query, one.answer, *one.negatives) if name)}
+    title = COLUMNS.title if _is_known(frozenset(names)) else "columns in their order (query, positive, negatives)"
+    reads = read.__contains__
+    return replace(COLUMNS, title=title, reads=reads, translate=partial(_translate, main))
+
+
+def _roles_of(row: Iterable[Any], main: Roles) -> Roles:
+    """Those of the source, but for a row that has neither of its two columns and both of others."""
+    own = [name for name in row if isinstance(name, str)]
+    if main.query in own or main.answer in own or not _is_known(frozenset(own)):
+        return main
+    return _roles(own)
+
+
+def _roles(names: Sequence[str]) -> Roles:
     """Columns of query, positive and negatives: by name, or else by their order."""
-    names = [name for name in row if isinstance(name, str)]
     query, answer = _column(names, _QUERIES), _column(names, _ANSWERS)
-    if query is None or answer is None:
-        texts = [name for name in names if name not in (*ALL_LABELS, *_OTHERS)]
-        return (texts[0], texts[1], texts[2:]) if len(texts) > 1 else (query, answer, [])
-    return query, answer, sorted(filter(is_negative, names), key=_in_order)
+    if query is not None and answer is not None:
+        negatives = (name for name in names if is_negative(name) or name.casefold() == "hard_neg")
+        return Roles(query, answer, tuple(sorted(negatives, key=_in_order)))
+    texts = [name for name in names if name not in (*ALL_LABELS, *_OTHERS) and not _INDEX.fullmatch(name)]
+    return Roles(texts[0], texts[1], tuple(texts[2:])) if len(texts) > 1 else Roles(query, answer, ())
 
 
 def _in_order(name: str) -> tuple[str, int]:
@@ -46,30 +90,31 @@ def _in_order(name: str) -> tuple[str, int]:
     return stem, int(name[len(stem) :] or 0)
 
 
-def _translate(row: Row, reading: Reading) -> Iterator[Item]:
-    query, answer, negatives = _roles(row)
+def _translate(main: Roles, row: Row, reading: Reading) -> Iterator[Item]:
+    roles = _roles_of(row, main)
     hard: list[Any] = []
-    called = {".query": f".{query or 'query'}", ".pos": f".{answer or 'positive'}"}
-    for name in negatives:
+    called = {".query": f".{roles.query or 'query'}", ".pos": f".{roles.answer or 'positive'}"}
+    for name in roles.negatives:
+        if row.get(name) is None:  # a query may have fewer negatives than the others
+            continue
         is_list = isinstance(row[name], list | tuple)
         for at, one in enumerate(row[name] if is_list else [row[name]]):
-            if one is not None:  # a query may have fewer negatives than the others
+            if one is not None:
                 called[f".hard_neg[{len(hard)}]"] = f".{name}[{at}]" if is_list else f".{name}"
                 hard.append(one)
     fields = filled(
-        query=row.get(query or ""), pos=row.get(answer or ""), hard_neg=hard or None, id=text_id(row.get("id"))
+        query=row.get(roles.query or ""),
+        pos=row.get(roles.answer or ""),
+        hard_neg=hard or None,
+        id=text_id(row.get("id")),
     )
     yield Item(fields | filled(prompt=row.get("prompt"), metadata=row.get("metadata")), called)
-
-
-def _reads(name: str) -> bool:
-    return name.casefold() in (*_QUERIES, *_ANSWERS, *_OTHERS) or is_negative(name)
 
 
 COLUMNS = Form(
     "sentence-transformers",
     "columns of sentence-transformers (query, positive, negatives)",
     _is_known,
-    _reads,
-    _translate,
+    among(),
+    partial(_translate, Roles(None, None, ())),
 )

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, filled, listed, text_id
+from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, filled, listed
+from embviz_callback.pairs.records import text_id
 
 
 def _is_known(names: frozenset[str]) -> bool:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, filled, text_id
+from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, each, filled, passage
 from embviz_callback.pairs.formats.labels import says_relevant
 from embviz_callback.pairs.problems import show
+from embviz_callback.pairs.records import text_id
 from embviz_callback.pairs.weight_rule import is_number
 
 _QUERIES = ("query", "question", "anchor")
@@ -23,7 +24,7 @@ def _is_known(names: frozenset[str]) -> bool:
 
 def _translate(row: Row, reading: Reading) -> Iterator[Item]:
     query, documents, labels = (_first(row, wanted) or wanted[0] for wanted in (_QUERIES, _DOCUMENTS, _LABELS))
-    texts, given = row.get(documents), row.get(labels)
+    texts, given = each(row.get(documents), passage), row.get(labels)
     called = {".query": f".{query}", ".pos": f".{documents}"}
     fields = filled(query=row.get(query), id=text_id(row.get("id")), prompt=row.get("prompt"))
     if not (isinstance(texts, list) and isinstance(given, list) and len(texts) == len(given)):

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, each, filled, having, passage, text_id
-from embviz_callback.pairs.texts import is_blank
-
-_IDS = ("docid", "psg_id", "passage_id", "doc_id", "_id", "id")
+from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, filled, having
+from embviz_callback.pairs.records import text_id
 
 
 def _tevatron(row: Row, reading: Reading) -> Iterator[Item]:
@@ -29,21 +27,7 @@ def _dpr(row: Row, reading: Reading) -> Iterator[Item]:
 def _with_passages(fields: dict[str, Any], positives: Any, negatives: Any, called: dict[str, str]) -> Item:
     if isinstance(positives, list) and not positives:
         return Item({}, left_out="without a positive passage")
-    found = [one for one in positives if _has_id(one)] if isinstance(positives, list) else []
-    judged = [{"text": passage(one), "grade": 1, "id": _id_of(one)} for one in found]
-    fields |= filled(pos=each(positives, passage), hard_neg=each(negatives, passage), judged=judged or None)
-    return Item(fields, called)
-
-
-def _has_id(one: Any) -> bool:
-    """Whether the passage can be named: what has no text is refused as a positive."""
-    if not isinstance(one, dict) or not isinstance(_id_of(one), str) or is_blank(_id_of(one)):
-        return False
-    return isinstance(passage(one), str) and not is_blank(passage(one))
-
-
-def _id_of(one: dict[str, Any]) -> Any:
-    return text_id(next((one[name] for name in _IDS if one.get(name) is not None), None))
+    return Item(fields | filled(pos=positives, hard_neg=negatives), called)
 
 
 TEVATRON = Form(

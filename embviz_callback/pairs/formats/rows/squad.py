@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, filled, having, text_id
+from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, filled, having
+from embviz_callback.pairs.records import text_id
 
 
 def _of_article(row: Row, reading: Reading) -> Iterator[Item]:
