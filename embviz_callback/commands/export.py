@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import Parser, UsageError
-from embviz_callback.commands.options import add_encoder_options
+from embviz_callback.commands.options import add_encoder_options, new_output_of
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.files import read_json
 
@@ -32,8 +32,7 @@ def parser() -> Parser:
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Runs the command; 0 when done."""
-    output = Path(options.output).expanduser().absolute()
-    _check_output(output, options.output)
+    output = new_output_of(options).absolute()
     metrics = None if options.metrics is None else _read_metrics(options.metrics)
     from embviz_callback.drawing.reports.model_card import model_card
     from embviz_callback.encoding.checkpoints.export import check_exportable, export_model, prompts_of  # torch
@@ -85,13 +84,6 @@ def _facts(loaded: "LoadedModel") -> dict[str, str]:
     if chosen := loaded.config.get("chosen"):
         facts["Chosen"] = str(chosen)
     return facts | {"SHA-256 of the checkpoint": loaded.sha256}
-
-
-def _check_output(folder: Path, given: str) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output {given} is a file; give a directory")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"--output {given} is not empty; give a new directory")
 
 
 def _maps_beside(metrics: Path) -> tuple[Path, ...]:

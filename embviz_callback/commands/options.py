@@ -362,3 +362,13 @@ def request_from(options: argparse.Namespace, rule: "WeightRule | None" = None) 
 def output_of(options: argparse.Namespace) -> Path:
     """The folder that results go to."""
     return Path(options.output).expanduser()
+
+
+def new_output_of(options: argparse.Namespace) -> Path:
+    """The same where nothing may lie yet; a UsageError says that it is a file, or that something is in it."""
+    folder = output_of(options)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {options.output} is a file; give a directory")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"--output {options.output} is not empty; give a new directory")
+    return folder

@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embviz_callback.commands.arguments import Parser, UsageError, whole_number
+from embviz_callback.commands.arguments import Parser, whole_number
 from embviz_callback.commands.ending import write_out
 from embviz_callback.commands.evaluate import calm, evaluate, statistics, summary
+from embviz_callback.commands.options import new_output_of
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.run.history import epoch_table, read_history
 from embviz_callback.demo.rental_pairs import MOST_PAIRS, generate_pairs
@@ -49,8 +50,7 @@ def parser() -> Parser:
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Runs the command; 0 when done."""
-    output = Path(options.output).expanduser()
-    _check_output(output, options.output)
+    output = new_output_of(options)
     calm(is_watched=sys.stderr.isatty())
     logging.getLogger("embviz_callback").addHandler(logging.StreamHandler())  # a low margin is to be heard of
     terminal.say(_INTRODUCTION.format(n=options.pairs))
@@ -67,13 +67,6 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     table = epoch_table(read_history(output / "run" / "embviz" / "history.jsonl"))
     write_out(f"{table}\n{summary(outcome)}\n{statistics(outcome.metrics)}\n{_next_steps(output)}")
     return 1 if outcome.faults else 0
-
-
-def _check_output(folder: Path, given: str) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output {given} is a file; give a directory")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"--output {given} is not empty; look at what is in it, or give a new directory")
 
 
 def _write_pairs(folder: Path, n: int) -> tuple[list[dict[str, Any]], Path]:
