@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from embviz_callback.analysis.metrics.pictures import MAPS, wanted_maps
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
-from embviz_callback.commands.evaluate import quietly, status
+from embviz_callback.commands.ending import status
+from embviz_callback.commands.evaluate import quietly
 from embviz_callback.commands.options import (
     add_ending_options,
     add_evaluation_options,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from embviz_callback.analysis.metrics.pictures import wanted_maps
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.compare_runs import add_group_option, compare_kept_runs
-from embviz_callback.commands.ending import answer
-from embviz_callback.commands.evaluate import evaluate, flat, quietly, statistics, status, summary
+from embviz_callback.commands.ending import answer, status
+from embviz_callback.commands.evaluate import evaluate, flat, quietly, statistics, summary
 from embviz_callback.commands.gate import baseline_of, gate_status
 from embviz_callback.commands.options import (
     add_choice_option,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from embviz_callback.analysis.metrics.pictures import wanted_maps
 from embviz_callback.commands.arguments import UsageError
-from embviz_callback.commands.ending import answer
-from embviz_callback.commands.evaluate import quietly, statistics, status
+from embviz_callback.commands.ending import answer, status
+from embviz_callback.commands.evaluate import quietly, statistics
 from embviz_callback.commands.options import output_of
 from embviz_callback.commands.terminal import Terminal
 

@@ -6,8 +6,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.launched import OtherRankDone
@@ -15,6 +15,9 @@ from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.redaction import redacted
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.texts import beginning
+
+if TYPE_CHECKING:
+    from embviz_callback.analysis.metrics.numbers import Metrics
 
 _LONGEST_MESSAGE = 500
 _LONGEST_PATH = 100  # of one that is too long, the beginning tells which
@@ -89,3 +92,26 @@ def write_out(text: str) -> None:
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def status(
+    found: "Mapping[str, Metrics]", least: float | None, terminal: Terminal, *, faults: Sequence[str] = ()
+) -> int:
+    """The exit status of what was evaluated.
+
+    Args:
+        found: Label to metrics.
+        least: The margin that each must have; None for any.
+        terminal: Is told which has not.
+        faults: What could not be made.
+
+    Returns:
+        3 if a margin is below `least`, 1 if something could not be made, else 0.
+    """
+    # Written so that NaN, which compares false with everything, fails too.
+    missed = {} if least is None else {label: one for label, one in found.items() if not one.margin >= least}
+    if missed:
+        margins = ", ".join(f"{one.margin:.4f} ({label})" for label, one in missed.items())
+        terminal.say(f"embviz: margin {margins} is below --fail-below-margin {least:g}")
+        return 3
+    return 1 if faults else 0

@@ -15,7 +15,7 @@ import embviz_callback
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import Parser, UsageError
 from embviz_callback.commands.beside import asides_of, refuse_without_bm25s, words_beside
-from embviz_callback.commands.ending import answer
+from embviz_callback.commands.ending import answer, status
 from embviz_callback.commands.gate import add_gate_options, baseline_of, gate_status, refuse_gate_without_baseline
 from embviz_callback.commands.launched import OtherRankDone, is_first
 from embviz_callback.commands.options import (
@@ -225,26 +225,3 @@ def flat(outcome: "Outcome") -> dict[str, Any]:
     """Metrics on the first level, so that a pipeline can say ``.margin``."""
     content = dict(outcome.content)
     return {"label": content.pop("label"), **content.pop("metrics"), **content}
-
-
-def status(
-    found: "Mapping[str, Metrics]", least: float | None, terminal: Terminal, *, faults: Sequence[str] = ()
-) -> int:
-    """The exit status of what was evaluated.
-
-    Args:
-        found: Label to metrics.
-        least: The margin that each must have; None for any.
-        terminal: Is told which has not.
-        faults: What could not be made.
-
-    Returns:
-        3 if a margin is below `least`, 1 if something could not be made, else 0.
-    """
-    # Written so that NaN, which compares false with everything, fails too.
-    missed = {} if least is None else {label: one for label, one in found.items() if not one.margin >= least}
-    if missed:
-        margins = ", ".join(f"{one.margin:.4f} ({label})" for label, one in missed.items())
-        terminal.say(f"embviz: margin {margins} is below --fail-below-margin {least:g}")
-        return 3
-    return 1 if faults else 0

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.compare import compare_outcomes
-from embviz_callback.commands.ending import answer
-from embviz_callback.commands.evaluate import evaluate_each, flat, quietly, statistics, status, summary
+from embviz_callback.commands.ending import answer, status
+from embviz_callback.commands.evaluate import evaluate_each, flat, quietly, statistics, summary
 from embviz_callback.commands.options import output_of, request_from
 from embviz_callback.commands.terminal import Terminal
 
