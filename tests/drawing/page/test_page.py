@@ -245,6 +245,29 @@ def test_the_page_opens_from_disk_and_nothing_in_a_text_acts(tab: Tab, written: 
     assert tab.text("#where") == "epoch 3 · step 40"
 
 
+def _tile(tab: Tab, title: str) -> str:
+    tiles = f"[...document.querySelectorAll('.tile')].find((one) => one.textContent.startsWith('{title}'))"
+    return str(tab.ask(f"{tiles}.querySelector('b').textContent"))
+
+
+@pytest.mark.slow
+def test_a_share_is_written_in_one_form_in_tile_sentence_and_chart(tab: Tab, written: Path) -> None:
+    tab.open(written)
+    assert _tile(tab, "Rank-1").endswith(" %")
+    said = f"rank-1 {_tile(tab, 'Rank-1')}"
+    assert said in tab.text("#reason")
+    assert said in tab.ask("[...document.querySelectorAll('#charts .key')].map((key) => key.textContent)")
+
+
+@pytest.mark.slow
+def test_what_cannot_be_computed_is_a_dash_in_its_tile(tab: Tab, run: list[Snapshot], tmp_path: Path) -> None:
+    content = epoch_view(run[0]).to_json()
+    unknown = View({**content, "metrics": {**content["metrics"], "margin": None, "rank1": None}})
+    (tmp_path / "page.html").write_text(page_from_views([unknown], run[0].subset), encoding="utf-8")
+    tab.open(tmp_path / "page.html")
+    assert [_tile(tab, "Margin"), _tile(tab, "Rank-1")] == ["–", "–"]
+
+
 @pytest.mark.slow
 def test_the_arrow_keys_on_the_slider_change_the_epoch_and_move_the_points(tab: Tab, written: Path) -> None:
     tab.open(written, "epoch=3&query=5")

@@ -18,11 +18,11 @@ const chartColour = (place, n) => CHART_COLOURS[Math.min(n, 3) - 1][place % 3];
 function metricChart(chart) {
   const rows = chart.metrics.map((name) => ({ name, ...CATALOGUE.metrics[name] })), asked = rows.filter(({ name }) => name in data.thresholds);
   return { ...chart, bands: data.bands[rows[0].name],
-    series: rows.map(({ name, title }, place) => [title, (view) => view.metrics[name], chartColour(place, rows.length), name in data.thresholds ? name : ""]),
+    series: rows.map(({ name, title }, place) => [title, (view) => view.metrics[name], chartColour(place, rows.length), name in data.thresholds ? name : "", (value) => written(name, value)]),
     marks: [...asked.map(({ name, title, better }) => [data.thresholds[name], `${rows.length > 1 ? `${title} ` : ""}${better === "lower" ? "below" : "above"}`]), [chart.line, ""]] };
 }
 const TRUST = { title: "Truth of the maps", marks: [], low: null, high: 1,
-  series: Object.entries(METHODS).map(([key, name], place, all) => [name, (view) => view.maps[key]?.trustworthiness, chartColour(place, all.length)]) };
+  series: Object.entries(METHODS).map(([key, name], place, all) => [name, (view) => view.maps[key]?.trustworthiness, chartColour(place, all.length), "", fixed]) };
 const CHARTS = [...CATALOGUE.charts.map(metricChart), TRUST]
   .filter((chart) => chart.series.some(([, read]) => views.some((view) => finite(read(view)))));
 
@@ -74,13 +74,13 @@ function lineChart(chart) {
   const wide = (width - left - right) / Math.max(views.length - 1, 1);
   views.forEach((view, at) => {
     const area = shape("rect", { class: "hit", x: x(at) - wide / 2, y: top, width: wide, height: height - top - low });
-    area.append(shape("title", {}, `${view.label}: ${chart.series.map(([name, read]) => `${name} ${fixed(read(view))}`).join(", ")}`));
+    area.append(shape("title", {}, `${view.label}: ${chart.series.map(([name, read, , , say]) => `${name} ${say(read(view))}`).join(", ")}`));
     area.addEventListener("click", () => choose({ at }));
     svg.append(area);
   });
   const caption = make("figcaption", {}, chart.title);
-  for (const [name, read, colour] of chart.series) {
-    caption.append(colourKey(colour, `${chart.series.length > 1 ? `${name} ` : ""}${fixed(read(views[state.at]))}`));
+  for (const [name, read, colour, , say] of chart.series) {
+    caption.append(colourKey(colour, `${chart.series.length > 1 ? `${name} ` : ""}${say(read(views[state.at]))}`));
   }
   return make("figure", {}, caption, svg);
 }

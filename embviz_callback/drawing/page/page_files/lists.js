@@ -18,7 +18,7 @@ function tile(name, value, below, mark = "") {
 const UNITS = { share: [100, " %"], sigma: [1, " σ"] };
 function written(name, value, signed = false) {
   const { unit, decimals } = CATALOGUE.metrics[name], [scale, mark] = UNITS[unit] ?? [1, ""];
-  const digits = fixed(scale * value, decimals);
+  const digits = fixed(finite(value) ? scale * value : value, decimals);
   return `${signed && finite(value) && !digits.startsWith("−") ? "+" : ""}${digits}${finite(value) ? mark : ""}`;
 }
 function step(name) {
