@@ -2,15 +2,17 @@
 
 import difflib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeVar
 
 from embviz_callback.pairs.problems import LONGEST_NAME, Spot, show, show_name
 from embviz_callback.pairs.texts import REPLACEMENT, clean, fold, is_blank, without_unprintable
 from embviz_callback.pairs.weight_rule import MAX_WEIGHT, MIN_WEIGHT, OTHER, WeightRule, is_number, is_weight
+
+Made = TypeVar("Made")
 
 # What other formats call our fields.
 _ALIASES = {
@@ -267,15 +269,19 @@ def to_positives(value: object, spot: Spot) -> tuple[str, ...]:
 
 
 def _hard_negatives(value: object, spot: Spot, rule: WeightRule) -> tuple[HardNegative, ...]:
+    return _each(value, spot, lambda one, at: _hard_negative(one, at, rule), "put the hard negatives into [ ]")
+
+
+def _each(value: object, spot: Spot, make: Callable[[object, Spot], Made | None], fix: str) -> tuple[Made, ...]:
+    """What is made of the items of a list; nothing of those that are refused."""
     if value is None:
         return ()
     if not isinstance(value, list | tuple):
-        spot.refuse(expected="a list", found=show(value), fix="put the hard negatives into [ ]")
+        spot.refuse(expected="a list", found=show(value), fix=fix)
         return ()
     if _is_too_long(value, spot):
         return ()
-    found = (_hard_negative(one, spot.at(at), rule) for at, one in enumerate(value))
-    return tuple(one for one in found if one is not None)
+    return tuple(found for at, one in enumerate(value) if (found := make(one, spot.at(at))) is not None)
 
 
 def _hard_negative(value: object, spot: Spot, rule: WeightRule) -> HardNegative | None:
@@ -326,15 +332,7 @@ def _prompt(value: object, spot: Spot) -> str:
 
 
 def _judged(value: object, spot: Spot) -> tuple[Judged, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list | tuple):
-        spot.refuse(expected="a list", found=show(value), fix='write [{"text": "...", "grade": 1}]')
-        return ()
-    if _is_too_long(value, spot):
-        return ()
-    found = (_judgement(one, spot.at(at)) for at, one in enumerate(value))
-    return tuple(one for one in found if one is not None)
+    return _each(value, spot, _judgement, 'write [{"text": "...", "grade": 1}]')
 
 
 def _judgement(value: object, spot: Spot) -> Judged | None:

@@ -1,7 +1,7 @@
 """Collections in one object or file: LlamaIndex, NeMo retriever, tevatron's newer form."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,37 +121,34 @@ def _llamaindex(value: Mapping[str, Any], material: Material) -> _Collected:
 
 
 def _nemo(material: Material, reading: Reading) -> _Collected:
-    rows = [(at, row) for at, row in enumerate(material.rows) if isinstance(row, Mapping)]
-    names = {at: str(text_id(row.get("question_id")) or at) for at, row in rows}
     given = material.around.get("corpus")
-    where = given.get("path") if isinstance(given, Mapping) else None
-    corpus = _corpus(material, where, reading)
-    return _Collected(
-        form="nemo",
-        title="NeMo retriever data (question, pos_doc, neg_doc)",
-        reads=frozenset({"question", "question_id", "pos_doc", "neg_doc", "corpus_id"}),
-        queries=[Query(at, names[at], row.get("question")) for at, row in rows],
-        judgements=Judgements(
-            {names[at]: dict.fromkeys(_ids(row.get("pos_doc")), 1) for at, row in rows},
-            {names[at]: _ids(row.get("neg_doc")) for at, row in rows},
-        ),
-        documents=documents_of(corpus),
-        corpus=corpus.name,
-    )
+    corpus = _corpus(material, given.get("path") if isinstance(given, Mapping) else None, reading)
+    names = ("question_id", "question", "pos_doc", "neg_doc")
+    found = _rows_of_ids(material, corpus, "nemo", "NeMo retriever data (question, pos_doc, neg_doc)", names)
+    return replace(found, reads=found.reads | {"corpus_id"})
 
 
 def _tevatron(material: Material, reading: Reading) -> _Collected:
+    title = "tevatron data (query_text, positive_document_ids, negative_document_ids)"
+    names = ("query_id", "query_text", "positive_document_ids", "negative_document_ids")
+    return _rows_of_ids(material, _corpus(material, None, reading), "tevatron-ids", title, names)
+
+
+def _rows_of_ids(
+    material: Material, corpus: Part, form: str, title: str, names: tuple[str, str, str, str]
+) -> _Collected:
+    """Rows of a query and the identifiers of its documents, under the names of their fields."""
+    own, text, right, wrong = names
     rows = [(at, row) for at, row in enumerate(material.rows) if isinstance(row, Mapping)]
-    names = {at: str(text_id(row.get("query_id")) or at) for at, row in rows}
-    corpus = _corpus(material, None, reading)
+    called = {at: str(text_id(row.get(own)) or at) for at, row in rows}
     return _Collected(
-        form="tevatron-ids",
-        title="tevatron data (query_text, positive_document_ids, negative_document_ids)",
-        reads=frozenset({"query_id", "query_text", "positive_document_ids", "negative_document_ids"}),
-        queries=[Query(at, names[at], row.get("query_text", row.get("query"))) for at, row in rows],
+        form=form,
+        title=title,
+        reads=frozenset(names),
+        queries=[Query(at, called[at], row.get(text, row.get(own.removesuffix("_id")))) for at, row in rows],
         judgements=Judgements(
-            {names[at]: dict.fromkeys(_ids(row.get("positive_document_ids")), 1) for at, row in rows},
-            {names[at]: _ids(row.get("negative_document_ids")) for at, row in rows},
+            {called[at]: dict.fromkeys(_ids(row.get(right)), 1) for at, row in rows},
+            {called[at]: _ids(row.get(wrong)) for at, row in rows},
         ),
         documents=documents_of(corpus),
         corpus=corpus.name,
