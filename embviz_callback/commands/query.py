@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +48,10 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     from embviz_callback.commands.looking import as_usage_error
 
     with quietly():
-        tables = Tables(kept_snapshots(run_at(Path(options.run).expanduser())))
-    with as_usage_error(ValueError):
+        kept = kept_snapshots(run_at(Path(options.run).expanduser()))
+    with closing(Tables(kept)) as tables, as_usage_error(ValueError):
         answer = tables.ask(options.sql, limit_s=options.time_limit)
     write_out({"table": _as_table, "csv": _as_csv, "json": _as_json}[options.format](answer))
-    tables.close()
     return 0
 
 

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +35,12 @@ def run(snapshots: list[Snapshot], tmp_path_factory: pytest.TempPathFactory) -> 
     return str(folder)
 
 
+@pytest.fixture
+def tables(snapshots: list[Snapshot]) -> Iterator[Tables]:
+    with closing(Tables(snapshots)) as made:
+        yield made
+
+
 def test_ranks_are_those_of_the_evaluation(
     run: str, snapshots: list[Snapshot], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -49,8 +57,9 @@ def test_ranks_are_those_of_the_evaluation(
     assert json.loads(capsys.readouterr().out) == expected
 
 
-def test_metrics_with_intervals_and_the_untrained_model_without_an_epoch(snapshots: list[Snapshot]) -> None:
-    tables = Tables(snapshots)
+def test_metrics_with_intervals_and_the_untrained_model_without_an_epoch(
+    snapshots: list[Snapshot], tables: Tables
+) -> None:
     found = tables.ask("select epoch, value, low, high from metrics where name = 'mrr'")
     assert found.columns == ("epoch", "value", "low", "high")
     intervals = [one.metrics.intervals["mrr"] for one in snapshots]
@@ -58,8 +67,8 @@ def test_metrics_with_intervals_and_the_untrained_model_without_an_epoch(snapsho
     assert found.rows == ((None, values[0], *intervals[0]), (1, values[1], *intervals[1]))
 
 
-def test_lists_pairs_and_columns_join(snapshots: list[Snapshot]) -> None:
-    ask = Tables(snapshots).ask
+def test_lists_pairs_and_columns_join(snapshots: list[Snapshot], tables: Tables) -> None:
+    ask = tables.ask
     # A query with a hit has a relevant document in its first place, by two ways to the answer.
     hits = ask("select count(*) from ranks where epoch = 1 and is_hit").rows
     first = "select count(*) from top join pairs using (query, document) where epoch = 1 and place = 1"
@@ -98,9 +107,8 @@ def test_a_cell_of_csv_is_no_formula_and_of_a_terminal_no_order(run: str, capsys
         "with a as (select 1) insert into ranks(rank) select * from a",
     ],
 )
-def test_whatever_is_not_reading_is_refused(sql: str, snapshots: list[Snapshot], tmp_path: Path) -> None:
+def test_whatever_is_not_reading_is_refused(sql: str, tables: Tables, tmp_path: Path) -> None:
     file = tmp_path / "made.db"
-    tables = Tables(snapshots)
     before = tables.ask("select count(*), sum(rank) from ranks").rows
     with pytest.raises(ValueError) as error:
         tables.ask(sql.format(file=file))
@@ -126,8 +134,8 @@ def test_bad_sql_is_one_line_and_status_2(run: str, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err == "embviz query: required: --run\n"
 
 
-def test_a_question_without_end_and_a_value_without_end_are_given_up(snapshots: list[Snapshot]) -> None:
-    tables, begun = Tables(snapshots), time.monotonic()
+def test_a_question_without_end_and_a_value_without_end_are_given_up(tables: Tables) -> None:
+    begun = time.monotonic()
     endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
     with pytest.raises(ValueError) as error:
         tables.ask(endless, limit_s=0.05)
@@ -138,9 +146,7 @@ def test_a_question_without_end_and_a_value_without_end_are_given_up(snapshots: 
     assert tables.ask("select 1").rows == ((1,),)
 
 
-def test_every_table_and_column_is_documented_and_listed(
-    snapshots: list[Snapshot], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_table_and_column_is_documented_and_listed(tables: Tables, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["query"]) == 0
     listed = capsys.readouterr().out
     page = (ROOT / "docs" / "comparing.md").read_text(encoding="utf-8")
@@ -149,4 +155,4 @@ def test_every_table_and_column_is_documented_and_listed(
         columns = ", ".join(f"`{name}`" for name in table.columns)
         assert f"| `{table.name}` | {table.says} | {columns} |" in page
         assert all(f"   {name:<12} {meaning}\n" in listed for name, meaning in table.columns.items())
-        assert Tables(snapshots).ask(f"select * from {table.name}").columns == tuple(table.columns)
+        assert tables.ask(f"select * from {table.name}").columns == tuple(table.columns)

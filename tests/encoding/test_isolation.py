@@ -110,6 +110,7 @@ def test_what_was_computed_under_lightnings_inference_mode_can_still_be_trained_
     nn.Linear(4, 1).double()(cached.double() * module.table.double()).sum().backward()
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 def test_compiled_code_runs_eagerly_and_is_not_compiled_anew() -> None:
     graphs: list[int] = []
 

@@ -50,7 +50,7 @@ def test_an_output_dir_far_away_is_written_to_from_here_under_every_trainer() ->
     evaluator = EmbvizEvaluator(pairs(), output_dir="memory://far/run/")
     trainers = EmbvizTrainerCallback(pairs(), output_dir="memory://far/run/")
     args = SimpleNamespace(process_index=0, output_dir="/data")
-    for places in (asked(None, output_dir=lightning.output_dir), evaluator._places(None), trainers._places(args)):
+    for places in (asked(None, output_dir=lightning.given.output_dir), evaluator._places(None), trainers._places(args)):
         assert places.address == "memory://far/run"
         assert places.folder == (Path("embviz_runs") / safe_name("memory://far/run/")).absolute()
 

@@ -7,7 +7,7 @@ import pickle
 import resource
 import time
 from collections import Counter, OrderedDict, defaultdict
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,9 @@ def test_what_schedulers_and_samplers_store_is_plain_data() -> None:
 # What is anything else is named and not made
 
 
+POSIX_PATH = f"{PosixPath.__module__}.PosixPath"  # Python 3.13 keeps it in a module of its own
+
+
 class _Kind(enum.Enum):
     A = 1
 
@@ -112,7 +115,7 @@ class _Kind(enum.Enum):
     ("thing", "name"),
     [
         (argparse.Namespace(lr=1), "argparse.Namespace"),
-        (Path("/a/b"), "pathlib.PosixPath"),
+        (Path("/a/b"), POSIX_PATH),
         (np.float64(0.5), "numpy._core.multiarray.scalar"),
         (np.arange(3), "numpy._core.multiarray._reconstruct"),
         (nn.Linear(2, 2), "torch.nn.modules.linear.Linear"),
@@ -146,10 +149,12 @@ def test_a_checkpoint_with_foreign_objects_beside_its_weights_is_read_with_a_not
     torch.save({"state_dict": HEAD, "hyper_parameters": hparams, "best": np.float32(0.3), "epoch": 3}, path)
     loaded = load_checkpoint(path)
     assert (loaded.kind, loaded.encoder, loaded.epoch) == ("Lightning checkpoint", BUILT_IN, 3)
-    assert loaded.notes == (
+    (note,) = loaded.notes
+    assert note.startswith(
         "it also holds objects, which were left aside and not made: _codecs.encode, argparse.Namespace, "
-        "numpy._core.multiarray.scalar, numpy.dtype, pathlib.PosixPath, …",
+        "numpy._core.multiarray.scalar, numpy.dtype, pathlib."
     )
+    assert note.endswith("…")
 
 
 def test_objects_that_the_weights_depend_on_are_refused(tmp_path: Path) -> None:
