@@ -208,10 +208,20 @@ class Evaluator:
             **ranked,
             **declared,
             **self._truncated(subject),
+            **self._noted(subject),
         })
 
-    def _truncated(self, subject: "Subject") -> Mapping[str, float]:
+    def _noted(self, subject: "Subject") -> Mapping[str, Any]:
+        """What the texts say of the model beside what it says of itself."""
+        from embviz_callback.encoding.subject import notes_on_prompts
+
+        found = notes_on_prompts(subject, self.subset.queries, self.subset.documents)
+        return {"notes": list(dict.fromkeys((*subject.origin.get("notes", ()), *found)))} if found else {}
+
+    def _truncated(self, subject: "Subject") -> Mapping[str, Any]:
         """The share of texts that are longer than what is read of them, where there are any."""
+        if subject.truncated_share is None and not subject.origin:
+            return {"truncated": "not known, since the module's own function cuts texts"}
         offered = (*self.subset.documents, *self.subset.hard_negatives)
         share = 0.0 if subject.truncated_share is None else subject.truncated_share(self.subset.queries, offered)
         return {"truncated_share": share} if share else {}

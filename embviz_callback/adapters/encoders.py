@@ -29,6 +29,7 @@ _PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy")
 # The columns of pairs by the names that sentence-transformers' documentation gives them.
 _QUERY_COLUMNS = ("query", "anchor", "question", "sentence1", "premise")
 _DOCUMENT_COLUMNS = ("pos", "positive", "answer", "document", "passage", "sentence2", "hypothesis", "response")
+_LIBRARY = "sentence_transformers."
 _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParallel")
 
 
@@ -161,11 +162,11 @@ def _sides_of_sentence_transformer(model: Any, prompts: Prompts) -> tuple[Side, 
         The queries' side and the documents', one and the same function where that makes no difference.
     """
     for_queries = partial(_encode_served, model, "encode_query", prompts.query)
-    if not _has_routes(model) and _prompt_of(model, prompts.query, "query") == _prompt_of(
-        model, prompts.document, "document"
-    ):
-        return Side(for_queries), Side(for_queries)  # one function, so that a text of both sides is encoded once
-    return Side(for_queries), Side(partial(_encode_served, model, "encode_document", prompts.document))
+    own = _prompt_of(model, prompts.query, "query"), _prompt_of(model, prompts.document, "document")
+    for_documents = partial(_encode_served, model, "encode_document", prompts.document)
+    if own[0] == own[1] and not _tells_sides_apart(model):
+        for_documents = for_queries  # one function, so that a text of both sides is encoded once
+    return Side(for_queries, own_prompt=own[0]), Side(for_documents, own_prompt=own[1])
 
 
 def _encode_served(model: Any, name: str, prompt: str | None, texts: list[str]) -> Any:
@@ -174,8 +175,15 @@ def _encode_served(model: Any, name: str, prompt: str | None, texts: list[str]) 
         return getattr(model, name)(texts, prompt=prompt, **options)
 
 
-def _has_routes(model: Any) -> bool:
-    return any(type(part).__name__ in ("Router", "Asym") for part in model.children())
+def _tells_sides_apart(model: Any) -> bool:
+    """Whether equal prompts do not make both sides one: by routes, by modules or functions of somebody's own."""
+    library = sys.modules["sentence_transformers"].SentenceTransformer
+    ways = ("encode", "encode_query", "encode_document")
+    if any(name in vars(model) or getattr(type(model), name) is not getattr(library, name) for name in ways):
+        return True
+    kinds = [type(part) for part in model.children()]
+    # A module from elsewhere may ask which task it serves.
+    return any(kind.__name__ in ("Router", "Asym") or not kind.__module__.startswith(_LIBRARY) for kind in kinds)
 
 
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # as sentence-transformers looks for them

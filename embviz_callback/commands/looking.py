@@ -292,14 +292,18 @@ def _measured(
 
 
 def _with_reach(served: "Served", subset: "Subset") -> "Subject":
-    """The subject, which says how many of these texts are longer than what it reads of them."""
+    """The subject, which says how many of these texts are longer than what it reads, or bring its prompt already."""
+    from embviz_callback.encoding.subject import notes_on_prompts
+
     share = served.truncated_share(subset.queries, (*subset.documents, *subset.hard_negatives))
     subject = served.subject
-    if not share:
+    cut = f"{100 * share:.1f} % of the texts are longer than what is read of them; --max-length reads more"
+    more = (*([cut] if share else []), *notes_on_prompts(subject, subset.queries, subset.documents))
+    if not more:
         return subject
-    note = f"{100 * share:.1f} % of the texts are longer than what is read of them; --max-length reads more"
-    notes = (*subject.notes, note)
-    return replace(subject, notes=notes, origin={**subject.origin, "notes": list(notes), "truncated_share": share})
+    notes = (*subject.notes, *more)
+    facts = {"notes": list(notes), **({"truncated_share": share} if share else {})}
+    return replace(subject, notes=notes, origin={**subject.origin, **facts})
 
 
 def _versions() -> dict[str, str]:

@@ -32,10 +32,12 @@ class Side:
         encode: Takes a list of ``n`` texts and gives ``(n, dim)``, a tensor of any float type on any device, or
             an array.
         prompt: Put before each text; "" for none, or where `encode` adds its own.
+        own_prompt: What `encode` is known to add itself.
     """
 
     encode: Encode
     prompt: str = ""
+    own_prompt: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +156,29 @@ def _ways(model: Any, encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None)
         f"{type(model).__name__} has no method encode(texts); give encode=, a function that takes the model and a list "
         "of texts and returns a tensor of shape (len(texts), dim), or what embviz_callback.text_encoder makes of a "
         "tokenizer"
+    )
+
+
+_OFTEN = 0.5  # of texts that begin like a prompt, from which on it is no chance
+
+
+def notes_on_prompts(subject: Subject, queries: Sequence[str], documents: Sequence[str]) -> tuple[str, ...]:
+    """What to say of texts that bring the prompt which the model puts before them once more.
+
+    Args:
+        subject: The model.
+        queries: Without prompts.
+        documents: Likewise.
+
+    Returns:
+        A sentence for each side that has such texts.
+    """
+    sides = (("queries", subject.queries, queries), ("documents", subject.documents, documents))
+    return tuple(
+        f"{n_doubled:,} of {len(texts):,} {name} begin with {prompt!r} already, which is put before them once more"
+        for name, side, texts in sides
+        if (prompt := (side.prompt or side.own_prompt).strip())
+        and (n_doubled := sum(text.lstrip().startswith(prompt) for text in texts)) > _OFTEN * len(texts)
     )
 
 

@@ -1,7 +1,7 @@
 """Whoever holds a model, the vectors are those that its own serving code gives."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -60,6 +60,32 @@ def with_dense(folder: Path) -> Any:
     )
 
 
+def asks_for_the_task(folder: Path) -> Any:
+    from sentence_transformers import SentenceTransformer, models
+
+    class Task(torch.nn.Module):
+        forward_kwargs: ClassVar = {"task"}
+
+        def forward(self, features: Any, task: str | None = None) -> Any:
+            order = -1 if task == "query" else 1
+            return features | {"sentence_embedding": features["sentence_embedding"].roll(order, dims=1)}
+
+        def save(self, *arguments: Any, **options: Any) -> None:
+            return
+
+    return SentenceTransformer(modules=[models.Transformer(str(folder)), models.Pooling(16), Task()], device="cpu")
+
+
+def of_a_class_of_its_own(folder: Path) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    class Asking(SentenceTransformer):
+        def encode_query(self, sentences: Any, **options: Any) -> Any:
+            return super().encode_query([f"tìm {one}" for one in sentences], **options)
+
+    return Asking(str(folder), device="cpu")
+
+
 MODELS: dict[str, Any] = {
     "mean pooling": plain,
     "prompts": lambda folder: plain(folder, prompts={"query": "tìm nhà ", "document": "phòng trọ "}),
@@ -68,6 +94,8 @@ MODELS: dict[str, Any] = {
     "truncated dimensions": lambda folder: plain(folder, truncate_dim=8),
     "two towers": two_towers,
     "dense with an activation": with_dense,
+    "module that asks for the task": asks_for_the_task,
+    "class of its own": of_a_class_of_its_own,
 }
 
 

@@ -63,7 +63,7 @@ _HELD: dict[Path, Held] = {}
 
 def held(path: Path, case: Case) -> Held:
     """The model that was just saved there."""
-    if not case.served.startswith("sentence-transformers"):
+    if path in _HELD:
         return _HELD.pop(path)
     from sentence_transformers import SentenceTransformer
 
@@ -649,6 +649,28 @@ def _compiled(folder: Path) -> tuple[Path, Vectors]:
 @_case("SimCSE checkpoint, --pooling pooler", "its own module", encoder="bert", pooling="pooler")
 def _simcse_ckpt(folder: Path) -> tuple[Path, Vectors]:
     return _foreign(folder, lambda state: {"state_dict": state}, pooling="pooler")
+
+
+@_case(
+    "Lightning checkpoint around a SentenceTransformer with Dense, --head-activation Tanh",
+    "sentence-transformers in a module of one's own",
+    encoder="bert",
+    pooling="mean",
+    head_activation="Tanh",
+)
+def _dense_ckpt(folder: Path) -> tuple[Path, Vectors]:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import models as kinds
+
+    bert = tiny_bert(folder / "bert")
+    chain = _seeded(lambda: [_transformer(kinds, bert), kinds.Pooling(16), kinds.Dense(16, 12), kinds.Dense(12, 8)])
+    model = SentenceTransformer(modules=[*chain, kinds.Normalize()], device="cpu")
+    torch.save(
+        {"state_dict": {f"model.{name}": part for name, part in model.state_dict().items()}}, folder / "model.ckpt"
+    )
+    _HELD[folder / "model.ckpt"] = Held(model)
+    encoded = model.encode_query(QUERIES), model.encode_document(DOCUMENTS)
+    return folder / "model.ckpt", (torch.from_numpy(encoded[0]), torch.from_numpy(encoded[1]))
 
 
 @_case("averaged weights (AveragedModel)", "its own module", encoder="bert", pooling="mean")

@@ -1,11 +1,13 @@
 """The model in a file that a training program wrote: encoder and head by fit, towers, adapters."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from embviz_callback.encoding.cache.fingerprints import state_sha256
+from embviz_callback.encoding.checkpoints.hub import is_hub_name, settings_directory
 from embviz_callback.encoding.checkpoints.training_files import read_training_file
 from embviz_callback.encoding.directories.backbone import Wanted, dtype_named
 from embviz_callback.encoding.directories.model_directory import read_encoder
@@ -13,14 +15,16 @@ from embviz_callback.encoding.directories.modules import said_of_texts
 from embviz_callback.encoding.directories.settings_files import settings_in_folder
 from embviz_callback.encoding.models.biencoder import Backbone, ProjectionHead
 from embviz_callback.encoding.models.lora import LowRank, Scale, merge, split_lora
-from embviz_callback.encoding.models.rebuilding import build_head, fill, outline, pretrained
+from embviz_callback.encoding.models.rebuilding import build_dense, build_head, fill, outline, pretrained
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.fit import Fit, Found, find_encoders, is_of_documents, is_of_queries
 from embviz_callback.encoding.weights.heads import Layer, find_head
 from embviz_callback.encoding.weights.stored import Weight
 from embviz_callback.encoding.weights.weights_file import file_facts
+from embviz_callback.measure import COSINE
 
 DEFAULT_ENCODER = "BAAI/bge-m3"
+_FIRST_MODULE = re.compile(r"0\.(auto_)?model\.$")
 Parts = tuple[Backbone, ProjectionHead | None]
 
 
@@ -32,7 +36,7 @@ class FileModel:
         towers: Of queries and of documents, the same parts twice but for a model of two towers.
         config: What is noted in the file and what the user says.
         notes: What the reader should know.
-        facts: Kind, hash, size, encoder, epoch, loss and prefix, as `LoadedModel` has them.
+        facts: Declared similarity, kind, hash, size, encoder, epoch, loss and prefix, as `LoadedModel` has them.
     """
 
     towers: tuple[Parts, Parts]
@@ -73,8 +77,13 @@ def read_file_model(path: Path, encoder: str | None, chosen: Mapping[str, Any]) 
     config = {**saved.config, **chosen}
     notes = list(saved.notes)
     sketch, revision, where = _sketch(path, encoder, config, saved.weights)
-    if (place := Path(sketch.name).expanduser() / "modules.json").is_file():
-        config = {**said_of_texts(place.parent), **config}
+    place = Path(sketch.name).expanduser()
+    if "pooling" not in config and is_hub_name(sketch.name):
+        place = settings_directory(sketch.name, revision) or place
+    if (place / "modules.json").is_file():
+        said = said_of_texts(place)
+        notes += _borrowed(said, config, sketch.name) if is_hub_name(sketch.name) else []
+        config = {**said, **config}
     weights, changes = split_lora(saved.weights, path)
     found = find_encoders(sketch.encoder, weights, path, prefix=chosen.get("prefix"), called=sketch.name)
     heads = [_head(found, fit, sketch, config, path, notes) for fit in found.fits or (None,)]
@@ -94,7 +103,10 @@ def read_file_model(path: Path, encoder: str | None, chosen: Mapping[str, Any]) 
         notes.append(f"two towers: queries are encoded by {first}*, documents by {second}*")
     sha256, size_bytes = file_facts(path)
     parts = list(zip(backbones, heads, strict=True))
+    if (declared := str(saved.config.get("similarity", COSINE))) != COSINE:
+        notes.append(f"documents are ranked by {declared}, as its settings say (--similarity)")
     facts = {
+        "declared": declared,
         "kind": saved.kind if found.fits or saved.kind != "state dict" else "head",
         "sha256": sha256,
         "size_bytes": size_bytes,
@@ -104,6 +116,13 @@ def read_file_model(path: Path, encoder: str | None, chosen: Mapping[str, Any]) 
         "stripped_prefix": ", ".join(filter(None, (fit.prefix.removesuffix("encoder.") for fit in found.fits))),
     }
     return FileModel((parts[0], parts[-1]), config, tuple(notes), facts)
+
+
+def _borrowed(said: Mapping[str, Any], config: Mapping[str, Any], name: str) -> list[str]:
+    """What a file leaves open and its encoder says of itself, which nobody else sees."""
+    words = {"pooling": "pooling {}", "max_length": "{} tokens per text"}
+    found = [text.format(said[key]) for key, text in words.items() if key in said and key not in config]
+    return [f"not written in it, but said by {name}: {' and '.join(found)} (--pooling, --max-length)"] if found else []
 
 
 def _sketch(
@@ -140,7 +159,14 @@ def _head(
             f"{path}: its head takes {_dim_in(layers)} features, encoder {sketch.name!r} gives {sketch.dim}; "
             "name the encoder it was trained on with --encoder"
         )
-    return build_head(layers, config, path)
+    return (build_dense if fit is not None and _are_dense(layers, fit) else build_head)(layers, config, path)
+
+
+def _are_dense(layers: Sequence[Layer], fit: Fit) -> bool:
+    """Whether a head is that of a SentenceTransformer, whose modules are numbered from its transformer on."""
+    root = _FIRST_MODULE.sub("", fit.prefix)
+    numbered = re.compile(re.escape(root) + r"\d+\.(linear|norm)")
+    return root != fit.prefix and all(numbered.fullmatch(layer.name) for layer in layers)
 
 
 def _dim_in(layers: Sequence[Layer]) -> int:

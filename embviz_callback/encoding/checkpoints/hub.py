@@ -63,5 +63,24 @@ def hub_directory(name: str) -> Path:
     return folder
 
 
+def settings_directory(name: str, revision: str | None) -> Path | None:
+    """The settings of a model in the hub's cache, fetched if they are not there and can be had.
+
+    Args:
+        name: Owner and name.
+        revision: Branch, tag or commit; None for the newest.
+
+    Returns:
+        A directory without weights; None where nothing could be fetched.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=["*.json"]))
+    # As above; whoever asks can do without.
+    except Exception:  # noqa: BLE001
+        return None
+
+
 def _fetched(download: Callable[..., str], name: str, patterns: tuple[str, ...]) -> Path:
     return Path(download(name, allow_patterns=list(patterns), ignore_patterns=list(_OTHER_FORMATS)))

@@ -30,7 +30,13 @@ __all__ = ["CheckpointError", "LoadedModel", "load_checkpoint"]
 _DEFAULT_MAX_LENGTH = 256
 # Of what the user says, what turns no text into another vector.
 _NOT_SHOWN = ("prefix", "head_activation", "tokenizer", "dtype")
-_POOLING_WORDS = {"avg": "mean", "average": "mean", "mean_pooling": "mean", "cls_token": "cls", "cls_pooling": "cls"}
+_POOLING_WORDS = {
+    **dict.fromkeys(("avg", "average", "mean_pooling", "mean_tokens"), "mean"),
+    **dict.fromkeys(("cls_token", "cls_pooling", "first", "first_token"), "cls"),
+    **dict.fromkeys(("last", "last_token", "last_token_pool", "eos"), "lasttoken"),
+    "pooler_output": "pooler",
+    "max_pooling": "max",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,6 +260,8 @@ def _assemble(
         raise CheckpointError(
             f"{path} pools by {short(pooling)!r}, {' and '.join(POOLINGS)} can be read; choose one with --pooling"
         )
+    if pooling == "pooler" and getattr(backbone.encoder, "pooler", backbone) is None:
+        raise CheckpointError(f"{path} has no weights of a pooler; choose another pooling with --pooling")
     assumed = _assumed(backbone, config)
     if assumed:
         notes.append(f"not written in it and assumed: {', '.join(assumed)}")

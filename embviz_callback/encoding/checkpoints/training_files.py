@@ -1,11 +1,13 @@
 """What a training program put into a file: weights, and what it noted beside them."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from embviz_callback.encoding.directories.diagnoses import refuse_shards
+from embviz_callback.encoding.directories.model_directory import SIMILARITY_WORDS
 from embviz_callback.encoding.weights.complaints import CheckpointError, asks_for_code, short
 from embviz_callback.encoding.weights.fit import plain_name
 from embviz_callback.encoding.weights.pickle_values import Inert, StoredTensor, settings_in
@@ -26,12 +28,16 @@ _SPELLINGS = {
         "backbone",
         "backbone_name",
     ),
-    "pooling": ("pooling", "pooling_mode", "pooling_strategy"),
-    "max_length": ("max_length", "max_seq_length", "max_len"),
-    "normalise": ("normalise", "normalize", "normalize_embeddings"),
+    "pooling": (
+        *("pooling", "pooling_mode", "pooling_strategy", "pooling_method", "pooling_type", "pool_type"),
+        "sentence_pooling_method",
+    ),
+    "max_length": ("max_length", "max_seq_length", "max_len", "max_seq_len", "passage_max_len", "passage_max_length"),
+    "normalise": ("normalise", "normalize", "normalize_embeddings", "normalized", "normlized"),
+    "similarity": ("similarity", "similarity_fn_name", "similarity_fn", "sim_fn"),
     "layer_norm": ("layer_norm", "use_layer_norm"),
-    "query_prompt": ("query_prompt", "query_prefix", "query_instruction"),
-    "document_prompt": ("document_prompt", "document_prefix", "passage_prefix"),
+    "query_prompt": ("query_prompt", "query_prefix", "query_instruction", "query_instruction_for_retrieval"),
+    "document_prompt": ("document_prompt", "document_prefix", "passage_prefix", "passage_instruction_for_retrieval"),
     "revision": ("revision",),
     "encoder_sha256": ("encoder_sha256",),
     "lora_alpha": ("lora_alpha",),
@@ -53,6 +59,7 @@ _INNER_CONFIGS = (
 _WEIGHT_FIELDS = ("state_dict", "model_state_dict", "model", "module", "weights")
 _NEVER_WEIGHTS = ("optimizer", "optimizer_states", "optimizer_state_dict", "lr_schedulers", "scheduler", "scaler")
 _MOST_LEVELS = 4
+_SHARD = re.compile(r"[\w.]+-(\d{5})-of-(\d{5})\.\w+|[\w.]+\.index\.json")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +96,9 @@ def read_training_file(path: Path, *, prefix: str | None = None) -> TrainingFile
     Raises:
         CheckpointError: If it holds no weights, or the weights are objects that only their own program can make.
     """
+    if shard := _SHARD.fullmatch(path.name):
+        what = f"is file {int(shard[1])} of {int(shard[2])}" if shard[1] else "lists the files"
+        raise CheckpointError(f"{path} {what} of a model; give the folder in which they lie with its config.json")
     contents = read_weights_file(path)
     content = contents.value
     _refuse_objects(content, contents, path)
@@ -174,7 +184,8 @@ def _config(*sources: Any) -> dict[str, Any]:
             value = next((source[spelling] for spelling in spellings if _is_plain(source.get(spelling))), None)
             if value is not None:
                 found.setdefault(name, value)
-    return found
+    named = SIMILARITY_WORDS.get(str(found.pop("similarity", None)).lower())
+    return found | ({"similarity": named} if named else {})
 
 
 def _with_inner(config: Any) -> Iterator[Mapping[Any, Any]]:

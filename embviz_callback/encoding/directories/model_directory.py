@@ -15,11 +15,10 @@ from embviz_callback.encoding.weights.complaints import CheckpointError, short
 
 # sentence-transformers looks for the prompt of a document under these names, in this order.
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-_SIMILARITIES = {
-    "cosine": "cosine",
-    "dot": "dot",
-    "dot_score": "dot",
-    "euclidean": "euclidean",
+SIMILARITY_WORDS = {
+    **dict.fromkeys(("cosine", "cos", "cos_sim", "cosine_similarity"), "cosine"),
+    **dict.fromkeys(("dot", "dot_score", "dot_product", "inner_product", "ip"), "dot"),
+    **dict.fromkeys(("euclidean", "l2"), "euclidean"),
     "manhattan": "manhattan",
 }
 _OTHER_HEADS = ("sparse_linear.pt", "colbert_linear.pt")
@@ -143,9 +142,9 @@ def _settings(path: Path, folder: Folder) -> dict[str, Any]:
     if isinstance(dim, int) and not isinstance(dim, bool) and dim > 0:
         found["truncate_dim"] = dim
     named = facts.get("similarity_fn_name")
-    if named is not None and str(named) not in _SIMILARITIES:
+    if named is not None and str(named) not in SIMILARITY_WORDS:
         found["notes"].append(f"its similarity {short(str(named))} is not known here, so that cosine is used")
-    similarity = _SIMILARITIES.get(str(named), "cosine")
+    similarity = SIMILARITY_WORDS.get(str(named), "cosine")
     if similarity != "cosine":
         found["similarity"] = similarity
     return found

@@ -24,6 +24,13 @@ POOLING_FLAGS = {
     "lasttoken": "pooling_mode_lasttoken",
 }
 _ROUTERS = ("Router", "Asym")
+# Of a Transformer module: what is read, or says no more than it does of every text encoder.
+_SAID = ("max_seq_length", "do_lower_case", "transformer_task", "modality_config", "module_output_name")
+_ARGUMENTS = ("_args", "_kwargs")  # of tokenizer, model and config
+_HARMLESS = frozenset(
+    {"trust_remote_code", "attn_implementation", "torch_dtype", "dtype", "add_pooling_layer", "use_fast", "revision"}
+    | {"token", "local_files_only", "cache_dir", "low_cpu_mem_usage", "device_map", "use_safetensors"}
+)
 Modules = Sequence[tuple[str, Path]]
 
 
@@ -105,13 +112,15 @@ def said_of_texts(path: Path) -> dict[str, Any]:
         path: Holds ``modules.json``.
 
     Returns:
-        `max_length`, `pooling` and `include_prompt`, as far as it says them.
+        `max_length`, `pooling`, `include_prompt` and, of its Dense layers, `dense_activation`, as far as it says them.
     """
     folder = Folder(path)
     chain = read_modules(path, folder)["query"]
     if [kind for kind, _ in chain[:2]] != ["Transformer", "Pooling"]:
         return {}
     said = {**_transformer_settings(chain[0][1], folder), **_pooling(chain[1][1], folder)}
+    dense = {_activation(folder.json(place / "config.json")) for kind, place in chain[2:] if kind == "Dense"}
+    said |= {"dense_activation": dense.pop()} if len(dense) == 1 else {}
     return {name: value for name, value in said.items() if name != "do_lower_case"}
 
 
@@ -144,6 +153,7 @@ def tower_of(
             "or a StaticEmbedding, can be read"
         )
     backbone, notes = read_transformer(chain[0][1], folder, wanted)
+    notes = (*notes, *_arguments(chain[0][1], folder, backbone))
     settings = {**_transformer_settings(chain[0][1], folder), **_pooling(chain[1][1], folder), **settings}
     if backbone.max_length is not None:
         settings.setdefault("max_length", backbone.max_length)
@@ -181,6 +191,22 @@ def _static(path: Path, folder: Folder) -> Backbone:
     folder.used.add(path / "tokenizer.json")
     tokenizer = StaticTokenizer(path / "tokenizer.json")
     return Backbone(StaticTable(table).eval(), tokenizer, table.shape[1], None, str(folder.root))
+
+
+def _arguments(path: Path, folder: Folder, backbone: Backbone) -> tuple[str, ...]:
+    """Obeys what a Transformer module says to its tokenizer, and names whatever else may change vectors."""
+    said = [folder.json(found) for found in sorted(path.glob("sentence_*_config.json"))[:1]]
+    unread: list[str] = []
+    for name, given in (entry for facts in said for entry in facts.items()):
+        if not name.endswith(_ARGUMENTS) or not isinstance(given, Mapping):
+            unread += [name] if name not in _SAID else []
+            continue
+        for argument, value in given.items():
+            if argument in ("padding_side", "truncation_side") and value in ("left", "right"):
+                setattr(backbone.tokenizer, argument, value)
+            elif argument not in _HARMLESS:
+                unread.append(f"{name}.{argument}")
+    return (f"not read, and may change vectors: {short(', '.join(unread))}",) if unread else ()
 
 
 def _transformer_settings(path: Path, folder: Folder) -> dict[str, Any]:
@@ -229,7 +255,7 @@ def _layers(kind: str, path: Path, folder: Folder) -> list[nn.Module]:
     facts = folder.json(path / "config.json")
     if facts.get("module_input_name", "sentence_embedding") != "sentence_embedding":
         raise CheckpointError(f"{path} is a Dense layer with another input, which cannot be read")
-    activation = str(facts.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
+    activation = _activation(facts)
     if activation not in ACTIVATIONS:
         raise CheckpointError(f"{path} has the activation {short(activation)}; {', '.join(ACTIVATIONS)} can be read")
     past = weights.pop("residual.weight", None)
@@ -241,6 +267,10 @@ def _layers(kind: str, path: Path, folder: Folder) -> list[nn.Module]:
     if past.shape != shape if past is not None else shape[0] != shape[1]:
         raise CheckpointError(f"{path} should have a residual.weight of shape {shape}")
     return [Residual(layers, past)]
+
+
+def _activation(facts: Mapping[str, Any]) -> str:
+    return str(facts.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
 
 
 def _layer_norm(weights: Mapping[str, Tensor], path: Path) -> nn.LayerNorm:

@@ -68,6 +68,35 @@ def _projection(weights: Mapping[str, Tensor], config: Mapping[str, Any], path: 
     return head
 
 
+def build_dense(layers: Sequence[Layer], config: Mapping[str, Any], path: Path) -> ProjectionHead:
+    """The Dense layers of a SentenceTransformer, behind each of which an activation stands.
+
+    Args:
+        layers: Linear maps and layer norms, in their order.
+        config: `head_activation`, or `dense_activation` of the model that it was trained on, says which.
+        path: For the error.
+
+    Returns:
+        The head, in float32.
+
+    Raises:
+        CheckpointError: If nothing says which activation, or none of that name is known.
+    """
+    activation = config.get("head_activation", config.get("dense_activation"))
+    if activation not in ACTIVATIONS:
+        raise CheckpointError(
+            f"{path}: its head {short(layers[0].name)} is a Dense layer of sentence-transformers, and the file does "
+            "not say which activation stands behind it; name it with --head-activation (Tanh is that library's "
+            "default, Identity is none)"
+        )
+    made = [
+        part
+        for layer in layers
+        for part in (_module(layer, path), *(() if layer.is_norm else (ACTIVATIONS[activation](),)))
+    ]
+    return cast("ProjectionHead", Stack(made))
+
+
 def _stacked(layers: Sequence[Layer], activation: object, path: Path) -> Stack:
     """Linear maps one after the other, the activation before each but the first."""
     names = ", ".join(layer.name for layer in layers)
@@ -173,6 +202,8 @@ def fill(backbone: Backbone, weights: Mapping[str, Weight], path: Path) -> tuple
             f"{path} lacks {len(missing)} weights of encoder {backbone.name!r}, the first is {missing[0]}; "
             "name the encoder it belongs to with --encoder"
         )
+    if any(name.startswith("pooler.") for name in report["missing_keys"]):
+        filled.pooler = None  # made at random, and better not there than used
     unused = tuple(sorted(name for name in report["unexpected_keys"] if not is_optional(name)))
     return replace(backbone, encoder=filled.eval()), unused
 

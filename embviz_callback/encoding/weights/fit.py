@@ -95,7 +95,7 @@ def find_encoders(
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
     needed = _needed(encoder)
-    found = _by_prefix(shapes, state)
+    found = every = _by_prefix(shapes, state)
     if prefix is not None:
         wanted = prefix if not prefix or prefix.endswith(".") else f"{prefix}."
         if wanted not in found:
@@ -111,7 +111,8 @@ def find_encoders(
     fits = [Fit(name, found[name]) for name in _best(whole, found, shapes, state)]
     for fit in fits:
         _refuse_more(fit, shapes, state, path, called)
-    taken = {name + own for name in whole for own in found[name]}
+    # Also of those that the user does not mean: no matrix of another encoder is this one's head.
+    taken = {name + own for name, fit in every.items() if _lacking(needed, fit) == [] for own in fit}
     rest = {name: weight for name, weight in state.items() if name not in taken}
     return Found(_told_apart(fits, path), rest)
 

@@ -45,8 +45,11 @@ class Layer:
 
     @property
     def family(self) -> str:
-        """The module that it is part of."""
-        return self.name.rpartition(".")[0]
+        """The module that it is part of: that of all its numbered ones for those of sentence-transformers."""
+        # Such as 2.linear and 3.norm.
+        outer, _, own = self.name.rpartition(".")
+        above, _, place = outer.rpartition(".")
+        return above if own in ("linear", "norm") and place.isdigit() else outer
 
     @property
     def group(self) -> str:

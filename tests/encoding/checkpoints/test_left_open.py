@@ -1,0 +1,141 @@
+"""What a file leaves open: who says it instead, or the sentence that asks for it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from embviz_callback.encoding.checkpoints import hub
+from embviz_callback.encoding.checkpoints.loading import CheckpointError, LoadedModel, load_checkpoint
+from embviz_callback.encoding.subject import Side, Subject, notes_on_prompts
+from tests.tiny_models import tiny_bert, vectors
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("encoders")
+    return tiny_bert(folder / "one"), tiny_bert(folder / "two", seed=5)
+
+
+def _weights(folder: Path, prefix: str = "") -> dict[str, Tensor]:
+    return {f"{prefix}{name}": part for name, part in load_file(folder / "model.safetensors").items()}
+
+
+def _refusal(path: Path, **options: Any) -> str:
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(path, **options)
+    return str(error.value).removeprefix(f"{path}")
+
+
+def _noted(tmp_path: Path, encoder: Path, **settings: Any) -> LoadedModel:
+    torch.save({"state_dict": _weights(encoder, "model."), "hyper_parameters": settings}, tmp_path / "noted.ckpt")
+    return load_checkpoint(tmp_path / "noted.ckpt", encoder=str(encoder))
+
+
+@pytest.mark.parametrize("name", ["model", "ema_model.module"])
+def test_of_two_encoders_the_one_that_is_named_is_read_and_the_other_is_no_head(
+    tmp_path: Path, encoders: tuple[Path, Path], name: str
+) -> None:
+    both = _weights(encoders[0], "model.") | _weights(encoders[1], "ema_model.module.")
+    torch.save({"state_dict": {**both, "ema_model.n_averaged": torch.tensor(3)}}, tmp_path / "both.ckpt")
+    found = load_checkpoint(tmp_path / "both.ckpt", encoder=str(encoders[0]), pooling="mean", prefix=name)
+    own = encoders[0] if name == "model" else encoders[1]
+    assert torch.equal(vectors(found.model), vectors(load_checkpoint(own, pooling="mean").model))
+
+
+def test_a_pooler_without_weights_is_never_made_up(tmp_path: Path, encoders: tuple[Path, Path]) -> None:
+    folder = tiny_bert(tmp_path / "bert")
+    bare = {name: part for name, part in _weights(folder).items() if not name.startswith("pooler.")}
+    save_file(bare, folder / "model.safetensors", metadata={"format": "pt"})
+    torch.save(bare, tmp_path / "bare.pt")
+    answer = " has no weights of a pooler; choose another pooling with --pooling"
+    assert _refusal(folder, pooling="pooler") == answer
+    assert _refusal(tmp_path / "bare.pt", encoder=str(encoders[0]), pooling="pooler") == answer
+    assert load_checkpoint(folder, pooling="cls").model.pooling == "cls"
+
+
+@pytest.mark.parametrize(
+    ("settings", "pooling", "similarity"),
+    [
+        ({"sentence_pooling_method": "cls", "normlized": True}, "cls", "cosine"),
+        ({"pool_type": "last", "max_seq_len": 12}, "lasttoken", "cosine"),
+        ({"pooling_method": "avg", "similarity_fn_name": "dot_score"}, "mean", "dot"),
+        ({"pooling": "first_token", "similarity": 0.7}, "cls", "cosine"),
+    ],
+)
+def test_settings_are_known_under_the_names_that_projects_give_them(
+    tmp_path: Path, encoders: tuple[Path, Path], settings: dict[str, Any], pooling: str, similarity: str
+) -> None:
+    loaded = _noted(tmp_path, encoders[0], **settings)
+    assert (loaded.model.pooling, loaded.similarity) == (pooling, similarity)
+    assert loaded.model.max_length == settings.get("max_seq_len", 64)
+    said = ("documents are ranked by dot, as its settings say (--similarity)",)
+    assert loaded.notes == (said if similarity == "dot" else ())
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("model-00002-of-00003.safetensors", "is file 2 of 3"), ("model.safetensors.index.json", "lists the files")],
+)
+def test_a_part_of_a_model_leads_to_its_folder(tmp_path: Path, name: str, what: str) -> None:
+    (tmp_path / name).write_bytes(b"{}")
+    assert _refusal(tmp_path / name) == f" {what} of a model; give the folder in which they lie with its config.json"
+
+
+def _modules(folder: Path, pooling: str, **settings: Any) -> None:
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+    modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds.items()]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": pooling}))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 24, **settings}))
+
+
+def test_a_head_for_a_model_of_the_hub_pools_as_that_model_says(
+    tmp_path: Path, encoders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_bert(tmp_path / "acme" / "tiny")
+    _modules(folder, "cls")
+    torch.save({"head.linear.weight": torch.eye(16)[:8]}, tmp_path / "head.pt")
+    monkeypatch.chdir(tmp_path)
+    here = load_checkpoint(tmp_path / "head.pt", encoder="acme/tiny")
+    # The same as if it lay in the hub's cache and not below the working directory.
+    monkeypatch.setattr("embviz_callback.encoding.checkpoints.file_models.is_hub_name", lambda name: True)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **options: str(folder))
+    loaded = load_checkpoint(tmp_path / "head.pt", encoder="acme/tiny")
+    assert (loaded.model.pooling, loaded.model.max_length) == ("cls", 24)
+    assert torch.equal(vectors(loaded.model), vectors(here.model))
+    assert loaded.notes == (
+        "not written in it, but said by acme/tiny: pooling cls and 24 tokens per text (--pooling, --max-length)",
+    )
+
+
+def test_settings_of_the_hub_that_cannot_be_had_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(name: str, **options: Any) -> str:
+        raise OSError(name)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
+    assert hub.settings_directory("acme/tiny", None) is None
+
+
+def test_what_a_module_says_to_its_tokenizer_is_obeyed_and_what_is_not_read_is_named(tmp_path: Path) -> None:
+    folder = tiny_bert(tmp_path / "bert")
+    sides = {"padding_side": "left", "truncation_side": "left"}
+    _modules(folder, "mean", tokenizer_args=sides, config_args={"num_hidden_layers": 1}, unpad_inputs=True)
+    loaded = load_checkpoint(folder)
+    tokenizer: Any = loaded.model.backbone.tokenizer
+    assert (tokenizer.padding_side, tokenizer.truncation_side) == ("left", "left")
+    assert loaded.notes == ("not read, and may change vectors: config_args.num_hidden_layers, unpad_inputs",)
+
+
+def test_texts_that_bring_the_models_prompt_already_are_said() -> None:
+    sides = Side(len, "query: "), Side(len, own_prompt="passage: ")
+    subject = Subject(torch.nn.Identity(), *sides)
+    texts = ["query: trọ Q1", "query: trọ Q3", "nhà"], ["Phòng", "passage: nhà"]
+    assert notes_on_prompts(subject, *texts) == (
+        "2 of 3 queries begin with 'query:' already, which is put before them once more",
+    )
