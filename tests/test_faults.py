@@ -27,7 +27,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from embviz_callback import EmbeddingVisualizer, MarginAlert
 from embviz_callback import callback as callback_module
-from embviz_callback import evaluator as evaluator_module
 from embviz_callback.delivery.process.handovers import Job, write_job
 from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.publishing import Publisher
@@ -37,6 +36,7 @@ from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.timing import Budget
 from embviz_callback.encoding import encode as encode_module
 from embviz_callback.evaluator import Evaluator, Moment
+from embviz_callback.evaluator import evaluator as evaluator_module
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
 from embviz_callback.session import Session

@@ -1,6 +1,8 @@
 """Distractors: further documents that answer no query, so that ranks are asked of a larger pool."""
 
 import hashlib
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,8 +24,9 @@ from embviz_callback.pairs.texts import fold, fold_once
 __all__ = ["Candidate", "Corpus", "CorpusFile", "corpus_for", "own_corpus", "read_corpus"]
 
 
-_FOLD, _SPELLING = 16, 8  # bytes of the hash of a text's fold, and of the text itself
-_KEY = np.dtype(f"S{_FOLD + _SPELLING}")
+_FOLD = 16  # bytes of the hash of a text's fold; those of the text itself and of its place in the source follow
+_KEY = np.dtype(f"S{_FOLD + 8}")
+_WHERE = struct.Struct(">II")
 _PART = 2**16  # keys looked at in one step
 WINDOW = 8192  # texts that are held together
 
@@ -35,13 +38,14 @@ Rows = NDArray[np.int64]
 class Corpus:
     """What stands beside the documents of a subset in the ranked pool.
 
-    Its texts are not held: 24 bytes of each are, by which it is found again wherever it stands in the source.
-    These bytes decide its row too, so that the order of the source has no part in anything.
+    Its texts are not held: 28 bytes of each are, by which it is known again. A hash decides its row, so that the order
+    of the source has no part in anything.
 
     Attributes:
-        documents: Gives the texts with others among them, each time anew.
-        keys: ``(n,)`` of distinct texts, at least one, ascending: a hash of the fold, then of the text; none answers
-            a query of the subset.
+        documents: Gives the texts with others among them, each time anew in the same order.
+        keys: ``(n,)`` of distinct texts, at least one, ascending: a hash of the fold, a checksum of the text and its
+            place in the source, of copies the first; none answers a query of the subset.
+        places: ``(n_given,)`` the row of every text of the source, -1 for one that is left out or a copy.
         n_equal: Distinct texts left out because they equal a document of the subset, or bear its identifier.
         n_answering: Distinct texts left out because their own records give them as an answer to a query of it.
         n_merged: Copies of texts that were there already.
@@ -52,6 +56,7 @@ class Corpus:
 
     documents: Documents
     keys: Keys
+    places: NDArray[np.int32]
     n_equal: int = 0
     n_answering: int = 0
     n_merged: int = 0
@@ -131,26 +136,32 @@ class Corpus:
 
     def _found(self) -> Iterator[tuple[Rows, list[str]]]:
         """Rows and texts of every part of the source, each row once."""
-        is_new = np.ones(len(self), dtype=bool)
-        texts = (one.text for one in self.documents)
+        texts, start, n_found = (one.text for one in self.documents), 0, 0
         while given := list(islice(texts, WINDOW)):
-            keys = np.frombuffer(b"".join(map(_key, given)), dtype=_KEY)
-            row = np.minimum(np.searchsorted(self.keys, keys), len(self) - 1)
-            at = np.flatnonzero((self.keys[row] == keys) & is_new[row])
-            found, first = np.unique(row[at], return_index=True)
-            is_new[found] = False
-            order = np.sort(first)
-            yield row[at[order]], [given[place] for place in at[order]]
-        if is_new.any():
+            row = self.places[start : start + WINDOW].astype(np.int64)
+            at = np.flatnonzero((row >= 0) & (row < len(self)))
+            sums = np.array([_checksum(given[place]) for place in at.tolist()], dtype=np.int64)
+            at = at[self._sums_of(row[at]) == sums]
+            yield row[at], [given[place] for place in at.tolist()]
+            start, n_found = start + len(given), n_found + len(at)
+        if n_found < len(self):
             raise DataError(
-                f"{self.name}: expected the {len(self):,} texts that were there at first, found "
-                f"{int(is_new.sum()):,} of them no more. Fix: leave the file as it is while it is used"
+                f"{self.name}: expected the {len(self):,} texts where they stood at first, found "
+                f"{len(self) - n_found:,} of them there no more. Fix: leave the file as it is while it is used"
             )
 
+    def _sums_of(self, rows: Rows) -> Rows:
+        """The checksums of texts by their rows."""
+        last = self.keys[rows].view("u1").reshape(-1, _KEY.itemsize)[:, _FOLD:].copy()
+        return last.view(">u4").reshape(-1, 2)[:, 0].astype(np.int64)
 
-def _key(text: str) -> bytes:
-    folded = blake2b(fold_once(text).encode(errors="surrogatepass"), digest_size=_FOLD).digest()
-    return folded + blake2b(text.encode(errors="surrogatepass"), digest_size=_SPELLING).digest()
+
+def _checksum(text: str) -> int:
+    return zlib.crc32(text.encode(errors="surrogatepass"))
+
+
+def _fold_hash(folded: str) -> bytes:
+    return blake2b(folded.encode(errors="surrogatepass"), digest_size=_FOLD).digest()
 
 
 def _folds(keys: Keys) -> Keys:
@@ -200,8 +211,8 @@ def corpus_for(subset: Subset, source: CorpusFile) -> Corpus:
     queries, ids = {fold(text) for text in subset.queries}, set(subset.ids) - {None}
     answering: set[str] = set()
     found = bytearray()  # grows in place
-    for one in source.candidates:
-        found += _key(one.text)
+    for place, one in enumerate(source.candidates):
+        found += _fold_hash(fold_once(one.text)) + _WHERE.pack(_checksum(one.text), place)
         if (one.query and fold(one.query) in queries) or one.id in ids:
             answering.add(fold(one.text))
         if one.document_id in names:
@@ -221,6 +232,7 @@ def corpus_for(subset: Subset, source: CorpusFile) -> Corpus:
     return Corpus(
         documents=source.candidates,
         keys=keys,
+        places=_places(keys, n_given),
         n_equal=n_equal,
         n_answering=n_answering,
         n_merged=n_given - n_distinct,
@@ -240,9 +252,18 @@ def _first_spellings(keys: Keys) -> Keys:
     return _packed(keys, kept)
 
 
+def _places(keys: Keys, n_given: int) -> NDArray[np.int32]:
+    """``(n_given,)``: the row of every text of the source, -1 for one without."""
+    rows = np.full(n_given, -1, dtype=np.int32)
+    for start in range(0, len(keys), _PART):
+        part = np.ascontiguousarray(keys[start : start + _PART].view("u1").reshape(-1, _KEY.itemsize)[:, _FOLD:])
+        rows[part.view(">u4").reshape(-1, 2)[:, 1]] = np.arange(start, start + len(part))
+    return rows
+
+
 def _without(keys: Keys, folded: set[str]) -> tuple[Keys, int]:
     """The keys without those of some folds, and how many these were."""
-    wanted = np.frombuffer(b"".join(_key(text)[:_FOLD] + bytes(_SPELLING) for text in folded), dtype=_KEY)
+    wanted = np.frombuffer(b"".join(_fold_hash(text) + bytes(_WHERE.size) for text in folded), dtype=_KEY)
     if not len(keys):
         return keys, 0
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)

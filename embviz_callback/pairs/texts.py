@@ -52,7 +52,8 @@ def clean(text: str) -> str:
         >>> clean("5tr\n25m\x00")
         '5tr 25m�'
     """
-    return without_unprintable(_LINE_BREAKS.sub(" ", text))
+    # Most texts hold nothing of the kind, which is seen at once.
+    return text if text.isprintable() else without_unprintable(_LINE_BREAKS.sub(" ", text))
 
 
 def without_unprintable(text: str) -> str:

@@ -306,7 +306,7 @@ def test_a_file_that_has_changed_since_is_refused(tmp_path: Path, monkeypatch: p
     with pytest.raises(DataError) as error:
         texts_of(corpus)
     assert str(error.value) == (
-        f"{path}: expected the 3 texts that were there at first, found 1 of them no more. "
+        f"{path}: expected the 3 texts where they stood at first, found 2 of them there no more. "
         "Fix: leave the file as it is while it is used"
     )
 

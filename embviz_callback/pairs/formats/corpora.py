@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -117,8 +116,7 @@ def _long(path: Path, name: str, reading: Reading) -> CorpusFile | None:
     if not is_plain and (_are_records(first, names, reading) or any(map(is_collection, first))):
         return None
     noted = tuple(_document_notes(names)) if names and "pos" not in names else ()
-    read_item, skip_bad = partial(_of_item, has_odd=False), reading.skip_bad and not is_plain
-    stream = LineStream(path, name, read_item, is_plain, skip_bad, reading.limits)
+    stream = LineStream(path, name, _of_line, is_plain, reading.skip_bad and not is_plain, reading.limits)
     return CorpusFile(stream, name, file_sha256(path), noted=noted)
 
 
@@ -152,7 +150,7 @@ def _candidates(items: Sequence[Any], name: str, reading: Reading, *, has_odd: b
     if _are_records(items, names, reading):
         found, notes = _of_records(items, name, reading, problems)
     else:
-        found = [_of_item(item, Spot(problems, at), has_odd=has_odd) for at, item in enumerate(items)]
+        found = [_of_line(item, problems, at, has_odd=has_odd) for at, item in enumerate(items)]
         notes = [] if "pos" in names else list(_document_notes(names))
     whole = tuple(candidate for part in found for candidate in part)
     if problems.total and not (reading.skip_bad and whole):
@@ -181,6 +179,23 @@ def _of_records(
         else:
             found.append(_of_item(item, spot, has_odd=False))
     return found, list(translated.notes)
+
+
+def _of_line(item: Any, problems: Problems, at: int, *, has_odd: bool = False) -> list[Candidate]:
+    """What the item at a place holds, nothing if it has a problem."""
+    sound = None if has_odd else _sound(item, problems.limits.characters)
+    return [sound] if sound else _of_item(item, Spot(problems, at), has_odd=has_odd)
+
+
+def _sound(item: Any, longest: int) -> Candidate | None:
+    """A text or document of which nothing need be said, as of nearly all; None where it takes a closer look."""
+    text, name = item, None
+    if type(item) is dict and "pos" not in item:
+        text, name = document_text(item)[1], document_id(item)
+    # Printable is what has nothing to be taken out.
+    if isinstance(text, str) and text.isprintable() and len(text) <= longest and not is_blank(text):
+        return Candidate(text, document_id=name)
+    return None
 
 
 def _of_item(item: Any, spot: Spot, *, has_odd: bool) -> list[Candidate]:

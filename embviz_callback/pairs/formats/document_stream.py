@@ -3,17 +3,16 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from embviz_callback.pairs.formats.collections.parts import Part, documents_of
 from embviz_callback.pairs.intake.streaming import stream_lines, stream_rows
-from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, Problems, Spot
+from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, Problems
 from embviz_callback.pairs.texts import clean, is_blank
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A text of a corpus, before it is known what is evaluated.
+class Candidate(NamedTuple):
+    """A text of a corpus, before it is known what is evaluated: a tuple, which is made in half the time.
 
     Attributes:
         text: Not blank.
@@ -28,7 +27,7 @@ class Candidate:
     document_id: str | None = None
 
 
-ReadItem = Callable[[Any, Spot], list[Candidate]]
+ReadItem = Callable[[Any, Problems, int], list[Candidate]]
 
 
 @dataclass(eq=False)
@@ -38,7 +37,7 @@ class LineStream:
     Attributes:
         path: The file.
         name: As the user gave it.
-        read_item: What one line holds, nothing if something is wrong with it.
+        read_item: What one line holds, nothing if something is wrong with it; it gets the line's number, from 0.
         is_plain: Whether lines are documents and not JSON.
         skip_bad: Leave items out that have a problem instead of refusing the corpus at the end.
         limits: Of its texts, and of what it unpacks to.
@@ -62,7 +61,7 @@ class LineStream:
         self.problems, self.skipped, n_found = Problems(self.name, limits=self.limits), 0, 0
         at = -1
         for at, item in enumerate((stream_lines if self.is_plain else stream_rows)(self.path, self.limits)):
-            found = self.read_item(item, Spot(self.problems, at))
+            found = self.read_item(item, self.problems, at)
             self.skipped += not found
             n_found += len(found)
             yield from found

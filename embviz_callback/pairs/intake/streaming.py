@@ -15,6 +15,7 @@ from embviz_callback.pairs.intake.opening import show_path
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits
 
 _GZIP = b"\x1f\x8b"
+_JSON = json.JSONDecoder(strict=False)  # json.loads would make one for every line
 _LONGEST_LINE = 16_000_000
 
 
@@ -74,11 +75,11 @@ def _text_rows(numbered: Iterator[tuple[int, str]], name: str) -> Iterator[Any]:
     if plain.endswith(".csv"):
         yield from _csv_rows((line for _, line in numbered), name)
         return
+    if plain.endswith((".tsv", ".txt")):
+        yield from (line.split("\t") if "\t" in line else line.split() for _, line in numbered)
+        return
     for at, line in numbered:
-        if plain.endswith((".tsv", ".txt")):
-            yield line.split("\t") if "\t" in line else line.split()
-        else:
-            yield _value(line, at, name)
+        yield _value(line, at, name)
 
 
 def _decoded(path: Path, name: str, limits: DataLimits) -> Iterator[tuple[int, str]]:
@@ -107,7 +108,7 @@ def _csv_rows(lines: Iterator[str], name: str) -> Iterator[list[str]]:
 
 def _value(line: str, at: int, name: str) -> Any:
     try:
-        return json.loads(line, strict=False)
+        return _JSON.decode(line)
     except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else "a value that is too large"
         raise DataError(

@@ -109,11 +109,11 @@ def document_id(row: Mapping[str, Any]) -> str | None:
 
 def document_text(row: Mapping[str, Any]) -> tuple[str | None, Any]:
     """Which field of a document holds its text, None for none, and the text with the title before it."""
-    name = next((one for one in DOCUMENT_TEXTS if row.get(one) is not None), None)
+    name = _named(row, DOCUMENT_TEXTS)
     if name is None:
         name = next((one for one in DOCUMENT_TEXTS if one in row), None)
-    text = None if name is None else row[name]
-    return name, titled(row.get("title"), "" if text is None and row.get("title") else text)
+    text, title = None if name is None else row[name], row.get("title")
+    return name, titled(title, "" if text is None else text) if title else text
 
 
 def queries_of(part: Part) -> Iterator[Query]:
@@ -158,7 +158,16 @@ def judgements_of(part: Part, problems: Problems) -> dict[str, dict[str, int]]:
 
 
 def _first(row: Mapping[str, Any], names: Iterable[str]) -> Any:
-    return next((row[name] for name in names if row.get(name) is not None), None)
+    name = _named(row, names)
+    return None if name is None else row[name]
+
+
+def _named(row: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """The first of some fields that holds anything."""
+    for name in names:  # a generator would take longer than all else that is done with a line of a corpus
+        if row.get(name) is not None:
+            return name
+    return None
 
 
 def _number(value: Any) -> Any:

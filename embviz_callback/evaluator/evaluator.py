@@ -1,16 +1,15 @@
-"""One evaluation, whoever asks for it: a subset, a corpus, a model in, a snapshot out."""
+"""The evaluator that every face asks, and the moment at which it looks."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from embviz_callback.analysis.scan import TOP, CorpusScan, Scan, scan
-from embviz_callback.analysis.verdict.whole_corpus import whole_corpus
+from embviz_callback.analysis.scan import CorpusScan
 from embviz_callback.embeddings import Embeddings
-from embviz_callback.grammar import counted
+from embviz_callback.evaluator.encoded import Encoded, encode_each
+from embviz_callback.evaluator.listener import SILENCE, Listener
 from embviz_callback.measure import COSINE
 from embviz_callback.pairs.corpus import Corpus, corpus_for, own_corpus, read_corpus
 from embviz_callback.pairs.formats.form import Reading
@@ -22,10 +21,7 @@ from embviz_callback.snapshot import Provenance, Snapshot, take_snapshot
 if TYPE_CHECKING:
     from embviz_callback.analysis.verdict.best import Candidate
     from embviz_callback.encoding.distributed.shared_corpus import Exchange
-    from embviz_callback.encoding.encode import Block
     from embviz_callback.encoding.subject import Subject
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -52,51 +48,6 @@ class Moment:
         if self.name or self.epoch is None:
             return self.name or "untrained"
         return f"epoch {self.epoch}, step {self.step}" if self.is_partial else f"epoch {self.epoch}"
-
-
-def _say_nothing(stage: str, message: str) -> None:
-    return
-
-
-def _show_nothing(stage: str) -> Progress | None:
-    return None
-
-
-def _say_nothing_known(words: str) -> None:
-    return
-
-
-@dataclass(frozen=True)
-class Listener:
-    """Who hears what happens during an evaluation: a training's face warns, a command writes a line.
-
-    Attributes:
-        warn: Takes the stage and a sentence when memory ran out and the work went on in another way.
-        progress: Takes the name of a stage and gives what is told of steps done and in all; None for nobody.
-        known: Takes what is known so far, a few words, while a stage goes on.
-    """
-
-    warn: Callable[[str, str], None] = _say_nothing
-    progress: Callable[[str], Progress | None] = _show_nothing
-    known: Callable[[str], None] = _say_nothing_known
-
-
-SILENCE = Listener()
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """What a model makes of a subset and its corpus.
-
-    Attributes:
-        embeddings: Of the subset.
-        corpus_scan: What came of ranking among the corpus, whose vectors are gone; None where there is none.
-        kept: All of the corpus, where it was to be kept.
-    """
-
-    embeddings: Embeddings
-    corpus_scan: CorpusScan | None = None
-    kept: "Block | None" = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,108 +258,3 @@ class Evaluator:
             training_loss=moment.training_loss,
             corpus_scan=corpus_scan,
         )
-
-    def _encoded(
-        self, subject: "Subject", exchange: "Exchange | None", listener: Listener, options: Mapping[str, Any]
-    ) -> Encoded:
-        from embviz_callback.encoding.encode import encode_subset
-
-        embeddings = encode_subset(subject, self.subset, progress=listener.progress("encoding"), **options)
-        if self.corpus is None:
-            return Encoded(embeddings)
-        return self._ranked(subject, self.corpus, embeddings, exchange, listener, options)
-
-    def _ranked(
-        self,
-        subject: "Subject",
-        corpus: Corpus,
-        embeddings: Embeddings,
-        exchange: "Exchange | None",
-        listener: Listener,
-        options: Mapping[str, Any],
-    ) -> Encoded:
-        """Encodes the corpus, scores each block at once and forgets it."""
-        from embviz_callback.encoding.encode import Block, encode_blocks
-        from embviz_callback.encoding.product import device_for, product_on
-
-        device = device_for(subject.module, len(embeddings.documents) + len(corpus))
-        product = product_on(device, on_fallback=partial(_say_fallback, listener))
-        scanned = Scan(embeddings, n_corpus=len(corpus), top_k=max(self.depth, TOP), product=product)
-        share = {} if exchange is None else {"rank": exchange.ranks.rank, "n_ranks": exchange.ranks.n_ranks}
-        progress = listener.progress("ranking among the corpus")
-        options = {**options, **share, "progress": progress, "similarity": subject.similarity}
-        texts: dict[int, str] = {}
-        kept: list[Block] = []
-        for block in encode_blocks(subject.documents, corpus, **options):
-            scanned.add(block.rows, block.vectors)
-            listener.known(f"rank-1 at most {scanned.unbeaten:.1%}")
-            texts |= zip(block.rows.tolist(), block.texts, strict=True)
-            texts = {row: texts[row] for row in scanned.best_rows.tolist()}
-            kept += [block] if self.keeps_vectors else []
-        if exchange is not None:
-            exchange.settle(embeddings.queries.shape[1], mark=int(corpus.fingerprint, 16))
-            scanned.join(exchange.gather_all(scanned.sums()))
-            texts = exchange.gather_texts({row: texts[row] for row in scanned.best_rows.tolist() if row in texts})
-        unusable = len(corpus) - scanned.n_scored
-        facts = corpus.facts | ({"without_direction": unusable} if unusable else {})
-        similarity = scanned.finish()
-        if corpus.n_before:
-            bounds = whole_corpus(similarity, scan(embeddings), n_texts=corpus.n_before)
-            facts["of_the_whole"] = bounds.to_json()
-        corpus_scan = CorpusScan.of(similarity, texts, facts, depth=self.depth)
-        return Encoded(embeddings, corpus_scan, Block.together(kept) if kept else None)
-
-
-def _say_fallback(listener: Listener) -> None:
-    message = "memory ran out on the device, the rest of the corpus is ranked on the CPU; it costs time, nothing else"
-    listener.warn("ranking", message)
-
-
-def encode_each(
-    evaluators: "Sequence[Evaluator]",
-    subject: "Subject",
-    exchange: "Exchange | None" = None,
-    listener: Listener = SILENCE,
-) -> tuple[Encoded, ...]:
-    """The vectors of several sets from one look at a model.
-
-    Args:
-        evaluators: At least one; a batch is as large as the first says.
-        subject: The model.
-        exchange: With the other ranks, where a corpus is shared out.
-        listener: Hears of smaller batches and of progress.
-
-    Returns:
-        What `Evaluator.measure` takes, for each.
-    """
-    # torch, seconds that --help and saved embeddings must not wait for
-    from embviz_callback.encoding.distributed.sharded_weights import gathered
-    from embviz_callback.encoding.isolation import observe, woken
-
-    options: dict[str, Any] = {
-        "batch_size": evaluators[0].settings.batch_size,
-        "halve": subject.can_halve,
-        "on_halved": partial(_say_halved, listener),
-    }
-    subject = replace(subject, similarity=evaluators[0].settings.similarity or subject.similarity)
-    try:
-        with observe(subject.module, subject.trainer), gathered(subject) as ready:
-            found = tuple(one._encoded(ready, exchange, listener, options) for one in evaluators)
-            _say_woken(listener, woken(subject.module))
-    finally:
-        subject.after()
-    return found
-
-
-def _say_halved(listener: Listener, size: int) -> None:
-    message = f"memory ran out, encoding went on with {size} texts at a time; a smaller batch_size avoids the retry"
-    listener.warn("encoding", message)
-
-
-def _say_woken(listener: Listener, names: "Sequence[str]") -> None:
-    if names:
-        message = (
-            f"encode put {counted(len(names), 'module[s]')} into training mode (first: {names[0]}), so that dropout "
-            "may have been on in what was measured; take train() out of encode, eval mode is set and put back for it"
-        )
-        listener.warn("training mode", message)
