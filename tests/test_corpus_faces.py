@@ -38,7 +38,7 @@ def test_a_run_against_a_corpus_gives_the_numbers_of_plain_arrays_and_changes_no
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     corpus = tmp_path / "listings.txt"
-    corpus.write_text("\n".join([*LISTINGS, f"{LISTINGS[0]}  ", pairs()[0]["pos"]]))
+    corpus.write_text("\n".join([*LISTINGS, LISTINGS[0], pairs()[0]["pos"]]))
     callback = EmbeddingVisualizer(pairs(), corpus=corpus, skip_tsne=True, skip_umap=True, on_error="raise")
     with caplog.at_level(logging.INFO):
         module = fit(tmp_path / "with", callback)
