@@ -1,15 +1,14 @@
 """What ranking among a corpus costs beside its encoding: memory a document, and time beside the bare product.
 
     OMP_NUM_THREADS=1 python benchmarks/corpus.py 100000 300000 1000000
-    OMP_NUM_THREADS=1 python benchmarks/corpus.py 200000 --ranks 1 2 3
-    OMP_NUM_THREADS=1 python benchmarks/corpus.py 200000 --scoring
 
 Documents of 256 dimensions stand in a file of JSON Lines; an encoder that costs next to nothing (two rows of a table
 added up) makes their vectors, so that what is seen is ours. Each way and size in a process of its own:
 `product` multiplies the blocks as they are encoded and keeps nothing; `ours` is the whole evaluation: the file read
 and folded twice, encoded, scored, summed up. `semantic_search` (sentence-transformers) and `faiss` hold all vectors and
-find the best ten, nothing else. Seconds are of the processor. With three sizes or more the last row extrapolates ours
-to ten million documents. With --ranks the same is shared out over gloo processes of this machine, and compared.
+find the best ten, nothing else. Seconds are of the processor. With three sizes or more a line extrapolates ours to ten
+million documents. Then, for each size, scoring blocks that are at hand beside multiplying them, and the whole
+evaluation shared out over gloo processes of this machine, and compared. ``--only`` and ``--ranks`` choose.
 """
 
 import argparse
@@ -172,6 +171,8 @@ def _answer(child: "subprocess.Popen[str]") -> Any:
 
 def among(sizes: Sequence[int], n_queries: int, ways: Sequence[str], folder: Path) -> Iterator[str]:
     """The table of ways and sizes, line by line."""
+    if not ways:
+        return
     yield "| documents | way | CPU, s | of it product, search, s | first reading, s | memory, MiB | bytes a document |"
     yield "|---|---|---|---|---|---|---|"
     found: dict[int, dict[str, Any]] = {}
@@ -190,8 +191,8 @@ def among(sizes: Sequence[int], n_queries: int, ways: Sequence[str], folder: Pat
     if {"ours", "product"} <= set(ways):
         yield ""
         for size, rows in found.items():
-            extra = rows["ours"]["cpu_s"] - (rows["product"]["cpu_s"] - rows["product"]["product_s"])
-            yield f"{size:,}: scoring {extra / rows['product']['product_s']:.2f} times the bare product"
+            ratio = rows["ours"]["cpu_s"] / rows["product"]["cpu_s"]
+            yield f"{size:,}: the whole evaluation takes {ratio:.2f} times reading, encoding and the bare product"
     if len(sizes) >= 3 and "ours" in ways:
         yield _extrapolated(sizes, [found[size]["ours"] for size in sizes])
 
@@ -206,11 +207,9 @@ def _extrapolated(sizes: Sequence[int], rows: Sequence[Mapping[str, float]]) -> 
 
 
 def over_ranks(size: int, n_queries: int, counts: Sequence[int], folder: Path) -> Iterator[str]:
-    """The table of ranks, and whether they find the same."""
+    """Lines of the table of ranks: how long each number takes, and whether it finds the same as the first."""
     path = folder / "documents.jsonl"
     write_documents(path, size)
-    yield "| ranks | wall, s | CPU of all, s | counts, ranks, lists | largest difference of a moment |"
-    yield "|---|---|---|---|---|"
     first: dict[str, Any] = {}
     for n in counts:
         with socket.socket() as probe:
@@ -220,29 +219,46 @@ def over_ranks(size: int, n_queries: int, counts: Sequence[int], folder: Path) -
         children = [_child(*given, environment=address | {"RANK": f"{rank}"}) for rank in range(n)]
         row, *_ = [_answer(child) for child in children]
         first = first or row["values"]
-        same = all(row["values"][name] == first[name] for name in _COMPARED)
+        same = "equal" if all(row["values"][name] == first[name] for name in _COMPARED) else "DIFFERENT"
         off = max(float(np.max(np.abs(np.subtract(row["values"][name], first[name])))) for name in _MOMENTS)
-        yield f"| {n} | {row['wall_s']:.1f} | {row['cpu_s']:.1f} | {'equal' if same else 'DIFFERENT'} | {off:.1e} |"
+        yield f"| {size:,} | {n} | {row['wall_s']:.1f} | {row['cpu_s']:.1f} | {same} | {off:.1e} |"
 
 
 def scoring(n: int, n_queries: int) -> str:
-    """What scoring blocks that are at hand takes beside multiplying them."""
+    """What scoring blocks that are at hand takes beside multiplying them, block by block in turns."""
     sides = [unit_rows("rows", encode([f"{kind} {row}" for row in range(n_queries)]))[0] for kind in ("query", "own")]
-    rows = unit_rows("rows", encode([f"text {row}" for row in range(n)]))[0]
     scores = np.empty((1024, n_queries), dtype=np.float32)
-    begun = time.process_time()
-    for start in range(0, n, 1024):
-        tile = rows[start : start + 1024]
-        np.matmul(tile, sides[0].T, out=scores[: len(tile)])
-    product_s = time.process_time() - begun
     scanned = Scan(Embeddings(*sides, np.stack([np.arange(n_queries)] * 2, axis=1)), n_corpus=n)
-    begun = time.process_time()
+    spent = np.zeros(2)
     for start in range(0, n, WINDOW):
-        block = rows[start : start + WINDOW]
-        scanned.add(np.arange(start, start + len(block)), block)
-    taken = time.process_time() - begun
-    ratio = f"{taken / product_s:.2f} times the product"
-    return f"{n:,} documents, {n_queries:,} queries: scored in {taken:.2f} CPU s, {ratio}"
+        rows = np.arange(start, min(start + WINDOW, n))
+        block = unit_rows("rows", encode([f"text {row}" for row in rows]))[0]
+        clock = [time.process_time()]
+        for top in range(0, len(block), 1024):
+            tile = block[top : top + 1024]
+            np.matmul(tile, sides[0].T, out=scores[: len(tile)])
+        clock.append(time.process_time())
+        scanned.add(rows, block)
+        spent += np.diff([*clock, time.process_time()])
+    ratio = f"{spent[1] / spent[0]:.2f} times the product"
+    return f"{n:,} documents, {n_queries:,} queries: scored in {spent[1]:.2f} CPU s, {ratio}"
+
+
+def everything(given: argparse.Namespace, folder: Path) -> Iterator[str]:
+    """All that was asked for, line by line."""
+    sizes = [int(size) for size in given.sizes]
+    ways = [way for way in given.only.split(",") if way in WAYS]
+    yield from among(sizes, given.queries, ways, folder)
+    if "scoring" in given.only:
+        yield ""
+        for size in sizes:
+            for n_queries in (given.queries, 4 * given.queries):
+                yield _answer(_child(size, "--way", "scoring", "--queries", n_queries))
+    if given.ranks:
+        yield "\n| documents | ranks | wall, s | CPU of all, s | counts, ranks, lists | a moment differs by at most |"
+        yield "|---|---|---|---|---|---|"
+        for size in sizes:
+            yield from over_ranks(size, given.queries, given.ranks, folder)
 
 
 def main() -> None:
@@ -250,27 +266,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sizes", nargs="+")
     parser.add_argument("--queries", type=int, default=1000)
-    parser.add_argument("--only", default=",".join(WAYS), help="ways, separated by commas")
-    parser.add_argument("--ranks", type=int, nargs="+")
-    parser.add_argument("--scoring", action="store_true", help="of blocks that are at hand, in this process")
+    parser.add_argument("--only", default=",".join((*WAYS, "scoring")), help="ways, separated by commas")
+    parser.add_argument("--ranks", type=int, nargs="*", default=(1, 2, 3), help="numbers of processes, or none")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.way:
-        act = on_rank if given.way == "rank" else lambda *rest: measured(given.way, *rest)
-        print(json.dumps(act(Path(given.sizes[0]), given.queries)))
-        return
-    sizes = [int(size) for size in given.sizes]
-    if given.scoring:
-        print(scoring(sizes[0], given.queries))
+        print(json.dumps(_as_child(given.way, given.sizes[0], given.queries)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        lines = (
-            over_ranks(sizes[0], given.queries, given.ranks, Path(folder))
-            if given.ranks
-            else among(sizes, given.queries, given.only.split(","), Path(folder))
-        )
-        for line in lines:
+        for line in everything(given, Path(folder)):
             print(line, flush=True)
+
+
+def _as_child(way: str, given: str, n_queries: int) -> Any:
+    if way == "scoring":
+        return scoring(int(given), n_queries)
+    return on_rank(Path(given), n_queries) if way == "rank" else measured(way, Path(given), n_queries)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from embviz_callback.demo.rental_pairs import generate_pairs
 ROOT = Path(__file__).parents[1]
 DATA = "data"
 SMALL = {
-    "corpus": ["50", "--queries", "10", "--only", "ours,product"],
+    "corpus": ["50", "--queries", "10", "--only", "ours,product,scoring", "--ranks"],
     "encoding": ["--data", DATA, "--texts", "20", "--rounds", "1"],
     "fuzzing": ["--n", "8"],
     "house": [f"{ROOT}"],

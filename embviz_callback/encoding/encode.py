@@ -155,7 +155,7 @@ class Block:
     """Some texts of a corpus, encoded.
 
     Attributes:
-        rows: ``(n,)`` of the corpus.
+        rows: ``(n,)`` of the corpus, ascending.
         texts: ``n`` of them.
         vectors: ``(n, dim)``, see `ranked_rows`.
     """
@@ -201,7 +201,7 @@ def encode_blocks(
         options: Passed on to `encode_ranked`.
 
     Yields:
-        Blocks in the order of the source, within each the longest texts first.
+        Blocks in the order of the source; within each the longest texts are encoded first.
     """
     sizes = [batch_size]
 
@@ -213,11 +213,12 @@ def encode_blocks(
     window = max(WINDOW // batch_size, 1) * batch_size
     done, n_own, n_most = 0, len(range(rank, len(corpus), n_ranks)), len(range(0, len(corpus), n_ranks))
     for rows, texts in corpus.windows(window, rank=rank, n_ranks=n_ranks):
-        order = sorted(range(len(texts)), key=lambda at: (-len(texts[at]), texts[at]))
-        prompted = [side.prompt + texts[at] for at in order]
+        ascending = np.argsort(rows)
+        rows, texts = rows[ascending], [texts[at] for at in ascending.tolist()]
         told = None if progress is None else partial(_told, progress, done, n_own)
+        prompted = [side.prompt + text for text in texts] if side.prompt else texts
         vectors = encode_ranked(side.encode, prompted, batch_size=sizes[-1], progress=told, on_halved=halved, **options)
-        yield Block(rows[order], [texts[at] for at in order], vectors)
+        yield Block(rows, texts, vectors)
         done += len(texts)
     if -(-n_own // batch_size) < -(-n_most // batch_size):
         _attempt(side.encode, [side.prompt])
@@ -235,7 +236,7 @@ def encode_ranked(
     similarity: str = COSINE,
     **options: Any,
 ) -> Vectors:
-    """Rows of texts that are cut into batches as they stand, as they are ranked.
+    """Rows of different texts as they are ranked, encoded with the longest first.
 
     Args:
         encode: See `encode_texts`.
@@ -245,19 +246,19 @@ def encode_ranked(
         options: Passed on to `batches`.
 
     Returns:
-        ``(n_texts, dim)``, see `ranked_rows`.
+        ``(n_texts, dim)`` in the order of `texts`, see `ranked_rows`.
 
     Raises:
         ValueError: If the dim changes from batch to batch.
     """
+    order = np.array(sorted(range(len(texts)), key=lambda at: (-len(texts[at]), texts[at])))
     vectors: Vectors | None = None
-    for rows, part in batches(encode, texts, batch_size=batch_size, **options):
+    for rows, part in batches(encode, [texts[at] for at in order.tolist()], batch_size=batch_size, **options):
         if vectors is None:
             vectors = np.empty((len(texts), part.shape[1]), dtype=np.float32)
         if part.shape[1] != vectors.shape[1]:
             raise ValueError(_mixed(sorted({part.shape[1], vectors.shape[1]})))
-        found = ranked_rows("corpus", part.to("cpu", torch.float32).numpy(), similarity)
-        vectors[rows] = found
+        vectors[order[rows]] = ranked_rows("corpus", part.to("cpu", torch.float32).numpy(), similarity)
     assert vectors is not None
     return vectors
 

@@ -72,10 +72,10 @@ def keep_best(task: Task, tally: Tally, tile: Tile) -> None:
     """
     k = tally.best.shape[1]
     bar = score_of(tally.best[tile.band.rows, -1])
-    if tile.columns.start == 0 and k <= min(_SEGMENTS, len(tile.highest)):
-        bar = np.maximum(bar, _lower_bound(tile.highest, k))
     if task.bar is not None:
         bar = np.maximum(bar, task.bar[tile.band.rows])
+    if tile.columns.start == 0 and k <= min(_SEGMENTS, len(tile.highest)) and bar.min(initial=0) == -np.inf:
+        bar = np.maximum(bar, _lower_bound(tile.highest, k))
     # Later columns must be strictly better: among equals the first column stays.
     found = tile.entries_above(bar)
     if found is None:

@@ -150,35 +150,62 @@ def binned_auc(
     return area, shared + (3 * math.sqrt(variance / n_sampled) if n_sampled else 0.0)
 
 
-def sample(task: Task, tile: Tile) -> NDArray[np.uint16]:
-    """Some of a tile's scores, by bin, without the relevant ones.
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Which queries of a band take a document into the histogram, by the remainder that its row leaves.
 
-    Every stride-th row of the pool, another share for every query: rows that all queries shared would be hubs for all
-    of them or for none. Which these are does not depend on how the pool is cut into tiles.
+    Attributes:
+        wanted: ``(n_queries,)`` the remainder of each query of the band.
+        queries: ``(n_queries,)`` rows of the band, those of one remainder together.
+        starts: ``(stride + 1,)`` where those of each remainder begin.
+    """
+
+    wanted: Rows
+    queries: Rows
+    starts: Rows
+
+
+def draws_of(task: Task, rows: slice) -> Draws:
+    """Every stride-th row of the pool, another share for every query.
+
+    Rows that all queries shared would be hubs for all of them or for none. Which these are does not depend on how the
+    pool is cut into tiles.
+
+    Args:
+        task: What is asked.
+        rows: The band.
+
+    Returns:
+        The draws.
+    """
+    wanted = -np.arange(rows.start, rows.stop) * _LEAP % task.stride
+    order = np.argsort(wanted, kind="stable")
+    return Draws(wanted, order, np.searchsorted(wanted[order], np.arange(task.stride + 1)))
+
+
+def sample(task: Task, tile: Tile, draws: Draws) -> NDArray[np.uint16]:
+    """Some of a tile's scores, by bin, without the relevant ones.
 
     Args:
         task: What is asked.
         tile: The scores.
+        draws: Those of the tile's band.
 
     Returns:
         ``(n,)``; a column that several documents share is there for each.
     """
     pool, columns = task.pool, tile.columns
-    first = pool.starts[columns.start]
-    members = pool.members[first : pool.starts[columns.stop]]
-    queries = np.arange(tile.band.rows.start, tile.band.rows.stop)
-    wanted = -queries * _LEAP % task.stride
+    members = pool.members[pool.starts[columns.start] : pool.starts[columns.stop]]
     if pool.is_plain and task.stride <= _FEW_STRIDES and members[-1] - members[0] == len(members) - 1:
-        scores = _strided(tile.scores, wanted - members[0], task.stride)
+        scores = _strided(tile.scores, draws.wanted - members[0], task.stride)
         return fine_bins(scores[scores > -np.inf])
     phase = members % task.stride
-    order = np.argsort(phase, kind="stable")
-    starts, ends = (np.searchsorted(phase[order], wanted, side=side) for side in ("left", "right"))
+    starts, ends = draws.starts[phase], draws.starts[phase + 1]
     counts = ends - starts
-    row = np.repeat(np.arange(len(queries)), counts)
-    nth = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts - starts, counts)
-    column = order[nth] if pool.is_plain else np.repeat(np.arange(len(tile.scores)), pool.weights[columns])[order[nth]]
-    scores = tile.scores[column, row]
+    member = np.repeat(np.arange(len(phase)), counts)
+    nth = np.arange(len(member)) - np.repeat(np.cumsum(counts) - counts - starts, counts)
+    column = member if pool.is_plain else np.repeat(np.arange(len(tile.scores)), pool.weights[columns])[member]
+    scores = tile.scores[column, draws.queries[nth]]
     return fine_bins(scores[scores > -np.inf])
 
 

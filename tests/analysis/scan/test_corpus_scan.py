@@ -88,10 +88,10 @@ class Encoder(nn.Module):
 
     def __init__(self, nowhere: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.nowhere, self.sizes = nowhere, list[int]()
+        self.nowhere, self.given = nowhere, list[list[str]]()
 
     def forward(self, texts: list[str]) -> Tensor:
-        self.sizes.append(len(texts))
+        self.given.append(list(texts))
         rows = np.zeros((len(texts), 12), dtype=np.float32)
         for row, text in zip(rows, texts, strict=True):
             for place, letter in enumerate("" if text in self.nowhere else text.casefold()):
@@ -145,8 +145,8 @@ def test_a_corpus_is_encoded_the_longest_texts_first_and_no_batch_is_larger_than
     corpus, encode = corpus_of(["b", "aaaa", "cc", "a", "d"]), Encoder(nowhere=("cc",))
     told: list[tuple[int, int]] = []
     (block,) = encode_blocks(Side(encode), corpus, batch_size=3, progress=lambda *done: told.append(done))
-    assert (encode.sizes, block.texts, told) == ([3, 2], ["aaaa", "cc", "a", "b", "d"], [(3, 5), (5, 5)])
-    assert [texts_of(corpus)[row] for row in block.rows] == block.texts
+    assert (encode.given, told) == ([["aaaa", "cc", "a"], ["b", "d"]], [(3, 5), (5, 5)])
+    assert (block.rows.tolist(), tuple(block.texts)) == ([0, 1, 2, 3, 4], texts_of(corpus))
     expected = encode(block.texts).numpy()
     assert block.vectors == pytest.approx(expected / np.maximum(np.linalg.norm(expected, axis=1, keepdims=True), 1e-9))
     scanned = Scan(noisy_pairs(3, np.random.default_rng(0), dim=12), n_corpus=5)
