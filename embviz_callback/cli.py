@@ -13,7 +13,7 @@ from embviz_callback.commands.terminal import Terminal
 from embviz_callback.settings import nearest
 
 _EVALUATE = "embviz_callback.commands.evaluate"
-_INTERRUPTED = "interrupted; what was finished is in the output directory"
+_INTERRUPTED = "interrupted; only results that were finished are kept"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

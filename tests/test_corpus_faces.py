@@ -3,6 +3,8 @@
 import gzip
 import json
 import logging
+import signal
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import pytest
 import pytorch_lightning as pl
 
 from embviz_callback import EmbeddingVisualizer, evaluate_pairs
+from embviz_callback.analysis.scan import Scan
 from embviz_callback.cli import main
 from embviz_callback.delivery.run.run_folder import RunFolder
+from embviz_callback.encoding import encode as encode_room
 from embviz_callback.encoding.isolation import observe
 from embviz_callback.snapshot import load_snapshot
 from tests.commands.test_cli import _pairs, _save_head
@@ -231,3 +235,32 @@ def test_the_evaluator_ranks_among_the_corpus(tmp_path: Path) -> None:
     expected = evaluate_pairs(sides[0], sides[1], list(range(10)), corpus=sides[2], draws=0)
     for name in ("mrr", "negative_mean", "auc"):
         assert found[f"embviz_{name}"] == pytest.approx(expected[name], abs=1e-5)
+
+
+def test_ctrl_c_in_the_midst_of_a_corpus_leaves_everything_as_it_was(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(encode_room, "WINDOW", 32)
+    monkeypatch.setattr(tempfile, "tempdir", f"{tmp_path}")
+    add, scored = Scan.add, list[int]()
+
+    def interrupted(scan: Scan, rows: Any, vectors: Any) -> None:
+        add(scan, rows, vectors)
+        scored.append(len(rows))
+        if len(scored) == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Scan, "add", interrupted)
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        status = run(place, monkeypatch, "--checkpoint", "a.pt", *QUICK, *CORPUS, "--output", "broken")
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert (status, scored) == (1, [32, 32])
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[-1] == "embviz: interrupted; only results that were finished are kept"
+    assert printed.out == ""
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+    assert not (place / "broken").exists()
+    assert not list(tmp_path.iterdir())

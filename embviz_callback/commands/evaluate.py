@@ -115,7 +115,7 @@ def evaluate_each(
     Raises:
         OtherRankDone: In every process but the first of several, when all is encoded.
     """
-    from embviz_callback.commands.looking import look_at_each, prepare_output
+    from embviz_callback.commands.looking import look_at_each, prepared_outputs
     from embviz_callback.files import safe_name
 
     if trec:
@@ -129,17 +129,16 @@ def evaluate_each(
         for _ in looks:
             pass
         raise OtherRankDone
-    for _, output in asked:
-        prepare_output(output)
     outcomes: list[list[Outcome]] = [[] for _ in asked]
     data: list[dict[str, Any]] = [{} for _ in asked]
-    for found in looks:
-        for place, (look, (request, output)) in enumerate(zip(found, asked, strict=True)):
-            folder = output / safe_name(look.snapshot.label) if len(request.checkpoints) > 1 else output
-            data[place] = data[place] or _checked(look)
-            outcomes[place].append(_written(look, folder, data[place], terminal, bm25))
-            if trec:
-                _leave_trec(outcomes[place][-1])
+    with prepared_outputs([output for _, output in asked]):
+        for found in looks:
+            for place, (look, (request, output)) in enumerate(zip(found, asked, strict=True)):
+                folder = output / safe_name(look.snapshot.label) if len(request.checkpoints) > 1 else output
+                data[place] = data[place] or _checked(look)
+                outcomes[place].append(_written(look, folder, data[place], terminal, bm25))
+                if trec:
+                    _leave_trec(outcomes[place][-1])
     return outcomes
 
 

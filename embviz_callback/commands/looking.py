@@ -236,6 +236,8 @@ def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal
     else:
         # DataErrors say where and how by themselves, and end a command with 2.
         pairs = read_pairs(request.data, request.reading)
+        if request.corpus is not None:
+            terminal.say("reading the corpus")
         evaluator = Evaluator.on(
             pairs, request.settings, corpus=request.corpus, max_corpus=request.corpus_sample, reading=request.reading
         )
@@ -280,7 +282,8 @@ def _measured(
     queries, documents = subject.queries.prompt, subject.documents.prompt
     settings = replace(evaluator.settings, query_prompt=queries, document_prompt=documents)
     evaluator = replace(evaluator, settings=settings)
-    listener = Listener(warn=partial(_warn, terminal, label), progress=terminal.bar, known=terminal.known)
+    progress = partial(terminal.bar, unit=" texts")
+    listener = Listener(warn=partial(_warn, terminal, label), progress=progress, known=terminal.known)
     subject = replace(subject, ranks=joined(device) if request.is_shared else None)
     with evaluator.exchange(subject) as exchange:
         encoded = evaluator.encode(subject, exchange, listener)
@@ -334,6 +337,21 @@ def prepare_output(folder: Path) -> None:
     except OSError as error:
         shown, reason = beginning(str(folder), 100), error.strerror or error
         raise UsageError(f"--output {shown} cannot be written to ({reason}); give another directory") from None
+
+
+@contextlib.contextmanager
+def prepared_outputs(folders: Sequence[Path]) -> Iterator[None]:
+    """Output folders as of `prepare_output`, of which those are gone again of which nothing comes, as after Ctrl-C."""
+    made = [one for folder in folders for one in (folder, *folder.parents) if not one.exists()]
+    for folder in folders:
+        prepare_output(folder)
+    try:
+        yield
+    except BaseException:
+        for one in made:
+            with contextlib.suppress(OSError):  # one that holds results stays
+                one.rmdir()
+        raise
 
 
 def device_named(name: str) -> str:

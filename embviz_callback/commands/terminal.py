@@ -1,7 +1,9 @@
 """What a person sees while a command works: lines on standard error, bars only on a terminal."""
 
 import sys
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 _REDRAW_S = 0.1
+_TELL_S = 60.0  # between the lines that take the place of a bar in a file
 
 
 class Terminal:
@@ -26,6 +29,7 @@ class Terminal:
         self._speaks = is_first()
         self._is_open = False  # a bar stands on the last line
         self._last: tqdm[NoReturn] | None = None
+        self._known = ""
 
     def say(self, text: str, *, is_for_all: bool = False) -> None:
         """Writes a line of its own; names of files and models may hold anything.
@@ -41,10 +45,14 @@ class Terminal:
         self._stream.flush()
         self._is_open = False
 
-    def bar(self, stage: str) -> Callable[[int, int], None] | None:
-        """Takes steps done and in all; None where nobody watches, as in a pipe."""
-        if not self._speaks or not self._stream.isatty():
+    def bar(self, stage: str, unit: str = "it") -> Callable[[int, int], None] | None:
+        """Takes steps done and in all; for a pipe or a file a line a minute, None where another process speaks."""
+        if not self._speaks:
             return None
+        self._known = ""
+        return self._drawn(stage, unit) if self._stream.isatty() else self._told(stage)
+
+    def _drawn(self, stage: str, unit: str) -> Callable[[int, int], None]:
         from tqdm import tqdm  # only where somebody watches
 
         shown: list[tqdm[NoReturn]] = []
@@ -54,8 +62,9 @@ class Terminal:
                 # A terminal that does not say how large it is counts as one of 80 columns, not of none.
                 width, height = get_terminal_size()
                 size: Any = {"ncols": width, "nrows": height}
-                bar = tqdm(total=total, desc=inert(stage), file=self._stream, mininterval=_REDRAW_S, **size)
-                shown.append(bar)
+                shown.append(
+                    tqdm(total=total, desc=inert(stage), file=self._stream, mininterval=_REDRAW_S, unit=unit, **size)
+                )
                 self._last = shown[0]
             # A finished bar stays finished, however often its end is told.
             if not shown[0].disable:
@@ -66,7 +75,23 @@ class Terminal:
 
         return draw
 
+    def _told(self, stage: str) -> Callable[[int, int], None]:
+        begun = last = time.monotonic()
+
+        def tell(done: int, total: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last < _TELL_S or not 0 < done < total:
+                return
+            last, rate = now, done / (now - begun)
+            left = timedelta(seconds=round((total - done) / rate))
+            known = f"; {self._known}" if self._known else ""
+            self.say(f"{stage}: {done:,} of {total:,}, {rate:,.0f} a second, {left} left{known}")
+
+        return tell
+
     def known(self, words: str) -> None:
         """Sets what is known so far behind the last bar, as long as that goes on."""
+        self._known = words
         if self._last is not None and not self._last.disable:
             self._last.set_postfix_str(inert(words), refresh=False)

@@ -13,8 +13,8 @@ from embviz_callback.evaluator.listener import SILENCE, Listener
 from embviz_callback.pairs.corpus import Corpus
 
 if TYPE_CHECKING:
-    from embviz_callback.encoding.encode import Block
     from embviz_callback.encoding.distributed.shared_corpus import Exchange
+    from embviz_callback.encoding.encode import Block
     from embviz_callback.encoding.subject import Subject
     from embviz_callback.evaluator.evaluator import Evaluator
 
@@ -52,8 +52,8 @@ def encode_each(
         What `Evaluator.measure` takes, for each.
     """
     # torch, seconds that --help and saved embeddings must not wait for
-    from embviz_callback.encoding.isolation import observe, woken
     from embviz_callback.encoding.distributed.sharded_weights import gathered
+    from embviz_callback.encoding.isolation import observe, woken
 
     options: dict[str, Any] = {
         "batch_size": evaluators[0].settings.batch_size,

@@ -97,7 +97,8 @@ def _looked_at(model: Any, evaluator: Evaluator, encode: EncodeWith | tuple[Enco
     subject = subject_of(model, evaluator.settings, encode)
     for note in (*evaluator.notes, *subject.notes):
         terminal.say(note)
-    listener = Listener(warn=lambda stage, message: terminal.say(message), progress=terminal.bar)
+    progress = partial(terminal.bar, unit=" texts")
+    listener = Listener(lambda stage, message: terminal.say(message), progress, terminal.known)
     return evaluator.look(subject, Moment(name=called(model)), listener=listener)
 
 

@@ -1,9 +1,11 @@
 """What a terminal gets to see, and to obey."""
 
 import io
+import itertools
 
 import pytest
 
+from embviz_callback.commands import terminal as terminal_room
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.pairs.texts import inert
@@ -47,7 +49,22 @@ def test_a_bar_shows_how_far_it_is_how_fast_and_what_is_left_and_ends_once(monke
     assert "100/100 [00:00<00:00, " in last
     assert "rank-1 at most 0 %\\x1b[2J]" in last
     assert screen.getvalue().count("\n") == 1
-    assert Terminal(io.StringIO()).bar("ranking") is None
+
+
+def test_a_file_gets_a_line_a_minute_in_the_place_of_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(0.0, 45.0)
+    monkeypatch.setattr(terminal_room.time, "monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    terminal = Terminal(stream)
+    bar = terminal.bar("ranking among the corpus", unit=" texts")
+    assert bar is not None
+    for done in (0, 90_000, 100_000, 180_000, 7_200_000):
+        bar(done, 7_200_000)
+        terminal.known("rank-1 at most 61.2%")
+    assert stream.getvalue() == (
+        "ranking among the corpus: 90,000 of 7,200,000, 1,000 a second, 1:58:30 left; rank-1 at most 61.2%\n"
+        "ranking among the corpus: 180,000 of 7,200,000, 1,000 a second, 1:57:00 left; rank-1 at most 61.2%\n"
+    )
 
 
 def test_of_several_processes_the_first_one_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
