@@ -154,7 +154,7 @@ class Pass:
         pairs = self._own.pairs * (1, 0) - (0, 1)  # no relevant document is among them
         margin = ROUNDING * self._embeddings.measure.stretch(pool.vectors)
         task = replace(self._own, pool=pool, pairs=pairs, margin=margin, bar=self._bar(margin))
-        tally, (added,) = run(task, partial(self._added, pool))
+        tally, ((total, drawn),) = run(task, partial(self._added, pool))
         documents, _ = best_documents(task, tally, NO_TWINS)
         query, place = np.nonzero(documents >= 0)
         found = documents[query, place]
@@ -162,8 +162,9 @@ class Pass:
         scores = exact_scores(task.queries, pool.vectors, entries, task.measure)
         lists = np.full(documents.shape, -1), np.full(documents.shape, -np.inf)
         lists[0][query, place], lists[1][query, place] = found, scores
-        counts = tally.above, tally.reaching, tally.fine, tally.beaten, len(pool.vectors)
-        self.sums = self.sums.plus(Sums(*counts, *added, *lists))
+        n_scored = len(pool.vectors)
+        found_here = Sums(tally.above, tally.reaching, tally.fine, tally.beaten, n_scored, total, drawn, *lists)
+        self.sums = self.sums.plus(found_here)
 
     def _added(self, pool: Pool) -> tuple[Floats, Moments]:
         """The sum of the vectors of a block, and the moments of those by which the spread is told."""
