@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from embviz_callback.encoding.subject import Subject
     from embviz_callback.pairs.subset import Subset
 
+_LARGE = 2**26  # bytes of a corpus that are read in some seconds
 _PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "umap-learn", "matplotlib")
 
 _RECOGNISED = Reading()
@@ -236,8 +237,8 @@ def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal
     else:
         # DataErrors say where and how by themselves, and end a command with 2.
         pairs = read_pairs(request.data, request.reading)
-        if request.corpus is not None:
-            terminal.say("reading the corpus")
+        if _is_large(request.corpus):
+            terminal.say(f"{request.corpus}: reading its texts a first time")
         evaluator = Evaluator.on(
             pairs, request.settings, corpus=request.corpus, max_corpus=request.corpus_sample, reading=request.reading
         )
@@ -267,6 +268,11 @@ def _served(path: str, label: str, request: Request, facts: Mapping[str, Any], t
             path, Serving(**{**request.serving, **own}), lambda: {**facts, "precision": served.precision}
         )
     return served
+
+
+def _is_large(corpus: Any) -> bool:
+    """Whether somebody who waits for a corpus to be read should be told."""
+    return isinstance(corpus, str) and Path(corpus).is_file() and Path(corpus).stat().st_size >= _LARGE
 
 
 def _measured(
