@@ -17,6 +17,7 @@ _MOST_DOCUMENTS = 600
 _BANDS = 8
 _LEAST_PAIRS = 20
 _SHOWN = 10
+_DRAWS = 200  # resamples of documents
 
 Similarities = NDArray[np.float64]
 
@@ -121,16 +122,13 @@ class Continuity:
         }
 
 
-def continuity(
-    documents: Vectors, rows: Sequence[Row], column: str, *, draws: int = 200, seed: int = 0
-) -> Continuity | None:
+def continuity(documents: Vectors, rows: Sequence[Row], column: str, *, seed: int = 0) -> Continuity | None:
     """The curve of one numeric column.
 
     Args:
         documents: ``(n, dim)`` unit rows; zero rows are left out.
         rows: One row of columns per document.
         column: Whose values; documents without a number in it are left out.
-        draws: Resamples of documents.
         seed: Of the resamples, and of the choice where there are more than 600 documents.
 
     Returns:
@@ -150,7 +148,7 @@ def continuity(
     if len(edges) < 3 or len(left) < _LEAST_PAIRS:
         return None
     code = np.searchsorted(edges[1:-1], differences, side="right")
-    means, replicates = _curve(cosines, code, len(edges) - 1, draws, seed)
+    means, replicates = _curve(cosines, code, len(edges) - 1, seed)
     bands = _bands(differences[left, right], code[left, right], means, replicates)
     steps = means[1:] - means[:-1], replicates[:, 1:] - replicates[:, :-1]
     rises = tuple(at + 1 for at, step in enumerate(simultaneous(*steps)) if step.low > 0)
@@ -186,12 +184,12 @@ def _edges(differences: Floats) -> Floats:
     return np.concatenate([[0.0], cuts[(cuts > 0) & (cuts <= moved.max())], [np.inf]])
 
 
-def _curve(cosines: Similarities, code: Rows, n_bands: int, draws: int, seed: int) -> tuple[Floats, Floats]:
+def _curve(cosines: Similarities, code: Rows, n_bands: int, seed: int) -> tuple[Floats, Floats]:
     """Mean cosine per band, and for resampled documents: a pair counts as often as both were drawn."""
     n = len(cosines)
     rng = np.random.default_rng(seed)
-    weights = np.concatenate([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), size=draws)]).astype(np.float32)
-    means = np.empty((draws + 1, n_bands))
+    weights = np.concatenate([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), size=_DRAWS)]).astype(np.float32)
+    means = np.empty((_DRAWS + 1, n_bands))
     off = ~np.eye(n, dtype=bool)
     for band in range(n_bands):
         # float32: the products are counts and cosines, and nothing is subtracted.
@@ -286,7 +284,6 @@ def neighbourhood(
     column: str,
     neighbours: Collection[Collection[str]],
     *,
-    draws: int = 200,
     seed: int = 0,
 ) -> Neighbourhood | None:
     """Whether documents of neighbouring places lie closer than those of distant ones.
@@ -296,7 +293,6 @@ def neighbourhood(
         rows: One row of columns per document.
         column: The column of places.
         neighbours: Sets of places, any two of which are neighbours.
-        draws: Resamples of documents.
         seed: Of the resamples.
 
     Returns:
@@ -314,7 +310,7 @@ def neighbourhood(
         return None
     vectors = documents[chosen].astype(np.float64)
     cosines = vectors @ vectors.T
-    means, replicates = _curve(cosines, relation[place[:, None], place[None, :]], 3, draws, seed)
+    means, replicates = _curve(cosines, relation[place[:, None], place[None, :]], 3, seed)
     same, near, far = (estimate(float(means[at]), replicates[:, at]) for at in range(3))
     return Neighbourhood(
         column=column,

@@ -19,7 +19,7 @@ from embviz_callback.pairs.check.disagreement import column_of_type
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import fold
 
-NEARNESS = 0.1
+_NEARNESS = 0.1  # of the typical distance
 _LEAST_SHARED = 2
 _WITHIN = 0.05
 
@@ -88,9 +88,7 @@ class Suspect:
         }
 
 
-def suspects(
-    history: Sequence[Evaluated], columns: Columns | None = None, *, nearness: float = NEARNESS
-) -> tuple[Suspect, ...]:
+def suspects(history: Sequence[Evaluated], columns: Columns | None = None) -> tuple[Suspect, ...]:
     """Documents and hard negatives that may be a right answer which nobody marked as one.
 
     That the model puts a negative near the positive is no evidence: telling such texts apart is what it is trained
@@ -108,7 +106,6 @@ def suspects(
         history: Evaluations of one subset, oldest first; the last is looked at, the others say
             what lasted.
         columns: What is known of each text; hard negatives need an extractor.
-        nearness: Share of the typical distance.
 
     Returns:
         Those with most columns equal first, then most often outranking, then most alike.
@@ -120,7 +117,7 @@ def suspects(
         raise ValueError("suspects needs at least one evaluation")
     last = history[-1]
     same = [one for one in history if one.subset.fingerprint == last.subset.fingerprint]
-    found = [*_hard_suspects(same, columns, nearness), *_document_suspects(last, columns, nearness)]
+    found = [*_hard_suspects(same, columns), *_document_suspects(last, columns)]
     return tuple(
         sorted(found, key=lambda one: (-one.n_shared, -or_least(one.outranked), -or_least(one.likeness), one.query))
     )
@@ -179,7 +176,7 @@ def _words(text: str) -> list[str]:
     return sorted(re.findall(r"\w+", fold(text)))
 
 
-def _hard_suspects(same: Sequence[Evaluated], columns: Columns | None, nearness: float) -> list[Suspect]:
+def _hard_suspects(same: Sequence[Evaluated], columns: Columns | None) -> list[Suspect]:
     last = same[-1]
     pairs = last.embeddings.hard_pairs
     if not len(pairs):
@@ -201,7 +198,7 @@ def _hard_suspects(same: Sequence[Evaluated], columns: Columns | None, nearness:
     rows = () if columns is None else columns.hard_negatives
     known = _Known(last.subset.documents, last.subset.hard_negatives, columns.documents if columns else (), rows)
     types = [{column_of_type(name) for name in names} for names in last.subset.hard_types]
-    return _candidates(judged, _median(1 - judged.likeness), nearness, known, types)
+    return _candidates(judged, _median(1 - judged.likeness), known, types)
 
 
 def _outranked(same: Sequence[Evaluated]) -> Floats:
@@ -221,12 +218,12 @@ def _hard_names(subset: Subset) -> list[tuple[str, str]]:
     return [(queries[row], negatives[column]) for row, column in subset.hard_pairs.tolist()]
 
 
-def _document_suspects(last: Evaluated, columns: Columns | None, nearness: float) -> list[Suspect]:
+def _document_suspects(last: Evaluated, columns: Columns | None) -> list[Suspect]:
     listed = _listed(last)
     if not len(listed.query):
         return []
     rows, texts = () if columns is None else columns.documents, last.subset.documents
-    return _candidates(listed, _median(1 - listed.likeness), nearness, _Known(texts, texts, rows, rows), None)
+    return _candidates(listed, _median(1 - listed.likeness), _Known(texts, texts, rows, rows), None)
 
 
 def _listed(last: Evaluated) -> _Pairs:
@@ -257,7 +254,6 @@ def _median(distances: Floats) -> float:
 def _candidates(
     pairs: _Pairs,
     typical: float,
-    nearness: float,
     known: _Known,
     types: Sequence[Collection[str]] | None,
 ) -> list[Suspect]:
@@ -266,14 +262,13 @@ def _candidates(
     Args:
         pairs: Queries and their negatives.
         typical: Distance of a negative from the positive.
-        nearness: Share of it.
         known: What the texts say.
         types: Columns that hard negatives are said to differ in; None for documents.
 
     Returns:
         Those with evidence.
     """
-    near = (1 - pairs.likeness) <= nearness * typical
+    near = (1 - pairs.likeness) <= _NEARNESS * typical
     lasting: NDArray[np.bool_] = (pairs.outranked >= 0.5) & (pairs.n_evaluations >= 3)
     high = pairs.score >= pairs.positive_score - pairs.within
     found = []
