@@ -104,6 +104,7 @@ def test_no_two_modules_share_a_name() -> None:
     names = [path.stem for path in modules(PACKAGE.parent)]
     # What a subcommand is called, its file is called too.
     assert [name for name in {*names} - subcommands if names.count(name) > 1] == []
+    assert [name for name in names if f"{name}s" in names] == []
 
 
 def test_lines_of_code_are_neither_docstrings_nor_comments_nor_blank(tmp_path: Path) -> None:
