@@ -663,7 +663,7 @@ def _dense_ckpt(folder: Path) -> tuple[Path, Vectors]:
     from sentence_transformers import models as kinds
 
     bert = tiny_bert(folder / "bert")
-    chain = _seeded(lambda: [_transformer(kinds, bert), kinds.Pooling(16), kinds.Dense(16, 12), kinds.Dense(12, 8)])
+    chain = _seeded(lambda: [_transformer(kinds, bert, 64), kinds.Pooling(16), kinds.Dense(16, 12), kinds.Dense(12, 8)])
     model = SentenceTransformer(modules=[*chain, kinds.Normalize()], device="cpu")
     torch.save(
         {"state_dict": {f"model.{name}": part for name, part in model.state_dict().items()}}, folder / "model.ckpt"
