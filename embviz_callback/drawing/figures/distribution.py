@@ -19,6 +19,7 @@ _N_BINS = 64  # over [-1, 1]
 _HEIGHTS = (10.0, 20.0, 40.0)  # the first that holds all bars, so that most epochs share one
 _ABOVE, _BELOW = (130, 335, 647, 367), (130, 132, 647, 184)  # px
 _LABEL_REACH = 0.85  # of the axis: a label in the middle of an arrow at its end would leave the picture
+_MOST_GRADES = 3  # of the highest, whose means fit a line
 _BOX = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 Floats = NDArray[np.float64]
@@ -92,9 +93,21 @@ def draw_distribution(snapshot: Snapshot) -> Figure:
         f"margin {number(metrics.margin)} ({band('margin', metrics.margin)}, 95 %: {interval(metrics, 'margin')})"
         f" · separation {sigmas(metrics.separation)} ({band('separation', metrics.separation)})",
         f"AUC {measured(metrics.auc, 'auc')} · overlap of positive and negative {percent(snapshot.similarity.overlap)}",
-        "box: quartiles and median, whiskers: 5 and 95 %, diamond: mean",
+        f"box: quartiles and median, whiskers: 5 and 95 %, diamond: mean{_by_grade(snapshot.embeddings)}",
     )
     return figure
+
+
+def _by_grade(embeddings: Embeddings) -> str:
+    """The mean of every grade, nothing where none tells more than relevant or not."""
+    grades = embeddings.grades
+    if not len(grades):
+        return ""
+    scores = exact_scores(embeddings.queries, embeddings.documents, grades[:, :2])
+    usable = ~np.isnan(scores)
+    listed = sorted(set(grades[usable, 2].tolist()), reverse=True)[:_MOST_GRADES]
+    means = (f"{grade} {number(float(scores[usable & (grades[:, 2] == grade)].mean()))}" for grade in listed)
+    return f" (grade {', '.join(means)})"
 
 
 def _listed(name: str, colour: str, scores: Floats) -> Group:

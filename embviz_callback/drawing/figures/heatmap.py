@@ -17,6 +17,7 @@ _TITLE = "Similarity heatmap"
 _SCALE = (-0.5, 1.0)  # cosines; what lies lower is drawn in a colour of its own
 _SQUARE, _BAR = (60, 124, 618, 618), (694, 179, 28, 541)  # px
 _LARGEST_MARK = 22  # points
+_RINGS = ("o", "s", "D")  # by grade, the highest first
 
 Cells = NDArray[np.bool_]
 
@@ -39,7 +40,7 @@ def draw_heatmap(snapshot: Snapshot) -> Figure:
     style.head(figure, _TITLE, snapshot)
     axes = style.placed_axes(figure, *_SQUARE)
     _paint(figure, axes, np.where(usable, scores, np.nan))
-    _mark(axes, np.where(usable, scores, -np.inf), _relevant(snapshot, pairs))
+    _mark(axes, np.where(usable, scores, -np.inf), _relevant(snapshot, pairs), _grades(snapshot, pairs))
     share = bright_diagonal(embeddings, pairs[:, 0], pairs[:, 1])
     style.foot(
         figure,
@@ -64,6 +65,13 @@ def _relevant(snapshot: Snapshot, pairs: NDArray[np.int64]) -> Cells:
     return answers
 
 
+def _grades(snapshot: Snapshot, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``(n, n)``, what was judged of a sampled document for a sampled query, 0 where nothing was."""
+    grades = {(query, document): grade for query, document, grade in snapshot.embeddings.grades.tolist()}
+    rows = pairs.tolist()
+    return np.array([[grades.get((query, document), 0) for _, document in rows] for query, _ in rows], dtype=np.int64)
+
+
 def _paint(figure: Figure, axes: Axes, scores: NDArray[np.float32]) -> None:
     colours = colormaps["cividis"].with_extremes(under="#000000", bad="#FFFFFF")
     low, high = _SCALE
@@ -76,23 +84,27 @@ def _paint(figure: Figure, axes: Axes, scores: NDArray[np.float32]) -> None:
     axes.set_yticklabels([str(tick + 1) for tick in ticks])
 
 
-def _mark(axes: Axes, scores: NDArray[np.float32], relevant: Cells) -> None:
-    """Rings on other relevant documents, crosses where a wrong document is the brightest of its row."""
+def _mark(axes: Axes, scores: NDArray[np.float32], relevant: Cells, grades: NDArray[np.int64]) -> None:
+    """Rings on other relevant documents, of a shape for each grade; crosses where a wrong one is the brightest."""
     side = min(560 / max(len(scores), 1) * 72 / style.DPI, _LARGEST_MARK)  # points of a cell
-    also = np.argwhere(relevant & ~np.eye(len(scores), dtype=bool))
+    others = relevant & ~np.eye(len(scores), dtype=bool)
     brightest = scores.argmax(axis=1)
     rows = np.arange(len(scores))
     wrong = np.flatnonzero(~relevant[rows, brightest] & np.isfinite(scores[rows, brightest]))
-    axes.scatter(
-        also[:, 1],
-        also[:, 0],
-        s=(0.8 * side) ** 2,
-        marker="o",
-        facecolors="none",
-        edgecolors=style.INK,
-        linewidths=1.8,
-        label=f"also relevant ({len(also)})",
-    )
+    levels = sorted(set(grades[others].tolist()), reverse=True) or [0]
+    for at, grade in enumerate(levels[: len(_RINGS)]):
+        is_rest = at == len(_RINGS) - 1 and len(levels) > len(_RINGS)
+        also = np.argwhere(others & (grades <= grade if is_rest else grades == grade))
+        axes.scatter(
+            also[:, 1],
+            also[:, 0],
+            s=(0.8 * side) ** 2,
+            marker=_RINGS[at % len(_RINGS)],
+            facecolors="none",
+            edgecolors=style.INK,
+            linewidths=1.8,
+            label=f"{_ring(grade, at)}{' or less' * is_rest} ({len(also)})",
+        )
     axes.scatter(
         brightest[wrong],
         wrong,
@@ -100,6 +112,16 @@ def _mark(axes: Axes, scores: NDArray[np.float32], relevant: Cells) -> None:
         marker="x",
         c=style.MISS,
         linewidths=2.2,
-        label=f"brightest of its row, but wrong ({len(wrong)})",
+        label=f"brightest of its row, but wrong ({len(wrong)})"
+        if levels == [0]
+        else f"wrong, but brightest ({len(wrong)})",
     )
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, borderaxespad=0.2)
+    columns = {"ncols": len(levels) + 1, "columnspacing": 0.9, "handletextpad": 0.1}
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, borderaxespad=0.2, **columns)
+
+
+def _ring(grade: int, at: int) -> str:
+    """What a ring says: room is for one line."""
+    if not grade:
+        return "also relevant"
+    return f"{'' if at else 'also '}grade {grade}"
