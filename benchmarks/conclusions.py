@@ -301,18 +301,28 @@ def clusters(runs: int, rates: Rates) -> None:
             p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
             rates.add(f"before (McNemar): called different, {label}", p <= 0.05)
 
+    _chains(runs, rates)
+
+
+def _in_a_chain(run: int, n_evaluations: int) -> tuple[np.ndarray, list[np.ndarray], np.random.Generator]:
+    """Three documents a query, so that all hang together; each document has luck of its own in each evaluation."""
+    rng = np.random.default_rng(run)
+    askers = np.repeat(np.arange(300), 3)
+    relevance = np.unique(np.stack([askers, np.minimum(rng.geometric(0.02, 900), 400)], axis=1), axis=0)
+    n_own, common = np.bincount(relevance[:, 0]), rng.standard_normal(300)
+    ill = [
+        (common + np.bincount(relevance[:, 0], rng.standard_normal(401)[relevance[:, 1]]) / n_own + own) / 1.6
+        for own in 0.6 * rng.standard_normal((n_evaluations, 300))
+    ]
+    return relevance, ill, rng
+
+
+def _chains(runs: int, rates: Rates) -> None:
+    """The same where chains of shared documents have to be cut."""
+    figures = []
     for run in range(runs):
-        # Three documents a query, so that all hang together; each document has luck of its own in each evaluation.
-        rng = np.random.default_rng(run)
-        askers = np.repeat(np.arange(300), 3)
-        relevance = np.unique(np.stack([askers, np.minimum(rng.geometric(0.02, 900), 400)], axis=1), axis=0)
+        relevance, ill, rng = _in_a_chain(run, 2)
         groups = sampling_groups(relevance, 300)
-        n_own = np.bincount(relevance[:, 0])
-        common = rng.standard_normal(300)
-        ill = [
-            (common + np.bincount(relevance[:, 0], rng.standard_normal(401)[relevance[:, 1]]) / n_own + own) / 1.6
-            for own in 0.6 * rng.standard_normal((2, 300))
-        ]
         for gain in (0.0, 0.1):
             one, other = (_evaluation(rng, groups, part, 0.8 + at * gain, 0.0) for at, part in enumerate(ill))
             linked = [replace(part, chained=relevance) for part in (one, other)]
@@ -321,10 +331,25 @@ def clusters(runs: int, rates: Rates) -> None:
                 what = f"{gain:g} apart, 3 of 400 documents a query"
                 rates.add(f"{label}called different, {what}", found.is_beyond_chance)
                 rates.add(f"{label}the interval of the difference holds, {what}", found.low <= gain <= found.high)
+                if not gain:
+                    loss = losses(first, second, {"rank1": 0.0})[0]
+                    rates.add(f"{label}a loss is shown, {what}", loss.outcome == LOST)
+                    figures.append((label, point(first)["rank1"], intervals_of(first, seed=run)["rank1"]))
         one, other = (_evaluation(rng, groups, part, 0.8, 0.0) for part in ill)
         alone = [replace(part, groups=np.arange(300)) for part in (one, other)]
         found = compared(alone[0], alone[1:], seed=run)["rank1"][0]
         rates.add("by queries alone: called different, 3 of 400 documents a query", found.is_beyond_chance)
+    truth = float(np.mean([value for _, value, _ in figures]))
+    for label, _, (low, high) in figures:
+        rates.add(f"{label}the interval of rank1 holds, 3 of 400 documents a query", low <= truth <= high)
+    for run in range(runs):
+        relevance, ill, rng = _in_a_chain(run, 17)
+        groups = sampling_groups(relevance, 300)
+        plain = [_evaluation(rng, groups, part, 0.8, 0.0) for part in ill]
+        for label, chained in (("", relevance), ("before, by the most shared document: ", None)):
+            seen = [candidate(replace(one, chained=chained), "mrr") for one in plain]
+            said = (fallen(seen[: last + 1], "mrr") for last in range(1, 17))
+            rates.add(f"{label}a fall is said in a run of 17 equal, 3 of 400 documents a query", any(said))
 
 
 @dataclass(frozen=True)
@@ -348,7 +373,7 @@ def promises(runs: int, rates: Rates) -> None:
         pools = [_cut(1_000_000 + run, n) for run in range(min(200, 4 * runs))]
         hits, shown = (np.sum([getattr(one, part) for one in pools], axis=0) for part in ("hits", "shown"))
         truth = {"precision": hits / np.maximum(shown, 1), "recall": hits / (n * len(pools))}
-        for run in range(min(runs, 500)):
+        for run in range(runs):
             made = _cut(run, n)
             for kind, share in truth.items():
                 one = next(found for found in made.advice if (found.kind, found.wanted) == (kind, 0.95))
@@ -425,7 +450,7 @@ def families(runs: int, rates: Rates) -> None:
     names = [f"f{at}" for at in range(8)]
     rule_of_8 = WeightRule(base={name: 1.0 + at / 10 for at, name in enumerate(names)} | {"other": 0.5})
     stated = tuple({"place": f"p{at % 20}"} for at in range(500))
-    for run in range(min(runs, 500)):
+    for run in range(runs):
         rng = np.random.default_rng(run)
         queries, drops = np.repeat(np.arange(60), 8), 0.2 + 0.1 * rng.standard_normal(480)
         fake = np.stack([queries, np.arange(480)], axis=1)

@@ -46,8 +46,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError("give one of --discordance, --run and --checkpoint")
     with quietly():
         measured = _measured(options, terminal)
-        n_groups = None if options.data is None else _independent(options)
-    write_out("\n".join([*_lines(options.difference, measured), *_has(n_groups, measured)]) + "\n")
+        groups = None if options.data is None else _groups(options)
+    write_out("\n".join([*_lines(options.difference, measured), *_has(groups, measured)]) + "\n")
     return 0
 
 
@@ -79,17 +79,18 @@ def _looked_at(options: argparse.Namespace, terminal: Terminal) -> "list[Snapsho
     return [look.snapshot for look in look_at(request_from(options), terminal)]
 
 
-def _independent(options: argparse.Namespace) -> int:
-    """Groups of queries in the data that share no document."""
+def _groups(options: argparse.Namespace) -> tuple[int, bool]:
+    """Groups of queries in the data, and whether a chain of shared documents was cut into these."""
     import numpy as np
 
-    from embviz_callback.analysis.metrics.intervals import sampling_groups
+    from embviz_callback.analysis.metrics.intervals import sampled
     from embviz_callback.pairs.formats.reading import read_pairs
     from embviz_callback.pairs.subset import choose_subset
 
     pairs = read_pairs(options.data, reading_of(options))
     subset = choose_subset(pairs.records, max_samples=options.max_samples, seed=options.seed)
-    return len(np.unique(sampling_groups(subset.relevance, len(subset.queries))))
+    groups, chained = sampled(subset.relevance, len(subset.queries))
+    return len(np.unique(groups)), chained is not None
 
 
 def _lines(difference: float, measured: float | None) -> list[str]:
@@ -109,12 +110,13 @@ def _lines(difference: float, measured: float | None) -> list[str]:
     ]
 
 
-def _has(n_groups: int | None, measured: float | None) -> list[str]:
-    if n_groups is None:
+def _has(groups: tuple[int, bool] | None, measured: float | None) -> list[str]:
+    if groups is None:
         return []
+    n_groups, is_chained = groups
     at = 0.10 if measured is None else measured
     least = smallest_difference(n_groups, at)
     found = "no difference" if least != least else f"differences from {100 * least:.1f} points on"
-    return [
-        f"the data have {counted(n_groups, 'independent group')} of queries, which show {found} at {100 * at:.1f} %"
-    ]
+    kind = "group" if is_chained else "independent group"
+    more = ", more where they hang together by shared documents" if is_chained else ""
+    return [f"the data have {counted(n_groups, kind)} of queries, which show {found} at {100 * at:.1f} %{more}"]

@@ -207,7 +207,10 @@ def grouping(n_queries: int, n_groups: int, *, is_chained: bool) -> str:
     """
     groups = counted(n_groups, "group")
     if is_chained:
-        said = f"{groups} of queries by their most shared document, as chains of them hold many queries"
+        said = (
+            f"{groups} of queries by their most shared document, as chains of them hold many queries; they allow for"
+            " every pair of queries that share one"
+        )
     elif n_groups == n_queries:
         said = f"{counted(n_queries, 'query')}, of which no two share a relevant document"
     else:
@@ -215,25 +218,28 @@ def grouping(n_queries: int, n_groups: int, *, is_chained: bool) -> str:
     return f"{said} (approximate, {groups})" if n_groups < _FEW_GROUPS else said
 
 
-def power_sentence(n_groups: int, disagreeing: float, against: str = "") -> str:
+def power_sentence(n_groups: int, disagreeing: float, against: str = "", *, is_chained: bool = False) -> str:
     """The smallest difference in rank-1 that a comparison on these queries finds.
 
     Args:
         n_groups: Groups of queries that are independent of each other.
         disagreeing: Discordance of the models that are compared.
         against: What it was measured against; empty where it is assumed.
+        is_chained: Whether a chain of shared documents was cut into these, so that they are not.
 
     Returns:
         A sentence without a full stop.
     """
     at = f"as measured against {against}" if against else "assumed"
     few = "; so few that every interval here is approximate" if n_groups < _FEW_GROUPS else ""
+    groups = counted(n_groups, "group" if is_chained else "independent group")
+    few += "; more where groups hang together by shared documents" if is_chained else ""
     least = smallest_difference(n_groups, disagreeing)
     found = (
         "no difference is found" if math.isnan(least) else f"a difference of {number(100 * least, 1)} points is found"
     )
     return (
-        f"Between two models on these {counted(n_groups, 'independent group')} of queries {found} in rank-1 in 80 % of"
+        f"Between two models on these {groups} of queries {found} in rank-1 in 80 % of"
         f" the comparisons, where they disagree on {percent(disagreeing)} of the queries ({at}){few}"
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from embviz_callback.analysis.compare.standings import Changes, Evaluated, changes_between
 from embviz_callback.analysis.maps.projections import Projection, Skipped, project
 from embviz_callback.analysis.metrics.contrasts import Difference, compared
-from embviz_callback.analysis.metrics.intervals import PerQuery, is_chained, per_query, point, sampling_groups
+from embviz_callback.analysis.metrics.intervals import PerQuery, per_query, point, sampled
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.verdict.best import Best, Fall, candidate, choose_best, fallen, primary_metric
 from embviz_callback.embeddings import Embeddings
@@ -179,11 +179,11 @@ def in_order_of(first: Measured, one: Measured) -> PerQuery:
     """What an evaluation's queries contribute, in the order of the first evaluation's queries."""
     found, relevance, n = one.metrics.per_query, first.embeddings.relevance, len(first.embeddings.queries)
     found = found or per_query(one.similarity, one.embeddings)
-    chained = relevance if is_chained(relevance, n) else None
+    groups, chained = sampled(relevance, n)
     row = {fold(text): place for place, text in enumerate(one.subset.queries)}
     order = np.array([row[fold(text)] for text in first.subset.queries])
     return PerQuery(
-        groups=sampling_groups(relevance, n),
+        groups=groups,
         positive=found.positive[order],
         negative=found.negative[order],
         ranks={name: values[order] for name, values in found.ranks.items()},

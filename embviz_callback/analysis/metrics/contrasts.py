@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,8 @@ from embviz_callback.analysis.metrics.intervals import (
     pseudo_values,
     t_quantile,
 )
-from embviz_callback.embeddings import Floats, Rows
+from embviz_callback.analysis.metrics.sharing import PLAIN, Sharing, Spread
+from embviz_callback.embeddings import Floats
 
 FLIPS = 1999
 FEWEST_GROUPS = 6  # of five, no pattern of signs has a two-sided probability below 5 %
@@ -68,9 +68,7 @@ def paired_standard_error(name: str, changes: Floats) -> float:
     return math.sqrt(squares / (n - 1) / n)
 
 
-def paired_interval(
-    name: str, value: float, changes: Floats, *, widened: float = 1.0, freedom: int | None = None
-) -> tuple[float, float]:
+def paired_interval(name: str, value: float, changes: Floats, spread: Spread = PLAIN) -> tuple[float, float]:
     """95 % interval of a paired change.
 
     By Student's t; of the rank metrics corrected for their skewness, which is large where nearly all changes go one
@@ -80,14 +78,13 @@ def paired_interval(
         name: Of the metric.
         value: Its change.
         changes: ``(n_groups,)``, their mean is the change.
-        widened: What the standard error is multiplied by, see `TwoWay`.
-        freedom: Degrees of freedom at most.
+        spread: How much wider it spreads than its groups say.
 
     Returns:
         (low, high); NaN below two groups.
     """
-    error, n = widened * paired_standard_error(name, changes), len(changes)
-    reach = t_quantile(0.975, max(n - 1 if freedom is None else min(freedom, n - 1), 1))
+    error, n = spread.factor * paired_standard_error(name, changes), len(changes)
+    reach = t_quantile(0.975, spread.freedom_of(n))
     if name not in RANK_NAMES or n < 2:
         return value - reach * error, value + reach * error
     third = float(((changes - changes.mean()) ** 3).mean())
@@ -95,7 +92,7 @@ def paired_interval(
     return value - _untilted(reach, skew) * error, value - _untilted(-reach, skew) * error
 
 
-def one_sided_reach(name: str, changes: Floats, doubt: float) -> tuple[float, float]:
+def one_sided_reach(name: str, changes: Floats, doubt: float, spread: Spread = PLAIN) -> tuple[float, float]:
     """How far the truth may lie below and above a mean of paired changes.
 
     The changes of rank metrics are few and mostly of one sign where something is lost, so that Student's t passes over
@@ -108,13 +105,14 @@ def one_sided_reach(name: str, changes: Floats, doubt: float) -> tuple[float, fl
         name: Of the metric.
         changes: ``(n_groups,)``.
         doubt: Chance of either reach being passed.
+        spread: How much wider it spreads than its groups say.
 
     Returns:
         Two distances from the mean, the first below 0; NaN below two groups.
     """
     n = len(changes)
-    reach = t_quantile(1 - doubt, max(n - 1, 1))
-    width = reach * paired_standard_error(name, changes)
+    reach = t_quantile(1 - doubt, spread.freedom_of(n))
+    width = reach * spread.factor * paired_standard_error(name, changes)
     if n < 2 or name not in RANK_NAMES:
         return -width, width
     sizes = np.abs(changes)
@@ -123,7 +121,7 @@ def one_sided_reach(name: str, changes: Floats, doubt: float) -> tuple[float, fl
     moved = int((sizes > largest / 20).sum()) if largest > 1e-12 else 0
     imagined = max(largest, 1 / (1 + moved))
     off = np.append(changes - changes.mean(), [imagined, -imagined])
-    error = float(off.std(ddof=1)) / math.sqrt(len(off))
+    error = spread.factor * float(off.std(ddof=1)) / math.sqrt(len(off))
     skewness = float((off**3).mean() / (off**2).mean() ** 1.5) / math.sqrt(len(off))
     return min(-width, -error * _untilted(reach, skewness)), max(width, -error * _untilted(-reach, skewness))
 
@@ -172,69 +170,36 @@ def compared(before: PerQuery, others: Sequence[PerQuery], *, seed: int = 0) -> 
                 " or other groups"
             )
     moved = [_changes(before, other) for other in others]
-    spread = two_way(before, others)
+    wider = spreads(before, others)
     first, points = point(before), [point(other) for other in others]
     signs = flips(len(np.unique(before.groups)), seed=seed)
     found = {}
     for name in first:
         changes = np.stack([one[name] for one in moved], axis=1)
         shifts = [one[name] - first[name] for one in points]
-        found[name] = _family(name, shifts, changes, signs, spread)
+        found[name] = _family(name, shifts, changes, signs, wider[name])
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class TwoWay:
-    """How much wider differences spread than their groups say, where a chain of shared documents was cut into these.
-
-    Attributes:
-        factors: Name to ``(n_others,)``, what a standard error is multiplied by; 1 where no chain was cut.
-        freedom: Degrees of freedom that their variance has at most.
-    """
-
-    factors: dict[str, Floats]
-    freedom: int
-
-
-def two_way(before: PerQuery, others: Sequence[PerQuery]) -> TwoWay:
-    """By queries and documents: the variance counts every pair of queries that share a document, in whatever group.
-
-    It is that of two-way clustering (Cameron, Gelbach and Miller 2011) for queries that have several documents each,
-    and at least that of the groups.
+def spreads(before: PerQuery, others: Sequence[PerQuery]) -> dict[str, list[Spread]]:
+    """How much wider the difference of each metric spreads than groups say, see `Sharing`.
 
     Args:
-        before: The one.
+        before: The one; where chains of its shared documents are cut, that counts.
         others: Those that are held against it.
 
     Returns:
-        What tests and intervals of their differences allow for.
+        Name to one for each of the others.
     """
     moved, n = [_changes(before, other) for other in others], len(before.groups)
     if before.chained is None or not n:
-        return TwoWay({name: np.ones(len(others)) for name in moved[0]}, n)
-    lone = replace(before, groups=np.arange(n))
+        return {name: [PLAIN] * len(others) for name in moved[0]}
+    lone, sharing = replace(before, groups=np.arange(n)), Sharing.of(before.chained, n)
     alone = [_changes(lone, replace(other, groups=lone.groups)) for other in others]
-    shares, factors = _sharing(before.chained, n), {}
-    worth = n * n / shares.nnz  # so many independent queries would share as much
-    for name in moved[0]:
-        own, grouped = (np.stack([one[name] for one in part], axis=1) for part in (alone, moved))
-        own, grouped = own - own.mean(axis=0), grouped - grouped.mean(axis=0)
-        by_both = (own * (shares @ own)).sum(axis=0) / n**2 * worth / max(worth - 1, 1e-9)
-        by_groups = np.square(grouped).sum(axis=0) / len(grouped) ** 2
-        with np.errstate(divide="ignore", invalid="ignore"):
-            factors[name] = np.sqrt(np.fmax(by_both / by_groups, 1.0))
-    return TwoWay(factors, max(int(worth), 1))
-
-
-def _sharing(relevance: Rows, n_queries: int) -> Any:
-    """A sparse ``(n_queries, n_queries)``: 1 where two queries share a relevant document, and on the diagonal."""
-    from scipy.sparse import coo_array, eye_array
-
-    shape = (n_queries, int(relevance.max(initial=0)) + 1)
-    links = coo_array((np.ones(len(relevance)), tuple(relevance.T)), shape=shape).tocsr()
-    shared = (links @ links.T + eye_array(n_queries)).tocsr()
-    shared.data[:] = 1.0
-    return shared
+    return {
+        name: [sharing.spread(own[name], grouped[name]) for own, grouped in zip(alone, moved, strict=True)]
+        for name in moved[0]
+    }
 
 
 def _changes(before: PerQuery, after: PerQuery) -> dict[str, Floats]:
@@ -258,13 +223,12 @@ def _changes(before: PerQuery, after: PerQuery) -> dict[str, Floats]:
 
 
 def _family(
-    name: str, shifts: Sequence[float], changes: Floats, signs: NDArray[np.float32], spread: TwoWay
+    name: str, shifts: Sequence[float], changes: Floats, signs: NDArray[np.float32], wider: Sequence[Spread]
 ) -> tuple[Difference, ...]:
-    widened = spread.factors[name]
-    chances = step_down(changes, signs, widened)
+    chances = step_down(changes, signs, np.array([spread.factor for spread in wider]))
     ends = [
-        paired_interval(name, shift, column, widened=float(wider), freedom=spread.freedom)
-        for shift, column, wider in zip(shifts, changes.T, widened, strict=True)
+        paired_interval(name, shift, column, spread)
+        for shift, column, spread in zip(shifts, changes.T, wider, strict=True)
     ]
     return tuple(
         Difference(float(shift), *between, float(chance))
@@ -288,7 +252,7 @@ def step_down(changes: Floats, signs: NDArray[np.float32], widened: Floats | flo
     Args:
         changes: ``(n_groups, n_columns)``.
         signs: What `flips` gives for so many groups.
-        widened: ``(n_columns,)`` how much wider each spreads than its groups say, see `TwoWay`.
+        widened: ``(n_columns,)`` how much wider each spreads than its groups say, see `Spread`.
 
     Returns:
         ``(n_columns,)``; NaN below six groups, and for a column that holds a NaN.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
 from embviz_callback.analysis.metrics.ranks import rank_values
 from embviz_callback.analysis.metrics.resampling import Draws, draw_clusters, ends
+from embviz_callback.analysis.metrics.sharing import PLAIN, Sharing, Spread
 from embviz_callback.analysis.scan import Similarity
 from embviz_callback.embeddings import Embeddings, Floats, Rows
 
@@ -56,8 +57,7 @@ def per_query(similarity: Similarity, embeddings: Embeddings, *, groups: Rows | 
     n_queries = len(embeddings.queries)
     chained = None
     if groups is None:
-        groups, is_cut = _grouped(embeddings.relevance, n_queries)
-        chained = embeddings.relevance if is_cut else None
+        groups, chained = sampled(embeddings.relevance, n_queries)
     elif len(groups) != n_queries:
         raise ValueError(f"groups must have one entry per query, got {len(groups)} for {n_queries} queries")
     scores = similarity.positive_scores
@@ -88,24 +88,20 @@ def sampling_groups(relevance: Rows, n_queries: int) -> Rows:
     Returns:
         ``(n_queries,)``, equal numbers for queries of one group.
     """
-    return _grouped(relevance, n_queries)[0]
+    return sampled(relevance, n_queries)[0]
 
 
-def is_chained(relevance: Rows, n_queries: int) -> bool:
-    """Whether `sampling_groups` has to cut a chain."""
-    return _grouped(relevance, n_queries)[1]
-
-
-def _grouped(relevance: Rows, n_queries: int) -> tuple[Rows, bool]:
+def sampled(relevance: Rows, n_queries: int) -> tuple[Rows, Rows | None]:
+    """`sampling_groups`, and `relevance` where a chain had to be cut: what `PerQuery` calls `chained`."""
     groups = relevance_groups(relevance, n_queries)
     if np.bincount(groups, minlength=1).max() <= _MOST_OF_ALL * n_queries:
-        return groups, False
+        return groups, None
     askers = np.bincount(relevance[:, 1])[relevance[:, 1]]
     order = np.lexsort((relevance[:, 1], -askers, relevance[:, 0]))
     query, first = np.unique(relevance[order, 0], return_index=True)
     cut = np.arange(n_queries)
     cut[query] = n_queries + relevance[order[first], 1]
-    return cut, True
+    return cut, relevance
 
 
 def relevance_groups(relevance: Rows, n_queries: int) -> Rows:
@@ -141,7 +137,24 @@ def intervals_of(statistics: PerQuery, *, draws: int = 1000, seed: int = 0) -> d
     """
     drawn = draw_clusters(statistics.groups, draws=draws, seed=seed, imagined=2)
     found = {name: ends(values) for name, values in _replicates(statistics, drawn, imagined=1).items()}
+    whole, wider = point(statistics), own_spreads(statistics)
+    found |= {name: _stretched(found[name], whole[name], wider[name].factor) for name in wider if name in RANK_NAMES}
     return found | {name: one for name, one in t_intervals(statistics).items() if name not in RANK_NAMES}
+
+
+def _stretched(ends: tuple[float, float], value: float, factor: float) -> tuple[float, float]:
+    """The interval of a share, as many times wider to both sides."""
+    return max(value + factor * (ends[0] - value), 0.0), min(value + factor * (ends[1] - value), 1.0)
+
+
+def own_spreads(statistics: PerQuery) -> dict[str, Spread]:
+    """How much wider each metric spreads than its groups say; empty where no chain of shared documents was cut."""
+    if statistics.chained is None:
+        return {}
+    n = len(statistics.groups)
+    sharing, grouped = Sharing.of(statistics.chained, n), pseudo_values(statistics)
+    alone = pseudo_values(replace(statistics, groups=np.arange(n)))
+    return {name: sharing.spread(alone[name], grouped[name]) for name in grouped}
 
 
 def t_intervals(statistics: PerQuery, *, tail: float = 0.025) -> dict[str, tuple[float, float]]:
@@ -154,16 +167,19 @@ def t_intervals(statistics: PerQuery, *, tail: float = 0.025) -> dict[str, tuple
     Returns:
         Name to (low, high); (NaN, NaN) where nothing can be said.
     """
-    whole, found = point(statistics), {}
+    whole, wider, found = point(statistics), own_spreads(statistics), {}
     for name, values in pseudo_values(statistics).items():
         if math.isinf(whole[name]):
             found[name] = (whole[name], whole[name]) if len(values) > 1 else (math.nan, math.nan)
             continue
-        found[name] = t_interval(whole[name], values, is_share=name in RANK_NAMES, tail=tail)
+        spread = wider.get(name, PLAIN)
+        found[name] = t_interval(whole[name], values, is_share=name in RANK_NAMES, tail=tail, spread=spread)
     return found
 
 
-def t_interval(value: float, pseudo: Floats, *, is_share: bool, tail: float = 0.025) -> tuple[float, float]:
+def t_interval(
+    value: float, pseudo: Floats, *, is_share: bool, tail: float = 0.025, spread: Spread = PLAIN
+) -> tuple[float, float]:
     """One interval by Student's t.
 
     Args:
@@ -171,6 +187,7 @@ def t_interval(value: float, pseudo: Floats, *, is_share: bool, tail: float = 0.
         pseudo: ``(n_groups,)`` its pseudo-values.
         is_share: Whether it lies between 0 and 1: then a full success and a full failure are added.
         tail: Chance of the truth beyond each end.
+        spread: How much wider it spreads than its groups say.
 
     Returns:
         (low, high); (NaN, NaN) below two groups.
@@ -180,7 +197,8 @@ def t_interval(value: float, pseudo: Floats, *, is_share: bool, tail: float = 0.
         return math.nan, math.nan
     rows = np.append(pseudo, [0.0, 1.0]) if is_share else pseudo
     centre = float(rows.mean()) if is_share else value
-    reach = t_quantile(1 - tail, n - 1) * float(rows.std(ddof=1)) / math.sqrt(len(rows))
+    error = spread.factor * float(rows.std(ddof=1)) / math.sqrt(len(rows))
+    reach = t_quantile(1 - tail, spread.freedom_of(n)) * error
     return (max(centre - reach, 0.0), min(centre + reach, 1.0)) if is_share else (centre - reach, centre + reach)
 
 
@@ -226,6 +244,21 @@ def pseudo_values(statistics: PerQuery) -> dict[str, Floats]:
     with np.errstate(invalid="ignore"):
         found = {name: n * whole[name] - (n - 1) * without[name] for name in whole}
     return {name: np.where(np.isfinite(values), values, np.nan) for name, values in found.items()}
+
+
+def mean_spread(values: Floats, groups: Rows, chained: Rows | None) -> tuple[Floats, Spread]:
+    """Pseudo-values of a mean over queries, and how much wider it spreads than they say.
+
+    Args:
+        values: ``(n_queries,)``.
+        groups: ``(n_queries,)``.
+        chained: As `PerQuery` has it.
+
+    Returns:
+        ``(n_groups,)``, and the spread.
+    """
+    pseudo = mean_pseudo_values(values, groups)
+    return pseudo, PLAIN if chained is None else Sharing.of(chained, len(groups)).spread(values, pseudo)
 
 
 def mean_pseudo_values(values: Floats, groups: Rows) -> Floats:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.metrics.intervals import mean_pseudo_values, sampling_groups
+from embviz_callback.analysis.metrics.intervals import sampled
 from embviz_callback.analysis.metrics.ranks import rank_values
 from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters, estimate
 from embviz_callback.analysis.scan import EQUAL
 from embviz_callback.analysis.ship.ranking import blocks, count, scores_of
 from embviz_callback.analysis.ship.sheet import ALLOWED, Shipped
 from embviz_callback.analysis.verdict.best import primary_metric
-from embviz_callback.analysis.verdict.losses import KEPT, LOST, Loss, bounded
+from embviz_callback.analysis.verdict.losses import KEPT, LOST, Loss, lost
 from embviz_callback.embeddings import Floats, Rows, Vectors, unit_rows
 from embviz_callback.measure import COSINE, Measure
 
@@ -180,12 +180,13 @@ def compatibility(
         for answers in models
         if models[asks].dim == models[answers].dim
     }
-    groups = sampling_groups(old.embeddings.relevance, len(old.embeddings.queries))
+    groups, chained = sampled(old.embeddings.relevance, len(old.embeddings.queries))
     best = values["old", "old"]
-    cells = tuple(
-        Cell(*names, float(found.mean()), None if found is best else _loss(metric, allowed, best - found, groups))
-        for names, found in values.items()
-    )
+
+    def _loss(found: Floats) -> Loss | None:
+        return None if found is best else lost(metric, allowed, best - found, groups, _TAIL, chained=chained)
+
+    cells = tuple(Cell(*names, float(found.mean()), _loss(found)) for names, found in values.items())
     fits = old.dim == new.dim
     becomes, unit = shifted(old, new, threshold, groups, seed=seed) if fits else (Estimate(math.nan), 1.0)
     return Compatibility(
@@ -216,10 +217,6 @@ def _values(asks: Shipped, answers: Shipped, metric: str) -> Floats:
     if metric not in values:
         raise ValueError(f"a loss can be allowed of {', '.join(values)}, not of {metric!r}")
     return values[metric]
-
-
-def _loss(metric: str, allowed: float, changes: Floats, groups: Rows) -> Loss:
-    return bounded(metric, allowed, float(changes.mean()), mean_pseudo_values(changes, groups), _TAIL)
 
 
 def _kinship(old: Shipped, new: Shipped, seed: int) -> Kinship:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.metrics.intervals import mean_pseudo_values, sampling_groups
+from embviz_callback.analysis.metrics.intervals import sampled
 from embviz_callback.analysis.metrics.ranks import rank_values
 from embviz_callback.analysis.ship.ranking import Counts, Scores, count, scores_of
 from embviz_callback.analysis.ship.sheet import Shipped
 from embviz_callback.analysis.verdict.best import primary_metric
-from embviz_callback.analysis.verdict.losses import Loss, bounded
+from embviz_callback.analysis.verdict.losses import Loss, lost
 from embviz_callback.embeddings import Embeddings, Floats, Rows
 from embviz_callback.pairs.texts import fold, without_diacritics
 
@@ -161,8 +161,8 @@ def against_words(model: Shipped, queries: Sequence[str], documents: Sequence[st
             (f"{model.label} + BM25", fused_scores(by_words, by_model)),
         )
     )
-    groups = sampling_groups(embeddings.relevance, len(embeddings.queries))
-    vectors, both = (replace(one, changes=_changes(words, one, groups)) for one in (vectors, both))
+    groups, chained = sampled(embeddings.relevance, len(embeddings.queries))
+    vectors, both = (replace(one, changes=_changes(words, one, groups, chained)) for one in (vectors, both))
     return Words(words, vectors, both, primary_metric(embeddings), is_folded, len(documents))
 
 
@@ -172,11 +172,10 @@ def _ranked(name: str, scores: Scores, embeddings: Embeddings, n_pool: int) -> R
     return Ranked(name, {metric: found[metric] for metric in SHOWN}, _first(counts, embeddings))
 
 
-def _changes(words: Ranked, other: Ranked, groups: Rows) -> tuple[Loss, ...]:
-    drops = {metric: words.values[metric] - other.values[metric] for metric in SHOWN}
+def _changes(words: Ranked, other: Ranked, groups: Rows, chained: Rows | None) -> tuple[Loss, ...]:
     return tuple(
-        bounded(metric, 0.0, float(found.mean()), mean_pseudo_values(found, groups), _TAIL)
-        for metric, found in drops.items()
+        lost(metric, 0.0, words.values[metric] - other.values[metric], groups, _TAIL, chained=chained)
+        for metric in SHOWN
     )
 
 

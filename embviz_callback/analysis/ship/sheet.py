@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from embviz_callback.analysis.metrics.intervals import mean_pseudo_values, sampling_groups
+from embviz_callback.analysis.metrics.intervals import sampled
 from embviz_callback.analysis.metrics.ranks import rank_values
 from embviz_callback.analysis.ship.codes import BINARY, FLOAT16, FLOAT32, INT8, PRECISIONS, code_scores, rescored
 from embviz_callback.analysis.ship.ranking import count
 from embviz_callback.analysis.verdict.best import primary_metric
-from embviz_callback.analysis.verdict.losses import DOUBT, KEPT, LOST, Loss, bounded
+from embviz_callback.analysis.verdict.losses import DOUBT, KEPT, LOST, Loss, lost
 from embviz_callback.embeddings import Embeddings, Floats, Rows, Served, Vectors, unit_rows
 from embviz_callback.measure import COSINE, Measure
 
@@ -89,8 +89,9 @@ class Sheet:
         allowed: Metric to the loss that is accepted.
         doubt: Chance of one bound being passed by the truth: 5 % shared by the paths.
         n_queries: Queries.
-        n_groups: Groups of them that are independent of each other.
+        n_groups: Groups of them that are drawn together.
         n_pool: Documents that were searched.
+        is_chained: Whether a chain of shared documents was cut into these.
     """
 
     lines: tuple[Line, ...]
@@ -99,6 +100,7 @@ class Sheet:
     n_queries: int
     n_groups: int
     n_pool: int
+    is_chained: bool = False
 
     @property
     def reference(self) -> Line:
@@ -182,8 +184,8 @@ def ship_sheet(models: Sequence[Shipped], *, allowed: Mapping[str, float] | None
             raise ValueError(f"a loss can be allowed of {', '.join(known)}, not of {name!r}")
         if not least >= 0:
             raise ValueError(f"an allowed loss must be at least 0, got {least:g} for {name}")
-    groups = sampling_groups(first.relevance, len(first.queries))
-    return judged(measured, allowed, groups, n_pool=models[0].n_pool)
+    groups, chained = sampled(first.relevance, len(first.queries))
+    return judged(measured, allowed, groups, n_pool=models[0].n_pool, chained=chained)
 
 
 def measure(model: Shipped) -> Iterator[tuple[Setting, dict[str, Floats]]]:
@@ -214,7 +216,12 @@ def _truncated(rows: Vectors, dim: int, by: Measure) -> Vectors:
 
 
 def judged(
-    measured: Sequence[tuple[Setting, Values]], allowed: Mapping[str, float], groups: Rows, *, n_pool: int
+    measured: Sequence[tuple[Setting, Values]],
+    allowed: Mapping[str, float],
+    groups: Rows,
+    *,
+    n_pool: int,
+    chained: Rows | None = None,
 ) -> Sheet:
     """Holds settings against the first.
 
@@ -228,6 +235,7 @@ def judged(
         allowed: Metric to the loss that is accepted.
         groups: ``(n_queries,)`` queries with equal numbers stand and fall together.
         n_pool: Documents that were searched.
+        chained: As `embviz_callback.analysis.metrics.intervals.PerQuery` has it.
 
     Returns:
         The sheet.
@@ -237,23 +245,22 @@ def judged(
     lines = [Line(reference, _means(best, allowed), (), REFERENCE)]
     left: set[tuple[str, str, bool]] = set()
     for setting, values in others:
-        losses = tuple(_loss(best, values, name, least, groups, doubt) for name, least in allowed.items())
+        losses = tuple(
+            lost(name, least, best[name] - values[name], groups, doubt, chained=chained)
+            for name, least in allowed.items()
+        )
         outcome = _outcome(losses)
         if outcome != NOT_WORSE:
             left.add(setting.path)
         elif setting.path in left:
             outcome = NOT_ASKED
         lines.append(Line(setting, _means(values, allowed), losses, outcome))
-    return Sheet(tuple(lines), dict(allowed), doubt, len(groups), len(np.unique(groups)), n_pool)
+    n_groups = len(np.unique(groups))
+    return Sheet(tuple(lines), dict(allowed), doubt, len(groups), n_groups, n_pool, is_chained=chained is not None)
 
 
 def _means(values: Values, names: Mapping[str, float]) -> dict[str, float]:
     return {name: float(values[name].mean()) for name in names}
-
-
-def _loss(best: Values, values: Values, name: str, least: float, groups: Rows, doubt: float) -> Loss:
-    changes = best[name] - values[name]
-    return bounded(name, least, float(changes.mean()), mean_pseudo_values(changes, groups), doubt)
 
 
 def _outcome(losses: Sequence[Loss]) -> str:

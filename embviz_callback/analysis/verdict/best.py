@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.catalogue import CHOOSABLE, RANK_NAMES
 from embviz_callback.analysis.metrics.contrasts import paired_interval, paired_standard_error
-from embviz_callback.analysis.metrics.intervals import PerQuery, point, pseudo_values
+from embviz_callback.analysis.metrics.intervals import PerQuery, own_spreads, point, pseudo_values
 from embviz_callback.analysis.metrics.resampling import draw_clusters, or_least, plain
+from embviz_callback.analysis.metrics.sharing import PLAIN
 from embviz_callback.embeddings import Embeddings, Floats
 
 SAME = 0.005  # of the primary metric: less decides nothing
@@ -134,10 +135,16 @@ def check_metric(chosen: str) -> None:
 
 
 def candidate(statistics: PerQuery, metric: str, *, label: str = "", training_loss: float = math.nan) -> Candidate:
-    """One evaluation by the metric that decides."""
+    """One evaluation by the metric that decides.
+
+    Returns:
+        The candidate. Where a chain of shared documents was cut, its pseudo-values spread as wide as the metric itself
+        does; differences of such candidates are approximate.
+    """
     whole = point(statistics)
+    values = own_spreads(statistics).get(metric, PLAIN).widened(pseudo_values(statistics)[metric])
     # As a file keeps it: what has not changed must not seem to have, after a training was resumed.
-    pseudo = pseudo_values(statistics)[metric].astype(np.float32).astype(np.float64)
+    pseudo = values.astype(np.float32).astype(np.float64)
     return Candidate(whole[metric], pseudo, whole["separation"], label, metric, training_loss)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from embviz_callback.analysis.metrics.catalogue import BANDS, CATALOGUE, INTACT_AUC, INTACT_RANK1, LOWER, Metric
-from embviz_callback.analysis.metrics.intervals import PerQuery, mean_pseudo_values, t_interval, t_intervals
+from embviz_callback.analysis.metrics.intervals import PerQuery, mean_spread, t_interval, t_intervals
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import BRIGHT_SHARE, CLEAR_SHARE, FIGURES, MAPS
 from embviz_callback.embeddings import Embeddings, Floats, Rows
@@ -257,8 +257,8 @@ def _diagonal(bright: Floats | None, statistics: PerQuery | None, tail: float) -
         return Check(name, math.nan, BRIGHT_SHARE, NOT_JUDGED, None, "not judged")
     ends = None
     if statistics is not None:
-        pseudo = mean_pseudo_values(bright, statistics.groups)
-        ends = t_interval(float(bright.mean()), pseudo, is_share=True, tail=tail)
+        pseudo, spread = mean_spread(bright, statistics.groups, statistics.chained)
+        ends = t_interval(float(bright.mean()), pseudo, is_share=True, tail=tail, spread=spread)
     return _judged(name, float(bright.mean()), BRIGHT_SHARE, ends, len(bright))
 
 

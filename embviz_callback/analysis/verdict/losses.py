@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, LOWER
-from embviz_callback.analysis.metrics.contrasts import FEWEST_GROUPS, one_sided_reach
-from embviz_callback.analysis.metrics.intervals import PerQuery, point, pseudo_values
+from embviz_callback.analysis.metrics.contrasts import FEWEST_GROUPS, one_sided_reach, spreads
+from embviz_callback.analysis.metrics.intervals import PerQuery, mean_spread, point, pseudo_values
+from embviz_callback.analysis.metrics.sharing import PLAIN, Spread
 from embviz_callback.analysis.verdict.best import Candidate
-from embviz_callback.embeddings import Floats
+from embviz_callback.embeddings import Floats, Rows
 
 LOST, KEPT, UNDECIDED = "the loss is shown", "the loss is excluded", "the data cannot tell"
 DOUBT = 0.05
@@ -62,9 +63,9 @@ def losses(baseline: PerQuery, model: PerQuery, allowed: Mapping[str, float]) ->
     if len(baseline.groups) != len(model.groups):
         raise ValueError(f"the baseline has {len(baseline.groups)} queries and the model {len(model.groups)}")
     before, after, whole = pseudo_values(baseline), pseudo_values(model), point(baseline)
-    doubt = DOUBT / max(len(allowed), 1)
+    doubt, wider = DOUBT / max(len(allowed), 1), spreads(model, [baseline])
     return tuple(
-        bounded(name, least, whole[name] - known[name], before[name] - after[name], doubt)
+        bounded(name, least, whole[name] - known[name], before[name] - after[name], doubt, wider[name][0])
         for name, least in allowed.items()
     )
 
@@ -100,7 +101,27 @@ def loss_at_look(baseline: Candidate, model: Candidate, metric: str, *, allowed:
     return bounded(metric, allowed, baseline.value - model.value, baseline.pseudo - model.pseudo, doubt)
 
 
-def bounded(metric: str, allowed: float, drop: float, changes: Floats, doubt: float) -> Loss:
+def lost(
+    metric: str, allowed: float, drops: Floats, groups: Rows, doubt: float, *, chained: Rows | None = None
+) -> Loss:
+    """The loss of a mean over queries.
+
+    Args:
+        metric: Its name.
+        allowed: Loss that is accepted.
+        drops: ``(n_queries,)`` what each query has lost.
+        groups: ``(n_queries,)`` queries with equal numbers stand and fall together.
+        doubt: As for `bounded`.
+        chained: As `embviz_callback.analysis.metrics.intervals.PerQuery` has it.
+
+    Returns:
+        The loss.
+    """
+    pseudo, spread = mean_spread(drops, groups, chained)
+    return bounded(metric, allowed, float(drops.mean()), pseudo, doubt, spread)
+
+
+def bounded(metric: str, allowed: float, drop: float, changes: Floats, doubt: float, spread: Spread = PLAIN) -> Loss:
     """A loss with its one-sided bounds, and what they show.
 
     Args:
@@ -109,13 +130,14 @@ def bounded(metric: str, allowed: float, drop: float, changes: Floats, doubt: fl
         drop: Of the metric.
         changes: ``(n_groups,)`` paired drops whose mean it is; below six groups nothing is shown.
         doubt: Chance of either bound being passed by the truth.
+        spread: How much wider it spreads than its groups say.
 
     Returns:
         The loss.
     """
     sign = -1.0 if CATALOGUE[metric].better == LOWER else 1.0
     is_enough = len(changes) >= FEWEST_GROUPS
-    below, above = one_sided_reach(metric, sign * changes, doubt) if is_enough else (-math.inf, math.inf)
+    below, above = one_sided_reach(metric, sign * changes, doubt, spread) if is_enough else (-math.inf, math.inf)
     low, high = sign * drop + below, sign * drop + above
     return Loss(metric, allowed, sign * drop, low, high, _outcome(low, high, allowed))
 

@@ -24,7 +24,7 @@ from embviz_callback.analysis.metrics.catalogue import (
     charts,
     shown,
 )
-from embviz_callback.analysis.metrics.intervals import mean_pseudo_values, sampling_groups
+from embviz_callback.analysis.metrics.intervals import mean_spread, sampled
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.analysis.verdict.best import MOST, Candidate, best_of, choose_best
 from embviz_callback.analysis.verdict.checklist import Check
@@ -165,8 +165,10 @@ def _best(views: Sequence[View], subset: Subset) -> dict[str, Any]:
     first, metric, candidates = _candidates(views, subset)
     found = choose_best(candidates, metric)
     beside = ", ".join(views[first + place].label for place in found.undecided)
+    groups, chained = _sampled(views, subset)
     return {
-        "groups": _groups(views, subset).tolist(),
+        "groups": groups.tolist(),
+        "is_chained": chained is not None,
         "best": {
             "place": first + found.place,
             "metric": metric,
@@ -189,25 +191,30 @@ def best_view(views: Sequence[View], subset: Subset) -> int:
     return first + best_of(candidates, metric)
 
 
-def _groups(views: Sequence[View], subset: Subset) -> NDArray[np.int64]:
-    return sampling_groups(subset.relevance, len(subset.queries))[: len(views[0].ranks)]
+def _sampled(views: Sequence[View], subset: Subset) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Groups of the queries that are shown, and what they share where a chain of it was cut."""
+    shown = len(views[0].ranks)
+    groups, chained = sampled(subset.relevance, len(subset.queries))
+    return groups[:shown], None if chained is None else chained[chained[:, 0] < shown]
 
 
 def _candidates(views: Sequence[View], subset: Subset) -> tuple[int, str, list[Candidate]]:
     """Place of the first that is asked, the metric that decided last, and those that stand for it."""
-    groups, first = _groups(views, subset), max(len(views) - MOST, 0)
+    first = max(len(views) - MOST, 0)
+    groups, chained = _sampled(views, subset)
     metric = next((found["metric"] for view in reversed(views) if (found := view.content.get("decides"))), "mrr")
-    return first, metric, [_candidate(view, groups) for view in views[first:]]
+    return first, metric, [_candidate(view, groups, chained) for view in views[first:]]
 
 
-def _candidate(view: View, groups: NDArray[np.int64]) -> Candidate:
+def _candidate(view: View, groups: NDArray[np.int64], chained: NDArray[np.int64] | None) -> Candidate:
     if kept := view.content.get("decides"):
         values = np.frombuffer(base64.b64decode(kept["values"]), dtype="<f4").astype(np.float64)
     else:  # written down before this was kept
         values = np.array([0.0 if rank is None else 1 / rank for rank in view.ranks])
     separation = view.content["metrics"].get("separation")
     known = math.nan if separation is None else float(separation)
-    return Candidate(float(values.mean()), mean_pseudo_values(values, groups), known)
+    pseudo, spread = mean_spread(values, groups, chained)
+    return Candidate(float(values.mean()), spread.widened(pseudo), known)
 
 
 def _marks() -> dict[str, Any]:

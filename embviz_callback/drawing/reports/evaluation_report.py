@@ -103,11 +103,11 @@ def _power(metrics: Metrics, history: Sequence[tuple[str, Metrics]]) -> str:
     now = metrics.per_query
     if now is None:
         return ""
-    n_groups = len(np.unique(now.groups))
+    n_groups, is_chained = len(np.unique(now.groups)), now.chained is not None
     label, before = next(((name, past.per_query) for name, past in reversed(history) if past.per_query), ("", None))
     if before is None or len(before.groups) != len(now.groups):
-        return power_sentence(n_groups, _ASSUMED)
-    return power_sentence(n_groups, discordance(before, now), label)
+        return power_sentence(n_groups, _ASSUMED, is_chained=is_chained)
+    return power_sentence(n_groups, discordance(before, now), label, is_chained=is_chained)
 
 
 def _whole_corpus(snapshot: Snapshot) -> str:

@@ -56,8 +56,11 @@ def _allowed(sheet: Sheet) -> str:
 
 
 def _queries(sheet: Sheet) -> str:
+    queries = counted(sheet.n_queries, "query")
+    if sheet.is_chained:
+        return f"{queries} in {counted(sheet.n_groups, 'group')} by their most shared document"
     groups = "" if sheet.n_groups == sheet.n_queries else f" in {counted(sheet.n_groups, 'independent group')}"
-    return f"{counted(sheet.n_queries, 'query')}{groups}"
+    return f"{queries}{groups}"
 
 
 def _told(loss: Loss) -> str:

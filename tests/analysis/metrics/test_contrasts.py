@@ -15,19 +15,24 @@ from embviz_callback.analysis.metrics.contrasts import (
     flips,
     paired_interval,
     paired_standard_error,
+    spreads,
     step_down,
-    two_way,
 )
 from embviz_callback.analysis.metrics.intervals import (
     PerQuery,
     intervals_of,
+    own_spreads,
     per_query,
     point,
     pseudo_values,
     sampling_groups,
+    t_intervals,
 )
 from embviz_callback.analysis.metrics.numbers import compute_metrics
+from embviz_callback.analysis.metrics.sharing import Spread
 from embviz_callback.analysis.scan import scan
+from embviz_callback.analysis.verdict.best import candidate
+from embviz_callback.analysis.verdict.losses import losses, lost
 from embviz_callback.embeddings import Embeddings
 
 
@@ -179,16 +184,46 @@ def test_a_chain_that_was_cut_counts_every_pair_of_queries_that_share_a_document
     _, group = np.unique(one.groups, return_inverse=True)
     summed = np.bincount(group, weights=other.ranks["rank1"] - one.ranks["rank1"]) / 60
     by_groups = float(np.square(summed - summed.mean()).sum())
-    found = two_way(one, [other])
-    assert found.factors["rank1"][0] == pytest.approx(max(math.sqrt(by_both / by_groups), 1.0))
+    (found,) = spreads(one, [other])["rank1"]
+    assert found.factor == pytest.approx(max(math.sqrt(by_both / by_groups), 1.0))
     assert found.freedom == int(worth)
 
 
 def test_where_no_chain_was_cut_nothing_is_widened() -> None:
     _, (one, other) = of_a_chain(0.7, 0.8)
-    found = two_way(replace(one, chained=None), [other])
-    assert found.factors["rank1"].tolist() == [1.0]
-    assert found.freedom == 60
+    assert spreads(replace(one, chained=None), [other])["rank1"] == [Spread()]
+    assert Spread().freedom_of(60) == 59
+
+
+@pytest.mark.parametrize("what", ["interval", "t", "loss", "mean"])
+def test_every_interval_allows_for_a_chain_that_was_cut(what: str) -> None:
+    held = {"by both": 0, "by groups": 0}
+    for seed in range(40):
+        _, (one, other) = of_a_chain(0.75, 0.75, seed=seed)
+        for name, pair in (("by both", (one, other)), ("by groups", [replace(x, chained=None) for x in (one, other)])):
+            low, high = _ends(what, *pair)
+            held[name] += low - high
+    assert held["by both"] < 1.1 * held["by groups"] < 0  # wider by a tenth at least
+
+
+def test_what_decides_between_epochs_spreads_as_wide_as_the_metric_does() -> None:
+    _, (one,) = of_a_chain(0.75)
+    found, by_groups = (candidate(part, "rank1") for part in (one, replace(one, chained=None)))
+    assert found.pseudo.mean() == pytest.approx(by_groups.pseudo.mean(), abs=1e-6)
+    assert found.pseudo.std() / by_groups.pseudo.std() == pytest.approx(own_spreads(one)["rank1"].factor, abs=1e-5)
+    assert own_spreads(one)["rank1"].factor > 1.05
+
+
+def _ends(what: str, one: PerQuery, other: PerQuery) -> tuple[float, float]:
+    if what == "interval":
+        return intervals_of(one, draws=200)["rank1"]
+    if what == "t":
+        return t_intervals(one)["rank1"]
+    if what == "mean":
+        found = lost("rank1", 0.0, one.ranks["rank1"] - other.ranks["rank1"], one.groups, 0.05, chained=one.chained)
+    else:
+        (found,) = losses(one, other, {"rank1": 0.0})
+    return found.low, found.high
 
 
 def test_equal_evaluations_of_queries_in_a_chain_are_seldom_called_different() -> None:

@@ -495,7 +495,8 @@ def test_a_run_is_checked_once_and_again_for_other_data(tmp_path: Path) -> None:
         (
             50,
             True,
-            "50 groups of queries by their most shared document, as chains of them hold many queries",
+            "50 groups of queries by their most shared document, as chains of them hold many queries; they"
+            " allow for every pair of queries that share one",
         ),
     ],
 )

@@ -125,7 +125,7 @@ function changeList(place, title, found) {
 }
 function drawDifference() {
   const { improved, fell } = changes(state.from, state.to), [before, after] = [views[state.from], views[state.to]];
-  const p = chanceOf(state.from, state.to), said = p === null ? "too few groups of queries to tell" : `p = ${p < .001 ? p.toExponential(1) : p.toFixed(3)}`;
+  const p = chanceOf(state.from, state.to), said = p === null ? "too few groups of queries to tell" : `p = ${p < .001 ? p.toExponential(1) : p.toFixed(3)}${data.is_chained ? ", approximate, as nearly all queries hang together by shared documents" : ""}`;
   element("diffline").textContent = `From ${before.label}${state.from === bestAt ? " (the best)" : ""} to ${after.label}: ${improved.length} improved, ${fell.length} fell; ${said}, of this one pair alone.${state.from === bestAt && data.best.sentence ? ` ${data.best.sentence}.` : ""}`;
   const names = CATALOGUE.compared.filter((name) => name in after.metrics);
   element("difftable").replaceChildren(table([["metric"], [before.label, "number"], [after.label, "number"], ["change", "number"]],

@@ -68,7 +68,8 @@ def _power(comparison: Comparison) -> str:
     if one is None or two is None or not np.array_equal(one.groups, two.groups):
         return ""
     against = f"{comparison.labels[other]} and {comparison.labels[comparison.reference]}"
-    return power_sentence(len(np.unique(one.groups)), discordance(one, two), against)
+    n_groups = len(np.unique(one.groups))
+    return power_sentence(n_groups, discordance(one, two), against, is_chained=comparison.is_chained)
 
 
 def sentences(comparison: Comparison) -> tuple[str, ...]:
@@ -81,7 +82,7 @@ def sentences(comparison: Comparison) -> tuple[str, ...]:
 def _about_best(comparison: Comparison) -> Iterator[str]:
     best = comparison.best
     if math.isfinite(best.interval[0]):
-        yield f"its {worth(best)}"
+        yield f"its {worth(best)}{_about(comparison)}"
     for places, said in ((best.equals, "the same to within 0.005"), (best.undecided, "cannot be told from it")):
         if places:
             yield f"{said}: {', '.join(comparison.labels[place] for place in places)}"
@@ -95,7 +96,12 @@ def fall_sentence(comparison: Comparison) -> str:
     return (
         f"fallen from its best ({comparison.labels[fall.peak]}): {CATALOGUE[fall.metric].title} of"
         f" {comparison.labels[-1]} is {measured(fall.value, fall.metric)} against {measured(fall.highest, fall.metric)}"
+        f"{_about(comparison)}"
     )
+
+
+def _about(comparison: Comparison) -> str:
+    return "; approximate, as chains of shared documents hold many queries" if comparison.is_chained else ""
 
 
 def metrics_rows(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:

@@ -54,7 +54,7 @@ def sentences(board: Leaderboard) -> list[str]:
     said = [f"leads: {leader.label}, its {title} is {measured(leader.value, metric)}, {luck} (95 % interval {ends})"]
     for outcome, words in (
         (SAME_AS, "the same to within 0.005"),
-        (UNDECIDED, f"cannot be told from it on {counted(board.n_groups, 'independent group')} of queries"),
+        (UNDECIDED, f"cannot be told from it on {counted(board.n_groups, 'group')} of queries"),
         (BEHIND, "behind it beyond chance, corrected for all pairs"),
     ):
         found = [entry.label for entry in board.entries if entry.outcome == outcome]
