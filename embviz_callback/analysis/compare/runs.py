@@ -13,7 +13,7 @@ from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
 from embviz_callback.analysis.metrics.contrasts import paired_standard_error
 from embviz_callback.analysis.metrics.intervals import t_quantile
 from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters, or_least
-from embviz_callback.analysis.verdict.best import SAME, Candidate, choose_best
+from embviz_callback.analysis.verdict.best import SAME, Candidate, choose_best, spread_between
 from embviz_callback.embeddings import Floats
 
 MOST_RUNS = 20
@@ -84,7 +84,8 @@ class _Reached:
     """What runs have reached together.
 
     `drawn` are deviations of the corrected value in resamples of the queries; `seeds` is the variance that other
-    seeds of the same setting would add, known from as many as there are.
+    seeds of the same setting would add, known from as many as there are. `known` is who knows which queries share
+    documents.
     """
 
     value: float
@@ -93,6 +94,7 @@ class _Reached:
     pseudo: Floats
     seeds: float = 0.0
     n_runs: int = 1
+    known: tuple[Candidate, ...] = ()
 
     @property
     def variance(self) -> float:
@@ -178,17 +180,25 @@ def _weights(n_groups: int, draws: int, seed: int) -> Floats:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-def _reached(candidates: Sequence[Candidate], place: int, metric: str, weights: Floats) -> _Reached:
+def _reached(candidates: tuple[Candidate, ...], place: int, metric: str, weights: Floats) -> _Reached:
     values = np.array([one.value for one in candidates])
     pseudo = np.stack([one.pseudo for one in candidates], axis=1)
     top = int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
-    errors = np.array([paired_standard_error(metric, pseudo[:, top] - column) for column in pseudo.T])
+    errors = np.array([_paired_error(metric, pseudo[:, top] - column, candidates) for column in pseudo.T])
     contenders = ~(values[top] - values > _CONTENDING * errors)
     contenders[top] = True
     drawn = weights @ pseudo[:, contenders]
+    wider = spread_between(candidates, pseudo[:, top]).factor
     lucky = (drawn - drawn.mean(axis=0)).max(axis=1)
     luck = float(lucky.mean())
-    return _Reached(values[place], float(values[top]) - luck, lucky - luck, candidates[place].pseudo)
+    drawn = wider * (lucky - luck)
+    return _Reached(
+        values[place], float(values[top]) - wider * luck, drawn, candidates[place].pseudo, known=candidates[:1]
+    )
+
+
+def _paired_error(metric: str, changes: Floats, known: Sequence[Candidate]) -> float:
+    return spread_between(known, changes).factor * paired_standard_error(metric, changes)
 
 
 def _averaged(members: Sequence[_Reached]) -> _Reached:
@@ -202,6 +212,7 @@ def _averaged(members: Sequence[_Reached]) -> _Reached:
         pseudo=np.mean([one.pseudo for one in members], axis=0),
         seeds=float(corrected.var(ddof=1)) / n if n > 1 else 0.0,
         n_runs=n,
+        known=members[0].known,
     )
 
 
@@ -209,7 +220,8 @@ def _behind(reached: Sequence[_Reached], metric: str) -> list[Estimate | None]:
     """What the first is ahead of each by; its reach is that of all pairs at once."""
     pairs = list(combinations(range(len(reached)), 2))
     gaps = np.stack([reached[one].drawn - reached[other].drawn for one, other in pairs], axis=1)
-    floors = [paired_standard_error(metric, reached[one].pseudo - reached[other].pseudo) for one, other in pairs]
+    known = reached[0].known
+    floors = [_paired_error(metric, reached[one].pseudo - reached[other].pseudo, known) for one, other in pairs]
     spread = np.maximum(gaps.std(axis=0), np.nan_to_num(floors, nan=np.inf))
     # Where two are the same on every resample there is nothing to be lucky with.
     off = np.abs(gaps) / np.where(spread > 0, spread, np.inf)

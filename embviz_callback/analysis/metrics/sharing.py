@@ -68,10 +68,5 @@ class Spread:
         """Degrees of freedom of a variance over so many groups."""
         return max(n_groups - 1 if self.freedom is None else min(self.freedom, n_groups - 1), 1)
 
-    def widened(self, pseudo: Floats) -> Floats:
-        """Pseudo-values with the same mean that spread as wide."""
-        centre = pseudo.mean()
-        return np.asarray(centre + self.factor * (pseudo - centre)) if self.factor > 1 else pseudo
-
 
 PLAIN = Spread()

@@ -3,7 +3,8 @@
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any, Self
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.catalogue import CHOOSABLE, RANK_NAMES
 from embviz_callback.analysis.metrics.contrasts import paired_interval, paired_standard_error
-from embviz_callback.analysis.metrics.intervals import PerQuery, own_spreads, point, pseudo_values
+from embviz_callback.analysis.metrics.intervals import PerQuery, point, pseudo_values, t_quantile
 from embviz_callback.analysis.metrics.resampling import draw_clusters, or_least, plain
-from embviz_callback.analysis.metrics.sharing import PLAIN
+from embviz_callback.analysis.metrics.sharing import PLAIN, Sharing, Spread
 from embviz_callback.embeddings import Embeddings, Floats
 
 SAME = 0.005  # of the primary metric: less decides nothing
@@ -46,6 +47,8 @@ class Candidate:
         metric: Name of the one that decides; "" where the caller knows.
         training_loss: Mean of the training's loss since the evaluation before; NaN where nobody knows it.
         merit: What `merit` gave it among those before it; NaN where it was not asked.
+        sharing: Which queries share documents, where chains of them are cut; of candidates of one run one at least
+            knows it, it is in no file.
     """
 
     value: float
@@ -55,6 +58,7 @@ class Candidate:
     metric: str = ""
     training_loss: float = math.nan
     merit: float = math.nan
+    sharing: Sharing | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: 3 kB for 500 queries, so that a resumed training knows which of its evaluations was the best."""
@@ -65,7 +69,7 @@ class Candidate:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """The candidate that `to_json` gave."""
-        numbers = {name: math.nan if stored[name] is None else float(stored[name]) for name in _NUMBERS}
+        numbers: dict[str, Any] = {name: math.nan if stored[name] is None else float(stored[name]) for name in _NUMBERS}
         values = np.frombuffer(base64.b64decode(stored["pseudo"]), dtype="<f4").astype(np.float64)
         return cls(pseudo=values, label=str(stored["label"]), metric=str(stored["metric"]), **numbers)
 
@@ -138,14 +142,22 @@ def candidate(statistics: PerQuery, metric: str, *, label: str = "", training_lo
     """One evaluation by the metric that decides.
 
     Returns:
-        The candidate. Where a chain of shared documents was cut, its pseudo-values spread as wide as the metric itself
-        does; differences of such candidates are approximate.
+        The candidate. Where a chain of shared documents was cut, it has a pseudo-value for each query, and knows which
+        share one.
     """
-    whole = point(statistics)
-    values = own_spreads(statistics).get(metric, PLAIN).widened(pseudo_values(statistics)[metric])
+    whole, sharing, n = point(statistics), None, len(statistics.groups)
+    if statistics.chained is not None:
+        sharing = Sharing.of(statistics.chained, n)
+        statistics = replace(statistics, groups=np.arange(n))
     # As a file keeps it: what has not changed must not seem to have, after a training was resumed.
-    pseudo = values.astype(np.float32).astype(np.float64)
-    return Candidate(whole[metric], pseudo, whole["separation"], label, metric, training_loss)
+    pseudo = pseudo_values(statistics)[metric].astype(np.float32).astype(np.float64)
+    return Candidate(whole[metric], pseudo, whole["separation"], label, metric, training_loss, sharing=sharing)
+
+
+def spread_between(candidates: Sequence[Candidate], changes: Floats) -> Spread:
+    """How much wider a difference spreads than its pseudo-values, by the first of some candidates that knows."""
+    sharing = next((one.sharing for one in candidates if one.sharing is not None), None)
+    return PLAIN if sharing is None else sharing.spread(changes, changes)
 
 
 def choose_best(candidates: Sequence[Candidate], metric: str, *, draws: int = 1000, seed: int = 0) -> Best:
@@ -163,6 +175,7 @@ def choose_best(candidates: Sequence[Candidate], metric: str, *, draws: int = 10
     held = _held_against_the_highest(candidates, metric)
     contending = ~held.others | ~(held.gaps > _CONTENDING * held.errors)
     pseudo = np.stack([one.pseudo for one in candidates], axis=1)
+    wider = spread_between(candidates, pseudo[:, held.place]).factor
     return Best(
         metric=metric,
         place=held.place,
@@ -170,7 +183,7 @@ def choose_best(candidates: Sequence[Candidate], metric: str, *, draws: int = 10
         among=len(candidates),
         equals=tuple(at for at in (held.top, *np.flatnonzero(held.same).tolist()) if at != held.place),
         undecided=tuple(np.flatnonzero(held.others & ~held.same & held.reaches).tolist()),
-        interval=_interval(pseudo, metric, held.place, contending, draws, seed),
+        interval=_interval(pseudo, metric, held.place, contending, draws, seed, wider),
     )
 
 
@@ -217,7 +230,8 @@ def _held_against_the_highest(candidates: Sequence[Candidate], metric: str) -> _
     top = _highest(values)
     gaps = values[top] - values
     behind = [candidates[top].pseudo - one.pseudo for one in candidates]
-    ends = [paired_interval(metric, gap, column) for gap, column in zip(gaps, behind, strict=True)]
+    wider = [spread_between(candidates, column) for column in behind]
+    ends = [paired_interval(metric, *one) for one in zip(gaps, behind, wider, strict=True)]
     low, high = np.array(ends).T
     others = np.arange(len(values)) != top
     same = others & (low > -SAME) & (high < SAME)
@@ -228,7 +242,9 @@ def _held_against_the_highest(candidates: Sequence[Candidate], metric: str) -> _
         same=same,
         reaches=low <= 0,
         gaps=gaps,
-        errors=np.array([paired_standard_error(metric, column) for column in behind]),
+        errors=np.array([
+            spread.factor * paired_standard_error(metric, column) for column, spread in zip(behind, wider, strict=True)
+        ]),
     )
 
 
@@ -238,7 +254,7 @@ def _highest(values: Floats) -> int:
 
 
 def _interval(
-    pseudo: Floats, metric: str, place: int, contending: NDArray[np.bool_], draws: int, seed: int
+    pseudo: Floats, metric: str, place: int, contending: NDArray[np.bool_], draws: int, seed: int, wider: float
 ) -> tuple[float, float]:
     """Ends for the true value of the one that was chosen.
 
@@ -259,8 +275,9 @@ def _interval(
     if np.isnan(drawn).any():
         return math.nan, math.nan
     luck = (drawn - drawn.mean(axis=0))[:, contending].min(axis=1)
-    own = drawn[:, place]
-    return float(own.mean() + np.quantile(luck, _BELOW)), float(np.quantile(own, 1 - _ABOVE))
+    centre, own = float(drawn[:, place].mean()), drawn[:, place]
+    below, above = float(np.quantile(luck, _BELOW)), float(np.quantile(own, 1 - _ABOVE)) - centre
+    return centre + wider * below, centre + wider * above
 
 
 def fallen(candidates: Sequence[Candidate], metric: str) -> Fall | None:
@@ -283,7 +300,11 @@ def fallen(candidates: Sequence[Candidate], metric: str) -> Fall | None:
         return None
     peak = _highest(values[:-1])
     drop = float(values[peak] - values[-1])
-    error = paired_standard_error(metric, recent[peak].pseudo - recent[-1].pseudo)
+    changes = recent[peak].pseudo - recent[-1].pseudo
+    spread = spread_between(recent, changes)
+    error = spread.factor * paired_standard_error(metric, changes)
+    if spread.freedom is not None:  # a variance that so few are known from is hardly known
+        error *= t_quantile(0.975, spread.freedom_of(len(changes))) / NormalDist().inv_cdf(0.975)
     n_looks = len(candidates)
     deepest = next((depth for most, depth in _DEEPEST_FALL if n_looks <= most), _DEEPEST_FALL[-1][1])
     if not (drop > LEAST_FALL and drop > deepest / math.sqrt(2) * error):

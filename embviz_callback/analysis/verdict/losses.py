@@ -8,7 +8,7 @@ from embviz_callback.analysis.metrics.catalogue import CATALOGUE, LOWER
 from embviz_callback.analysis.metrics.contrasts import FEWEST_GROUPS, one_sided_reach, spreads
 from embviz_callback.analysis.metrics.intervals import PerQuery, mean_spread, point, pseudo_values
 from embviz_callback.analysis.metrics.sharing import PLAIN, Spread
-from embviz_callback.analysis.verdict.best import Candidate
+from embviz_callback.analysis.verdict.best import Candidate, spread_between
 from embviz_callback.embeddings import Floats, Rows
 
 LOST, KEPT, UNDECIDED = "the loss is shown", "the loss is excluded", "the data cannot tell"
@@ -98,7 +98,9 @@ def loss_at_look(baseline: Candidate, model: Candidate, metric: str, *, allowed:
             f"both must be of the same groups of queries, got {len(baseline.pseudo)} and {len(model.pseudo)}"
         )
     doubt = DOUBT * _HALF_SPENT / ((look + _HALF_SPENT - 1) * (look + _HALF_SPENT))
-    return bounded(metric, allowed, baseline.value - model.value, baseline.pseudo - model.pseudo, doubt)
+    changes = baseline.pseudo - model.pseudo
+    spread = spread_between([model, baseline], changes)
+    return bounded(metric, allowed, baseline.value - model.value, changes, doubt, spread)
 
 
 def lost(

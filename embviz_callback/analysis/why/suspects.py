@@ -95,12 +95,13 @@ def suspects(history: Sequence[Evaluated], columns: Columns | None = None) -> tu
     for, and most hard negatives that it ranks too high are wrong all the same. What counts is what the texts say.
 
     - All features are equal: the very columns of the positive, at least two, with equal values; and what a hard
-      negative's declared type names must be among them, or its difference may be one that nobody reads.
+      negative's declared type names must be among them, or its difference may be one that nobody reads. For the same
+      reason both texts must name the same numbers: a price that is no column makes two listings of one.
     - Or the same words stand in both texts, and no column differs.
 
-    Of these the model must hold the negative for as good as the positive: a document within 0.05 of it, a hard
-    negative, which somebody has called wrong, at least as high, or nearly its copy, or above it in at least half of
-    at least three evaluations.
+    Of these the model must hold the negative for as good as the positive: within 0.05 of its cosine, or nearly its
+    copy, or above it in at least half of at least three evaluations. How many of those shown are, and how many there
+    are that are shown: benchmarks/conclusions.py.
 
     Args:
         history: Evaluations of one subset, oldest first; the last is looked at, the others say
@@ -147,7 +148,7 @@ class _Pairs:
     likeness: Floats
     outranked: Floats
     n_evaluations: int
-    within: float = 0.0
+    within: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,15 +166,29 @@ class _Known:
         shared = own.keys() & other.keys()
         if differing(own, other):
             return "", 0
-        if len(shared) >= _LEAST_SHARED and own.keys() == other.keys() and all(name in own for name in types):
+        text, beside = self.documents[document], self.negatives[negative]
+        is_known = (
+            len(shared) >= _LEAST_SHARED and own.keys() == other.keys() and all(_is_column(name, own) for name in types)
+        )
+        if is_known and _numbers(text) == _numbers(beside):
             return f"all {len(shared)} features equal the positive's", len(shared)
-        if _words(self.documents[document]) == _words(self.negatives[negative]):
+        if _words(text) == _words(beside):
             return "the same words as the positive", len(shared)
         return "", 0
 
 
 def _words(text: str) -> list[str]:
     return sorted(re.findall(r"\w+", fold(text)))
+
+
+def _is_column(type_name: str, row: Row) -> bool:
+    """Whether what a type of hard negative is about is known of a text."""
+    return fold(type_name) in row or column_of_type(type_name) in row
+
+
+def _numbers(text: str) -> list[float]:
+    """5tr, 5.0 triệu and 5,0 tr name the same number."""
+    return sorted(float(found.replace(",", ".")) for found in re.findall(r"\d+(?:[.,]\d+)?", fold(text)))
 
 
 def _hard_suspects(same: Sequence[Evaluated], columns: Columns | None) -> list[Suspect]:
@@ -194,11 +209,11 @@ def _hard_suspects(same: Sequence[Evaluated], columns: Columns | None) -> list[S
         np.where(positive >= 0, likeness, np.nan),
         _outranked(same),
         len(same),
+        _within(last.similarity),
     )
     rows = () if columns is None else columns.hard_negatives
     known = _Known(last.subset.documents, last.subset.hard_negatives, columns.documents if columns else (), rows)
-    types = [{column_of_type(name) for name in names} for names in last.subset.hard_types]
-    return _candidates(judged, _median(1 - judged.likeness), known, types)
+    return _candidates(judged, _median(1 - judged.likeness), known, last.subset.hard_types)
 
 
 def _outranked(same: Sequence[Evaluated]) -> Floats:
@@ -241,9 +256,12 @@ def _listed(last: Evaluated) -> _Pairs:
     likeness = exact_scores(vectors.documents, vectors.documents, np.stack([positive, negative], axis=1))
     best = similarity.best_positive[query]
     outranked = (score > best).astype(np.float64)
-    # Of another similarity nobody knows how much is little.
-    within = _WITHIN if similarity.measure == COSINE else 0.0
-    return _Pairs(query, positive, negative, score, best, likeness, outranked, 1, within)
+    return _Pairs(query, positive, negative, score, best, likeness, outranked, 1, _within(similarity))
+
+
+def _within(similarity: Similarity) -> float:
+    """Of another similarity than the cosine nobody knows how much is little."""
+    return _WITHIN if similarity.measure == COSINE else 0.0
 
 
 def _median(distances: Floats) -> float:
@@ -263,7 +281,7 @@ def _candidates(
         pairs: Queries and their negatives.
         typical: Distance of a negative from the positive.
         known: What the texts say.
-        types: Columns that hard negatives are said to differ in; None for documents.
+        types: What hard negatives are said to differ in; None for documents.
 
     Returns:
         Those with evidence.

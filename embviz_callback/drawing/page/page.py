@@ -24,8 +24,9 @@ from embviz_callback.analysis.metrics.catalogue import (
     charts,
     shown,
 )
-from embviz_callback.analysis.metrics.intervals import mean_spread, sampled
+from embviz_callback.analysis.metrics.intervals import mean_pseudo_values, sampled
 from embviz_callback.analysis.metrics.pictures import MAPS
+from embviz_callback.analysis.metrics.sharing import Sharing
 from embviz_callback.analysis.verdict.best import MOST, Candidate, best_of, choose_best
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.drawing.page.epoch_view import View, epoch_view, shown_documents
@@ -202,19 +203,20 @@ def _candidates(views: Sequence[View], subset: Subset) -> tuple[int, str, list[C
     """Place of the first that is asked, the metric that decided last, and those that stand for it."""
     first = max(len(views) - MOST, 0)
     groups, chained = _sampled(views, subset)
+    sharing = None if chained is None else Sharing.of(chained, len(groups))
     metric = next((found["metric"] for view in reversed(views) if (found := view.content.get("decides"))), "mrr")
-    return first, metric, [_candidate(view, groups, chained) for view in views[first:]]
+    return first, metric, [_candidate(view, groups, sharing) for view in views[first:]]
 
 
-def _candidate(view: View, groups: NDArray[np.int64], chained: NDArray[np.int64] | None) -> Candidate:
+def _candidate(view: View, groups: NDArray[np.int64], sharing: Sharing | None) -> Candidate:
     if kept := view.content.get("decides"):
         values = np.frombuffer(base64.b64decode(kept["values"]), dtype="<f4").astype(np.float64)
     else:  # written down before this was kept
         values = np.array([0.0 if rank is None else 1 / rank for rank in view.ranks])
     separation = view.content["metrics"].get("separation")
     known = math.nan if separation is None else float(separation)
-    pseudo, spread = mean_spread(values, groups, chained)
-    return Candidate(float(values.mean()), spread.widened(pseudo), known)
+    pseudo = mean_pseudo_values(values, groups) if sharing is None else values
+    return Candidate(float(values.mean()), pseudo, known, sharing=sharing)
 
 
 def _marks() -> dict[str, Any]:

@@ -21,7 +21,6 @@ from embviz_callback.analysis.metrics.contrasts import (
 from embviz_callback.analysis.metrics.intervals import (
     PerQuery,
     intervals_of,
-    own_spreads,
     per_query,
     point,
     pseudo_values,
@@ -31,8 +30,8 @@ from embviz_callback.analysis.metrics.intervals import (
 from embviz_callback.analysis.metrics.numbers import compute_metrics
 from embviz_callback.analysis.metrics.sharing import Spread
 from embviz_callback.analysis.scan import scan
-from embviz_callback.analysis.verdict.best import candidate
-from embviz_callback.analysis.verdict.losses import losses, lost
+from embviz_callback.analysis.verdict.best import Candidate, candidate, choose_best, spread_between
+from embviz_callback.analysis.verdict.losses import loss_at_look, losses, lost
 from embviz_callback.embeddings import Embeddings
 
 
@@ -206,12 +205,17 @@ def test_every_interval_allows_for_a_chain_that_was_cut(what: str) -> None:
     assert held["by both"] < 1.1 * held["by groups"] < 0  # wider by a tenth at least
 
 
-def test_what_decides_between_epochs_spreads_as_wide_as_the_metric_does() -> None:
-    _, (one,) = of_a_chain(0.75)
-    found, by_groups = (candidate(part, "rank1") for part in (one, replace(one, chained=None)))
-    assert found.pseudo.mean() == pytest.approx(by_groups.pseudo.mean(), abs=1e-6)
-    assert found.pseudo.std() / by_groups.pseudo.std() == pytest.approx(own_spreads(one)["rank1"].factor, abs=1e-5)
-    assert own_spreads(one)["rank1"].factor > 1.05
+def test_what_decides_between_epochs_counts_every_pair_too() -> None:
+    _, (one, other) = of_a_chain(0.7, 0.8)
+    linked = [candidate(part, "rank1") for part in (one, other)]
+    kept = Candidate.from_json(linked[0].to_json())  # of a file, which another one of the run has to help out
+    changes = other.ranks["rank1"] - one.ranks["rank1"]
+    by_queries = [candidate(replace(part, groups=np.arange(60), chained=None), "rank1") for part in (one, other)]
+    assert spread_between([kept, linked[1]], changes).factor > 1.05
+    wide, narrow = (choose_best(pair, "rank1").interval for pair in ([kept, linked[1]], by_queries))
+    assert wide[1] - wide[0] > 1.05 * (narrow[1] - narrow[0])
+    looks = [loss_at_look(after, before, "rank1") for before, after in (linked, by_queries)]
+    assert looks[0].low < looks[1].low
 
 
 def _ends(what: str, one: PerQuery, other: PerQuery) -> tuple[float, float]:

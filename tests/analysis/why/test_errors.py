@@ -111,7 +111,7 @@ def _planted_negatives(seed: int, n: int = 200) -> tuple[list[dict[str, Any]], s
     places = [(at, beside) for at in range(n) for beside in range(len(planted.FEATURES))]
     expected = set()
     for at, beside in draw.sample(places, len(places) // 20):
-        text = items[at]["pos"].replace("phòng", f"căn hộ {beside}", 1)
+        text = items[at]["pos"].replace("phòng", f"căn hộ {'abcdef'[beside]}", 1)
         items[at]["hard_neg"][beside]["text"] = text
         expected.add((fold(items[at]["query"]), fold(text)))
     for item in items:
@@ -139,7 +139,7 @@ def test_among_near_copies_that_the_model_cannot_tell_apart_the_texts_convict(se
     precision, _ = _precision_and_recall(found[:20], expected, name)
     _, recall = _precision_and_recall(found, expected, name)
     assert precision >= 0.8
-    assert recall >= (0.3 if unread == 0 else 0.05)  # half of them the noise puts below the positive
+    assert recall >= (0.9 if unread == 0 else 0.2)
     assert {suspect.evidence[0] for suspect in found} <= {f"all {n} features equal the positive's" for n in range(2, 7)}
     assert not [suspect for suspect in suspects([one]) if suspect.is_hard]
 
@@ -179,6 +179,17 @@ def test_a_difference_that_no_column_covers_is_not_taken_for_none() -> None:
             negative["type"] = "requirement"
     one = planted.evaluate(items, planted.LinearEncoder(planted.TRUE_WEIGHTS, noise=0.02))
     assert not [s for s in suspects([one], columns_of(one.subset, planted.read_features)) if s.is_hard]
+
+
+def test_texts_that_name_other_numbers_are_no_candidates_whatever_the_columns_say() -> None:
+    """Nobody reads the price: of two listings of one district and one area it is all that differs."""
+    features = {"location": "Gò Vấp", "area": "20"}
+    texts = ("Phòng Gò Vấp 20m2 giá 5tr", "Nhà ở Gò Vấp 20.0 m2, 5,0 triệu", "Phòng Gò Vấp 20m2 giá 6tr")
+    items = [{"query": f"tìm {row}", "pos": text} for row, text in enumerate(texts)]
+    one = planted.evaluate(items, lambda given: np.ones((len(given), 2)))
+    found = suspects([one], columns_of(one.subset, lambda text: features))
+    pairs = {(one.subset.queries[s.query], one.subset.documents[s.negative]) for s in found}
+    assert pairs == {("tìm 0", texts[1]), ("tìm 1", texts[0])}
 
 
 def test_suspects_need_an_evaluation() -> None:
