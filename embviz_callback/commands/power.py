@@ -26,9 +26,7 @@ def parser() -> Parser:
     made.add_argument(
         "--discordance", type=finite_number, metavar="X", help="share of the queries that two models disagree on"
     )
-    made.add_argument(
-        "--run", metavar="DIR", help="measure it between the first and the last evaluation that a run keeps"
-    )
+    made.add_argument("--run", metavar="DIR", help="measure it between the last two evaluations that a run keeps")
     made.add_argument("--checkpoint", nargs=2, metavar="PATH", help="measure it between two checkpoints on --data")
     add_sampling_options(made)
     add_reading_options(made)
@@ -59,7 +57,10 @@ def _measured(options: argparse.Namespace, terminal: Terminal) -> float | None:
         from embviz_callback.commands.kept_runs import kept_snapshots, run_at
 
         kept = kept_snapshots(run_at(Path(options.run).expanduser()))
-        first, last = (kept[place].metrics.per_query for place in (0, -1))
+        kept = [one for one in kept if one.subset.fingerprint == kept[-1].subset.fingerprint]
+        if len(kept) < 2:
+            raise UsageError(f"--run: expected two evaluations of one subset in {options.run}, found {len(kept)}")
+        first, last = (one.metrics.per_query for one in kept[-2:])
     elif options.checkpoint is not None:
         first, last = (snapshot.metrics.per_query for snapshot in _looked_at(options, terminal))
     else:

@@ -57,6 +57,15 @@ def test_the_best_run_leads_and_all_is_written(
     assert '"heads":["","MRR"' in page
 
 
+def test_power_looks_at_the_last_two_evaluations_of_a_run(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["power", *runs[2:4], "--difference", "0.05"]) == 0
+    assert capsys.readouterr().out.startswith("5 points of rank-1 at a discordance of ")
+    assert main(["power", *runs[6:], "--difference", "0.05"]) == 2  # it keeps but one
+    assert capsys.readouterr().err == (
+        f"embviz power: --run: expected two evaluations of one subset in {runs[7]}, found 1\n"
+    )
+
+
 def test_runs_of_one_value_are_one_setting_and_a_value_picks_runs(
     runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
 from embviz_callback.analysis.metrics.contrasts import paired_standard_error
-from embviz_callback.analysis.metrics.intervals import t_quantile
+from embviz_callback.analysis.metrics.intervals import t_interval, t_quantile
 from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters, or_least
 from embviz_callback.analysis.verdict.best import SAME, Candidate, choose_best, spread_between
 from embviz_callback.embeddings import Floats
@@ -250,7 +250,11 @@ def _own(one: _Reached, metric: str, n_groups: int) -> Estimate:
     freedom = _freedom(float(one.drawn.var()), [(one.seeds, one.n_runs)], n_groups)
     reach = t_quantile(0.975, freedom) * math.sqrt(one.variance)
     low, high = one.corrected - reach, one.corrected + reach
-    return Estimate(one.corrected, *((max(low, 0.0), min(high, 1.0)) if metric in RANK_NAMES else (low, high)))
+    if metric in RANK_NAMES:
+        # Forty hits of forty leave a resample nothing to vary in, and prove no perfect run.
+        ends = t_interval(one.corrected, one.pseudo, is_share=True)
+        low, high = max(min(low, ends[0]), 0.0), min(max(high, ends[1]), 1.0)
+    return Estimate(one.corrected, low, high)
 
 
 def _outcome(behind: Estimate | None) -> str:

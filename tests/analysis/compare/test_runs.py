@@ -67,6 +67,17 @@ def test_one_evaluation_is_what_it_is() -> None:
         assert entry.corrected.value == pytest.approx(entry.value, abs=1e-12)
 
 
+def test_forty_hits_of_forty_prove_no_perfect_run() -> None:
+    hits, misses = np.ones(40), np.zeros(40)
+    board = leaderboard(
+        [Training(name, (Candidate(float(one.mean()), one, 1.0),)) for name, one in (("all", hits), ("none", misses))],
+        "rank1",
+    )
+    ends = [(entry.corrected.low, entry.corrected.high) for entry in board.entries]
+    assert ends[0] == pytest.approx((0.928, 1.0), abs=0.005)
+    assert ends[1] == pytest.approx((0.0, 0.072), abs=0.005)
+
+
 def test_seeds_of_one_setting_are_averaged_and_their_spread_counts() -> None:
     rng = np.random.default_rng(4)
     # Two settings, three seeds each: far apart as averages, but the seeds of the second lie wide apart too.
