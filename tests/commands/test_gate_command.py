@@ -102,12 +102,12 @@ def test_power_prints_a_table_or_the_number_at_a_discordance(capsys: pytest.Capt
     assert capsys.readouterr().out == (
         "5 points of rank-1 are found in 80 % of comparisons with so many queries, each on its own:\n"
         "  discordance  queries\n"
-        "  5 %          155\n"
-        "  10 %         312\n"
-        "  20 %         626\n"
+        "  5 %          195\n"
+        "  10 %         352\n"
+        "  20 %         666\n"
     )
     assert main(["power", "--difference", "0.05", "--discordance", "0.1"]) == 0
-    assert capsys.readouterr().out == "5 points of rank-1 at a discordance of 10.0 %: 312 queries, each on its own\n"
+    assert capsys.readouterr().out == "5 points of rank-1 at a discordance of 10.0 %: 352 queries, each on its own\n"
     assert main(["power", "--difference", "0.05", "--discordance", "0.01"]) == 0
     assert "cannot differ by 5 points of rank-1" in capsys.readouterr().out
     assert main(["power", "--difference", "2"]) == 2

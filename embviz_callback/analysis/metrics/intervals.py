@@ -94,7 +94,7 @@ def sampling_groups(relevance: Rows, n_queries: int) -> Rows:
 def sampled(relevance: Rows, n_queries: int) -> tuple[Rows, Rows | None]:
     """`sampling_groups`, and `relevance` where a chain had to be cut: what `PerQuery` calls `chained`."""
     groups = relevance_groups(relevance, n_queries)
-    if np.bincount(groups, minlength=1).max() <= _MOST_OF_ALL * n_queries:
+    if np.bincount(groups, minlength=1).max() <= max(_MOST_OF_ALL * n_queries, 1):
         return groups, None
     askers = np.bincount(relevance[:, 1])[relevance[:, 1]]
     order = np.lexsort((relevance[:, 1], -askers, relevance[:, 0]))

@@ -18,7 +18,10 @@ def discordance(one: PerQuery, other: PerQuery) -> float:
 
 
 def queries_needed(difference: float, disagreeing: float) -> int:
-    """Queries, all independent, that show a paired difference in 80 % of the cases at a two-sided 5 % (Connor 1987).
+    """Queries, all independent, that show a paired difference in 80 % of the cases at a two-sided 5 %.
+
+    By Connor (1987), corrected for continuity as Fleiss (1981) does it: without that an exact test, or signs flipped,
+    find it in 76 to 79 % of the cases.
 
     Args:
         difference: In rank-1, above 0.
@@ -32,14 +35,14 @@ def queries_needed(difference: float, disagreeing: float) -> int:
 
     Example:
         >>> queries_needed(0.05, 0.10), queries_needed(0.02, 0.10)
-        (312, 1960)
+        (352, 2060)
     """
     if not 0 < difference <= disagreeing <= 1:
         raise ValueError(
             f"difference must be above 0 and discordance from it to 1, got {difference:g} and {disagreeing:g}"
         )
     reach = _LEVEL * math.sqrt(disagreeing) + _FOUND * math.sqrt(disagreeing - difference**2)
-    return math.ceil((reach / difference) ** 2)
+    return math.ceil((reach / difference) ** 2 + 2 / difference)
 
 
 def smallest_difference(n_queries: int, disagreeing: float) -> float:
@@ -54,7 +57,7 @@ def smallest_difference(n_queries: int, disagreeing: float) -> float:
 
     Example:
         >>> round(smallest_difference(500, 0.10), 3)
-        0.04
+        0.042
     """
     low, high = 0.0, disagreeing
     if not disagreeing or queries_needed(high, disagreeing) > n_queries:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from embviz_callback.analysis.metrics.intervals import PerQuery
 from embviz_callback.analysis.verdict.best import Candidate, candidate
@@ -95,13 +96,16 @@ def test_a_gate_refuses_what_it_cannot_judge() -> None:
     assert str(error.value) == "the baseline has 1000 queries and the model 10"
 
 
-def test_the_queries_needed_find_the_difference_in_four_of_five_runs() -> None:
-    rng = np.random.default_rng(0)
-    n = queries_needed(0.05, 0.15)
-    # Of the 15 % that change, 10 points are gained and 5 lost.
-    changes = rng.choice([1.0, -1.0, 0.0], p=[0.10, 0.05, 0.85], size=(4000, n))
-    t = changes.mean(axis=1) / np.sqrt((changes**2).mean(axis=1) / n)
-    assert (t > 1.96).mean() == pytest.approx(0.8, abs=0.03)
+@pytest.mark.parametrize(("difference", "disagreeing"), [(0.05, 0.15), (0.02, 0.05), (0.1, 0.2)])
+def test_the_queries_needed_find_the_difference_in_four_of_five_runs(difference: float, disagreeing: float) -> None:
+    """By the exact test of those that disagree, which flipped signs come to."""
+    n, found = queries_needed(difference, disagreeing), 0.0
+    for moved in range(n + 1):
+        gained = np.arange(moved + 1)
+        sides = np.minimum(binom.cdf(gained, moved, 0.5), binom.sf(gained - 1, moved, 0.5))
+        shown = binom.pmf(gained, moved, 0.5 + difference / disagreeing / 2)[2 * sides <= 0.05].sum()
+        found += binom.pmf(moved, n, disagreeing) * shown
+    assert 0.795 < found < 0.83
 
 
 def test_the_smallest_difference_is_the_one_that_needs_so_many() -> None:
