@@ -58,6 +58,7 @@ def _each(options: argparse.Namespace) -> Iterator[tuple[str, argparse.Namespace
 
 def _verdicts(comparisons: "Mapping[str, Comparison]") -> Iterator[str]:
     """What every checkpoint has gained and lost against the reference, on all sets together."""
+    from embviz_callback.analysis.metrics.contrasts import LEVEL
     from embviz_callback.delivery.alerts.regression import JOINT, Moved, joint_sentence, outcome_of
 
     if not comparisons:
@@ -67,9 +68,9 @@ def _verdicts(comparisons: "Mapping[str, Comparison]") -> Iterator[str]:
         if place == first.reference:
             continue
         found = {name: one.differences[place][JOINT] for name, one in comparisons.items()}
-        changes = [
-            Moved(name, one.value, outcome_of(one.value, is_sure=one.is_beyond_chance)) for name, one in found.items()
-        ]
+        # The chance is shared by the sets (Bonferroni): of many that have not changed none should seem to have.
+        sure = {name: one.p_value <= LEVEL / len(found) for name, one in found.items()}
+        changes = [Moved(name, one.value, outcome_of(one.value, is_sure=sure[name])) for name, one in found.items()]
         yield f"{label}: {joint_sentence(changes, against=first.labels[first.reference])}"
 
 

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from embviz_callback.analysis.metrics.contrasts import Difference
 from embviz_callback.cli import main
 from embviz_callback.commands.compare import parser
+from embviz_callback.commands.on_sets import _verdicts
 
 QUICK = ("--skip-tsne", "--skip-umap", "--bootstrap-draws", "100")
 
@@ -63,8 +66,19 @@ def test_power_measures_the_discordance_of_two_checkpoints(place: Path, capsys: 
     first, has, _ = capsys.readouterr().out.split("\n")
     disagreeing = float(first.removeprefix("5 points of rank-1 at a discordance of ").partition(" %")[0])
     assert 5 < disagreeing <= 100
-    assert has.startswith("the data have 24 independent groups of queries, which show differences from ")
+    assert has.startswith("the data have 24 independent groups of queries, which show ")
     assert has.endswith(f" at {disagreeing:.1f} %")
+
+
+def test_sets_share_the_chance_of_a_verdict_that_is_false() -> None:
+    def compared(p_value: float) -> SimpleNamespace:
+        found = ({}, {"rank1": Difference(-0.04, -0.07, -0.01, p_value)})
+        return SimpleNamespace(labels=("a", "b"), reference=0, differences=found)
+
+    two = {"rental": compared(0.026), "general": compared(0.024)}
+    assert list(_verdicts(two)) == [  # type: ignore[arg-type]
+        "b: rental -4.0 (may be chance), general -4.0 points of rank-1 against a: a loss without a gain"
+    ]
 
 
 @pytest.mark.slow

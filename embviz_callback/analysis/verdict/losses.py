@@ -70,7 +70,9 @@ def losses(baseline: PerQuery, model: PerQuery, allowed: Mapping[str, float]) ->
     )
 
 
-def loss_at_look(baseline: Candidate, model: Candidate, metric: str, *, allowed: float = 0.0, look: int = 1) -> Loss:
+def loss_at_look(
+    baseline: Candidate, model: Candidate, metric: str, *, allowed: float = 0.0, look: int = 1, among: int = 1
+) -> Loss:
     """The loss of one evaluation of a run against a baseline that is the same throughout, such as the untrained model.
 
     A training is looked at after every epoch, and of many equal evaluations one is worse by chance: the error is
@@ -84,6 +86,7 @@ def loss_at_look(baseline: Candidate, model: Candidate, metric: str, *, allowed:
         metric: Name of the metric that both were made by.
         allowed: Loss that is accepted, at least 0.
         look: Which evaluation of the run this is, from 1; a resumed run counts on.
+        among: Sets that are looked at together and share the 5 %.
 
     Returns:
         The loss; its outcome is LOST where it is shown, UNDECIDED also below six groups.
@@ -97,7 +100,7 @@ def loss_at_look(baseline: Candidate, model: Candidate, metric: str, *, allowed:
         raise ValueError(
             f"both must be of the same groups of queries, got {len(baseline.pseudo)} and {len(model.pseudo)}"
         )
-    doubt = DOUBT * _HALF_SPENT / ((look + _HALF_SPENT - 1) * (look + _HALF_SPENT))
+    doubt = DOUBT / among * _HALF_SPENT / ((look + _HALF_SPENT - 1) * (look + _HALF_SPENT))
     changes = baseline.pseudo - model.pseudo
     spread = spread_between([model, baseline], changes)
     return bounded(metric, allowed, baseline.value - model.value, changes, doubt, spread)

@@ -93,11 +93,11 @@ class Origin:
         pseudo = tuple(float(value) for value in stored["pseudo"])
         return cls(float(stored["value"]), pseudo, int(stored["looks"]), bool(stored["firing"]))
 
-    def look(self, model: Candidate, metric: str, allowed: float) -> tuple[Self, Loss]:
-        """One evaluation more, and what it has lost."""
+    def look(self, model: Candidate, metric: str, allowed: float, *, among: int = 1) -> tuple[Self, Loss]:
+        """One evaluation more, and what it has lost; `among` as for `loss_at_look`."""
         looks = self.looks + 1
         before = Candidate(self.value, np.array(self.pseudo), math.nan)
-        return replace(self, looks=looks), loss_at_look(before, model, metric, allowed=allowed, look=looks)
+        return replace(self, looks=looks), loss_at_look(before, model, metric, allowed=allowed, look=looks, among=among)
 
 
 Origins = dict[str, Origin]
@@ -202,7 +202,9 @@ GAINED, UNTOLD = "gained", "may be chance"
 
 
 def moved(origins: Origins, snapshots: Mapping[str, Snapshot]) -> tuple[Moved, ...]:
-    """What every set has gained or lost in rank-1 against the untrained model; the error is counted over all looks.
+    """What every set has gained or lost in rank-1 against the untrained model.
+
+    The error is counted over all sets and looks.
 
     Args:
         origins: As for `judge_regression`.
@@ -219,7 +221,7 @@ def moved(origins: Origins, snapshots: Mapping[str, Snapshot]) -> tuple[Moved, .
         if snapshot.epoch is None:
             origins[key] = Origin.of(here)
         elif key in origins:
-            origins[key], loss = origins[key].look(here, JOINT, 0.0)
+            origins[key], loss = origins[key].look(here, JOINT, 0.0, among=len(snapshots))
             # A loss that is excluded with none allowed is a gain.
             outcome = {LOST: LOST, KEPT: GAINED}.get(loss.outcome, UNTOLD)
             found.append(Moved(name, -loss.value, outcome))
