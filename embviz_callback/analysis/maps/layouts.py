@@ -9,12 +9,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
 
 import numpy as np
 
-from embviz_callback.analysis.maps.map_quality import Points, Space, nearest
-from embviz_callback.analysis.maps.tsne import Phase, Progress, optimise
+from embviz_callback.analysis.maps import tsne, umap
+from embviz_callback.analysis.maps.map_quality import Points, Space
+from embviz_callback.analysis.maps.tsne import Phase, Progress
+from embviz_callback.analysis.maps.umap import Pace
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.files import cache_home, user_cache
 from embviz_callback.grammar import counted
@@ -27,13 +28,10 @@ _TSNE_PHASES = (Phase(150, exaggeration=12.0), Phase(350))
 # 0.004 less trustworthiness than a fresh fit, most have more, and the points move as far as in 100 plain steps, which
 # fall behind by 0.010 (benchmarks/maps.py).
 _TSNE_RESUMED = (Phase(100, exaggeration=1.5), Phase(100))
-# Epochs and rate. Fits of 300 epochs, continued, are as good as fits of 500, umap-learn's default: over three seeds and
-# three trainings the worst of the three maps after a fit has 0.007 less trustworthiness than a mean fit of 500 epochs.
-_UMAP_FIT = (300, 1.0)
-# Where the space has changed, more has to move: of the same maps the worst would be 0.03 behind when continued calmly.
-_UMAP_CALM, _UMAP_STIRRED = (100, 0.05), (150, 0.1)
+_UMAP_FIT = Pace(500, 1.0)
+# Where the space has changed, more has to move: continued calmly, the worst map of three trainings would be 0.03 behind.
+_UMAP_CALM, _UMAP_STIRRED = Pace(100, 0.05), Pace(150, 0.1)
 _CALM = 0.01  # trustworthiness that the start may have lost in the new space
-_MIN_DISTANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -86,21 +84,12 @@ def _compile_umap_for_us() -> None:
     """Lets numba keep on disk what it compiles of UMAP for us: 4 of the 6 s that a process's first map takes.
 
     UMAP asks that for half of its functions itself; these are the rest of what is called here.
-    The one in which the time is spent is compiled to run beside other threads of Python too: a
-    t-SNE map made at the same time then costs no time of its own.
     """
     _give_numba_a_folder()
-    from umap import layouts, umap_
+    from umap import umap_
 
-    step = getattr(layouts, "_nb_optimize_layout_euclidean_single_epoch", None)
-    if (options := getattr(step, "targetoptions", None)) is not None:
-        options["nogil"] = True
-    for function in (
-        getattr(umap_, "smooth_knn_dist", None),
-        getattr(umap_, "compute_membership_strengths", None),
-        step,
-    ):
-        if (keep := getattr(function, "enable_caching", None)) is not None:
+    for name in ("smooth_knn_dist", "compute_membership_strengths"):
+        if (keep := getattr(getattr(umap_, name, None), "enable_caching", None)) is not None:
             with suppress(RuntimeError):  # no folder can be written to
                 keep()
 
@@ -136,64 +125,22 @@ def _principal_plane(points: Points, *, spread: float, seed: int) -> Points:
 
 def _fit_tsne(space: Space, seed: int, progress: Progress) -> Points:
     start = _principal_plane(space.points, spread=1e-4, seed=seed)
-    return optimise(space, start, _perplexity(len(start)), _TSNE_PHASES, progress)
+    return tsne.optimise(space, start, _perplexity(len(start)), _TSNE_PHASES, progress)
 
 
 def _resume_tsne(space: Space, start: Points, _loss: float, _seed: int, progress: Progress) -> Points:
-    return optimise(space, start, _perplexity(len(start)), _TSNE_RESUMED, progress)
+    return tsne.optimise(space, start, _perplexity(len(start)), _TSNE_RESUMED, progress)
 
 
 def _fit_umap(space: Space, seed: int, progress: Progress) -> Points:
-    start = _principal_plane(space.points, spread=4.0, seed=seed)
-    return _optimise_umap(space, start, *_UMAP_FIT, seed, progress)
+    return _optimise_umap(space, _principal_plane(space.points, spread=4.0, seed=seed), _UMAP_FIT, seed, progress)
 
 
 def _resume_umap(space: Space, start: Points, loss: float, seed: int, progress: Progress) -> Points:
-    return _optimise_umap(space, start, *(_UMAP_STIRRED if loss > _CALM else _UMAP_CALM), seed, progress)
+    return _optimise_umap(space, start, _UMAP_STIRRED if loss > _CALM else _UMAP_CALM, seed, progress)
 
 
-def _optimise_umap(space: Space, start: Points, n_epochs: int, rate: float, seed: int, progress: Progress) -> Points:
-    """UMAP's own optimisation; `simplicial_set_embedding` would squeeze each axis of the start into 0..10."""
-    from umap.layouts import optimize_layout_euclidean
-    from umap.umap_ import find_ab_params, make_epochs_per_sample
-
-    random = np.random.RandomState(seed)  # the kind that umap takes
-    graph = _fuzzy_graph(space, n_epochs, random)
-    a, b = find_ab_params(1.0, _MIN_DISTANCE)
-    placed = np.array(start, dtype=np.float32, order="C")
-    placed = optimize_layout_euclidean(
-        placed,
-        placed,
-        graph.row,
-        graph.col,
-        n_epochs,
-        len(space.points),
-        make_epochs_per_sample(graph.data, n_epochs),
-        a,
-        b,
-        random.randint(-(2**31) + 1, 2**31 - 1, 3).astype(np.int64),
-        initial_alpha=rate,
-        parallel=False,
-        move_other=True,
-    )
-    progress(n_epochs, n_epochs)
-    return np.asarray(placed, dtype=np.float64)
-
-
-def _fuzzy_graph(space: Space, n_epochs: int, random: Any) -> Any:
-    """Weighted neighbours as coordinates; edges too weak to be drawn even once are left out."""
-    from umap.umap_ import fuzzy_simplicial_set
-
-    points = space.points
-    k = _n_neighbours(len(points))
-    rows, lengths = nearest(space, k - 1)
-    # UMAP counts a point as the first of its own neighbours.
-    rows = np.column_stack([np.arange(len(points)), rows])
-    lengths = np.column_stack([np.zeros(len(points)), lengths]).astype(np.float32)
-    graph = fuzzy_simplicial_set(
-        points.astype(np.float32), k, random, "euclidean", knn_indices=rows, knn_dists=lengths
-    )[0].tocoo()
-    graph.sum_duplicates()
-    graph.data[graph.data < graph.data.max() / n_epochs] = 0.0
-    graph.eliminate_zeros()
-    return graph
+def _optimise_umap(space: Space, start: Points, pace: Pace, seed: int, progress: Progress) -> Points:
+    placed = umap.optimise(space, start, _n_neighbours(len(start)), pace, seed)
+    progress(pace.epochs, pace.epochs)
+    return placed

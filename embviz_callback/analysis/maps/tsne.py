@@ -5,15 +5,14 @@ thousand points, where openTSNE's Barnes-Hut takes 2.3 ms and only approximates 
 maps are as trustworthy). Rates, gains and the longest step are openTSNE's.
 """
 
-import functools
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embviz_callback.analysis.maps.machine_code import compiled
 from embviz_callback.analysis.maps.map_quality import Points, Space, nearest
 
 Progress = Callable[[int, int], None]
@@ -59,7 +58,7 @@ def optimise(space: Space, start: Points, perplexity: float, phases: tuple[Phase
         rate = len(x) / phase.exaggeration
         for first in range(0, phase.steps, _CHUNK):
             steps = min(_CHUNK, phase.steps - first)
-            _compiled().descend(
+            compiled(_descend)(
                 x, y, pace, ends, others, weights, steps, np.float32(phase.exaggeration), np.float32(rate)
             )
             done += steps
@@ -81,33 +80,11 @@ def attraction(space: Space, perplexity: float) -> tuple[NDArray[np.int32], NDAr
 
     n = len(space.points)
     rows, lengths = nearest(space, min(n - 1, int(3 * perplexity)))
-    shares = _compiled().shares(np.square(lengths), np.log(perplexity))
+    shares = compiled(_shares)(np.square(lengths), np.log(perplexity))
     starts = np.arange(0, rows.size + 1, rows.shape[1])
     one_way = csr_array((shares.ravel(), rows.ravel(), starts), shape=(n, n))
     both: Any = (one_way + one_way.T).tocsr()
     return both.indptr.astype(np.int32), both.indices.astype(np.int32), (both.data / both.data.sum()).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class _Compiled:
-    """The two loops as machine code."""
-
-    shares: Callable[..., Points]
-    descend: Callable[..., None]
-
-
-@functools.cache
-def _compiled() -> _Compiled:
-    import numba  # half a second, for who draws maps only
-
-    made: list[Any] = []
-    for loop in (_shares, _descend):
-        # Sums may be taken in any order, or they could not be taken eight at a time.
-        fast: Any = numba.njit(loop, nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
-        with suppress(RuntimeError):  # no folder can be written to
-            fast.enable_caching()
-        made.append(fast)
-    return _Compiled(*made)
 
 
 def _shares(squares: Points, entropy: float) -> Points:

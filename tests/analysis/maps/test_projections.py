@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embviz_callback.analysis.maps import map_quality
+from embviz_callback.analysis.maps import map_quality, tsne, umap
 from embviz_callback.analysis.maps.layouts import open_layout
+from embviz_callback.analysis.maps.machine_code import compiled
 from embviz_callback.analysis.maps.map_quality import (
     Space,
     clear_share,
@@ -411,19 +413,15 @@ def test_training_does_not_pay_for_the_maps_libraries() -> None:
 @pytest.mark.slow
 def test_what_numba_compiles_of_umap_is_kept_for_the_next_process() -> None:
     project(clustered(), "umap", seed=7)
-    import umap.layouts
-    import umap.umap_
+    from umap import umap_
 
-    compiled = (umap.umap_.smooth_knn_dist, umap.layouts._nb_optimize_layout_euclidean_single_epoch)
-    for function in compiled:
+    compiled_ones = (umap_.smooth_knn_dist, umap_.compute_membership_strengths, compiled(umap._descend))
+    for function in compiled_ones:
         stats = function.stats
         assert sum(stats.cache_hits.values()) + sum(stats.cache_misses.values()) >= 1
         assert list(Path(stats.cache_path).glob(f"*{function.py_func.__name__}*.nbc"))
 
 
-@pytest.mark.slow
-def test_umap_is_compiled_to_run_beside_other_threads() -> None:
-    open_layout("umap")
-    import umap.layouts
-
-    assert umap.layouts._nb_optimize_layout_euclidean_single_epoch.targetoptions["nogil"] is True
+@pytest.mark.parametrize("loop", [tsne._descend, umap._descend])
+def test_the_loops_are_compiled_to_run_beside_other_threads(loop: Callable[..., None]) -> None:
+    assert compiled(loop).targetoptions["nogil"] is True

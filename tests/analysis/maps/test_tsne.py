@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from embviz_callback.analysis.maps import tsne
+from embviz_callback.analysis.maps.machine_code import compiled
 from embviz_callback.analysis.maps.map_quality import Points, Space, trustworthiness
 from embviz_callback.analysis.maps.tsne import Phase, attraction, optimise
 
@@ -57,7 +58,7 @@ def test_the_first_step_goes_down_the_gradient(exaggeration: float) -> None:
 def test_the_compiled_loops_do_what_they_say_in_python() -> None:
     ends, others, weights = attraction(Space(some_points()), 12.0)
     runs = []
-    for descend in (tsne._descend, tsne._compiled().descend):
+    for descend in (tsne._descend, compiled(tsne._descend)):
         x, y = a_start().T.astype(np.float32)
         pace = np.ones((4, 60), dtype=np.float32)
         descend(x, y, pace, ends, others, weights, 5, np.float32(2), np.float32(30))
