@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 DATA = "data"
 SMALL = {
     "corpus": ["50", "--queries", "10", "--only", "ours,product,scoring", "--ranks"],
+    "drawing": ["--pairs", "12", "--most", "2"],
     "encoding": ["--data", DATA, "--texts", "20", "--rounds", "1"],
     "fuzzing": ["--n", "8"],
     "house": [f"{ROOT}"],
@@ -33,7 +34,7 @@ SMALL = {
     "training": ["--data", DATA, "--epochs", "2", "--live-epochs", "1"],
 }
 # Half a minute of work each; `make test-long` runs them.
-LONG = ("house", "maps", "overhead", "real_run", "soak", "training")
+LONG = ("drawing", "house", "maps", "overhead", "real_run", "soak", "training")
 # These call themselves or each other by their paths; the others take the tests' tiny trainings along.
 AS_SCRIPTS = ("corpus", "encoding", "metrics", "overhead", "training")
 # These measure nothing of their own process, and need not wait until it has imported everything anew.

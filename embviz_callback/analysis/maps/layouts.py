@@ -29,7 +29,7 @@ _TSNE_PHASES = (Phase(150, exaggeration=12.0), Phase(350))
 # fall behind by 0.010 (benchmarks/maps.py).
 _TSNE_RESUMED = (Phase(100, exaggeration=1.5), Phase(100))
 _UMAP_FIT = Pace(500, 1.0)
-# Where the space has changed, more has to move: continued calmly, the worst map of three trainings would be 0.03 behind.
+# Where the space has changed, more has to move: continued calmly, the worst map of three trainings fell back by 0.03.
 _UMAP_CALM, _UMAP_STIRRED = Pace(100, 0.05), Pace(150, 0.1)
 _CALM = 0.01  # trustworthiness that the start may have lost in the new space
 

@@ -12,6 +12,8 @@ from embviz_callback.drawing import style
 from embviz_callback.drawing.lettering import Canvas
 from embviz_callback.snapshot import Snapshot
 
+_COMPRESSION = 3  # of 9: in less than half the time of 6, zlib's own choice, and 11 % larger
+
 
 def draw(name: str, snapshot: Snapshot) -> Figure:
     """One of the figures.
@@ -49,5 +51,5 @@ def to_png(figure: Figure) -> bytes:
     if not any(axes.images for axes in figure.axes):
         picture = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     file = BytesIO()
-    picture.save(file, format="PNG", dpi=(style.DPI, style.DPI))
+    picture.save(file, format="PNG", dpi=(style.DPI, style.DPI), compress_level=_COMPRESSION)
     return file.getvalue()
