@@ -115,5 +115,7 @@ def kept(given: Any) -> Any:
 
 
 def _check_rows(name: str, rows: Any, of: str) -> None:
-    if not isinstance(rows, str | os.PathLike | Iterable | None) or isinstance(rows, bytes):
+    # A map-style data set and a table of pyarrow are gone through by their places.
+    is_held = isinstance(rows, str | os.PathLike | Iterable | None) or hasattr(rows, "__getitem__")
+    if not is_held or isinstance(rows, bytes):
         raise TypeError(f"{name} must be a path, a list of {of} or None, got {type(rows).__name__}")

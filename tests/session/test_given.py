@@ -51,6 +51,19 @@ def test_single_options_and_the_name_reach_the_plan(tmp_path: Path) -> None:
     assert (found.prefix, found.output_dir) == ("embviz_short", tmp_path)
 
 
+class MapStyle:
+    def __len__(self) -> int:
+        return len(PAIRS)
+
+    def __getitem__(self, at: int) -> dict[str, str]:
+        return PAIRS[at]
+
+
+def test_a_map_style_data_set_is_taken_as_a_list_is() -> None:
+    subsets = [given(data=data).evaluators(Settings())[""].subset for data in (MapStyle(), PAIRS)]
+    assert subsets[0].fingerprint == subsets[1].fingerprint
+
+
 def test_a_generator_of_pairs_is_there_for_a_second_training() -> None:
     found = given(sets={"one": iter(PAIRS), "two": PAIRS}, corpus=iter(["phòng trọ"]))
     first, second = (found.evaluators(Settings()) for _ in range(2))

@@ -112,9 +112,7 @@ def _mark(axes: Axes, scores: NDArray[np.float32], relevant: Cells, grades: NDAr
         marker="x",
         c=style.MISS,
         linewidths=2.2,
-        label=f"brightest of its row, but wrong ({len(wrong)})"
-        if levels == [0]
-        else f"wrong, but brightest ({len(wrong)})",
+        label=f"brightest of its row, but wrong ({len(wrong)})" if levels == [0] else f"wrong first ({len(wrong)})",
     )
     columns = {"ncols": len(levels) + 1, "columnspacing": 0.9, "handletextpad": 0.1}
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, borderaxespad=0.2, **columns)
