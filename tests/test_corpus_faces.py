@@ -164,6 +164,11 @@ def test_the_runner_ranks_among_the_corpus_and_draws_it_again_without(
     assert capsys.readouterr().err == (
         "embviz: --corpus has no use without --data: an embeddings.npz keeps what it was ranked among\n"
     )
+    assert run(place, monkeypatch, *again, "--similarity", "dot") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "embviz: --similarity dot: among/embeddings.npz was ranked among a corpus, whose vectors it does not keep. "
+        "Fix: evaluate the checkpoint itself"
+    )
     assert run(place, monkeypatch, "--checkpoint", "alone/embeddings.npz", "b.pt", *QUICK, *CORPUS) == 2
     fingerprints = (one["fingerprint"] for one in (alone, among))
     assert capsys.readouterr().err.splitlines()[-1] == (
