@@ -8,7 +8,8 @@ added up) makes their vectors, so that what is seen is ours. Each way and size i
 and folded twice, encoded, scored, summed up. `semantic_search` (sentence-transformers) and `faiss` hold all vectors and
 find the best ten, nothing else. Seconds are of the processor. With three sizes or more a line extrapolates ours to ten
 million documents. Then, for each size, scoring blocks that are at hand beside multiplying them, and the whole
-evaluation shared out over gloo processes of this machine, and compared. ``--only`` and ``--ranks`` choose.
+evaluation shared out over gloo processes of this machine, and compared; with ``--trainer N`` so many documents in a
+training of transformers.Trainer over one and two. ``--only`` and ``--ranks`` choose.
 """
 
 import argparse
@@ -157,6 +158,59 @@ def on_rank(path: Path, n_queries: int) -> dict[str, Any] | None:
     return {"cpu_s": float(taken), "wall_s": time.perf_counter() - clock, "values": values}
 
 
+class Tuned(nn.Module):
+    """A head behind the encoder, for a Trainer that is to leave it as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(DIM, 64, bias=False)
+        nn.init.orthogonal_(self.head.weight, generator=torch.Generator().manual_seed(0))
+
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
+        """A loss that has a gradient."""
+        return {"loss": self.head(rows).square().mean()}
+
+    def encode(self, texts: list[str]) -> Tensor:
+        """As for `encode`."""
+        return self.head(encode(texts))
+
+
+def in_trainer(path: Path, n_queries: int) -> dict[str, Any] | None:
+    """One of several processes of a training, whose Trainer has put them together: what the first one logs."""
+    from transformers import Trainer, TrainingArguments
+
+    from embviz_callback.adapters.transformers import EmbvizTrainerCallback
+
+    pairs = [{"query": f"query {row}", "pos": f"own {row}"} for row in range(n_queries)]
+    data = [{"rows": row} for row in _TABLE[:32]]
+    given: dict[str, Any] = {"max_samples": n_queries, "batch_size": BATCH, "bootstrap_draws": 100, "figures": False}
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder, num_train_epochs=2, learning_rate=0.0, use_cpu=True, ddp_backend="gloo", report_to=[],
+            disable_tqdm=True, save_strategy="no", per_device_train_batch_size=4, dataloader_pin_memory=False,
+        )  # fmt: skip
+        trainer = Trainer(Tuned(), arguments, train_dataset=data)
+        shares = arguments.world_size > 1
+        callback = EmbvizTrainerCallback(
+            pairs, corpus=f"{path}", shard_corpus=shares, on_error="raise", output_dir=f"{folder}/embviz", **given
+        )
+        callback.attach(trainer)
+        begun, clock = time.process_time(), time.perf_counter()
+        trainer.train()
+        taken = torch.tensor([time.process_time() - begun])
+        if shares:
+            torch.distributed.all_reduce(taken)
+        logged = [one for one in trainer.state.log_history if "embviz/rank1" in one]
+        is_first = trainer.is_world_process_zero()
+        if shares:
+            torch.distributed.destroy_process_group()
+    if not is_first:
+        return None
+    times = ("embviz/blocked_s", "embviz/overhead")
+    values = [{name: one[name] for name in one if name.startswith("embviz") and name not in times} for one in logged]
+    return {"cpu_s": float(taken), "wall_s": time.perf_counter() - clock, "values": values}
+
+
 def _child(*arguments: Any, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
     command = [sys.executable, "-W", "ignore", __file__, *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {}))
@@ -171,7 +225,7 @@ def _answer(child: "subprocess.Popen[str]") -> Any:
 
 def among(sizes: Sequence[int], n_queries: int, ways: Sequence[str], folder: Path) -> Iterator[str]:
     """The table of ways and sizes, line by line."""
-    if not ways:
+    if not ways or not sizes:
         return
     yield "| documents | way | CPU, s | of it product, search, s | first reading, s | memory, MiB | bytes a document |"
     yield "|---|---|---|---|---|---|---|"
@@ -206,22 +260,41 @@ def _extrapolated(sizes: Sequence[int], rows: Sequence[Mapping[str, float]]) -> 
     )
 
 
+def _ranked(way: str, path: Path, n_queries: int, n_ranks: int) -> dict[str, Any]:
+    """What the first of so many processes answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{probe.getsockname()[1]}", "WORLD_SIZE": f"{n_ranks}"}
+    ranks = [address | {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}"} for rank in range(n_ranks)]
+    children = [_child(path, "--way", way, "--queries", n_queries, environment=one) for one in ranks]
+    row, *_ = [_answer(child) for child in children]
+    assert isinstance(row, dict)
+    return row
+
+
 def over_ranks(size: int, n_queries: int, counts: Sequence[int], folder: Path) -> Iterator[str]:
     """Lines of the table of ranks: how long each number takes, and whether it finds the same as the first."""
     path = folder / "documents.jsonl"
     write_documents(path, size)
     first: dict[str, Any] = {}
     for n in counts:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{probe.getsockname()[1]}", "WORLD_SIZE": f"{n}"}
-        given = (path, "--way", "rank", "--queries", n_queries)
-        children = [_child(*given, environment=address | {"RANK": f"{rank}"}) for rank in range(n)]
-        row, *_ = [_answer(child) for child in children]
+        row = _ranked("rank", path, n_queries, n)
         first = first or row["values"]
         same = "equal" if all(row["values"][name] == first[name] for name in _COMPARED) else "DIFFERENT"
         off = max(float(np.max(np.abs(np.subtract(row["values"][name], first[name])))) for name in _MOMENTS)
         yield f"| {size:,} | {n} | {row['wall_s']:.1f} | {row['cpu_s']:.1f} | {same} | {off:.1e} |"
+
+
+def over_trainers(size: int, n_queries: int, folder: Path) -> Iterator[str]:
+    """What a Trainer logs on one process and on two, which share the corpus out."""
+    path = folder / "documents.jsonl"
+    write_documents(path, size)
+    one, two = (_ranked("trainer", path, n_queries, n) for n in (1, 2))
+    for alone, shared in zip(one["values"], two["values"], strict=True):
+        assert alone.keys() == shared.keys()
+        off = max(abs(alone[name] - shared[name]) for name in alone)
+        yield f"{len(alone)} values of an evaluation among {size:,}: those of two processes differ by at most {off:.1e}"
+    yield f"CPU {one['cpu_s']:.1f} and {two['cpu_s']:.1f} s, {one['wall_s']:.1f} and {two['wall_s']:.1f} s of the clock"
 
 
 def scoring(n: int, n_queries: int) -> str:
@@ -229,9 +302,9 @@ def scoring(n: int, n_queries: int) -> str:
     sides = [unit_rows("rows", encode([f"{kind} {row}" for row in range(n_queries)]))[0] for kind in ("query", "own")]
     scores = np.empty((1024, n_queries), dtype=np.float32)
     scanned = Scan(Embeddings(*sides, np.stack([np.arange(n_queries)] * 2, axis=1)), n_corpus=n)
-    spent = np.zeros(2)
+    spent, shuffled = np.zeros(2), np.random.default_rng(0).permutation(n)  # hashes give rows no order either
     for start in range(0, n, WINDOW):
-        rows = np.arange(start, min(start + WINDOW, n))
+        rows = np.sort(shuffled[start : start + WINDOW])
         block = unit_rows("rows", encode([f"text {row}" for row in rows]))[0]
         clock = [time.process_time()]
         for top in range(0, len(block), 1024):
@@ -254,20 +327,23 @@ def everything(given: argparse.Namespace, folder: Path) -> Iterator[str]:
         for size in sizes:
             for n_queries in (given.queries, 4 * given.queries):
                 yield _answer(_child(size, "--way", "scoring", "--queries", n_queries))
-    if given.ranks:
+    if given.ranks and sizes:
         yield "\n| documents | ranks | wall, s | CPU of all, s | counts, ranks, lists | a moment differs by at most |"
         yield "|---|---|---|---|---|---|"
         for size in sizes:
             yield from over_ranks(size, given.queries, given.ranks, folder)
+    if given.trainer:
+        yield from over_trainers(given.trainer, given.queries, folder)
 
 
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sizes", nargs="+")
+    parser.add_argument("sizes", nargs="*")
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--only", default=",".join((*WAYS, "scoring")), help="ways, separated by commas")
     parser.add_argument("--ranks", type=int, nargs="*", default=(1, 2, 3), help="numbers of processes, or none")
+    parser.add_argument("--trainer", type=int, help="documents of a training of transformers.Trainer")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.way:
@@ -281,7 +357,8 @@ def main() -> None:
 def _as_child(way: str, given: str, n_queries: int) -> Any:
     if way == "scoring":
         return scoring(int(given), n_queries)
-    return on_rank(Path(given), n_queries) if way == "rank" else measured(way, Path(given), n_queries)
+    on_one_of_several = {"rank": on_rank, "trainer": in_trainer}.get(way)
+    return on_one_of_several(Path(given), n_queries) if on_one_of_several else measured(way, Path(given), n_queries)
 
 
 if __name__ == "__main__":
