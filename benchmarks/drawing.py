@@ -244,7 +244,7 @@ def whole_training(sequence: Path, run: Path, most: int) -> float:
 
 
 def _serving(run: Path) -> "subprocess.Popen[bytes]":
-    process = known("delivery.process.worker:_PROCESS", "delivery.worker:_PROCESS")
+    process = known_module("delivery.process.drawing_process", "delivery.drawing_process")
     command = [sys.executable, "-P", "-m", process, "--serve", f"{run}"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
 

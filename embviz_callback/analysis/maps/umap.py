@@ -2,7 +2,8 @@
 
 Nearly all of the time of a map goes into two powers for each pair of points that is looked at. They are functions of a
 distance alone and are read from a table here (benchmarks/maps.py measures the maps: they are as trustworthy). The order
-of the samples, the rates and the bounds are umap-learn's; but the steps of one sample are added up before its point moves.
+of the samples, the rates and the bounds are umap-learn's, but the steps of a sample are added up before its
+point moves.
 """
 
 from dataclasses import dataclass
