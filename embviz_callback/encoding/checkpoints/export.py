@@ -44,6 +44,11 @@ def check_exportable(loaded: LoadedModel, path: str | Path) -> None:
             f"{path} has an encoder of its own, {type(model.encoder).__name__}, which cannot be exported; "
             "export a checkpoint whose encoder is a transformers model"
         )
+    if loaded.document_model.max_length != model.max_length and loaded.document_model.backbone is model.backbone:
+        raise CheckpointError(
+            f"{path} reads {model.max_length} tokens of queries and {loaded.document_model.max_length} of documents, "
+            "sentence-transformers as many of both; choose one with --max-length"
+        )
     if loaded.document_model is not model or model.pooling == "pooler":
         what = "two towers" if loaded.document_model is not model else "the encoder's own pooler"
         raise CheckpointError(f"{path} has {what}, which cannot be exported; export a checkpoint of one pooled encoder")

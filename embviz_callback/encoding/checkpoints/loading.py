@@ -215,12 +215,16 @@ def _loaded(
 ) -> LoadedModel:
     """The towers of queries and documents, one for both where they do not differ."""
     prompts = [_prompt(config, name) for config, name in zip(configs, ("query_prompt", "document_prompt"), strict=True)]
+    is_as_long = configs[0].get("max_length") == configs[-1].get("max_length")
     models: list[BiEncoder] = []
     for (backbone, head), config, prompt in zip(parts, configs, prompts, strict=True):
         skip = 0 if config.get("include_prompt", True) else n_prompt_tokens(backbone, prompt)
-        is_same = models and (backbone, head) == parts[0] and skip == models[0].skip
+        is_same = models and (backbone, head) == parts[0] and skip == models[0].skip and is_as_long
         made = models[0] if is_same else _assemble(backbone, head, config, path, notes, skip=skip)
         models.append(_ready(made, device, path) if not is_same else made)
+    if models[0].max_length != models[1].max_length:
+        lengths = f"queries up to {models[0].max_length} tokens, documents up to {models[1].max_length}"
+        notes.append(f"read as its settings say, {lengths} (--max-length)")
     shown = {name: value for name, value in configs[0].items() if name not in _NOT_SHOWN}
     return LoadedModel(
         model=models[0],
@@ -241,7 +245,8 @@ def _prompt(config: Mapping[str, Any], name: str) -> str:
 
 def _from_file(path: Path, encoder: str | None, device: str | torch.device, chosen: Mapping[str, Any]) -> LoadedModel:
     found = read_file_model(path, encoder, chosen)
-    configs = [found.config, found.config]
+    own = found.config.get("query_max_length") if "max_length" not in chosen else None
+    configs = [{**found.config, **({} if own is None else {"max_length": own})}, found.config]
     return _loaded(found.towers, configs, path, device, list(found.notes), **found.facts)
 
 

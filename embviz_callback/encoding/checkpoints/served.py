@@ -157,6 +157,7 @@ def _nothing() -> None:
 
 def _origin(path: str, loaded: LoadedModel) -> dict[str, Any]:
     head = loaded.model.head
+    is_as_long = loaded.document_model.max_length == loaded.model.max_length
     facts = {
         "checkpoint": path,
         "checkpoint_kind": loaded.kind,
@@ -168,6 +169,7 @@ def _origin(path: str, loaded: LoadedModel) -> dict[str, Any]:
         "pooling": loaded.model.pooling,
         "similarity": loaded.similarity,
         "max_length": loaded.model.max_length,
+        "document_max_length": None if is_as_long else loaded.document_model.max_length,
         "stripped_prefix": loaded.stripped_prefix,
     }
     return {name: value for name, value in facts.items() if value not in (None, "", [])}

@@ -32,7 +32,12 @@ _SPELLINGS = {
         *("pooling", "pooling_mode", "pooling_strategy", "pooling_method", "pooling_type", "pool_type"),
         "sentence_pooling_method",
     ),
-    "max_length": ("max_length", "max_seq_length", "max_len", "max_seq_len", "passage_max_len", "passage_max_length"),
+    # FlagEmbedding and tevatron note a length for either side; that of documents goes for both where it is alone.
+    "max_length": (
+        *("passage_max_len", "passage_max_length", "p_max_len"),
+        *("max_length", "max_seq_length", "max_len", "max_seq_len"),
+    ),
+    "query_max_length": ("query_max_len", "query_max_length", "q_max_len"),
     "normalise": ("normalise", "normalize", "normalize_embeddings", "normalized", "normlized"),
     "similarity": ("similarity", "similarity_fn_name", "similarity_fn", "sim_fn"),
     "layer_norm": ("layer_norm", "use_layer_norm"),

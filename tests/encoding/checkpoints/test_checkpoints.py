@@ -20,6 +20,7 @@ from torch import nn
 from transformers import DistilBertConfig, DistilBertModel
 
 from embviz_callback.cli import main
+from embviz_callback.encoding.checkpoints.export import check_exportable
 from embviz_callback.encoding.checkpoints.loading import CheckpointError, LoadedModel, load_checkpoint
 from embviz_callback.encoding.models.biencoder import POOLINGS, TOKEN_POOLINGS, BiEncoder, load_backbone, pool
 from tests.tiny_models import (
@@ -92,6 +93,27 @@ def test_a_plain_training_checkpoint_gives_epoch_loss_and_prompts(
     assert _same(loaded, model)
     assert (loaded.kind, loaded.epoch, loaded.loss) == ("training checkpoint", 7, 0.25)
     assert loaded.config["query_prompt"] == "query: "
+
+
+def test_queries_and_documents_are_cut_where_flagembedding_cuts_them(
+    tmp_path: Path, encoder: Path, model: BiEncoder
+) -> None:
+    config = {"encoder": str(encoder), "query_max_len": 5, "passage_max_len": 32}
+    path = tmp_path / "flag.pt"
+    torch.save({"model_state_dict": weights_of(model), "config": config}, path)
+    loaded = load_checkpoint(path)
+    short = load_checkpoint(path, max_length=5)
+    assert torch.equal(loaded.encode_query(TEXTS), short.encode_query(TEXTS))
+    assert torch.equal(loaded.encode_document(TEXTS), model.encode(TEXTS))
+    assert not torch.equal(loaded.encode_query(TEXTS), loaded.encode_document(TEXTS))
+    assert loaded.notes[-1] == ("read as its settings say, queries up to 5 tokens, documents up to 32 (--max-length)")
+    assert short.document_model is short.model
+    with pytest.raises(CheckpointError) as error:
+        check_exportable(loaded, path)
+    assert str(error.value) == (
+        f"{path} reads 5 tokens of queries and 32 of documents, sentence-transformers as many of both; "
+        "choose one with --max-length"
+    )
 
 
 def test_a_raw_state_dict_is_read_with_the_encoder_that_the_user_names(
