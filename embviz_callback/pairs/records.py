@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -196,6 +197,25 @@ def meant_fields(names: Collection[str]) -> dict[str, str]:
     others = list(islice((name for name in names if name not in RECORD_FIELDS), _MOST_LIKE))
     found = {name: _nearest(name, others) for name in _CHECKED_FIELDS if name not in names}
     return {name: meant for name, meant in found.items() if meant is not None}
+
+
+def is_likely(name: str, column: str) -> bool:
+    """Whether a word in the name of a column calls it one of our fields.
+
+    Args:
+        name: query, pos or hard_neg.
+        column: Of any name.
+
+    Returns:
+        What is enough to propose a column, not to read it.
+
+    Example:
+        >>> is_likely("pos", "pos_list"), is_likely("pos", "position")
+        (True, False)
+    """
+    words = re.findall(r"[^\W_]+", fold(column))
+    # A text may be either of them.
+    return not {*words, *(word.removesuffix("s") for word in words)}.isdisjoint({name, *_ALIASES[name]} - {"text"})
 
 
 def _nearest(name: str, others: list[Any]) -> Any:

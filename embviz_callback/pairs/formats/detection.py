@@ -1,9 +1,10 @@
 """The forms whose rows are records, in the order in which they are tried, and which of them some rows have."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from shlex import quote
 from typing import Any
 
-from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, listed
+from embviz_callback.pairs.formats.form import OURS, Form, Item, Reading, Row, listed
 from embviz_callback.pairs.formats.labels import ALL_LABELS
 from embviz_callback.pairs.formats.rows.anchor_columns import COLUMNS, columns_of
 from embviz_callback.pairs.formats.rows.flagembedding import FLAGEMBEDDING
@@ -14,7 +15,7 @@ from embviz_callback.pairs.formats.rows.passages import DPR, TEVATRON
 from embviz_callback.pairs.formats.rows.squad import SQUAD, SQUAD_ROWS
 from embviz_callback.pairs.formats.rows.swift import MESSAGES, RESPONSES
 from embviz_callback.pairs.problems import DataError, show_names
-from embviz_callback.pairs.records import Record, meant_fields, text_id
+from embviz_callback.pairs.records import Record, is_likely, meant_fields, text_id
 
 # The more particular first: nearly all of them have a query.
 ROW_FORMS: tuple[Form, ...] = (
@@ -98,13 +99,35 @@ def _check_hope(rows: Sequence[Any], names: frozenset[str], name: str) -> None:
         fix = "give the folder in which queries, corpus and qrels lie"
         raise DataError(f"{name}: expected pairs, found {found}. Fix: {fix}")
     missing = [field for field in ("query", "pos") if field not in names and field not in meant_fields(names)]
-    # One that is there needs the other; two unknown columns may be anything.
-    if len(missing) == 2 or (missing and len(names) > 1 and not names & {"query", "pos"}):
+    free = [column for column in sorted(names - set(OURS)) if any(_may_hold_texts(row, column) for row in rows)]
+    # One that is there needs the other, which another column may hold.
+    if len(missing) == 2 or (missing and free):
         listed_names = show_names(dict.fromkeys(sorted(names)))
         raise DataError(
             f"{name}: expected fields of a known form, found {listed_names}. Fix: say which is which: "
-            "--fields query=COLUMN,pos=COLUMN"
+            f"--fields {quote(_likely_fields(names, free))}"
         )
+
+
+def _may_hold_texts(row: Any, column: str) -> bool:
+    is_typable = column.isprintable() and "," not in column  # as a value of --fields
+    return is_typable and isinstance(row, Mapping) and isinstance(row.get(column), str | list | Mapping)
+
+
+def _likely_fields(names: frozenset[str], free: list[str]) -> str:
+    """What to give as --fields, with COLUMN where nobody can tell."""
+    found = {ours: ours for ours in OURS if ours in names}
+    # Last the query, for which pos_text would do as well.
+    for ours in ("pos", "hard_neg", "query"):
+        likely = [column for column in free if is_likely(ours, column)] if ours not in found else []
+        if len(likely) == 1:
+            found[ours] = likely[0]
+            free = [column for column in free if column != likely[0]]
+    missing = [ours for ours in ("query", "pos") if ours not in found]
+    if len(missing) == len(free) == 1 and names & {"query", "pos"}:
+        found[missing[0]] = free[0]
+    found = {"query": "COLUMN", "pos": "COLUMN", **found}
+    return ",".join(f"{ours}={theirs}" for ours, theirs in found.items())
 
 
 def _fitted(form: Form, rows: Sequence[Any]) -> Form:

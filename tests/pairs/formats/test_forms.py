@@ -196,6 +196,16 @@ def test_a_prompt_per_record_is_kept_to_its_last_space() -> None:
 # --- what is overruled
 
 
+@pytest.mark.parametrize(
+    "row", [{"query": "a", "pos_list": ["b"], "neg_list": ["c"]}, {"query": "a", "hit": {"text": "b"}, "negs": ["c"]}]
+)
+def test_the_fields_that_a_refusal_proposes_read_the_data(row: dict[str, object]) -> None:
+    proposed = _refusal([row], Reading()).rpartition("--fields ")[2]
+    fields = dict(one.split("=") for one in proposed.split(","))
+    twin = records_from([{"query": "a", "pos": "b", "hard_neg": ["c"]}])
+    assert read_pairs([row], Reading(fields=fields)).records == twin
+
+
 def test_columns_of_any_name_are_read_by_their_order_or_by_the_names_that_are_given() -> None:
     rows = [{"x": "a", "y": "b", "z": "c"}] * 5
     twin = records_from([{"query": "a", "pos": "b", "hard_neg": ["c"]}] * 5)
@@ -213,6 +223,36 @@ def test_columns_of_any_name_are_read_by_their_order_or_by_the_names_that_are_gi
             Reading(),
             "pairs: expected fields of a known form, found x, y. Fix: say which is which: "
             "--fields query=COLUMN,pos=COLUMN",
+        ),
+        (
+            [{"query": "a", "pos_list": ["b"]}],
+            Reading(),
+            "pairs: expected fields of a known form, found pos_list, query. Fix: say which is which: "
+            "--fields query=query,pos=pos_list",
+        ),
+        (
+            [{"user query": "a", "pos_texts": ["b"], "neg_texts": ["c"], "site": "d"}],
+            Reading(),
+            "pairs: expected fields of a known form, found neg_texts, pos_texts, site, user query. "
+            "Fix: say which is which: --fields 'query=user query,pos=pos_texts,hard_neg=neg_texts'",
+        ),
+        (
+            [{"query": "a", "id": 1, "beds": 2, "hit": {"text": "b"}}],
+            Reading(),
+            "pairs: expected fields of a known form, found beds, hit, id, query. Fix: say which is which: "
+            "--fields query=query,pos=hit,id=id",
+        ),
+        (
+            [{"query": "a", "left": "b", "right": "c"}],
+            Reading(),
+            "pairs: expected fields of a known form, found left, query, right. Fix: say which is which: "
+            "--fields query=query,pos=COLUMN",
+        ),
+        (
+            [{"query": "a", "beds": 2}],
+            Reading(),
+            "pairs[0].pos: expected non-empty text, found no such field (record 1 of 1). "
+            "Fix: add pos, or drop the record",
         ),
         (
             [{"x": "a", "y": "b"}],
