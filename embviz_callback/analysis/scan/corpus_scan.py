@@ -229,7 +229,7 @@ class Scan:
     @property
     def n_scored(self) -> int:
         """Documents of the blocks that have a direction."""
-        return self._passes[0].sums.count
+        return self._passes[0].sums.moments.count
 
     @property
     def unbeaten(self) -> float:

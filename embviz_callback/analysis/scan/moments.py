@@ -35,19 +35,20 @@ def moments(rows: Vectors, weights: Rows) -> Moments:
     Returns:
         The moments; zeros for no rows.
     """
-    dim, total = rows.shape[1], int(weights.sum())
+    found = Moments(0, np.zeros(rows.shape[1]), np.zeros((rows.shape[1],) * 2))
+    for start in range(0, len(rows), _CHUNK):
+        found = joined(found, _of_chunk(rows[start : start + _CHUNK], weights[start : start + _CHUNK]))
+    return found
+
+
+def _of_chunk(rows: Vectors, weights: Rows) -> Moments:
+    total, centred = int(weights.sum()), rows.astype(np.float64)
     scale = max(total, 1)
-    mean = np.zeros(dim)
-    for start in range(0, len(rows), _CHUNK):
-        mean += weights[start : start + _CHUNK] @ rows[start : start + _CHUNK].astype(np.float64)
-    mean /= scale
-    covariance = np.zeros((dim, dim))
-    for start in range(0, len(rows), _CHUNK):
-        centred = rows[start : start + _CHUNK].astype(np.float64)
-        centred -= mean
-        centred *= np.sqrt(weights[start : start + _CHUNK, None])
-        covariance += centred.T @ centred  # one and the same array: BLAS computes only half
-    return Moments(total, mean, covariance / scale)
+    mean = weights @ centred / scale
+    centred -= mean
+    if (weights != 1).any():
+        centred *= np.sqrt(weights[:, None])
+    return Moments(total, mean, centred.T @ centred / scale)  # one and the same array: BLAS computes only half
 
 
 def joined(one: Moments, other: Moments) -> Moments:

@@ -15,7 +15,7 @@ from threadpoolctl import ThreadpoolController
 from embviz_callback.analysis.scan.counting import NO_TWINS, count_pairs, counts_with_twins, find_twins
 from embviz_callback.analysis.scan.moments import Moments, effective_rank, joined, mean_off_diagonal, moments
 from embviz_callback.analysis.scan.nearest import NOTHING, best_documents, keep_best, merged_lists, naive_hits
-from embviz_callback.analysis.scan.pool import EQUAL, ROUNDING, Pool, block_pool, exact_scores, make_pool
+from embviz_callback.analysis.scan.pool import EQUAL, ROUNDING, block_pool, exact_scores, make_pool
 from embviz_callback.analysis.scan.similarity import Similarity, negatives_of, positives_of, row_statistics
 from embviz_callback.analysis.scan.spread import (
     COARSE_BINS,
@@ -33,8 +33,6 @@ from embviz_callback.measure import Product
 
 EXACT_AUC_PAIRS = 2**22  # so many negatives are sorted: 32 MiB
 SAMPLED_PAIRS = 2**22  # about so many of a larger number go into the histogram
-SPREAD_ROWS = 2**15  # so many documents of a larger corpus, and up to twice as many, tell how scores spread
-_WANDERING = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio
 _LOWEST_BAND = 64  # rows, below which a product is slow
 _WORTH_THREADS = 2**19  # cosines: some milliseconds
 
@@ -48,9 +46,7 @@ class Sums:
         reaching: ``(n_pairs,)`` documents above or tied with it.
         fine: ``(FINE_BINS,)`` as of `Tally`.
         beaten: Likewise.
-        count: Documents with a direction.
-        total: ``(dim,)`` the sum of their vectors.
-        drawn: Moments of those of them by which the spread is told.
+        moments: Of the documents with a direction.
         rows: ``(n_queries, k)`` the best rows of the pool, best first, -1 for nothing.
         scores: ``(n_queries, k)`` their exact scores, minus infinity for nothing.
     """
@@ -59,16 +55,9 @@ class Sums:
     reaching: Rows
     fine: Rows
     beaten: int
-    count: int
-    total: Floats
-    drawn: Moments
+    moments: Moments
     rows: Rows
     scores: Floats
-
-    @property
-    def moments(self) -> Moments:
-        """The mean of all documents, and the covariance of those that were drawn."""
-        return Moments(self.count, self.total / max(self.count, 1), self.drawn.covariance)
 
     @classmethod
     def nothing(cls, task: Task, k: int) -> Self:
@@ -77,7 +66,7 @@ class Sums:
         above, reaching = np.zeros((2, n_pairs), dtype=np.int64)
         none = Moments(0, np.zeros(dim), np.zeros((dim, dim)))
         fine = np.zeros(FINE_BINS, dtype=np.int64)
-        return cls(above, reaching, fine, 0, 0, none.mean, none, np.full(shape, -1), np.full(shape, -np.inf))
+        return cls(above, reaching, fine, 0, none, np.full(shape, -1), np.full(shape, -np.inf))
 
     def plus(self, other: "Sums") -> Self:
         """Of these blocks and others."""
@@ -93,29 +82,25 @@ class Sums:
             self.reaching + other.reaching,
             self.fine + other.fine,
             self.beaten + other.beaten,
-            self.count + other.count,
-            self.total + other.total,
-            joined(self.drawn, other.drawn),
+            joined(self.moments, other.moments),
             rows,
             scores,
         )
 
     def packed(self) -> tuple[Rows, Floats]:
         """All of it as integers and floats, as many for every share of a corpus."""
-        counts = np.array([self.beaten, self.count, self.drawn.count])
+        counts = np.array([self.beaten, self.moments.count])
         ints = np.concatenate([self.above, self.reaching, self.fine, counts, self.rows.ravel()])
-        drawn = self.drawn.mean, self.drawn.covariance.ravel()
-        return ints, np.concatenate([self.total, *drawn, self.scores.ravel()])
+        return ints, np.concatenate([self.moments.mean, self.moments.covariance.ravel(), self.scores.ravel()])
 
     def unpacked(self, ints: Rows, floats: Floats) -> Self:
         """What another scan of the same subset has packed."""
-        n_pairs, dim = len(self.above), len(self.total)
-        above, reaching, fine, counts, rows = np.split(ints, np.cumsum([n_pairs, n_pairs, FINE_BINS, 3]))
-        total, mean, covariance, scores = np.split(floats, np.cumsum([dim, dim, dim * dim]))
-        beaten, count, n_drawn = counts.tolist()
-        drawn, shape = Moments(n_drawn, mean, covariance.reshape(dim, dim)), self.rows.shape
-        lists = rows.reshape(shape), scores.reshape(shape)
-        return type(self)(above, reaching, fine, beaten, count, total, drawn, *lists)
+        n_pairs, dim = len(self.above), len(self.moments.mean)
+        above, reaching, fine, counts, rows = np.split(ints, np.cumsum([n_pairs, n_pairs, FINE_BINS, 2]))
+        mean, covariance, scores = np.split(floats, np.cumsum([dim, dim * dim]))
+        beaten, count = counts.tolist()
+        found, shape = Moments(count, mean, covariance.reshape(dim, dim)), self.rows.shape
+        return type(self)(above, reaching, fine, beaten, found, rows.reshape(shape), scores.reshape(shape))
 
 
 class Pass:
@@ -138,7 +123,6 @@ class Pass:
         self._own = _task(
             embeddings, self._usable, self._exact, n_corpus=n_corpus, top_k=top_k, tile=tile, product=product
         )
-        self._stride = max(n_corpus // SPREAD_ROWS, 1)
         ones = np.ones(len(self._own.queries), dtype=np.int64)
         tally, others = run(self._own, lambda: self._own.pool.moments, partial(moments, self._own.queries, ones))
         self._tally, self._query_moments = tally, others[1]
@@ -154,7 +138,7 @@ class Pass:
         pairs = self._own.pairs * (1, 0) - (0, 1)  # no relevant document is among them
         margin = ROUNDING * self._embeddings.measure.stretch(pool.vectors)
         task = replace(self._own, pool=pool, pairs=pairs, margin=margin, bar=self._bar(margin))
-        tally, ((total, drawn),) = run(task, partial(self._added, pool))
+        tally, _ = run(task, lambda: pool.moments)
         documents, _ = best_documents(task, tally, NO_TWINS)
         query, place = np.nonzero(documents >= 0)
         found = documents[query, place]
@@ -162,18 +146,7 @@ class Pass:
         scores = exact_scores(task.queries, pool.vectors, entries, task.measure)
         lists = np.full(documents.shape, -1), np.full(documents.shape, -np.inf)
         lists[0][query, place], lists[1][query, place] = found, scores
-        n_scored = len(pool.vectors)
-        found_here = Sums(tally.above, tally.reaching, tally.fine, tally.beaten, n_scored, total, drawn, *lists)
-        self.sums = self.sums.plus(found_here)
-
-    def _added(self, pool: Pool) -> tuple[Floats, Moments]:
-        """The sum of the vectors of a block, and the moments of those by which the spread is told."""
-        if self._stride == 1:
-            return pool.moments.mean * pool.moments.count, pool.moments
-        # By a multiple of the row that wanders over all residues: no period of the rows is met by one of the choice.
-        chance = (pool.members - len(self._embeddings.documents)).astype(np.uint64) * _WANDERING
-        chosen = pool.vectors[chance < np.uint64(2**64 // self._stride)]
-        return pool.vectors.sum(axis=0, dtype=np.float64), moments(chosen, np.ones(len(chosen), dtype=np.int64))
+        self.sums = self.sums.plus(Sums(tally.above, tally.reaching, tally.fine, tally.beaten, pool.moments, *lists))
 
     @property
     def unbeaten(self) -> float:

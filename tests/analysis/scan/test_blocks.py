@@ -107,23 +107,3 @@ def test_the_sample_behind_the_histogram_is_the_same_in_any_blocks(monkeypatch: 
         found = in_blocks(embeddings, corpus, rng, 3, tile=tile)
         assert found.auc == pytest.approx(whole.auc, abs=1e-4)  # a score on the edge of two bins falls to either side
         assert found.negative_counts.sum() == whole.negative_counts.sum()
-
-
-def test_of_a_large_corpus_some_documents_tell_the_spread_and_all_tell_the_mean(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rng = np.random.default_rng(3)
-    documents = rng.standard_normal((20, 8))
-    embeddings = Embeddings.from_raw(
-        documents + rng.standard_normal((20, 8)), documents, np.stack([np.arange(20)] * 2, 1)
-    )
-    # Of ten in a row one is of another kind: whoever took every tenth would see only these, or none.
-    corpus = ranked_rows("corpus", rng.standard_normal((5000, 8)) + 4 * np.eye(8)[np.arange(5000) % 10 // 9], "cosine")
-    exact = scan(embeddings, corpus=corpus)
-    monkeypatch.setattr(passes_room, "SPREAD_ROWS", 500)
-    drawn = scan(embeddings, corpus=corpus)
-    np.testing.assert_allclose(drawn.row_mean, exact.row_mean, rtol=0, atol=1e-12)
-    assert drawn.negative_std != exact.negative_std
-    assert drawn.negative_std == pytest.approx(exact.negative_std, rel=0.1)
-    assert drawn.effective_rank == pytest.approx(exact.effective_rank, rel=0.1)
-    check_equal(in_blocks(embeddings, corpus, rng, 3), drawn)
