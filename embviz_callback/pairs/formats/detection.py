@@ -14,6 +14,7 @@ from embviz_callback.pairs.formats.rows.native import NATIVE
 from embviz_callback.pairs.formats.rows.passages import DPR, TEVATRON
 from embviz_callback.pairs.formats.rows.squad import SQUAD, SQUAD_ROWS
 from embviz_callback.pairs.formats.rows.swift import MESSAGES, RESPONSES
+from embviz_callback.pairs.intake.tables import NAMES_ABOVE, TABLE
 from embviz_callback.pairs.problems import DataError, show_names
 from embviz_callback.pairs.records import Record, is_likely, meant_fields, text_id
 
@@ -106,6 +107,7 @@ def _check_hope(rows: Sequence[Any], names: frozenset[str], name: str) -> None:
         raise DataError(
             f"{name}: expected fields of a known form, found {listed_names}. Fix: say which is which: "
             f"--fields {quote(_likely_fields(names, free))}"
+            f"{f'; {NAMES_ABOVE}' if len(missing) == 2 and TABLE.search(name) else ''}"
         )
 
 

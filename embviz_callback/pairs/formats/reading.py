@@ -141,7 +141,8 @@ def find_records(given: Any, reading: Reading) -> Translation:
     if isinstance(given, str | os.PathLike):
         if is_folder(given):
             return translate_folder(Path(given), reading)
-        material = read_file(given, known=KNOWN_NAMES, **options)
+        known = KNOWN_NAMES | {name.casefold() for name in reading.fields.values()}
+        material = read_file(given, known=known, **options)
     else:
         material = take_object(given, **options)
     return translate_rows(material, reading)

@@ -66,9 +66,9 @@ def read_file(
         return Material(list(arrow_rows(Path(path), name, kind, limits)), name, name, file_sha256(Path(path)))
     opened = open_text(path, limits=limits)
     if TABLE.search(name):
-        rows = table_rows(opened.text, name, known)
+        rows, notes = table_rows(opened.text, name, known)
         limits.check_records(len(rows), name)
-        return Material(rows, name, name, opened.sha256, notes=opened.notes)
+        return Material(rows, name, name, opened.sha256, notes=(*opened.notes, *notes))
     parsed = parse_items(opened.text, name, is_whole=is_whole, known=known, split=split, limits=limits)
     notes = (*opened.notes, *parsed.notes)
     return Material(parsed.items, parsed.name, name, opened.sha256, parsed.has_odd, notes, parsed.around)

@@ -11,11 +11,13 @@ from typing import Any
 from embviz_callback.pairs.problems import DataError, show, show_name
 
 TABLE = re.compile(r"\.(csv|tsv)(\.gz)?$", re.IGNORECASE)
+NAMES_ABOVE = "or, if the first line is a record, put a line of names above it (query, positive, negative)"
+_NO_NAMES = "the first line is read as a record (--fields query=...,pos=..., if it holds names)"
 _LONGEST_CELL = 1 << 27
 _PRINTED_ARRAY = re.compile(r"""\[(?P<quote>['"]).*?(?P=quote)\s+['"]""")
 
 
-def table_rows(text: str, name: str, known: Collection[str]) -> list[dict[str, Any]]:
+def table_rows(text: str, name: str, known: Collection[str]) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """The rows of a CSV or TSV file by the names in its first line.
 
     A file of two or three tab-separated columns whose first line holds no known name has none: its columns are
@@ -27,7 +29,7 @@ def table_rows(text: str, name: str, known: Collection[str]) -> list[dict[str, A
         known: Names of which the first line of a TSV file holds at least one, if it is a line of names.
 
     Returns:
-        One object per row; an empty cell is left out, a cell that holds a list is one.
+        One object per row; an empty cell is left out, a cell that holds a list is one. And what was assumed.
 
     Raises:
         DataError: If a row has more cells than there are names, or a name stands twice.
@@ -35,16 +37,19 @@ def table_rows(text: str, name: str, known: Collection[str]) -> list[dict[str, A
     is_tsv = ".tsv" in name.lower()[-7:]
     rows = list(_rows(text, name, is_tsv=is_tsv))
     if not rows:
-        return []
+        return [], ()
     names, first = [cell.strip() for cell in rows[0]], 1
+    notes: tuple[str, ...] = ()
     if is_tsv and not any(cell.casefold() in known for cell in names) and len(names) in (2, 3):
         names, first = ["query", "positive", "negative"][: len(names)], 0
+        notes = (_NO_NAMES,)
     if len(set(names)) < len(names):
         twice = next(one for one in names if names.count(one) > 1)
         raise DataError(
-            f"{name}: expected every name once in the first line, found {show_name(twice)} twice. Fix: rename one"
+            f"{name}: expected every name once in the first line, found {show_name(twice)} twice. "
+            f"Fix: rename one; {NAMES_ABOVE}"
         )
-    return [_row(names, cells, at, name) for at, cells in enumerate(rows[first:], start=first + 1)]
+    return [_row(names, cells, at, name) for at, cells in enumerate(rows[first:], start=first + 1)], notes
 
 
 def _rows(text: str, name: str, *, is_tsv: bool) -> Iterator[list[str]]:

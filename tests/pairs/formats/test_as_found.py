@@ -66,6 +66,36 @@ def test_an_array_as_numpy_prints_it_is_refused_instead_of_read_as_one_text() ->
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "trọ Q1,Phòng Quận 1",
+            "bare.csv: expected fields of a known form, found Phòng Quận 1, trọ Q1. Fix: say which is which: "
+            "--fields query=COLUMN,pos=COLUMN; or, if the first line is a record, "
+            "put a line of names above it (query, positive, negative)",
+        ),
+        (
+            "Quận 1,Quận 1",
+            "bare.csv: expected every name once in the first line, found Quận 1 twice. Fix: rename one; "
+            "or, if the first line is a record, put a line of names above it (query, positive, negative)",
+        ),
+    ],
+)
+def test_a_table_without_names_is_answered_with_a_way_that_loses_no_row(line: str, message: str) -> None:
+    rows = f"{line}\ntrọ Q3,Phòng Quận 3\n"
+    assert _refusal(_file("bare.csv", rows)) == message
+    assert len(read_pairs(_file("named.csv", f"query,positive\n{rows}")).records) == 2
+
+
+def test_a_tsv_file_whose_first_line_is_no_name_says_so_and_takes_its_names_from_fields() -> None:
+    given = _file("bare.tsv", "Tìm\tĐúng\ntrọ Q1\tPhòng Quận 1\n")
+    bare, named = read_pairs(given), read_pairs(given, Reading(fields={"query": "Tìm", "pos": "Đúng"}))
+    assert bare.notes[0] == "the first line is read as a record (--fields query=...,pos=..., if it holds names)"
+    assert [record.query for record in bare.records] == ["Tìm", "trọ Q1"]
+    assert [record.query for record in named.records] == ["trọ Q1"]
+
+
 def test_a_tsv_file_that_quotes_as_csv_does_is_read_so_and_any_other_keeps_its_quotes() -> None:
     quoted = _file("quoted.tsv", 'query\tpositive\ntrọ Q1\t"Phòng ""đẹp"" Q1"\n')
     plain = _file("plain.tsv", 'query\tpositive\ntrọ "Q1\t"Phòng ""đẹp"" Q1\n')
