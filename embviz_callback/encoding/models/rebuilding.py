@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from embviz_callback.encoding.weights.heads import Layer
 from embviz_callback.encoding.weights.stored import Weight, fetch
 
 _BUILT_IN = "char-ngrams-"
+_TOKEN_TABLE = re.compile(r"word_embeddings|embed_tokens|tok_embeddings|wte")
+_RESIZED = ", or, if tokens were added to it, the folder into which save_pretrained wrote both encoder and tokenizer"
 _FREE_ELEMENTS = 50_000_000  # 200 MB
 
 
@@ -238,9 +241,10 @@ def _mismatch(entry: Any, name: str) -> str:
     if isinstance(entry, str):  # transformers 4 keeps the shapes to itself
         return f"encoder weight {entry} is not that of {name!r}; name the encoder it belongs to with --encoder"
     weight, in_file, in_encoder = entry
+    is_resized = tuple(in_file[1:]) == tuple(in_encoder[1:]) and _TOKEN_TABLE.search(weight) is not None
     return (
         f"encoder weight {weight} has shape {tuple(in_file)}, that of {name!r} has {tuple(in_encoder)}; "
-        "name the encoder it belongs to with --encoder"
+        f"name the encoder it belongs to with --encoder{_RESIZED if is_resized else ''}"
     )
 
 

@@ -9,6 +9,7 @@ from typing import NoReturn
 import torch
 
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
+from embviz_callback.encoding.weights.fit import is_of_documents, is_of_queries
 from embviz_callback.encoding.weights.stored import Weight, fetch
 
 # Trained with the model, but no part of what turns a text into a vector: losses, and the heads of other tasks.
@@ -116,6 +117,14 @@ def _chain(matrices: list[Layer], path: Path, dim: int) -> list[Layer]:
 
 
 def _refuse_several(names: list[str], path: Path) -> NoReturn:
+    of_queries, of_documents = (next(filter(is_of, names), "") for is_of in (is_of_queries, is_of_documents))
+    if len(names) == 2 and {of_queries, of_documents} == {*names}:
+        raise CheckpointError(
+            f"{path} holds a head of queries, {short(of_queries)}, and one of documents, {short(of_documents)}, over "
+            "one encoder, which cannot be read; save the weights twice, each time without one of them, and give the file "
+            "of documents by --document-encoder, or evaluate the model in memory: "
+            "embviz_callback.evaluate(model, data, encode=(of_queries, of_documents))"
+        )
     listed = " and ".join(map(short, names[:2]))
     raise CheckpointError(f"{path} holds several matrices that may be its head, {listed}; save the right one alone")
 

@@ -65,7 +65,8 @@ def test_sizes_that_differ_a_little_are_found_by_their_shapes_before_they_are_fi
     _change(folder, vocab_size=60, num_hidden_layers=3)
     assert _error(folder) == (
         f"{folder}: encoder weight embeddings.word_embeddings.weight has shape (59, 16), that of {str(folder)!r} has "
-        "(60, 16); name the encoder it belongs to with --encoder"
+        "(60, 16); name the encoder it belongs to with --encoder, or, if tokens were added to it, the folder into "
+        "which save_pretrained wrote both encoder and tokenizer"
     )
 
 

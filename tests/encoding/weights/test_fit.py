@@ -153,6 +153,43 @@ def test_two_towers_are_told_apart_by_their_names(tmp_path: Path, folder: Path, 
     assert "two towers: queries are encoded by question_encoder.*, documents by ctx_encoder.*" in loaded.notes
 
 
+@pytest.mark.parametrize("names", [("query_proj", "doc_proj"), ("question_head.0", "context_head.0")])
+def test_two_heads_over_one_encoder_are_refused_with_a_way_that_reads_them(
+    tmp_path: Path, folder: Path, encoder: Mapping[str, Tensor], names: tuple[str, str]
+) -> None:
+    heads = {f"{name}.weight": HEAD + at for at, name in enumerate(names)}
+    assert _error(_under("bert.", encoder) | dict(reversed(heads.items())), folder, tmp_path) == (
+        f"model.pt holds a head of queries, {names[0].split('.')[0]}, and one of documents, {names[1].split('.')[0]}, "
+        "over one encoder, which cannot be read; save the weights twice, each time without one of them, and give the "
+        "file of documents by --document-encoder, or evaluate the model in memory: "
+        "embviz_callback.evaluate(model, data, encode=(of_queries, of_documents))"
+    )
+    for name, weight in heads.items():
+        alone = _load(_under("bert.", encoder) | {name: weight}, folder, tmp_path)
+        assert torch.equal(vectors(alone.model), _expected(folder, weight))
+
+
+def test_added_tokens_are_answered_with_the_folder_that_reads_them(
+    tmp_path: Path, folder: Path, encoder: Mapping[str, Tensor]
+) -> None:
+    backbone = load_backbone(str(folder))
+    network: Any = backbone.encoder
+    tokenizer: Any = backbone.tokenizer
+    tokenizer.add_tokens(["quận_10"])
+    network.resize_token_embeddings(len(tokenizer))
+    weights = _under("bert.", network.state_dict())
+    shapes = [tuple(state["embeddings.word_embeddings.weight"].shape) for state in (network.state_dict(), encoder)]
+    assert _error(weights, folder, tmp_path) == (
+        f"model.pt: encoder weight embeddings.word_embeddings.weight has shape {shapes[0]}, that of 'bert' has "
+        f"{shapes[1]}; name the encoder it belongs to with --encoder, or, if tokens were added to it, the folder into "
+        "which save_pretrained wrote both encoder and tokenizer"
+    )
+    for part in (network, tokenizer):
+        part.save_pretrained(tmp_path / "resized")
+    loaded = _load(weights, tmp_path / "resized", tmp_path)
+    assert torch.equal(vectors(loaded.model), vectors(BiEncoder(backbone, max_length=32).eval()))
+
+
 def test_a_head_of_several_layers_needs_its_activation(
     tmp_path: Path, folder: Path, encoder: Mapping[str, Tensor]
 ) -> None:
