@@ -121,8 +121,8 @@ def _refuse_several(names: list[str], path: Path) -> NoReturn:
     if len(names) == 2 and {of_queries, of_documents} == {*names}:
         raise CheckpointError(
             f"{path} holds a head of queries, {short(of_queries)}, and one of documents, {short(of_documents)}, over "
-            "one encoder, which cannot be read; save the weights twice, each time without one of them, and give the file "
-            "of documents by --document-encoder, or evaluate the model in memory: "
+            "one encoder, which cannot be read; save the weights twice, each time without one of them, and give the "
+            "file of documents by --document-encoder, or evaluate the model in memory: "
             "embviz_callback.evaluate(model, data, encode=(of_queries, of_documents))"
         )
     listed = " and ".join(map(short, names[:2]))
