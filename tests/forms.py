@@ -162,6 +162,18 @@ def mteb_lines(folder: Path) -> Path:
     return folder
 
 
+# huggingface.co/datasets/microsoft/ms_marco, v2.1; as Microsoft published it, passages are a list of objects
+def msmarco_records(folder: Path) -> Path:
+    rows: list[dict[str, Any]] = []
+    for at, (query, positive, negative) in enumerate(_triples()):
+        passages: Any = {"is_selected": [0, 1], "passage_text": [negative, positive], "url": ["", ""]}
+        if at % 2:
+            passages = [{"is_selected": is_in, "passage_text": text} for is_in, text in ((1, positive), (0, negative))]
+        rows.append({"answers": ["a"], "passages": passages, "query": query, "query_id": f"q{at}", "query_type": "b"})
+    nothing = {"passages": {"is_selected": [0], "passage_text": ["không"]}, "query": "không ai biết", "query_id": 5}
+    return _lines(folder / "validation.jsonl", [*rows, nothing])
+
+
 # microsoft/MSMARCO-Passage-Ranking, README
 def msmarco_triples(folder: Path) -> Path:
     return _tsv(folder / "triples.train.small.tsv", _triples())
@@ -375,6 +387,7 @@ CASES: dict[str, Case] = {
     "mteb": Case(mteb, "mteb", pairs(ids=True)),
     "mteb lines": Case(mteb_lines, "mteb", pairs(ids=True)),
     "msmarco triples": Case(msmarco_triples, "sentence-transformers", pairs(negatives=True)),
+    "msmarco records": Case(msmarco_records, "msmarco-records", pairs(negatives=True, ids=True)),
     "msmarco": Case(msmarco, "msmarco", pairs(ids=True)),
     "trec": Case(trec, "trec", pairs(ids=True)),
     "tevatron": Case(tevatron, "tevatron", [one | {"id": f"q{at}"} for at, one in enumerate(_TITLED)]),

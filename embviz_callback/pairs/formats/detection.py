@@ -8,7 +8,7 @@ from embviz_callback.pairs.formats.form import OURS, Form, Item, Reading, Row, l
 from embviz_callback.pairs.formats.labels import ALL_LABELS
 from embviz_callback.pairs.formats.rows.anchor_columns import COLUMNS, columns_of
 from embviz_callback.pairs.formats.rows.flagembedding import FLAGEMBEDDING
-from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS
+from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS, MSMARCO_RECORDS
 from embviz_callback.pairs.formats.rows.lists import LISTS, SETS
 from embviz_callback.pairs.formats.rows.native import NATIVE
 from embviz_callback.pairs.formats.rows.passages import DPR, TEVATRON
@@ -20,8 +20,8 @@ from embviz_callback.pairs.records import Record, is_likely, meant_fields, text_
 
 # The more particular first: nearly all of them have a query.
 ROW_FORMS: tuple[Form, ...] = (
-    *(TEVATRON, DPR, SQUAD, SQUAD_ROWS, MESSAGES, LABELLED_LISTS, FLAGEMBEDDING, NATIVE, RESPONSES, COLUMNS, SETS),
-    LISTS,
+    *(TEVATRON, DPR, SQUAD, SQUAD_ROWS, MESSAGES, LABELLED_LISTS, FLAGEMBEDDING, NATIVE, RESPONSES, COLUMNS),
+    *(MSMARCO_RECORDS, SETS, LISTS),
 )
 # Names by which the first line of a table is known for one of names.
 KNOWN_NAMES = frozenset(

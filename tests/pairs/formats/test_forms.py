@@ -225,6 +225,12 @@ def test_columns_of_any_name_are_read_by_their_order_or_by_the_names_that_are_gi
             "--fields query=COLUMN,pos=COLUMN",
         ),
         (
+            [{"query": "a", "query_id": 1, "passages": ["b"]}],
+            Reading(),
+            "pairs[0]: expected passages, each with passage_text and is_selected (0 or 1), found a list of 1 "
+            "(record 1 of 1). Fix: correct them, or, if all passages answer, --fields query=query,pos=passages",
+        ),
+        (
             [{"query": "a", "pos_list": ["b"]}],
             Reading(),
             "pairs: expected fields of a known form, found pos_list, query. Fix: say which is which: "

@@ -1,9 +1,9 @@
-"""Lists of documents with a label or a grade each: query, docs, labels."""
+"""Lists of documents with a label or a grade each: query, docs, labels; and MS MARCO's passages with is_selected."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, each, filled, passage
+from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, each, filled, passage
 from embviz_callback.pairs.formats.labels import says_relevant
 from embviz_callback.pairs.problems import show
 from embviz_callback.pairs.records import text_id
@@ -34,6 +34,28 @@ def _translate(row: Row, reading: Reading) -> Iterator[Item]:
     yield _judged(fields, texts, given, labels, reading, called)
 
 
+def _is_msmarco(names: frozenset[str]) -> bool:
+    return {"query", "query_id", "passages"} <= names and "pos" not in names
+
+
+def _of_msmarco(row: Row, reading: Reading) -> Iterator[Item]:
+    given = row.get("passages")
+    if isinstance(given, list):  # as Microsoft published them; on the hub they are columns
+        names = ("passage_text", "is_selected")
+        given = {name: [one.get(name) if isinstance(one, Mapping) else None for one in given] for name in names}
+    passages: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    texts: Any = passages.get("passage_text")
+    selected: Any = passages.get("is_selected")
+    fields = filled(query=row.get("query"), id=text_id(row.get("query_id")))
+    are_lists = isinstance(texts, list) and isinstance(selected, list)
+    if are_lists and len(texts) == len(selected) and all(map(is_number, selected)):
+        yield _judged(fields, texts, selected, "is_selected", reading, {".pos": ".passages", ".id": ".query_id"})
+    else:
+        expected = "passages, each with passage_text and is_selected (0 or 1)"
+        fix = "correct them, or, if all passages answer, --fields query=query,pos=passages"
+        yield Item({}, fault=(expected, show(row.get("passages")), fix))
+
+
 def _judged(
     fields: dict[str, Any], texts: list[Any], given: list[Any], labels: str, reading: Reading, called: dict[str, str]
 ) -> Item:
@@ -58,4 +80,11 @@ def _reads(name: str) -> bool:
 
 LABELLED_LISTS = Form(
     "labelled-lists", "lists of documents with labels (query, docs, labels)", _is_known, _reads, _translate
+)
+MSMARCO_RECORDS = Form(
+    "msmarco-records",
+    "MS MARCO's questions (selected passages answer them, the others are hard negatives)",
+    _is_msmarco,
+    among("query", "query_id", "passages"),
+    _of_msmarco,
 )
