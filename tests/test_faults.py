@@ -99,7 +99,7 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> str:
         (Session, "_judge", "alert failed"),
         (Session, "_record", "history failed"),
         (Session, "_hand_over", "hand-over to drawing failed"),
-        (EmbeddingVisualizer, "_log_values", "logging failed"),
+        (callback_module, "log_scalars", "logging failed"),
         (Worker, "start", "drawing process failed"),
         (Worker, "poll", "hand-over to drawing failed"),
         (Worker, "submit", "hand-over to drawing failed"),
@@ -225,6 +225,7 @@ def test_f13_the_evaluation_runs_under_the_trainers_precision(tmp_path: Path, pr
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # dynamo's own
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 def test_f14_a_compiled_module_is_evaluated_without_compiling_it_anew(tmp_path: Path) -> None:
     graphs: list[int] = []
 
