@@ -64,13 +64,13 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     with quietly():
         from embviz_callback.analysis.why.analysis import analyse
         from embviz_callback.commands.analysed import analysed_by
-        from embviz_callback.commands.looking import as_usage_error, prepare_output
+        from embviz_callback.commands.looking import as_usage_error, prepared_outputs
 
-        prepare_output(output)
-        _check_tensorboard(options.tensorboard)
-        found = analysed_by(options, terminal)
-        with as_usage_error(ValueError):
-            analysis = analyse(found.history, _questions(options, found))
+        with prepared_outputs([output]):
+            _check_tensorboard(options.tensorboard)
+            found = analysed_by(options, terminal)
+            with as_usage_error(ValueError):
+                analysis = analyse(found.history, _questions(options, found))
         snapshot = found.last.with_maps(_maps(found.last, options, terminal))
         made, faults = _write(output, found, snapshot, analysis, terminal)
         if options.tensorboard:

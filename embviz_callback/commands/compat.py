@@ -56,12 +56,12 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     options.checkpoint = [options.old] if is_one else [options.old, options.new]
     with quietly():
         from embviz_callback.commands.at_hand import models_at_hand
-        from embviz_callback.commands.looking import prepare_output
+        from embviz_callback.commands.looking import prepared_outputs
         from embviz_callback.drawing.reports.comparisons.compat_report import compat_aside, compat_json
 
-        models = models_at_hand(request_from(options), terminal)
-        prepare_output(output_of(options))
-        found = _crossed(models[0], models[-1], options)
+        with prepared_outputs([output_of(options)]):
+            models = models_at_hand(request_from(options), terminal)
+            found = _crossed(models[0], models[-1], options)
     tell("compat", f"{options.old} and {options.new}", compat_aside(found), compat_json(found), options, terminal)
     return 0
 

@@ -324,15 +324,8 @@ def _warn(terminal: Terminal, label: str, stage: str, message: str) -> None:
     terminal.say(f"{label}: {message}")
 
 
-def prepare_output(folder: Path) -> None:
-    """Makes the output folder and makes sure that it can be written to, before hours of work.
-
-    Args:
-        folder: Need not exist.
-
-    Raises:
-        UsageError: If it is a file or cannot be written to.
-    """
+def _prepare_output(folder: Path) -> None:
+    """Makes the output folder and makes sure that it can be written to, before hours of work."""
     probe = folder / f".probe.{os.getpid()}"
     try:
         if folder.exists() and not folder.is_dir():
@@ -347,10 +340,14 @@ def prepare_output(folder: Path) -> None:
 
 @contextlib.contextmanager
 def prepared_outputs(folders: Sequence[Path]) -> Iterator[None]:
-    """Output folders as of `prepare_output`, of which those are gone again of which nothing comes, as after Ctrl-C."""
+    """Output folders that can be written to, made before hours of work; a UsageError says that one cannot.
+
+    Args:
+        folders: Need not exist. After an error or Ctrl-C those that were made and are still empty are taken away.
+    """
     made = [one for folder in folders for one in (folder, *folder.parents) if not one.exists()]
     for folder in folders:
-        prepare_output(folder)
+        _prepare_output(folder)
     try:
         yield
     except BaseException:

@@ -44,12 +44,12 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Runs the command; 0 when done."""
     with quietly():
         from embviz_callback.commands.at_hand import models_at_hand
-        from embviz_callback.commands.looking import prepare_output
+        from embviz_callback.commands.looking import prepared_outputs
         from embviz_callback.drawing.reports.ship_report import sheet_json, ship_aside
 
-        models = models_at_hand(request_from(options), terminal)
-        prepare_output(output_of(options))
-        sheet = _sheet(models, options)
+        with prepared_outputs([output_of(options)]):
+            models = models_at_hand(request_from(options), terminal)
+            sheet = _sheet(models, options)
     tell("ship", models[0].label, ship_aside(sheet), sheet_json(sheet), options, terminal)
     return 0
 

@@ -1,9 +1,12 @@
 """How commands end: exit statuses and the one line that explains them."""
 
 import io
+from pathlib import Path
 
 import pytest
 
+from embviz_callback.cli import main
+from embviz_callback.commands import analysed, at_hand
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
@@ -46,3 +49,27 @@ def test_a_reader_that_has_left_is_told_nothing() -> None:
     with pytest.raises(BrokenPipeError):
         ended("embviz x", fail, Terminal(said))
     assert said.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ship", "--checkpoint", "a.pt"],
+        ["compat", "--old", "a.pt", "--new", "b.pt"],
+        ["analyse", "--checkpoint", "a.pt"],
+    ],
+    ids=lambda command: str(command[0]),
+)
+def test_the_output_folder_is_tried_before_the_work_and_goes_again_where_nothing_comes_of_it(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        assert output.is_dir()
+        raise KeyboardInterrupt
+
+    output = tmp_path / "made" / "here"
+    monkeypatch.setattr(at_hand, "models_at_hand", interrupted)
+    monkeypatch.setattr(analysed, "analysed_by", interrupted)
+    assert main([*command, "--data", "val.json", "--output", f"{output}"]) == 1
+    assert capsys.readouterr().err.startswith(f"embviz {command[0]}: interrupted")
+    assert not list(tmp_path.iterdir())
