@@ -222,7 +222,7 @@ def test_f35_there_is_no_collective_but_the_one_to_stop_and_those_that_share_a_c
     package = Path(__file__).parent.parent / "embviz_callback"
     words = ("barrier(", "all_gather", "broadcast(", "all_reduce", "reduce_boolean_decision", "trainer.log_dir")
     rooms = [package / "callback.py", *(package / "delivery").rglob("*.py"), *(package / "encoding").rglob("*.py")]
-    files = [*rooms, *(package / "session").glob("*.py"), package / "evaluator.py"]
+    files = [*rooms, *(package / "session").glob("*.py"), *(package / "evaluator").glob("*.py")]
     found = [
         (path.name, word)
         for path in files

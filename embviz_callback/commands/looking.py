@@ -324,18 +324,20 @@ def _warn(terminal: Terminal, label: str, stage: str, message: str) -> None:
     terminal.say(f"{label}: {message}")
 
 
-def _prepare_output(folder: Path) -> None:
-    """Makes the output folder and makes sure that it can be written to, before hours of work."""
+def _prepare_output(folder: Path) -> list[Path]:
+    """Makes the output folder and makes sure that it can be written to; returns what was made."""
     probe = folder / f".probe.{os.getpid()}"
     try:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"--output {folder} is a file; give a directory")
+        made = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:
         shown, reason = beginning(str(folder), 100), error.strerror or error
         raise UsageError(f"--output {shown} cannot be written to ({reason}); give another directory") from None
+    return made
 
 
 @contextlib.contextmanager
@@ -345,13 +347,13 @@ def prepared_outputs(folders: Sequence[Path]) -> Iterator[None]:
     Args:
         folders: Need not exist. After an error or Ctrl-C those that were made and are still empty are taken away.
     """
-    made = [one for folder in folders for one in (folder, *folder.parents) if not one.exists()]
-    for folder in folders:
-        _prepare_output(folder)
+    made: list[Path] = []
     try:
+        for folder in folders:
+            made += _prepare_output(folder)
         yield
     except BaseException:
-        for one in made:
+        for one in sorted(made, key=lambda folder: len(folder.parts), reverse=True):
             with contextlib.suppress(OSError):  # one that holds results stays
                 one.rmdir()
         raise

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from embviz_callback import Settings, evaluate_pairs, evaluator
+from embviz_callback import Settings, evaluate_pairs
 from embviz_callback.cli import greeting, main
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.looking import tell_apart
@@ -21,6 +21,7 @@ from embviz_callback.drawing.figures import heatmap
 from embviz_callback.drawing.wording import measured
 from embviz_callback.encoding.checkpoints.loading import load_checkpoint
 from embviz_callback.encoding.encode import encode_subset
+from embviz_callback.evaluator import evaluator
 from embviz_callback.pairs.formats.reading import read_pairs
 from embviz_callback.pairs.subset import choose_subset
 from embviz_callback.snapshot import take_snapshot

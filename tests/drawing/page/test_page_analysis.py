@@ -211,5 +211,5 @@ def test_the_command_writes_the_page_with_its_analysis(run: list[Snapshot], tab:
     assert main(["analyse", "--checkpoint", *checkpoints, "--data", str(data), *arguments]) == 0
     tab.open(tmp_path / "out" / "report.html")
     assert tab.text("#whynote").startswith("Of 2.npz.")
-    assert "over 3 evaluations" in tab.text("#analysis")
+    assert "Candidates for false negatives" in tab.text("#analysis")
     assert "val.json (60 records)" in tab.text("#datacheck")
