@@ -10,22 +10,29 @@ SHELL := /bin/sh
 VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
+comma := ,
 # The first interpreter that really runs: a version manager's shim may exist and fail.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo "$$p" && break; done)
 
 .PHONY: demo test test-long test-oldest oldest check docs real clean
 
+# Into an environment, by the versions of a file. torch first and by pip, which knows where this machine keeps its build: asked
+# for by another package it would come in its newest. The rest by uv, in seconds; where uv finds no packages, pip may.
+PIP = python -m pip install --quiet --disable-pip-version-check -c
+define install
+	$(1)/bin/$(PIP) $(2) torch uv
+	$(1)/bin/uv pip install --quiet --python $(1) -c $(2) -e $(3) || $(1)/bin/$(PIP) $(2) -e $(3)
+endef
+
 $(VENV)/.core: constraints.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 found; say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
-	# torch first: asked for by another package it would come in its newest build.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(call install,$(VENV),constraints.txt,.)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	$(call install,$(VENV),constraints.txt,'.[dev$(comma)docs]')
 	@touch $@
 
 demo: $(VENV)/.core
@@ -51,8 +58,7 @@ test-oldest: $(OLDEST)/.dev
 
 $(OLDEST)/.dev: constraints-oldest.txt pyproject.toml
 	test -x $(OLDEST)/bin/python || "$(PYTHON)" -m venv $(OLDEST)
-	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt torch
-	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[dev,docs]'
+	$(call install,$(OLDEST),constraints-oldest.txt,'.[dev$(comma)docs]')
 	@touch $@
 
 # Resolves the lowest direct versions anew; torch stays as constraints.txt has it, in whichever build there is.
