@@ -211,7 +211,7 @@ def test_metadata_of_any_shape_becomes_columns() -> None:
         json.dumps({"my pairs": TWO}),
         "\n".join(json.dumps(one, indent=2) for one in TWO),
         "\ufeff" + "\r\n".join(map(json.dumps, TWO)),
-        gzip.compress(json.dumps(TWO).encode()),
+        gzip.compress(json.dumps(TWO).encode(), mtime=0),
     ],
 )
 def test_an_object_of_records_is_read_by_the_rule_of_splits(content: str | bytes) -> None:
