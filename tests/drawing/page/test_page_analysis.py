@@ -32,6 +32,7 @@ def _records() -> list[dict[str, Any]]:
     for at, item in enumerate(items):
         item["metadata"] = {"quận": ("Đống Đa", "Bình Thạnh", LONG)[at % 3], "giá <b>": at // 4}
         item["query"] += f" hỏi {HOSTILE[at % len(HOSTILE)]}"
+        item["hard_neg"].append({"text": f"{LONG} {item['pos']}", "type": ["other"]})  # the same words
         item["pos"] += f" {LONG}"
     return items
 
@@ -211,5 +212,5 @@ def test_the_command_writes_the_page_with_its_analysis(run: list[Snapshot], tab:
     assert main(["analyse", "--checkpoint", *checkpoints, "--data", str(data), *arguments]) == 0
     tab.open(tmp_path / "out" / "report.html")
     assert tab.text("#whynote").startswith("Of 2.npz.")
-    assert "Candidates for false negatives" in tab.text("#analysis")
+    assert "over 3 evaluations" in tab.text("#analysis")
     assert "val.json (60 records)" in tab.text("#datacheck")
