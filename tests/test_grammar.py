@@ -24,7 +24,7 @@ def test_only_one_is_singular(count: int) -> None:
     assert counted(count, "text[s] [are|is] blank") == f"{count:,} texts are blank"
 
 
-@pytest.mark.parametrize("title", [title for _, title, _, _ in KINDS.values()])
+@pytest.mark.parametrize("title", [title for _, title, _ in KINDS.values()])
 def test_every_finding_of_the_data_check_has_a_singular(title: str) -> None:
     one, several = agreeing(1, title), agreeing(2, title)
     assert not re.search(PLURAL_WORDS, one.partition(" a positive of")[0]), one

@@ -5,6 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from embviz_callback.commands.token_reach import TokenReach
 from embviz_callback.files import write_atomically
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.check.checkup import KINDS, Demands, check
-from embviz_callback.pairs.check.findings import NOTE, Checkup, Finding, Place
+from embviz_callback.pairs.check.findings import NOTE, Checkup, Finding
 from embviz_callback.pairs.check.mending import Mended, mend
-from embviz_callback.pairs.check.raw import RawPairs, raw_records, read_raw
+from embviz_callback.pairs.check.raw import Place, RawPairs, raw_records, read_raw
 from embviz_callback.pairs.formats.writing import as_text
 from embviz_callback.pairs.importing import load_function
 from embviz_callback.pairs.problems import DataError
@@ -115,7 +116,7 @@ def _fix(options: argparse.Namespace, source: RawPairs, validation: RawPairs | N
         raise DataError(f"{source.name}: no record would be left. Fix: correct the file by hand")
     out = Path(options.fix)
     write_atomically(out, as_text(out, mended.items))
-    changes = json.dumps([change.as_dict() for change in mended.changes], ensure_ascii=False, indent=1)
+    changes = json.dumps([asdict(change) for change in mended.changes], ensure_ascii=False, indent=1)
     write_atomically(_changes_path(options.fix), changes + "\n")
     return mended
 

@@ -5,8 +5,7 @@ import unicodedata
 
 from embviz_callback.pairs.texts import REPLACEMENT, clean, is_blank, without_diacritics
 
-BLANK, PLACEHOLDER, DAMAGED = "blank", "placeholder", "damaged"
-NOT_NFC, ZERO_WIDTH, CONTROL, ONE_WORD = "not_nfc", "zero_width", "control_character", "one_word"
+BLANK, NOT_NFC = "blank", "not_nfc"  # flaws that are asked for by name
 
 _NAMES = (
     r"pos|neg|positive|negative|hard_neg|query|text|title|document|doc|passage|answer|question|insert[\w ]*|your[\w ]*"
@@ -50,13 +49,13 @@ def flaws(text: str) -> tuple[str, ...]:
     if is_blank(clean(text)):
         return (BLANK,)
     if is_placeholder(text):
-        return (PLACEHOLDER,)
+        return ("placeholder",)
     found = {
-        DAMAGED: REPLACEMENT in text,
+        "damaged": REPLACEMENT in text,
         NOT_NFC: not unicodedata.is_normalized("NFC", text),
-        ZERO_WIDTH: without_invisible(text) != text,
-        CONTROL: clean(text).count(REPLACEMENT) > text.count(REPLACEMENT),
-        ONE_WORD: len(_WORD.findall(text)) < 2,
+        "zero_width": without_invisible(text) != text,
+        "control_character": clean(text).count(REPLACEMENT) > text.count(REPLACEMENT),
+        "one_word": len(_WORD.findall(text)) < 2,
     }
     return tuple(name for name, holds in found.items() if holds)
 

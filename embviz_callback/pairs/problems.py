@@ -1,6 +1,6 @@
 """What is wrong with a dataset, in words that say where it is and how to mend it; and how much one may hold."""
 
-from collections.abc import Mapping, Sized
+from collections.abc import Collection, Mapping, Sized
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 
@@ -221,7 +221,7 @@ def _show_other(value: object) -> str:
     return f"{type(value).__name__}{size}"
 
 
-def show_names(names: Mapping[object, object] | Mapping[str, object]) -> str:
+def show_names(names: Collection[object]) -> str:
     """Up to eight field names, or that there are none."""
     shown = [show_name(name) for name in list(names)[:8]]
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""

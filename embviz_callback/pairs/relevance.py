@@ -1,6 +1,6 @@
 """What belongs together: which texts answer a query, and which records share a text."""
 
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from itertools import chain
 
 import numpy as np
@@ -34,24 +34,23 @@ def components(groups: Iterable[Iterable[Hashable]]) -> list[int]:
     return [number[one] for one in label[: len(members)].tolist()]
 
 
-def positives_by_query(records: Sequence[Record], only: Collection[str] | None = None) -> dict[str, set[str]]:
+def positives_by_query(records: Iterable[Record]) -> dict[str, set[str]]:
     """What answers each query, over all its records and over all records of the same ids.
-
-    Args:
-        records: The whole source.
-        only: Folded queries to restrict the answer to.
 
     Returns:
         The positives as they are written, per folded query.
     """
-    by_id: dict[str, set[str]] = {}
-    for record in records:
-        if record.id is not None:
-            by_id.setdefault(record.id, set()).update(record.positives)
-    positives: dict[str, set[str]] = {}
-    for record in records:
-        query = fold(record.query)
-        if only is None or query in only:
-            own = record.positives if record.id is None else by_id[record.id]
-            positives.setdefault(query, set()).update(own)
-    return positives
+    return pooled((fold(record.query), record.id, record.positives) for record in records)
+
+
+def pooled(rows: Iterable[tuple[str, str | None, Iterable[str]]]) -> dict[str, set[str]]:
+    """The same of rows of a folded query, an id and what answers it; a blank query asks nothing."""
+    rows = list(rows)
+    by_id: dict[str | None, set[str]] = {}
+    for _, name, texts in rows:
+        by_id.setdefault(name, set()).update(texts)
+    answers: dict[str, set[str]] = {}
+    for query, name, texts in rows:
+        if query:
+            answers.setdefault(query, set()).update(texts if name is None else by_id[name])
+    return answers

@@ -258,7 +258,7 @@ def _build(
 ) -> Subset:
     """The subset of the queries in `rows`: their records with row, and other queries' records of their ids."""
     related = [*(record for _, record in chosen), *twins]
-    positives = positives_by_query(related, only=rows)
+    positives = {query: texts for query, texts in positives_by_query(related).items() if query in rows}
     judged = [(row, one) for row, record in chosen for one in record.judged]
     answering = (text for texts in positives.values() for text in texts)
     documents = _Table(chain(answering, (one.text for _, one in judged)))

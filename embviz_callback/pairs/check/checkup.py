@@ -7,146 +7,89 @@ from typing import Any, Protocol
 from embviz_callback.grammar import agreeing, counted
 from embviz_callback.pairs.check.collisions import expected_collisions
 from embviz_callback.pairs.check.disagreement import Extract, disagreements, idle_types
-from embviz_callback.pairs.check.findings import LEVELS, NOTE, SUSPECT, WRONG, Checkup, FileFacts, Finding, Place
+from embviz_callback.pairs.check.findings import LEVELS, NOTE, SUSPECT, WRONG, Checkup, FileFacts, Finding
 from embviz_callback.pairs.check.leaks import leaks
-from embviz_callback.pairs.check.raw import RawPairs, RawRecord, answers_of, raw_records, record_key
-from embviz_callback.pairs.flaws import (
-    BLANK,
-    CONTROL,
-    DAMAGED,
-    NOT_NFC,
-    ONE_WORD,
-    PLACEHOLDER,
-    ZERO_WIDTH,
-    flaws,
-    words_key,
-)
+from embviz_callback.pairs.check.raw import Hit, Place, RawPairs, RawRecord, answers_of, raw_records, record_key
+from embviz_callback.pairs.flaws import BLANK, NOT_NFC, flaws, words_key
 from embviz_callback.pairs.problems import show_name
 from embviz_callback.pairs.texts import fold, is_blank
 from embviz_callback.pairs.weight_rule import WeightRule, default_rule
 
 _DROP = "embviz check --fix drops them"
-# kind: level, title as `agreeing` takes it, how to mend it, whether --fix does
-KINDS: Mapping[str, tuple[str, str, str, bool]] = {
-    "unreadable": (WRONG, "record[s] cannot be used", "correct the field that is named, or let --fix drop them", True),
-    "misnamed_field": (
-        WRONG,
-        "field[s] [are|is] called otherwise than [they are|it is] read",
-        "rename them; --fix does",
-        True,
-    ),
-    BLANK: (
-        WRONG,
-        "text[s] [are|is] blank",
-        f"write the text; {_DROP} (the record, if its query or only positive)",
-        True,
-    ),
-    PLACEHOLDER: (
-        WRONG,
-        "text[s] [are placeholders|is a placeholder] that nobody filled in",
-        f"write the text; {_DROP}",
-        True,
-    ),
-    "contradiction": (WRONG, "hard negative[s] equal[|s] a positive of [their|its] query", f"{_DROP}", True),
-    "leaked_pair": (
-        WRONG,
-        "validation pair[s] stand[|s] in the training file",
-        "drop them there: --fix OUT --drop-leaks",
-        True,
-    ),
-    "leaked_query": (
-        WRONG,
-        "validation [queries stand|query stands] in the training file with another positive",
-        "--fix OUT --drop-leaks",
-        True,
-    ),
-    "leaked_document": (
-        WRONG,
-        "validation document[s] stand[|s] in the training file as [positives|a positive]",
-        "--fix OUT --drop-leaks",
-        True,
-    ),
-    "near_leak": (
-        SUSPECT,
-        "validation text[s] differ[|s] from a training text in accents, punctuation or word order only",
-        "look at them; split by listing and not by line",
-        False,
-    ),
-    "seen_as_negative": (
-        NOTE,
-        "validation document[s] stand[|s] in the training file as [hard negatives|a hard negative]",
-        "known texts, though never as an answer; split by listing if that matters",
-        False,
-    ),
-    "near_contradiction": (
-        SUSPECT,
-        "hard negative[s] [have|has] the very words of a positive of [their|its] query",
-        "they differ in accents, punctuation or word order only: drop them by hand",
-        False,
-    ),
-    DAMAGED: (SUSPECT, "text[s] [have|has] lost characters (U+FFFD)", "get the file again, in UTF-8", False),
-    NOT_NFC: (SUSPECT, "text[s] [are|is] not in Unicode NFC", "embviz check --fix composes them", True),
-    ZERO_WIDTH: (SUSPECT, "text[s] [have|has] zero-width characters", "embviz check --fix removes them", True),
-    CONTROL: (SUSPECT, "text[s] [have|has] control characters", "embviz check --fix removes them", True),
-    ONE_WORD: (SUSPECT, "text[s] [are|is] a single word", "write what is sought or offered, or drop them", False),
-    "duplicate_record": (SUSPECT, "record[s] repeat[|s] another one entirely", "embviz check --fix merges them", True),
-    "repeated_hard_negative": (
-        SUSPECT,
-        "hard negative[s] stand[|s] twice in [their|its] record",
-        "embviz check --fix merges them",
-        True,
-    ),
-    "own_answer": (
-        SUSPECT,
-        "[queries equal their|query equals its] own positive",
-        "they teach nothing: drop them by hand",
-        False,
-    ),
-    "unknown_type": (
-        SUSPECT,
-        "hard negative[s] [have|has] a type that the weight rule does not know",
-        "add it to base_weights, or rename it; until then it weighs as 'other'",
-        False,
-    ),
-    "too_long": (SUSPECT, "text[s] [are|is] longer than the model reads", "shorten them, or raise max_length", False),
-    "disagreement": (
-        SUSPECT,
-        "[queries state another value than their|query states another value than its] positive",
-        "correct the query, or pair it anew",
-        False,
-    ),
-    "idle_type": (
-        SUSPECT,
-        "hard negative[s] [do|does] not differ from the positive in what [their|its] type names",
-        "correct the type or the text: such a negative may be a right answer",
-        False,
-    ),
-    "unread_field": (
-        NOTE,
-        "field[s] [are|is] not read",
-        "none if they are your own; else --fields query=...,pos=...",
-        False,
-    ),
-    "no_type": (NOTE, "hard negative[s] [have|has] no type", "they count as 'other'", False),
-    "no_weight": (
-        NOTE,
-        "hard negative[s] [have|has] no weight, or 0",
-        "the weight rule fills it; --fix writes it down",
-        True,
-    ),
-    "same_query": (NOTE, "record[s] ask[|s] what another record asks", "their positives are pooled", False),
-    "same_document": (
-        NOTE,
-        "record[s] answer[|s] with the document of another query",
-        "never counted against each other here",
-        False,
-    ),
-    "other_spelling": (
-        NOTE,
-        "text[s] differ[|s] from an equal one in case or white space",
-        "taken for one text",
-        False,
-    ),
+# Of each level: kind, title as `agreeing` takes it, how to mend it; what --fix mends says so.
+_FINDINGS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    WRONG: {
+        "unreadable": ("record[s] cannot be used", "correct the field that is named, or let --fix drop them"),
+        "misnamed_field": ("field[s] [are|is] called otherwise than [they are|it is] read", "rename them; --fix does"),
+        BLANK: ("text[s] [are|is] blank", f"write the text; {_DROP} (the record, if its query or only positive)"),
+        "placeholder": (
+            "text[s] [are placeholders|is a placeholder] that nobody filled in",
+            f"write the text; {_DROP}",
+        ),
+        "contradiction": ("hard negative[s] equal[|s] a positive of [their|its] query", _DROP),
+        "leaked_pair": ("validation pair[s] stand[|s] in the training file", "drop them there: --fix OUT --drop-leaks"),
+        "leaked_query": (
+            "validation [queries stand|query stands] in the training file with another positive",
+            "--fix OUT --drop-leaks",
+        ),
+        "leaked_document": (
+            "validation document[s] stand[|s] in the training file as [positives|a positive]",
+            "--fix OUT --drop-leaks",
+        ),
+    },
+    SUSPECT: {
+        "near_leak": (
+            "validation text[s] differ[|s] from a training text in accents, punctuation or word order only",
+            "look at them; split by listing and not by line",
+        ),
+        "near_contradiction": (
+            "hard negative[s] [have|has] the very words of a positive of [their|its] query",
+            "they differ in accents, punctuation or word order only: drop them by hand",
+        ),
+        "damaged": ("text[s] [have|has] lost characters (U+FFFD)", "get the file again, in UTF-8"),
+        NOT_NFC: ("text[s] [are|is] not in Unicode NFC", "embviz check --fix composes them"),
+        "zero_width": ("text[s] [have|has] zero-width characters", "embviz check --fix removes them"),
+        "control_character": ("text[s] [have|has] control characters", "embviz check --fix removes them"),
+        "one_word": ("text[s] [are|is] a single word", "write what is sought or offered, or drop them"),
+        "duplicate_record": ("record[s] repeat[|s] another one entirely", "embviz check --fix merges them"),
+        "repeated_hard_negative": (
+            "hard negative[s] stand[|s] twice in [their|its] record",
+            "embviz check --fix merges them",
+        ),
+        "own_answer": ("[queries equal their|query equals its] own positive", "they teach nothing: drop them by hand"),
+        "unknown_type": (
+            "hard negative[s] [have|has] a type that the weight rule does not know",
+            "add it to base_weights, or rename it; until then it weighs as 'other'",
+        ),
+        "too_long": ("text[s] [are|is] longer than the model reads", "shorten them, or raise max_length"),
+        "disagreement": (
+            "[queries state another value than their|query states another value than its] positive",
+            "correct the query, or pair it anew",
+        ),
+        "idle_type": (
+            "hard negative[s] [do|does] not differ from the positive in what [their|its] type names",
+            "correct the type or the text: such a negative may be a right answer",
+        ),
+    },
+    NOTE: {
+        "seen_as_negative": (
+            "validation document[s] stand[|s] in the training file as [hard negatives|a hard negative]",
+            "known texts, though never as an answer; split by listing if that matters",
+        ),
+        "unread_field": ("field[s] [are|is] not read", "none if they are your own; else --fields query=...,pos=..."),
+        "no_type": ("hard negative[s] [have|has] no type", "they count as 'other'"),
+        "no_weight": ("hard negative[s] [have|has] no weight, or 0", "the weight rule fills it; --fix writes it down"),
+        "same_query": ("record[s] ask[|s] what another record asks", "their positives are pooled"),
+        "same_document": (
+            "record[s] answer[|s] with the document of another query",
+            "never counted against each other here",
+        ),
+        "other_spelling": ("text[s] differ[|s] from an equal one in case or white space", "taken for one text"),
+    },
+}
+# kind: level, title, how to mend it
+KINDS: Mapping[str, tuple[str, str, str]] = {
+    kind: (level, title, fix) for level, kinds in _FINDINGS.items() for kind, (title, fix) in kinds.items()
 }
 
 
@@ -178,14 +121,6 @@ class Demands:
     reach: Reach | None = None
 
 
-@dataclass(frozen=True)
-class _Hit:
-    """A place and the kind of finding it belongs to."""
-
-    kind: str
-    place: Place
-
-
 def check(train: RawPairs, validation: RawPairs | None = None, demands: Demands | None = None) -> Checkup:
     """Every finding in one file, or in a training file and its validation file.
 
@@ -200,12 +135,12 @@ def check(train: RawPairs, validation: RawPairs | None = None, demands: Demands 
     demands = demands or Demands()
     sources = [train] if validation is None else [train, validation]
     seen = [raw_records(source) for source in sources]
-    hits: list[_Hit] = []
+    hits: list[Hit] = []
     for source, of_source in zip(sources, seen, strict=True):
         hits += _names(source, of_source)
-        hits += _in_file(source.name, of_source, demands)
+        hits += _in_file(of_source, demands)
     if validation is not None:
-        hits += [_Hit(kind, place) for kind, place in leaks(seen[0], seen[1], train.name, validation.name)]
+        hits += leaks(*seen)
     return Checkup(
         files=tuple(_facts(source, of_source) for source, of_source in zip(sources, seen, strict=True)),
         findings=_findings(hits),
@@ -214,14 +149,14 @@ def check(train: RawPairs, validation: RawPairs | None = None, demands: Demands 
     )
 
 
-def _findings(hits: Iterable[_Hit]) -> tuple[Finding, ...]:
+def _findings(hits: Iterable[Hit]) -> tuple[Finding, ...]:
     places: dict[str, list[Place]] = {}
-    for hit in hits:
-        places.setdefault(hit.kind, []).append(hit.place)
+    for kind, place in hits:
+        places.setdefault(kind, []).append(place)
     found = []
     for kind, where in places.items():
-        level, title, fix, is_fixable = KINDS[kind]
-        found.append(Finding(kind, level, agreeing(len(where), title), fix, tuple(where), is_fixable))
+        level, title, fix = KINDS[kind]
+        found.append(Finding(kind, level, agreeing(len(where), title), fix, tuple(where)))
     return tuple(sorted(found, key=lambda one: (LEVELS.index(one.level), -len(one.places), one.kind)))
 
 
@@ -237,7 +172,7 @@ def _facts(source: RawPairs, seen: Sequence[RawRecord]) -> FileFacts:
     )
 
 
-def _names(source: RawPairs, seen: Sequence[RawRecord]) -> Iterator[_Hit]:
+def _names(source: RawPairs, seen: Sequence[RawRecord]) -> Iterator[Hit]:
     """Each name that is not read once, with what it probably stands for."""
     records: dict[tuple[str, str], list[int]] = {}
     for raw in seen:
@@ -245,110 +180,96 @@ def _names(source: RawPairs, seen: Sequence[RawRecord]) -> Iterator[_Hit]:
             records.setdefault((ours, theirs), []).append(raw.index)
     for (ours, theirs), rows in records.items():
         other = f"probably {ours}, in {len(rows):,} of {counted(len(seen), 'record')}"
-        yield _Hit("misnamed_field", Place(source.name, rows[0] + 1, f".{show_name(theirs)}", "", other))
+        yield "misnamed_field", Place(source.name, rows[0] + 1, f".{show_name(theirs)}", "", other)
     named = {theirs for _, theirs in records}
     for name in source.unread:
         if name not in named:
-            yield _Hit("unread_field", Place(source.name, 1, f".{show_name(name)}"))
+            yield "unread_field", Place(source.name, 1, f".{show_name(name)}")
 
 
-def _in_file(name: str, seen: Sequence[RawRecord], demands: Demands) -> Iterator[_Hit]:
+def _in_file(seen: Sequence[RawRecord], demands: Demands) -> Iterator[Hit]:
     rule = demands.rule or default_rule()
     answers = answers_of(seen)
     for raw in seen:
-        at = _Pen(name, raw)
-        yield from _text_hits(at, raw)
-        yield from _negative_hits(at, raw, answers, rule)
+        yield from _text_hits(raw)
+        yield from _negative_hits(raw, answers, rule)
         if raw.query and fold(raw.query) in {fold(text) for _, text in raw.positives}:
-            yield at.hit("own_answer", ".query", raw.query)
-    yield from _repeats(name, seen)
+            yield raw.hit("own_answer", ".query", raw.query)
+    yield from _repeats(seen)
     if demands.reach is not None:
-        yield from _too_long(name, seen, demands.reach)
+        yield from _too_long(seen, demands.reach)
     if demands.extract is not None:
-        for kind, search in (("disagreement", disagreements), ("idle_type", idle_types)):
-            for raw, field, text, other in search(seen, demands.extract, demands.compare, demands.tolerance):
-                yield _Pen(name, raw).hit(kind, field, text, other)
+        yield from disagreements(seen, demands.extract, demands.compare, demands.tolerance)
+        yield from idle_types(seen, demands.extract)
 
 
-@dataclass(frozen=True)
-class _Pen:
-    """Writes down places of one record."""
-
-    name: str
-    raw: RawRecord
-
-    def hit(self, kind: str, field: str, text: str, other: str = "") -> _Hit:
-        return _Hit(kind, Place(self.name, self.raw.index + 1, field, text, other))
-
-
-def _text_hits(at: _Pen, raw: RawRecord) -> Iterator[_Hit]:
+def _text_hits(raw: RawRecord) -> Iterator[Hit]:
     found = [(place, text, flaw) for place, text in raw.texts for flaw in flaws(text)]
     for place, text, flaw in found:
-        yield at.hit(flaw, place, text)
+        yield raw.hit(flaw, place, text)
     # The reader refuses a blank text as well: one finding is enough.
     if raw.complaint and all(flaw != BLANK for _, _, flaw in found):
-        yield at.hit("unreadable", "", "", raw.complaint)
+        yield raw.hit("unreadable", "", "", raw.complaint)
 
 
-def _negative_hits(at: _Pen, raw: RawRecord, answers: Mapping[str, set[str]], rule: WeightRule) -> Iterator[_Hit]:
+def _negative_hits(raw: RawRecord, answers: Mapping[str, set[str]], rule: WeightRule) -> Iterator[Hit]:
     here = {fold(text) for _, text in raw.positives if not is_blank(text)}
     own = answers.get(fold(raw.query), set()) | here
     near = {words_key(text) for text in own}
     first: dict[str, str] = {}
-    for negative in raw.negatives:
-        folded = fold(negative.text)
+    for place, text, types, weight in raw.negatives:
+        folded = fold(text)
         if folded in own:
             where = "of this record" if folded in here else "of another record"
-            yield at.hit("contradiction", negative.place, negative.text, f"a positive {where} of the query")
-        elif words_key(negative.text) in near:
-            yield at.hit("near_contradiction", negative.place, negative.text)
+            yield raw.hit("contradiction", place, text, f"a positive {where} of the query")
+        elif words_key(text) in near:
+            yield raw.hit("near_contradiction", place, text)
         if folded in first:
-            yield at.hit("repeated_hard_negative", negative.place, negative.text, f"also {first[folded]}")
-        first.setdefault(folded, negative.place)
-        for name in negative.types:
+            yield raw.hit("repeated_hard_negative", place, text, f"also {first[folded]}")
+        first.setdefault(folded, place)
+        for name in types:
             if fold(name) not in rule.base:
-                yield at.hit("unknown_type", f"{negative.place}.type", name)
-        if not negative.types:
-            yield at.hit("no_type", negative.place, negative.text)
-        if negative.weight is None or negative.weight == 0:
-            found = "no weight" if negative.weight is None else "weight 0"
-            yield at.hit("no_weight", f"{negative.place}.weight", negative.text, found)
+                yield raw.hit("unknown_type", f"{place}.type", name)
+        if not types:
+            yield raw.hit("no_type", place, text)
+        if weight is None or weight == 0:
+            found = "no weight" if weight is None else "weight 0"
+            yield raw.hit("no_weight", f"{place}.weight", text, found)
 
 
-def _repeats(name: str, seen: Sequence[RawRecord]) -> Iterator[_Hit]:
-    yield from _again(name, seen, "duplicate_record", record_key)
-    yield from _again(name, seen, "same_query", lambda raw: fold(raw.query) if raw.query else None)
+def _repeats(seen: Sequence[RawRecord]) -> Iterator[Hit]:
+    yield from _again(seen, "duplicate_record", record_key)
+    yield from _again(seen, "same_query", lambda raw: fold(raw.query) if raw.query else None)
     asked: dict[str, tuple[int, str]] = {}
     for raw in seen:
         for place, text in raw.positives:
             index, query = asked.setdefault(fold(text), (raw.index, fold(raw.query)))
             if query != fold(raw.query):
-                yield _Pen(name, raw).hit("same_document", place, text, f"as record {index + 1:,}")
+                yield raw.hit("same_document", place, text, f"as record {index + 1:,}")
     spelling: dict[str, str] = {}
     for raw in seen:
         for place, text in raw.texts:
             known = spelling.setdefault(fold(text), text)
             if known != text and not set(flaws(text)) & {NOT_NFC, BLANK}:
-                yield _Pen(name, raw).hit("other_spelling", place, text, f"elsewhere {known!r}")
-                spelling[fold(text)] = known
+                yield raw.hit("other_spelling", place, text, f"elsewhere {known!r}")
 
 
-def _again(name: str, seen: Sequence[RawRecord], kind: str, key: Callable[[RawRecord], Any]) -> Iterator[_Hit]:
+def _again(seen: Sequence[RawRecord], kind: str, key: Callable[[RawRecord], Any]) -> Iterator[Hit]:
     first: dict[Any, int] = {}
     for raw in seen:
         value = key(raw)
         if value is None:
             continue
         if value in first:
-            yield _Pen(name, raw).hit(kind, ".query", raw.query, f"as record {first[value] + 1:,}")
+            yield raw.hit(kind, ".query", raw.query, f"as record {first[value] + 1:,}")
         first.setdefault(value, raw.index)
 
 
-def _too_long(name: str, seen: Sequence[RawRecord], reach: Reach) -> Iterator[_Hit]:
+def _too_long(seen: Sequence[RawRecord], reach: Reach) -> Iterator[Hit]:
     rows = [(raw, place, text) for raw in seen for place, text in raw.texts]
     distinct = list(dict.fromkeys(text for _, _, text in rows))
     measured = dict(zip(distinct, reach(distinct), strict=True))
     for raw, place, text in rows:
         n_tokens, n_read = measured[text]
         if n_read < len(text):
-            yield _Pen(name, raw).hit("too_long", place, text, f"{n_tokens:,} tokens; cut off: {text[n_read:]!r}")
+            yield raw.hit("too_long", place, text, f"{n_tokens:,} tokens; cut off: {text[n_read:]!r}")

@@ -2,9 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import lgamma
-from typing import Any
 
 import numpy as np
 
@@ -35,10 +34,6 @@ class Collisions:
     expected_hard: float
     anchors: float
     share: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return asdict(self)
 
 
 def expected_collisions(raws: Sequence[RawRecord], *, batch_size: int) -> Collisions:

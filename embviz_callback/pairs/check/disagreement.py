@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from embviz_callback.pairs.check.raw import RawRecord
+from embviz_callback.pairs.check.raw import Hit, RawRecord
 from embviz_callback.pairs.texts import fold
 from embviz_callback.pairs.weight_rule import is_number
 
 Value = str | float | tuple[str, ...] | list[str]
 Extract = Callable[[str], Mapping[str, Value]]
-Clash = tuple[RawRecord, str, str, str]
 
 # Which column a type of hard negative is about, where their names differ.
 _COLUMN_OF_TYPE = {"location": "district", "amenity": "amenities"}
@@ -16,7 +15,7 @@ _COLUMN_OF_TYPE = {"location": "district", "amenity": "amenities"}
 
 def disagreements(
     raws: Sequence[RawRecord], extract: Extract, compare: Collection[str] | None, tolerance: float
-) -> Iterator[Clash]:
+) -> Iterator[Hit]:
     """Queries that state a value which their positive contradicts.
 
     Args:
@@ -26,7 +25,7 @@ def disagreements(
         tolerance: Relative difference of two numbers that still agree.
 
     Yields:
-        (record, field, query, which column says what).
+        The query, and which column says what.
     """
     for raw in raws:
         stated = extract(raw.query) if raw.query else {}
@@ -35,22 +34,18 @@ def disagreements(
             for column in stated.keys() & offered.keys() if compare is None else sorted(set(compare) & stated.keys()):
                 if column in offered and not agree(stated[column], offered[column], tolerance):
                     other = f"{column}: {show_value(stated[column])} asked, {show_value(offered[column])} in {place}"
-                    yield raw, ".query", f"{raw.query} -> {text}", other
+                    yield raw.hit("disagreement", ".query", f"{raw.query} -> {text}", other)
 
 
-def idle_types(
-    raws: Sequence[RawRecord], extract: Extract, compare: Collection[str] | None, tolerance: float
-) -> Iterator[Clash]:
+def idle_types(raws: Sequence[RawRecord], extract: Extract) -> Iterator[Hit]:
     """Hard negatives of one type whose column has the same value as in the positive.
 
     Args:
         raws: The records.
         extract: Reads columns from a text.
-        compare: Not used: the type says which column.
-        tolerance: Not used: any difference is one.
 
     Yields:
-        (record, field, hard negative, what is the same).
+        The hard negative, and what is the same.
     """
     for raw in raws:
         offered = [extract(text) for _, text in raw.positives]
@@ -63,7 +58,7 @@ def idle_types(
             if value is None or isinstance(value, tuple | list):
                 continue
             if any(agree(value, one[column], 0.0) for one in offered if column in one):
-                yield raw, negative.place, negative.text, f"{column}: {show_value(value)} in both"
+                yield raw.hit("idle_type", negative.place, negative.text, f"{column}: {show_value(value)} in both")
 
 
 def column_of_type(name: str) -> str:

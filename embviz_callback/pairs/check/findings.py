@@ -5,28 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from embviz_callback.pairs.check.collisions import Collisions
+from embviz_callback.pairs.check.raw import Place
 
 WRONG, SUSPECT, NOTE = "wrong", "suspect", "note"
 LEVELS = (WRONG, SUSPECT, NOTE)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where something was found.
-
-    Attributes:
-        file: Name of the file.
-        record: Number of the record, from 1.
-        field: The way from the record to the value, such as ``.hard_neg[2]``.
-        text: What stands there.
-        other: What it clashes with, in words; empty if it stands alone.
-    """
-
-    file: str
-    record: int
-    field: str = ""
-    text: str = ""
-    other: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,7 +22,6 @@ class Finding:
         title: What it is, after its count: "hard negatives equal a positive of their query".
         fix: How to mend it.
         places: All of them, in file order.
-        is_fixable: Whether the mended file is free of it.
 
     Raises:
         ValueError: If the level is unknown or there is no place.
@@ -51,13 +32,17 @@ class Finding:
     title: str
     fix: str
     places: tuple[Place, ...]
-    is_fixable: bool = False
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {self.level!r}")
         if not self.places:
             raise ValueError(f"a finding needs a place, {self.kind!r} has none")
+
+    @property
+    def is_fixable(self) -> bool:
+        """Whether the mended file is free of it: then its remedy names the option."""
+        return "--fix" in self.fix
 
     @property
     def records(self) -> int:
@@ -124,7 +109,7 @@ class Checkup:
             "clean": self.is_clean,
             "files": [asdict(one) for one in self.files],
             "findings": [_plain(finding) for finding in self.findings],
-            "false_negatives_per_batch": self.collisions.as_dict(),
+            "false_negatives_per_batch": asdict(self.collisions),
             "notes": list(self.notes),
         }
 

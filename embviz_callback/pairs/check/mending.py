@@ -1,11 +1,11 @@
 """The mended file: what can be put right without knowing what was meant, and a list of what was done."""
 
 import copy
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from embviz_callback.pairs.check.raw import RawPairs, RawRecord, answers_of, raw_records, record_key, renamed
+from embviz_callback.pairs.check.raw import RawPairs, RawRecord, answers_of, raw_record, raw_records, record_key
 from embviz_callback.pairs.flaws import is_placeholder, mended
 from embviz_callback.pairs.texts import clean, fold, is_blank
 from embviz_callback.pairs.weight_rule import WeightRule, default_rule
@@ -26,10 +26,6 @@ class Change:
     field: str
     kind: str
     what: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -55,6 +51,16 @@ class _Bench:
     def note(self, index: int, field: str, kind: str, what: str) -> None:
         self.changes.append(Change(index + 1, field, kind, what))
 
+    def drop(self, kind: str, why: Callable[[int, RawRecord], str]) -> None:
+        """Takes the records away for which there is a reason."""
+        kept = []
+        for index, item in self.items:
+            if reason := why(index, raw_record(item)):
+                self.note(index, "", kind, f"record dropped: {reason}")
+            else:
+                kept.append((index, item))
+        self.items = kept
+
 
 def mend(source: RawPairs, *, rule: WeightRule | None = None, held_out: Iterable[str] = ()) -> Mended:
     """The records of a file without what can be mended.
@@ -75,130 +81,102 @@ def mend(source: RawPairs, *, rule: WeightRule | None = None, held_out: Iterable
         New items and the list of changes.
     """
     bench = _Bench([], [])
-    for raw, item in zip(raw_records(source), source.items, strict=True):
+    for raw in raw_records(source):
         for ours, theirs in raw.misnamed.items():
             bench.note(raw.index, f".{theirs}", "misnamed_field", f"field renamed to {ours}")
-        _take(bench, raw, renamed(item)[0])
-    for index, item in bench.items:
-        _mend_texts(bench, index, item)
+        _take(bench, raw)
+    _mend_texts(bench)
     _drop_negatives(bench)
-    _merge_copies(bench)
+    first: dict[Any, int] = {}
+    bench.drop("duplicate_record", lambda index, raw: _repeated(index, first.setdefault(record_key(raw), index)))
     _fill_weights(bench, rule or default_rule())
-    _drop_held_out(bench, {fold(text) for text in held_out})
-    return Mended(
-        tuple(item for _, item in bench.items), tuple(sorted(bench.changes, key=lambda change: change.record))
-    )
+    unwanted = {fold(text) for text in held_out}
+    bench.drop("leak", lambda index, raw: _leaked(raw, unwanted))
+    changes = sorted(bench.changes, key=lambda change: change.record)
+    return Mended(tuple(item for _, item in bench.items), tuple(changes))
 
 
-def _take(bench: _Bench, raw: RawRecord, item: Any) -> None:
+def _take(bench: _Bench, raw: RawRecord) -> None:
     """Puts a usable record on the bench, without its blank and placeholder texts."""
-    unusable = {place for place, text in raw.texts if is_blank(clean(text)) or is_placeholder(text)}
-    positives = [place for place, _ in raw.positives]
-    if not isinstance(item, Mapping) or ".query" in unusable or (positives and unusable.issuperset(positives)):
-        kind = "unreadable" if not unusable else _flaw(raw, unusable)
-        bench.note(raw.index, "", kind, f"record dropped: {_reason(raw, unusable)}")
+    unusable = {place: text for place, text in raw.texts if is_blank(clean(text)) or is_placeholder(text)}
+    positives = {place for place, _ in raw.positives}
+    if not isinstance(raw.fields, Mapping) or ".query" in unusable or (positives and positives <= unusable.keys()):
+        place, text = next(iter(unusable.items()), ("", ""))
+        kind, reason = (_flaw(text), f"{place} is {text!r}") if unusable else ("unreadable", raw.complaint)
+        bench.note(raw.index, "", kind, f"record dropped: {reason}")
         return
-    kept = copy.deepcopy(dict(item))
-    for place, text in raw.texts:
-        if place in unusable:
-            bench.note(raw.index, place, _flaw(raw, {place}), f"text dropped: {text!r}")
-    if isinstance(kept["pos"], list | tuple) if "pos" in kept else False:
-        kept["pos"] = [text for at, text in enumerate(kept["pos"]) if f".pos[{at}]" not in unusable]
-    if isinstance(kept.get("hard_neg"), list | tuple):
-        kept["hard_neg"] = [one for at, one in enumerate(kept["hard_neg"]) if f".hard_neg[{at}]" not in unusable]
-    complaint = raw_records(RawPairs("record", (kept,)))[0].complaint
-    if complaint:
+    kept = copy.deepcopy(dict(raw.fields))
+    for place, text in unusable.items():
+        bench.note(raw.index, place, _flaw(text), f"text dropped: {text!r}")
+    for name in ("pos", "hard_neg"):
+        _drop_places(kept, name, unusable)
+    if complaint := raw_record(kept, "record").complaint:
         bench.note(raw.index, "", "unreadable", f"record dropped: {complaint}")
         return
     bench.items.append((raw.index, kept))
 
 
-def _flaw(raw: RawRecord, unusable: Collection[str]) -> str:
-    text = next(text for place, text in raw.texts if place in unusable)
+def _flaw(text: str) -> str:
     return "blank" if is_blank(clean(text)) else "placeholder"
 
 
-def _reason(raw: RawRecord, unusable: Collection[str]) -> str:
-    if not unusable:
-        return raw.complaint
-    place, text = next((place, text) for place, text in raw.texts if place in unusable)
-    return f"{place} is {text!r}"
+def _drop_places(item: dict[str, Any], name: str, unwanted: Collection[str]) -> None:
+    if isinstance(item.get(name), list | tuple):
+        item[name] = [one for at, one in enumerate(item[name]) if f".{name}[{at}]" not in unwanted]
 
 
-def _mend_texts(bench: _Bench, index: int, item: dict[str, Any]) -> None:
-    raw = raw_records(RawPairs("", (item,)))[0]
-    for place, text in raw.texts:
-        better = mended(text)
-        if better != text:
-            bench.note(index, place, "text", f"composed, freed of invisible characters: {text!r} became {better!r}")
-    _replace_texts(item)
+def _mend_texts(bench: _Bench) -> None:
+    for index, item in bench.items:
+        for place, text in raw_record(item).texts:
+            better = mended(text)
+            if better != text:
+                what = f"composed, freed of invisible characters: {text!r} became {better!r}"
+                bench.note(index, place, "text", what)
+        for name in ("query", "pos", "hard_neg"):
+            if item.get(name):
+                item[name] = _with_mended(item[name])
 
 
-def _replace_texts(item: dict[str, Any]) -> None:
-    item["query"] = mended(item["query"])
-    positives = item["pos"]
-    item["pos"] = mended(positives) if isinstance(positives, str) else [mended(text) for text in positives]
-    if not item.get("hard_neg"):
-        return
-    item["hard_neg"] = [
-        mended(one) if isinstance(one, str) else {**one, "text": mended(one["text"])} for one in item["hard_neg"]
-    ]
+def _with_mended(value: Any) -> Any:
+    """The texts of a field mended: one, several, or those of hard negatives."""
+    if isinstance(value, str):
+        return mended(value)
+    if isinstance(value, Mapping):
+        return {**value, "text": mended(value["text"])}
+    return [_with_mended(one) for one in value]
 
 
 def _drop_negatives(bench: _Bench) -> None:
-    seen = raw_records(RawPairs("", tuple(item for _, item in bench.items)))
+    seen = [raw_record(item) for _, item in bench.items]
     answers = answers_of(seen)
     for (index, item), raw in zip(bench.items, seen, strict=True):
         unwanted: set[str] = set()
         known = {fold(text) for _, text in raw.positives} | answers[fold(raw.query)]
         first: set[str] = set()
         for negative in raw.negatives:
-            kind = "contradiction" if fold(negative.text) in known else ""
-            kind = kind or ("repeated_hard_negative" if fold(negative.text) in first else "")
-            first.add(fold(negative.text))
+            folded = fold(negative.text)
+            kind = "contradiction" if folded in known else "repeated_hard_negative" if folded in first else ""
+            first.add(folded)
             if kind:
                 unwanted.add(negative.place)
                 bench.note(index, negative.place, kind, f"hard negative dropped: {negative.text!r}")
-        if unwanted:
-            item["hard_neg"] = [one for at, one in enumerate(item["hard_neg"]) if f".hard_neg[{at}]" not in unwanted]
+        _drop_places(item, "hard_neg", unwanted)
 
 
-def _merge_copies(bench: _Bench) -> None:
-    seen = raw_records(RawPairs("", tuple(item for _, item in bench.items)))
-    first: dict[Any, int] = {}
-    kept = []
-    for (index, item), raw in zip(bench.items, seen, strict=True):
-        key = record_key(raw)
-        if key in first:
-            bench.note(index, "", "duplicate_record", f"record dropped: it repeats record {first[key] + 1:,}")
-            continue
-        first[key] = index
-        kept.append((index, item))
-    bench.items = kept
+def _repeated(index: int, first: int) -> str:
+    return "" if first == index else f"it repeats record {first + 1:,}"
 
 
 def _fill_weights(bench: _Bench, rule: WeightRule) -> None:
     for index, item in bench.items:
-        raw = raw_records(RawPairs("", (item,)))[0]
-        filled = list(item["hard_neg"]) if item.get("hard_neg") else []
-        for at, negative in enumerate(raw.negatives):
-            if negative.weight is not None and negative.weight != 0:
+        for at, negative in enumerate(raw_record(item).negatives):
+            if negative.weight:
                 continue
-            weight = rule.weight(negative.types)
-            given = filled[at] if isinstance(filled[at], Mapping) else {"text": negative.text}
-            filled[at] = {**given, "weight": weight}
+            weight, given = rule.weight(negative.types), item["hard_neg"][at]
+            item["hard_neg"][at] = {**(given if isinstance(given, Mapping) else {"text": given}), "weight": weight}
             bench.note(index, f"{negative.place}.weight", "no_weight", f"weight {weight:g} by rule")
-        if filled:
-            item["hard_neg"] = filled
 
 
-def _drop_held_out(bench: _Bench, held_out: Collection[str]) -> None:
-    kept = []
-    for index, item in bench.items:
-        raw = raw_records(RawPairs("", (item,)))[0]
-        leaked = [text for text in (raw.query, *(text for _, text in raw.positives)) if fold(text) in held_out]
-        if leaked:
-            bench.note(index, "", "leak", f"record dropped: held out for validation: {leaked[0]!r}")
-        else:
-            kept.append((index, item))
-    bench.items = kept
+def _leaked(raw: RawRecord, held_out: Collection[str]) -> str:
+    leaked = [text for text in (raw.query, *(text for _, text in raw.positives)) if fold(text) in held_out]
+    return f"held out for validation: {leaked[0]!r}" if leaked else ""

@@ -1,15 +1,15 @@
 """Records as they stand in a file, before the reader refuses or mends anything."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from embviz_callback.pairs.formats.form import Item, Reading
-from embviz_callback.pairs.formats.reading import find_records
-from embviz_callback.pairs.intake.parsing import Broken, odd_values
+from embviz_callback.pairs.formats.reading import find_records, to_checked
+from embviz_callback.pairs.intake.parsing import refuse_odd
 from embviz_callback.pairs.problems import Problems, Spot
-from embviz_callback.pairs.records import Record, meant_fields, to_record
+from embviz_callback.pairs.records import Record, meant_fields
+from embviz_callback.pairs.relevance import pooled
 from embviz_callback.pairs.texts import clean, fold, is_blank
 from embviz_callback.pairs.weight_rule import default_rule
 
@@ -34,7 +34,28 @@ class RawPairs:
 
 
 @dataclass(frozen=True)
-class Negative:
+class Place:
+    """Where something was found.
+
+    Attributes:
+        file: Name of the file.
+        record: Number of the record, from 1.
+        field: The way from the record to the value, such as ``.hard_neg[2]``.
+        text: What stands there.
+        other: What it clashes with, in words; empty if it stands alone.
+    """
+
+    file: str
+    record: int
+    field: str = ""
+    text: str = ""
+    other: str = ""
+
+
+Hit = tuple[str, Place]  # the kind of finding that a place belongs to
+
+
+class Negative(NamedTuple):
     """One hard negative as it stands in the file.
 
     Attributes:
@@ -55,6 +76,7 @@ class RawRecord:
     """One record, as far as it can be understood; what is broken in it is left out.
 
     Attributes:
+        file: Name of its file.
         index: From 0.
         query: As written; empty if it is blank or no text.
         positives: (place, text).
@@ -62,9 +84,11 @@ class RawRecord:
         id: As written, if it is a text.
         texts: Every (place, text) of the record, blank ones included.
         complaint: The reader's first problem with the record, names of fields aside; empty without.
+        fields: What the item holds, under our names; what is no record as it is.
         misnamed: Fields that the reader refuses by their name alone: theirs by ours.
     """
 
+    file: str
     index: int
     query: str
     positives: tuple[tuple[str, str], ...]
@@ -72,12 +96,17 @@ class RawRecord:
     id: str | None
     texts: tuple[tuple[str, str], ...]
     complaint: str
+    fields: Any
     misnamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_usable(self) -> bool:
         """Whether the reader takes the record."""
         return not self.complaint and not self.misnamed
+
+    def hit(self, kind: str, field: str, text: str, other: str = "") -> Hit:
+        """A place of this record, as one of some kind of finding."""
+        return kind, Place(self.file, self.index + 1, field, text, other)
 
 
 def read_raw(given: Any, reading: Reading | None = None) -> RawPairs:
@@ -94,44 +123,19 @@ def read_raw(given: Any, reading: Reading | None = None) -> RawPairs:
     return RawPairs(found.name, tuple(item for _, item in found.entries), found.sha256, found.notes, found.unread)
 
 
-def fields_of(item: Any) -> Any:
-    """What an item holds in our own terms; what is no record is given back as it is."""
-    if isinstance(item, Record):
-        return item.as_json()
-    return item.fields if isinstance(item, Item) else item
-
-
-def renamed(item: Any) -> tuple[Any, dict[str, str]]:
-    """An item with misspelt field names put right, and theirs by ours."""
-    fields = fields_of(item)
-    if not isinstance(fields, Mapping):
-        return fields, {}
-    meant = meant_fields([name for name in fields if isinstance(name, str)])
-    theirs = {name: ours for ours, name in meant.items()}
-    return ({theirs.get(name, name): value for name, value in fields.items()} if meant else fields), meant
-
-
 def raw_records(source: RawPairs) -> tuple[RawRecord, ...]:
     """Every item as far as it can be understood, in order.
 
     Returns:
         One per item, whatever the item is.
     """
-    return tuple(_raw_record(source.name, index, item) for index, item in enumerate(source.items))
+    return tuple(raw_record(item, source.name, index) for index, item in enumerate(source.items))
 
 
 def answers_of(records: Sequence[RawRecord]) -> dict[str, set[str]]:
     """Folded positives of each folded query, over all its records and all records of their ids."""
-    by_id: dict[str, set[str]] = {}
-    for raw in records:
-        if raw.id is not None:
-            by_id.setdefault(raw.id, set()).update(_own(raw))
-    answers: dict[str, set[str]] = {}
-    for raw in records:
-        if raw.query:
-            own = _own(raw) if raw.id is None else by_id[raw.id]
-            answers.setdefault(fold(raw.query), set()).update(own)
-    return answers
+    given = ((raw, [fold(text) for _, text in raw.positives if not is_blank(text)]) for raw in records)
+    return pooled((fold(raw.query), raw.id, positives) for raw, positives in given)
 
 
 def record_key(raw: RawRecord) -> tuple[Any, ...] | None:
@@ -145,22 +149,18 @@ def record_key(raw: RawRecord) -> tuple[Any, ...] | None:
     """
     if not raw.query or not raw.positives:
         return None
-    negatives = Counter((fold(one.text), tuple(sorted(map(fold, one.types))), str(one.weight)) for one in raw.negatives)
+    negatives = {(fold(one.text), tuple(sorted(map(fold, one.types))), str(one.weight)) for one in raw.negatives}
     positives = frozenset(fold(text) for _, text in raw.positives)
     return (fold(raw.query), positives, frozenset(negatives), raw.id)
 
 
-def _own(raw: RawRecord) -> set[str]:
-    return {fold(text) for _, text in raw.positives if not is_blank(text)}
-
-
-def _raw_record(name: str, index: int, item: Any) -> RawRecord:
-    fields, misnamed = renamed(item)
+def raw_record(item: Any, name: str = "", index: int = 0) -> RawRecord:
+    """One item as far as it can be understood."""
+    fields, misnamed = _in_our_terms(item)
     complaint = _complaint(name, index, item, fields)
     if not isinstance(fields, Mapping):
-        return RawRecord(index, "", (), (), None, (), complaint)
-    item = fields
-    query, given, hard = item.get("query"), item.get("pos"), item.get("hard_neg")
+        return RawRecord(name, index, "", (), (), None, (), complaint, fields)
+    query, given, hard = fields.get("query"), fields.get("pos"), fields.get("hard_neg")
     listed = enumerate(given) if isinstance(given, list | tuple) else ()
     positives = [(f".pos[{at}]", text) for at, text in listed] or [(".pos", given)]
     answers = tuple((place, text) for place, text in positives if isinstance(text, str))
@@ -168,15 +168,27 @@ def _raw_record(name: str, index: int, item: Any) -> RawRecord:
     negatives = tuple(one for one in found if one is not None)
     asked = ((".query", query),) if isinstance(query, str) else ()
     return RawRecord(
+        file=name,
         index=index,
         query=query if isinstance(query, str) and not is_blank(query) else "",
         positives=answers,
         negatives=negatives,
-        id=item["id"] if isinstance(item.get("id"), str) else None,
+        id=fields["id"] if isinstance(fields.get("id"), str) else None,
         texts=(*asked, *answers, *((one.place, one.text) for one in negatives)),
         complaint=complaint,
+        fields=fields,
         misnamed=misnamed,
     )
+
+
+def _in_our_terms(item: Any) -> tuple[Any, dict[str, str]]:
+    """What an item holds with misspelt field names put right, and theirs by ours; what is no record as it is."""
+    fields = item.as_json() if isinstance(item, Record) else item.fields if isinstance(item, Item) else item
+    if not isinstance(fields, Mapping):
+        return fields, {}
+    meant = meant_fields([name for name in fields if isinstance(name, str)])
+    ours = {theirs: name for name, theirs in meant.items()}
+    return ({ours.get(name, name): value for name, value in fields.items()} if meant else fields), meant
 
 
 def _negative(at: int, value: Any) -> Negative | None:
@@ -193,14 +205,7 @@ def _negative(at: int, value: Any) -> Negative | None:
 
 
 def _complaint(name: str, index: int, item: Any, fields: Any) -> str:
-    problems = Problems(name)
-    spot = Spot(problems, index, called=item.called if isinstance(item, Item) else {})
-    if isinstance(item, Broken):
-        spot.refuse(expected="a JSON object", found=item.found, fix=item.fix)
-    elif isinstance(item, Item) and item.fault is not None:
-        spot.refuse(expected=item.fault[0], found=item.fault[1], fix=item.fault[2])
-    for place, expected, found, fix in odd_values(fields):
-        Spot(problems, index, place).refuse(expected=expected, found=found, fix=fix)
-    if not problems.total:
-        to_record(fields, spot, default_rule())
-    return problems.lines[0] if problems.lines else ""
+    spot = Spot(Problems(name), index)
+    if not refuse_odd(fields, spot):
+        to_checked(replace(item, fields=fields) if isinstance(item, Item) else fields, spot, default_rule())
+    return spot.problems.lines[0] if spot.problems.lines else ""

@@ -15,13 +15,13 @@ from embviz_callback.pairs.formats.collections.parts import DOCUMENT_FIELDS, doc
 from embviz_callback.pairs.formats.detection import known_form, names_of
 from embviz_callback.pairs.formats.document_stream import Candidate, Documents, LineStream, PartStream
 from embviz_callback.pairs.formats.form import Item, Reading
-from embviz_callback.pairs.formats.translation import translate
+from embviz_callback.pairs.formats.translation import translate, unread_notes
 from embviz_callback.pairs.intake.material import Material, file_sha256, is_folder
 from embviz_callback.pairs.intake.objects import rows_of
 from embviz_callback.pairs.intake.opening import Opened, open_text, show_path
 from embviz_callback.pairs.intake.parsing import Broken, parse_items, refuse_odd
 from embviz_callback.pairs.intake.streaming import stream_lines, stream_rows
-from embviz_callback.pairs.problems import DataError, Problems, Spot, show, show_name
+from embviz_callback.pairs.problems import DataError, Problems, Spot, show
 from embviz_callback.pairs.records import Record, to_name, to_positives, to_text
 from embviz_callback.pairs.texts import is_blank
 
@@ -201,7 +201,7 @@ def _sound(item: Any, longest: int) -> Candidate | None:
 def _of_item(item: Any, spot: Spot, *, has_odd: bool) -> list[Candidate]:
     """What one item holds, nothing if it has a problem."""
     if isinstance(item, Broken):
-        spot.refuse(expected="a text or a JSON object", found=item.found, fix=item.fix)
+        spot.refuse(expected=item.expected or "a text or a JSON object", found=item.found, fix=item.fix)
         return []
     if isinstance(item, Record):
         return [Candidate(text, item.query, item.id) for text in item.positives]
@@ -235,9 +235,7 @@ def _of_object(item: Mapping[Any, Any], spot: Spot) -> list[Candidate]:
 def _document_notes(names: frozenset[str]) -> Iterator[str]:
     if "title" in names:
         yield "titles stand before the texts"
-    unread = sorted(names - set(DOCUMENT_FIELDS))
-    if unread:
-        yield f"columns that are not read: {', '.join(map(show_name, unread[:8]))}{' and more' * (len(unread) > 8)}"
+    yield from unread_notes(sorted(names - set(DOCUMENT_FIELDS)))
 
 
 def _notes(problems: Problems, skipped: int) -> Iterator[str]:

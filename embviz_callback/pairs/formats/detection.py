@@ -1,22 +1,21 @@
 """The forms whose rows are records, in the order in which they are tried, and which of them some rows have."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import Any
 
-from embviz_callback.pairs.formats.form import OURS, Form, Item, Reading, Row, listed
+from embviz_callback.pairs.formats.form import OURS, Form, Reading, renaming
 from embviz_callback.pairs.formats.labels import ALL_LABELS
 from embviz_callback.pairs.formats.rows.anchor_columns import COLUMNS, columns_of
-from embviz_callback.pairs.formats.rows.flagembedding import FLAGEMBEDDING
 from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS, MSMARCO_RECORDS
 from embviz_callback.pairs.formats.rows.lists import LISTS, SETS
-from embviz_callback.pairs.formats.rows.native import NATIVE
+from embviz_callback.pairs.formats.rows.native import FLAGEMBEDDING, NATIVE
 from embviz_callback.pairs.formats.rows.passages import DPR, TEVATRON
 from embviz_callback.pairs.formats.rows.squad import SQUAD, SQUAD_ROWS
 from embviz_callback.pairs.formats.rows.swift import MESSAGES, RESPONSES
 from embviz_callback.pairs.intake.tables import NAMES_ABOVE, TABLE
 from embviz_callback.pairs.problems import DataError, show_names
-from embviz_callback.pairs.records import Record, is_likely, meant_fields, text_id
+from embviz_callback.pairs.records import Record, is_likely, meant_fields
 
 # The more particular first: nearly all of them have a query.
 ROW_FORMS: tuple[Form, ...] = (
@@ -40,23 +39,11 @@ def names_of(rows: Sequence[Any]) -> frozenset[str]:
     return frozenset(names)
 
 
-def form_named(name: str, others: Sequence[str] = ()) -> Form:
-    """A form by its name.
-
-    Args:
-        name: As in ``--format``.
-        others: Names of forms that are no list of records, for the error.
-
-    Returns:
-        The form.
-
-    Raises:
-        DataError: If there is none of that name.
-    """
+def _form_named(name: str) -> Form:
     for form in ROW_FORMS:
         if form.name == name:
             return form
-    known = ", ".join(sorted([*(form.name for form in ROW_FORMS), *others]))
+    known = ", ".join(sorted(form.name for form in ROW_FORMS))
     raise DataError(f"--format: there is no form {name!r}. Fix: give one of {known}")
 
 
@@ -76,7 +63,7 @@ def form_of(rows: Sequence[Any], reading: Reading, name: str) -> Form:
     if reading.fields:
         return _by_fields(reading.fields, names, name)
     if reading.format:
-        return _fitted(form_named(reading.format), rows)
+        return _fitted(_form_named(reading.format), rows)
     if sum(isinstance(row, list | tuple) for row in rows) * 2 > len(rows):
         return LISTS
     found = known_form(names)
@@ -103,7 +90,7 @@ def _check_hope(rows: Sequence[Any], names: frozenset[str], name: str) -> None:
     free = [column for column in sorted(names - set(OURS)) if any(_may_hold_texts(row, column) for row in rows)]
     # One that is there needs the other, which another column may hold.
     if len(missing) == 2 or (missing and free):
-        listed_names = show_names(dict.fromkeys(sorted(names)))
+        listed_names = show_names(sorted(names))
         raise DataError(
             f"{name}: expected fields of a known form, found {listed_names}. Fix: say which is which: "
             f"--fields {quote(_likely_fields(names, free))}"
@@ -140,18 +127,11 @@ def _fitted(form: Form, rows: Sequence[Any]) -> Form:
 def _by_fields(fields: Mapping[str, str], names: frozenset[str], name: str) -> Form:
     missing = [f"{ours}={theirs}" for ours, theirs in fields.items() if theirs not in names]
     if missing:
-        there = show_names(dict.fromkeys(sorted(names)))
+        there = show_names(sorted(names))
         raise DataError(f"--fields: there is no column for {', '.join(missing)} in {name}. Fix: choose of {there}")
 
-    def translate(row: Row, reading: Reading) -> Iterator[Item]:
-        found = {ours: row[theirs] for ours, theirs in fields.items() if ours != "label" and theirs in row}
-        found |= {"hard_neg": listed(found["hard_neg"])} if "hard_neg" in found else {}
-        found |= {"id": text_id(found["id"])} if "id" in found else {}
-        yield Item(found, {f".{ours}": f".{theirs}" for ours, theirs in fields.items()})
-
-    read = frozenset(fields.values())
     shown = ", ".join(f"{ours}={theirs}" for ours, theirs in fields.items())
-    return Form("fields", f"the columns named by --fields ({shown})", lambda names: True, read.__contains__, translate)
+    return renaming("fields", f"the columns named by --fields ({shown})", lambda names: True, **fields)
 
 
 def is_whole(value: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from embviz_callback.pairs.intake.parsing import Broken
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits
 from embviz_callback.pairs.weight_rule import WeightRule
 
@@ -63,18 +64,16 @@ class Item:
         called: Ours to theirs, for places in errors, such as ``.hard_neg`` to ``.neg``.
         left_out: Why it is no record though nothing is wrong with it; empty for a record.
         is_relevant: Whether its document answers the query; if not, it is a hard negative of it.
-        fault: What was expected of the row, what was found and how to mend it, where no field can say it.
     """
 
     fields: Mapping[str, Any]
     called: Mapping[str, str] = field(default_factory=dict)
     left_out: str = ""
     is_relevant: bool = True
-    fault: tuple[str, str, str] | None = None
 
 
 Row = Mapping[str, Any]
-Translate = Callable[[Any, Reading], Iterator[Item]]
+Translate = Callable[[Any, Reading], Iterator[Item | Broken]]
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Form:
         title: What it is, in a sentence behind "read as".
         is_known_by: Whether rows with these field names are of this form.
         reads: Whether a field of this name is read.
-        translate: The records that a row holds.
+        translate: The records that a row holds, or what is wrong with it where no field of ours can say it.
         takes: Type of its rows.
     """
 
@@ -106,6 +105,27 @@ def among(*names: str) -> Callable[[str], bool]:
 def having(*names: str) -> Callable[[frozenset[str]], bool]:
     """Whether all of these are there."""
     return frozenset(names).issubset
+
+
+def renaming(name: str, title: str, is_known_by: Callable[[frozenset[str]], bool], /, **theirs: str) -> Form:
+    """A form whose rows differ from ours in names only.
+
+    Args:
+        name: See `Form`.
+        title: See `Form`.
+        is_known_by: See `Form`.
+        theirs: Names of its fields by ours; a label is read and no field of a record.
+
+    Returns:
+        The form; a hard negative may stand alone, without a list.
+    """
+    called = {f".{ours}": f".{field}" for ours, field in theirs.items()}
+
+    def translate(row: Row, reading: Reading) -> Iterator[Item]:
+        fields = filled(**{ours: row.get(field) for ours, field in theirs.items() if ours != "label"})
+        yield Item(fields | filled(hard_neg=listed(fields.get("hard_neg"))), called)
+
+    return Form(name, title, is_known_by, among(*theirs.values()), translate)
 
 
 def titled(title: Any, text: Any) -> Any:

@@ -183,20 +183,17 @@ def _check(found: Translation, reading: Reading) -> tuple[list[Record | None], P
         # A row of several records is looked through once.
         if found.has_odd and row not in odd and not isinstance(item, Broken):
             odd[row] = refuse_odd(found.rows[row], Spot(problems, row))
-        made.append(None if odd.get(row) else _one(item, Spot(problems, row), chosen))
+        made.append(None if odd.get(row) else to_checked(item, Spot(problems, row), chosen))
         if problems.total >= ENOUGH_PROBLEMS and not reading.skip_bad:
             problems.is_cut_short = len(made) < len(found.entries)
             break
     return made, problems
 
 
-def _one(item: Any, spot: Spot, rule: WeightRule) -> Record | None:
+def to_checked(item: Any, spot: Spot, rule: WeightRule) -> Record | None:
+    """The record that an entry of a `Translation` is; what is wrong with it is taken down."""
     if isinstance(item, Broken):
-        spot.refuse(expected="a JSON object", found=item.found, fix=item.fix)
-        return None
-    if isinstance(item, Item) and item.fault is not None:
-        expected, found, fix = item.fault
-        spot.refuse(expected=expected, found=found, fix=fix)
+        spot.refuse(expected=item.expected or "a JSON object", found=item.found, fix=item.fix)
         return None
     if isinstance(item, Item):
         return to_record(item.fields, replace(spot, called=item.called), rule)

@@ -15,11 +15,9 @@ from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS
 from embviz_callback.pairs.formats.rows.native import NATIVE
 from embviz_callback.pairs.intake.material import Material
 from embviz_callback.pairs.intake.parsing import Broken
-from embviz_callback.pairs.problems import DataError, show_name
+from embviz_callback.pairs.problems import DataError, show_name, show_names
 from embviz_callback.pairs.records import Record, text_id
 from embviz_callback.pairs.texts import is_blank
-
-_SHOWN_NAMES = 8
 
 Entry = tuple[int, Any]
 
@@ -119,11 +117,11 @@ def _entries(rows: Sequence[Any], form: Form, column: str | None, reading: Readi
         if isinstance(row, Record | Broken) or not isinstance(row, form.takes):
             yield at, row
             continue
-        for item in map(_plain, form.translate(row, reading)):
-            if column is not None and isinstance(row, Mapping) and not item.left_out:
-                yield at, _labelled(item, row, column, reading)
-            else:
-                yield at, item
+        for found in form.translate(row, reading):
+            item = _plain(found) if isinstance(found, Item) else found
+            if column is not None and isinstance(item, Item) and isinstance(row, Mapping) and not item.left_out:
+                item = _labelled(item, row, column, reading)
+            yield at, item
 
 
 def _plain(item: Item) -> Item:
@@ -179,6 +177,10 @@ def _notes(form: Form, column: str | None, left_out: Mapping[str, int], unread: 
         yield f"{show_name(column)} says which pairs are relevant; the others are hard negatives of their query"
     for why, count in left_out.items():
         yield f"{counted(count, 'record')} {why} left out"
-    if unread:
-        more = f" and {len(unread) - _SHOWN_NAMES} more" if len(unread) > _SHOWN_NAMES else ""
-        yield f"columns that are not read: {', '.join(map(show_name, unread[:_SHOWN_NAMES]))}{more}"
+    yield from unread_notes(unread)
+
+
+def unread_notes(names: Sequence[str]) -> Iterator[str]:
+    """That there are columns that are not read, if there are."""
+    if names:
+        yield f"columns that are not read: {show_names(names)}"

@@ -46,10 +46,17 @@ class Parsed:
 
 @dataclass(frozen=True)
 class Broken:
-    """A line of JSON Lines that could not be parsed."""
+    """What is no record, such as a line of JSON Lines that could not be parsed.
+
+    Attributes:
+        found: What stands there.
+        fix: How to mend it.
+        expected: What should; empty for a JSON object.
+    """
 
     found: str
     fix: str
+    expected: str = ""
 
 
 @dataclass(frozen=True)
@@ -363,9 +370,9 @@ def odd_values(value: Any) -> Iterator[tuple[str, str, str, str]]:
             yield place, "a finite number", inner.found, "write a number, or leave the field out"
         elif isinstance(inner, Mapping):
             if isinstance(inner, RepeatedNames):
-                name = show_names({inner.name: None})
+                name = show_names([inner.name])
                 yield place, "every name once", f"{name} twice", "remove one of the two"
-            waiting.extend((f"{place}.{show_names({key: None})}", inner[key]) for key in reversed(inner))
+            waiting.extend((f"{place}.{show_names([key])}", inner[key]) for key in reversed(inner))
         elif isinstance(inner, list):
             waiting.extend((f"{place}[{at}]", inner[at]) for at in range(len(inner) - 1, -1, -1))
 

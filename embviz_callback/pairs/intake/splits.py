@@ -14,7 +14,8 @@ def choose_split(available: Collection[str], wanted: str, where: str) -> str:
 
     Args:
         available: Their names; a subset may stand before a split, as in ``vi-test``.
-        wanted: As the user named it, or a subset; empty for validation (or dev), then test.
+        wanted: As the user named it, or a subset; empty for validation (or dev), then test. Without effect on data
+            that have one part without a name, which is all there is.
         where: What the user calls the data set.
 
     Returns:
@@ -24,6 +25,8 @@ def choose_split(available: Collection[str], wanted: str, where: str) -> str:
         DataError: If there is no such split, several fit, or only training data are there and nobody asked for them.
     """
     names = sorted(available)
+    if names == [""]:
+        return ""
     listed = ", ".join(map(show_name, names))
     if wanted:
         found = [name for name in names if name == wanted] or [name for name in names if _fits(name, (wanted,))]

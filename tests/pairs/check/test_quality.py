@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from embviz_callback.pairs.check.checkup import KINDS, Demands, check
 from embviz_callback.pairs.check.collisions import expected_collisions
 from embviz_callback.pairs.check.disagreement import agree
-from embviz_callback.pairs.check.findings import Checkup, Finding, Place
+from embviz_callback.pairs.check.findings import Checkup, Finding
 from embviz_callback.pairs.check.mending import mend
-from embviz_callback.pairs.check.raw import RawPairs, raw_records, read_raw
+from embviz_callback.pairs.check.raw import Place, RawPairs, raw_records, read_raw
 from embviz_callback.pairs.flaws import flaws, is_placeholder, mended, words_key
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.texts import fold
@@ -339,7 +339,7 @@ def test_held_out_texts_leave_the_training_file() -> None:
 
 
 def test_every_kind_of_finding_has_a_level_a_title_and_a_remedy() -> None:
-    for kind, (level, title, fix, _) in KINDS.items():
+    for kind, (level, title, fix) in KINDS.items():
         assert level in {"wrong", "suspect", "note"}, kind
         assert title, kind
         assert fix, kind

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.pairs.formats.collections.assembly import Judgements, assemble, assembled_notes
+from embviz_callback.pairs.formats.collections.assembly import Assembled, Collected, assemble
 from embviz_callback.pairs.formats.collections.folder_layouts import LAYOUTS, Parts, find_parts, missing_parts
 from embviz_callback.pairs.formats.collections.one_file import translate_rows
 from embviz_callback.pairs.formats.collections.parts import Part, documents_of, judgements_of, queries_of
 from embviz_callback.pairs.formats.detection import KNOWN_NAMES, is_whole
 from embviz_callback.pairs.formats.form import Reading
-from embviz_callback.pairs.formats.translation import Translation
+from embviz_callback.pairs.formats.translation import Translation, unread_notes
 from embviz_callback.pairs.intake.arrow import arrow_rows
 from embviz_callback.pairs.intake.material import Material, file_sha256, read_file
 from embviz_callback.pairs.intake.opening import open_text, show_path
@@ -57,8 +57,7 @@ def translate_folder(folder: Path, reading: Reading) -> Translation:
     splits = saved or _split_files(paths)
     if missing or not splits:
         _refuse(folder, name, paths, missing)
-    # A data set without splits is all there is.
-    split = choose_split(splits, reading.split, name) if list(splits) != [""] else ""
+    split = choose_split(splits, reading.split, name)
     material = _of_files(folder, splits[split], reading, is_saved=bool(saved))
     read = f"read the split {split!r} of {', '.join(sorted(splits))}" if split else "read a data set saved to disk"
     found = translate_rows(material, reading)
@@ -101,51 +100,55 @@ def files_of(folder: Path) -> list[str]:
 
 def _of_collection(folder: Path, parts: Parts, reading: Reading) -> Translation:
     name = show_path(folder)
-    splits = list(parts.judgements)
-    split = choose_split(splits, reading.split, name) if splits != [""] else ""
-    part = {
-        "queries": Part([folder / path for path in parts.queries_of(split)], reading.limits),
-        "documents": Part([folder / path for path in parts.corpus_of(split)], reading.limits),
-        "judgements": Part([folder / path for path in parts.judgements[split]], reading.limits),
+    split = choose_split(parts.judgements, reading.split, name)
+    files = {
+        "queries": parts.queries_of(split),
+        "documents": parts.corpus_of(split),
+        "judgements": parts.judgements[split],
     }
-    for what, one in part.items():
-        if not one.paths:
+    for what, paths in files.items():
+        if not paths:
             raise DataError(f"{name}: expected {what} for split {show_name(split)}, found none. Fix: add the file")
-    problems = Problems(part["judgements"].name, limits=reading.limits)
-    judged = judgements_of(part["judgements"], problems)
-    if problems.total and not (reading.skip_bad and judged):
+    read = [Part([folder / path for path in paths], reading.limits) for paths in files.values()]
+    queries, documents, judgements = read
+    problems = Problems(judgements.name, limits=reading.limits)
+    grades = judgements_of(judgements, problems)
+    if problems.total and not (reading.skip_bad and grades):
         raise problems.error()
-    corpus = part["documents"].name
-    found = assemble(queries_of(part["queries"]), Judgements(judged), documents_of(part["documents"]), reading)
+    where = f", split {split!r} of {', '.join(sorted(parts.judgements))}" if split else ""
+    collected = Collected(
+        form=parts.layout.name,
+        title=f"{parts.layout.title}{where}",
+        queries=queries_of(queries),
+        documents=documents_of(documents),
+        corpus=documents.name,
+        grades=grades,
+    )
+    found = assemble(collected, reading)
     if not found.entries:
-        raise DataError(_nothing_usable(name, part["judgements"].name, found.unasked, found.missing, reading))
-    unread = sorted(set().union(*(one.unread for one in part.values())))
-    where = f" split {split!r} of {', '.join(sorted(splits))}" if split else ""
+        raise DataError(_nothing_usable(name, judgements.name, found, reading))
+    unread = tuple(sorted(set().union(*(part.unread for part in read))))
     return Translation(
         entries=found.entries,
-        rows=range(part["queries"].n_rows),
-        name=part["queries"].name,
+        rows=range(queries.n_rows),
+        name=queries.name,
         path=name,
         form=parts.layout.name,
-        sha256=_sha256(folder, [path for one in part.values() for path in one.paths]),
-        notes=(
-            f"read as {parts.layout.title}{',' * bool(where)}{where}",
-            *assembled_notes(found, reading, corpus),
-            *([f"columns that are not read: {', '.join(map(show_name, unread))}"] if unread else []),
-        ),
-        unread=tuple(unread),
+        sha256=_sha256(folder, [path for part in read for path in part.paths]),
+        notes=(*found.notes, *unread_notes(unread)),
+        unread=unread,
         split=split,
-        corpus=corpus if len(part["documents"].paths) == 1 else name,
+        corpus=documents.name if len(documents.paths) == 1 else name,
     )
 
 
-def _nothing_usable(name: str, judgements: str, unasked: int, missing: int, reading: Reading) -> str:
+def _nothing_usable(name: str, judgements: str, found: Assembled, reading: Reading) -> str:
     expected = f"{name}: expected a query with a document of grade {reading.least_grade:g} or more"
-    if not unasked and not missing:
+    if not found.unasked and not found.missing:
         return f"{expected}, found none in {judgements}. Fix: lower --relevant-from"
     return (
-        f"{expected}, found none; not there are {unasked:,} of the judged queries and {missing:,} of the documents. "
-        f"Fix: check that {judgements} uses their identifiers"
+        f"{expected}, found none; not there are {found.unasked:,} of the judged queries and {found.missing:,} of the "
+        f"documents. Fix: check that {judgements} uses their identifiers"
     )
 
 
@@ -228,7 +231,6 @@ def _of_files(folder: Path, paths: Sequence[str], reading: Reading, *, is_saved:
 def corpus_files(folder: Path, split: str) -> Iterator[Path]:
     """The files of documents of a collection in a folder, none if it is no collection."""
     parts = find_parts(files_of(folder))
-    if parts is None:
-        return
-    chosen = choose_split(list(parts.judgements), split, show_path(folder)) if list(parts.judgements) != [""] else ""
-    yield from (folder / path for path in parts.corpus_of(chosen))
+    if parts is not None:
+        chosen = choose_split(parts.judgements, split, show_path(folder))
+        yield from (folder / path for path in parts.corpus_of(chosen))

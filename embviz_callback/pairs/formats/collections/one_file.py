@@ -1,15 +1,14 @@
 """Collections in one object or file: LlamaIndex, NeMo retriever, tevatron's newer form."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.pairs.formats.collections.assembly import Judgements, assemble, assembled_notes
+from embviz_callback.pairs.formats.collections.assembly import Collected, assemble
 from embviz_callback.pairs.formats.collections.parts import Part, Query, documents_of, judgements_of, queries_of
 from embviz_callback.pairs.formats.detection import names_of
 from embviz_callback.pairs.formats.form import Reading
-from embviz_callback.pairs.formats.translation import Translation, translate
+from embviz_callback.pairs.formats.translation import Translation, translate, unread_notes
 from embviz_callback.pairs.intake.material import Material
 from embviz_callback.pairs.intake.objects import IN_PYTHON, rows_of
 from embviz_callback.pairs.intake.opening import show_path
@@ -20,19 +19,6 @@ from embviz_callback.pairs.weight_rule import is_number
 
 _CORPUS_NAMES = ("corpus.jsonl", "corpus.jsonl.gz", "corpus.parquet", "corpus.tsv", "corpus.arrow", "corpus")
 OBJECT_NAMES = ("llamaindex", "nemo", "tevatron-ids")
-
-
-@dataclass(frozen=True)
-class _Collected:
-    """Parts of a collection before they are joined."""
-
-    form: str
-    title: str
-    reads: frozenset[str]
-    queries: list[Query]
-    judgements: Judgements
-    documents: Iterator[tuple[str | None, Any]]
-    corpus: str
 
 
 _JUDGED = ("relevant_docs", "qrels")
@@ -64,7 +50,7 @@ def translate_rows(material: Material, reading: Reading) -> Translation:
         refuse_odd(row, Spot(problems, at))
     if problems.total and not reading.skip_bad:
         raise problems.error()
-    found = assemble(collected.queries, collected.judgements, collected.documents, reading)
+    found = assemble(collected, reading)
     if not found.entries:
         raise DataError(
             f"{material.name}: expected a query with a document of {collected.corpus or 'its corpus'}, found none "
@@ -74,23 +60,18 @@ def translate_rows(material: Material, reading: Reading) -> Translation:
     return Translation(
         # Lines that are no JSON are for the reader of records to refuse.
         entries=(*found.entries, *((at, row) for at, row in enumerate(material.rows) if not isinstance(row, Mapping))),
-        rows=range(max(len(material.rows), len(collected.queries))),
+        rows=range(max(len(material.rows), len(list(collected.queries)))),
         name=material.name,
         path=material.path,
         form=collected.form,
         sha256=material.sha256,
-        notes=(
-            *material.notes,
-            f"read as {collected.title}",
-            *assembled_notes(found, reading, collected.corpus),
-            *([f"columns that are not read: {', '.join(map(show_name, unread))}"] if unread else []),
-        ),
+        notes=(*material.notes, *found.notes, *unread_notes(unread)),
         unread=unread,
         corpus=collected.corpus,
     )
 
 
-def _collected(material: Material, reading: Reading) -> _Collected | None:
+def _collected(material: Material, reading: Reading) -> Collected | None:
     names = names_of(material.rows)
     if reading.format not in ("", *OBJECT_NAMES):
         return None
@@ -98,60 +79,46 @@ def _collected(material: Material, reading: Reading) -> _Collected | None:
     if isinstance(first, Mapping) and is_collection(first):
         return _llamaindex(first, material)
     if {"question", "pos_doc"} <= names or reading.format == "nemo":
-        return _nemo(material, reading)
+        given = material.around.get("corpus")
+        corpus = _corpus(material, given.get("path") if isinstance(given, Mapping) else None, reading)
+        names_read = ("question_id", "question", "pos_doc", "neg_doc", "corpus_id")
+        return _rows_of_ids(material, corpus, "nemo", "NeMo retriever data", names_read)
     if "positive_document_ids" in names or reading.format == "tevatron-ids":
-        return _tevatron(material, reading)
+        corpus, fields = _corpus(material, None, reading), ("positive_document_ids", "negative_document_ids")
+        return _rows_of_ids(material, corpus, "tevatron-ids", "tevatron data", ("query_id", "query_text", *fields))
     if reading.format:
         raise DataError(f"{material.name}: expected the form {reading.format}, found {show(first)}. Fix: leave it out")
     return None
 
 
-def _llamaindex(value: Mapping[str, Any], material: Material) -> _Collected:
+def _llamaindex(value: Mapping[str, Any], material: Material) -> Collected:
     relevant = next(value[name] for name in _JUDGED if name in value)
-    return _Collected(
+    return Collected(
         form="llamaindex",
         title="a LlamaIndex data set (queries, corpus, relevant_docs)",
-        reads=frozenset({"queries", "corpus", *_JUDGED}),
         queries=list(queries_of(_part(value["queries"]))),
-        judgements=Judgements(_judged(relevant, material)),
         documents=documents_of(_part(value["corpus"])),
         # An object in Python has no name under which its corpus could be read again.
         corpus="" if material.path == IN_PYTHON else material.path,
+        grades=_judged(relevant, material),
+        reads=frozenset({"queries", "corpus", *_JUDGED}),
     )
 
 
-def _nemo(material: Material, reading: Reading) -> _Collected:
-    given = material.around.get("corpus")
-    corpus = _corpus(material, given.get("path") if isinstance(given, Mapping) else None, reading)
-    names = ("question_id", "question", "pos_doc", "neg_doc")
-    found = _rows_of_ids(material, corpus, "nemo", "NeMo retriever data (question, pos_doc, neg_doc)", names)
-    return replace(found, reads=found.reads | {"corpus_id"})
-
-
-def _tevatron(material: Material, reading: Reading) -> _Collected:
-    title = "tevatron data (query_text, positive_document_ids, negative_document_ids)"
-    names = ("query_id", "query_text", "positive_document_ids", "negative_document_ids")
-    return _rows_of_ids(material, _corpus(material, None, reading), "tevatron-ids", title, names)
-
-
-def _rows_of_ids(
-    material: Material, corpus: Part, form: str, title: str, names: tuple[str, str, str, str]
-) -> _Collected:
+def _rows_of_ids(material: Material, corpus: Part, form: str, title: str, names: Sequence[str]) -> Collected:
     """Rows of a query and the identifiers of its documents, under the names of their fields."""
-    own, text, right, wrong = names
+    own, text, right, wrong, *_ = names
     rows = [(at, row) for at, row in enumerate(material.rows) if isinstance(row, Mapping)]
     called = {at: str(text_id(row.get(own)) or at) for at, row in rows}
-    return _Collected(
+    return Collected(
         form=form,
-        title=title,
-        reads=frozenset(names),
+        title=f"{title} ({text}, {right}, {wrong})",
         queries=[Query(at, called[at], row.get(text, row.get(own.removesuffix("_id")))) for at, row in rows],
-        judgements=Judgements(
-            {called[at]: dict.fromkeys(_ids(row.get(right)), 1) for at, row in rows},
-            {called[at]: _ids(row.get(wrong)) for at, row in rows},
-        ),
         documents=documents_of(corpus),
         corpus=corpus.name,
+        grades={called[at]: dict.fromkeys(_ids(row.get(right)), 1) for at, row in rows},
+        hard={called[at]: _ids(row.get(wrong)) for at, row in rows},
+        reads=frozenset(names),
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, filled
 from embviz_callback.pairs.formats.labels import ALL_LABELS
-from embviz_callback.pairs.records import text_id
 
 _NEGATIVE = re.compile(r"(hard_)?neg(ative)?s?(_?\d+)?")
 # Two texts of which a label says whether they belong together.
@@ -106,7 +105,7 @@ def _translate(main: Roles, row: Row, reading: Reading) -> Iterator[Item]:
         query=row.get(roles.query or ""),
         pos=row.get(roles.answer or ""),
         hard_neg=hard or None,
-        id=text_id(row.get("id")),
+        id=row.get("id"),
     )
     yield Item(fields | filled(prompt=row.get("prompt"), metadata=row.get("metadata")), called)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, each, filled, passage
 from embviz_callback.pairs.formats.labels import says_relevant
+from embviz_callback.pairs.intake.parsing import Broken
 from embviz_callback.pairs.problems import show
-from embviz_callback.pairs.records import text_id
 from embviz_callback.pairs.weight_rule import is_number
 
 _QUERIES = ("query", "question", "anchor")
@@ -22,14 +22,14 @@ def _is_known(names: frozenset[str]) -> bool:
     return all(_first(names, wanted) for wanted in (_QUERIES, _DOCUMENTS, _LABELS)) and "pos" not in names
 
 
-def _translate(row: Row, reading: Reading) -> Iterator[Item]:
+def _translate(row: Row, reading: Reading) -> Iterator[Item | Broken]:
     query, documents, labels = (_first(row, wanted) or wanted[0] for wanted in (_QUERIES, _DOCUMENTS, _LABELS))
     texts, given = each(row.get(documents), passage), row.get(labels)
     called = {".query": f".{query}", ".pos": f".{documents}"}
-    fields = filled(query=row.get(query), id=text_id(row.get("id")), prompt=row.get("prompt"))
+    fields = filled(query=row.get(query), id=row.get("id"), prompt=row.get("prompt"))
     if not (isinstance(texts, list) and isinstance(given, list) and len(texts) == len(given)):
-        expected, found = f"as many {labels} as {documents}", f"{show(given)} for {show(texts)}"
-        yield Item({}, fault=(expected, found, "give one label for each document"))
+        found = f"{show(given)} for {show(texts)}"
+        yield Broken(found, "give one label for each document", expected=f"as many {labels} as {documents}")
         return
     yield _judged(fields, texts, given, labels, reading, called)
 
@@ -38,7 +38,7 @@ def _is_msmarco(names: frozenset[str]) -> bool:
     return {"query", "query_id", "passages"} <= names and "pos" not in names
 
 
-def _of_msmarco(row: Row, reading: Reading) -> Iterator[Item]:
+def _of_msmarco(row: Row, reading: Reading) -> Iterator[Item | Broken]:
     given = row.get("passages")
     if isinstance(given, list):  # as Microsoft published them; on the hub they are columns
         names = ("passage_text", "is_selected")
@@ -46,14 +46,14 @@ def _of_msmarco(row: Row, reading: Reading) -> Iterator[Item]:
     passages: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
     texts: Any = passages.get("passage_text")
     selected: Any = passages.get("is_selected")
-    fields = filled(query=row.get("query"), id=text_id(row.get("query_id")))
+    fields = filled(query=row.get("query"), id=row.get("query_id"))
     are_lists = isinstance(texts, list) and isinstance(selected, list)
     if are_lists and len(texts) == len(selected) and all(map(is_number, selected)):
         yield _judged(fields, texts, selected, "is_selected", reading, {".pos": ".passages", ".id": ".query_id"})
     else:
         expected = "passages, each with passage_text and is_selected (0 or 1)"
         fix = "correct them, or, if all passages answer, --fields query=query,pos=passages"
-        yield Item({}, fault=(expected, show(row.get("passages")), fix))
+        yield Broken(show(row.get("passages")), fix, expected)
 
 
 def _judged(

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, filled, having
-from embviz_callback.pairs.records import text_id
 
 
 def _tevatron(row: Row, reading: Reading) -> Iterator[Item]:
     called = {".pos": ".positive_passages", ".hard_neg": ".negative_passages", ".id": ".query_id"}
-    fields = filled(query=row.get("query"), id=text_id(row.get("query_id")), prompt=row.get("prompt"))
+    fields = filled(query=row.get("query"), id=row.get("query_id"), prompt=row.get("prompt"))
     yield _with_passages(fields, row.get("positive_passages"), row.get("negative_passages"), called)
 
 
@@ -19,9 +18,7 @@ def _dpr(row: Row, reading: Reading) -> Iterator[Item]:
     if isinstance(hard, list) and isinstance(random, list):
         called |= {f".hard_neg[{len(hard) + at}]": f".negative_ctxs[{at}]" for at in range(len(random))}
         hard = [*hard, *random]
-    yield _with_passages(
-        filled(query=row.get("question"), id=text_id(row.get("id"))), row.get("positive_ctxs"), hard, called
-    )
+    yield _with_passages(filled(query=row.get("question"), id=row.get("id")), row.get("positive_ctxs"), hard, called)
 
 
 def _with_passages(fields: dict[str, Any], positives: Any, negatives: Any, called: dict[str, str]) -> Item:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, filled, having
-from embviz_callback.pairs.records import text_id
 
 
 def _of_article(row: Row, reading: Reading) -> Iterator[Item]:
@@ -30,7 +29,7 @@ def _of_paragraph(paragraph: Any, place: str) -> Iterator[Item]:
 def _of_question(asked: Mapping[str, Any], context: Any, called: Mapping[str, str]) -> Item:
     if asked.get("is_impossible") is True:
         return Item({}, left_out="that the paragraph does not answer (is_impossible)")
-    return Item(filled(query=asked.get("question"), pos=context, id=text_id(asked.get("id"))), called)
+    return Item(filled(query=asked.get("question"), pos=context, id=asked.get("id")), called)
 
 
 def _of_row(row: Row, reading: Reading) -> Iterator[Item]:

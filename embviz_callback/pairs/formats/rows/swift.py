@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, each, filled, having, listed
+from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, each, filled, having, renaming
 
 
 def _said(messages: Any) -> Any:
@@ -21,12 +21,6 @@ def _of_messages(row: Row, reading: Reading) -> Iterator[Item]:
     yield Item(filled(query="" if query is None else query, pos=positives, hard_neg=negatives or None), called)
 
 
-def _of_responses(row: Row, reading: Reading) -> Iterator[Item]:
-    called = {".pos": ".response", ".hard_neg": ".rejected_response"}
-    hard = listed(row.get("rejected_response"))
-    yield Item(filled(query=row.get("query"), pos=row.get("response"), hard_neg=hard), called)
-
-
 MESSAGES = Form(
     "ms-swift",
     "ms-swift conversations (messages, positive_messages, negative_messages; the last turn of each)",
@@ -34,10 +28,11 @@ MESSAGES = Form(
     among("messages", "positive_messages", "negative_messages"),
     _of_messages,
 )
-RESPONSES = Form(
+RESPONSES = renaming(
     "ms-swift-responses",
     "ms-swift data (query, response, rejected_response)",
     having("query", "response"),
-    among("query", "response", "rejected_response"),
-    _of_responses,
+    query="query",
+    pos="response",
+    hard_neg="rejected_response",
 )
