@@ -1,7 +1,7 @@
 """Several checkpoints or epochs side by side on one subset: what has changed beyond chance, and which is best."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
@@ -177,19 +177,11 @@ def deciding_metric(first: Measured, metric: str = "") -> str:
 
 def in_order_of(first: Measured, one: Measured) -> PerQuery:
     """What an evaluation's queries contribute, in the order of the first evaluation's queries."""
-    found, relevance, n = one.metrics.per_query, first.embeddings.relevance, len(first.embeddings.queries)
-    found = found or per_query(one.similarity, one.embeddings)
-    groups, chained = sampled(relevance, n)
+    found = one.metrics.per_query or per_query(one.similarity, one.embeddings)
+    groups, chained = sampled(first.embeddings.relevance, len(first.embeddings.queries))
     row = {fold(text): place for place, text in enumerate(one.subset.queries)}
     order = np.array([row[fold(text)] for text in first.subset.queries])
-    return PerQuery(
-        groups=groups,
-        positive=found.positive[order],
-        negative=found.negative[order],
-        ranks={name: values[order] for name, values in found.ranks.items()},
-        centre=found.centre,
-        chained=chained,
-    )
+    return replace(found.taken(order), groups=groups, chained=chained)
 
 
 def _distinct(labels: Sequence[str]) -> tuple[str, ...]:

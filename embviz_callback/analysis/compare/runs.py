@@ -13,7 +13,7 @@ from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
 from embviz_callback.analysis.metrics.contrasts import paired_standard_error
 from embviz_callback.analysis.metrics.intervals import t_interval, t_quantile
 from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters, or_least
-from embviz_callback.analysis.verdict.best import SAME, Candidate, choose_best, spread_between
+from embviz_callback.analysis.verdict.best import SAME, Candidate, held_against_the_highest, spread_between
 from embviz_callback.embeddings import Floats
 
 MOST_RUNS = 20
@@ -21,7 +21,6 @@ LEADS, SAME_AS, UNDECIDED, BEHIND = "leads", "the same", "cannot be told from it
 _FEWEST_FREEDOM = 3.0
 # Of resamples: a bootstrap of some hundred groups spreads a little too little, 0.95 accuses 7 % of equal leaderboards.
 _SURE = 0.965
-_CONTENDING = 3.0  # standard errors below the best within which an evaluation may as well have come out highest
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +80,14 @@ class Leaderboard:
 
 @dataclass(frozen=True, eq=False)
 class _Reached:
-    """What runs have reached together.
+    """What runs have reached together, by the best evaluation of each at its place.
 
     `drawn` are deviations of the corrected value in resamples of the queries; `seeds` is the variance that other
     seeds of the same setting would add, known from as many as there are. `known` is who knows which queries share
     documents.
     """
 
+    places: tuple[int, ...]
     value: float
     corrected: float
     drawn: Floats
@@ -130,13 +130,12 @@ def leaderboard(
     Raises:
         ValueError: If there are fewer than two to be held against each other.
     """
-    chosen = [choose_best(one.candidates, metric, draws=draws, seed=seed) for one in trainings]
     kinds = list(settings) or [(one.label, (place,)) for place, one in enumerate(trainings)]
     if len(kinds) < 2:
         raise ValueError(f"a leaderboard needs two runs or settings, got {len(kinds)}")
     n_groups = len(trainings[0].candidates[0].pseudo)
     weights = _weights(n_groups, draws, seed)
-    alone = [_reached(one.candidates, best.place, metric, weights) for one, best in zip(trainings, chosen, strict=True)]
+    alone = [_reached(one.candidates, metric, weights) for one in trainings]
     reached = [_averaged([alone[place] for place in places]) for _, places in kinds]
     order = sorted(range(len(kinds)), key=lambda at: -or_least(reached[at].corrected))
     behind = _behind([reached[at] for at in order], metric)
@@ -144,7 +143,7 @@ def leaderboard(
         Entry(
             label=kinds[at][0],
             runs=kinds[at][1],
-            best=tuple(chosen[run].place for run in kinds[at][1]),
+            best=reached[at].places,
             value=reached[at].value,
             corrected=_own(reached[at], metric, n_groups),
             behind=gap,
@@ -180,25 +179,15 @@ def _weights(n_groups: int, draws: int, seed: int) -> Floats:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-def _reached(candidates: tuple[Candidate, ...], place: int, metric: str, weights: Floats) -> _Reached:
-    values = np.array([one.value for one in candidates])
-    pseudo = np.stack([one.pseudo for one in candidates], axis=1)
-    top = int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
-    errors = np.array([_paired_error(metric, pseudo[:, top] - column, candidates) for column in pseudo.T])
-    contenders = ~(values[top] - values > _CONTENDING * errors)
-    contenders[top] = True
-    drawn = weights @ pseudo[:, contenders]
-    wider = spread_between(candidates, pseudo[:, top]).factor
+def _reached(candidates: tuple[Candidate, ...], metric: str, weights: Floats) -> _Reached:
+    held = held_against_the_highest(candidates, metric)
+    best, highest = candidates[held.place], candidates[held.top]
+    drawn = weights @ held.pseudo[:, held.contending]
+    wider = spread_between(candidates, highest.pseudo).factor
     lucky = (drawn - drawn.mean(axis=0)).max(axis=1)
     luck = float(lucky.mean())
-    drawn = wider * (lucky - luck)
-    return _Reached(
-        values[place], float(values[top]) - wider * luck, drawn, candidates[place].pseudo, known=candidates[:1]
-    )
-
-
-def _paired_error(metric: str, changes: Floats, known: Sequence[Candidate]) -> float:
-    return spread_between(known, changes).factor * paired_standard_error(metric, changes)
+    corrected, drawn = float(highest.value) - wider * luck, wider * (lucky - luck)
+    return _Reached((held.place,), best.value, corrected, drawn, best.pseudo, known=candidates[:1])
 
 
 def _averaged(members: Sequence[_Reached]) -> _Reached:
@@ -206,6 +195,7 @@ def _averaged(members: Sequence[_Reached]) -> _Reached:
     corrected = np.array([one.corrected for one in members])
     n = len(members)
     return _Reached(
+        places=tuple(place for one in members for place in one.places),
         value=float(np.mean([one.value for one in members])),
         corrected=float(corrected.mean()),
         drawn=np.mean([one.drawn for one in members], axis=0),
@@ -220,8 +210,9 @@ def _behind(reached: Sequence[_Reached], metric: str) -> list[Estimate | None]:
     """What the first is ahead of each by; its reach is that of all pairs at once."""
     pairs = list(combinations(range(len(reached)), 2))
     gaps = np.stack([reached[one].drawn - reached[other].drawn for one, other in pairs], axis=1)
-    known = reached[0].known
-    floors = [_paired_error(metric, reached[one].pseudo - reached[other].pseudo, known) for one, other in pairs]
+    apart = [reached[one].pseudo - reached[other].pseudo for one, other in pairs]
+    wider = [spread_between(reached[0].known, changes).factor for changes in apart]
+    floors = [factor * paired_standard_error(metric, changes) for factor, changes in zip(wider, apart, strict=True)]
     spread = np.maximum(gaps.std(axis=0), np.nan_to_num(floors, nan=np.inf))
     # Where two are the same on every resample there is nothing to be lucky with.
     off = np.abs(gaps) / np.where(spread > 0, spread, np.inf)

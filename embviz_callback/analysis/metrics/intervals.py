@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import Self
 
 import numpy as np
 
@@ -38,6 +39,12 @@ class PerQuery:
     ranks: Mapping[str, Floats]
     centre: float
     chained: Rows | None = None
+
+    def taken(self, rows: Rows) -> Self:
+        """What some of the queries contribute, in this order."""
+        ranks = {name: values[rows] for name, values in self.ranks.items()}
+        parts = {name: getattr(self, name)[rows] for name in ("groups", "positive", "negative")}
+        return replace(self, ranks=ranks, **parts)
 
 
 def per_query(similarity: Similarity, embeddings: Embeddings, *, groups: Rows | None = None) -> PerQuery:

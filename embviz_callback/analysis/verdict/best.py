@@ -172,24 +172,22 @@ def choose_best(candidates: Sequence[Candidate], metric: str, *, draws: int = 10
     Returns:
         The best, and those that may as well be.
     """
-    held = _held_against_the_highest(candidates, metric)
-    contending = ~held.others | ~(held.gaps > _CONTENDING * held.errors)
-    pseudo = np.stack([one.pseudo for one in candidates], axis=1)
-    wider = spread_between(candidates, pseudo[:, held.place]).factor
+    held = held_against_the_highest(candidates, metric)
+    wider = spread_between(candidates, held.pseudo[:, held.place]).factor
     return Best(
         metric=metric,
         place=held.place,
         value=candidates[held.place].value,
         among=len(candidates),
         equals=tuple(at for at in (held.top, *np.flatnonzero(held.same).tolist()) if at != held.place),
-        undecided=tuple(np.flatnonzero(held.others & ~held.same & held.reaches).tolist()),
-        interval=_interval(pseudo, metric, held.place, contending, draws, seed, wider),
+        undecided=tuple(np.flatnonzero(held.undecided).tolist()),
+        interval=_interval(held, metric, draws, seed, wider),
     )
 
 
 def best_of(candidates: Sequence[Candidate], metric: str) -> int:
     """Index of what `choose_best` calls the best, without its interval."""
-    return _held_against_the_highest(candidates, metric).place
+    return held_against_the_highest(candidates, metric).place
 
 
 def merit(candidates: Sequence[Candidate], metric: str) -> float:
@@ -213,38 +211,44 @@ def merit(candidates: Sequence[Candidate], metric: str) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
-    """All candidates against the highest: which is the best, and how near the others come."""
+class Held:
+    """All candidates against the highest: which is the best, and how near the others come.
+
+    Attributes:
+        top: Index of the highest.
+        place: Index of the best by RULE.
+        pseudo: ``(n_groups, n_candidates)`` pseudo-values.
+        same: ``(n_candidates,)``, which others are the same.
+        undecided: Which others the highest cannot be told from.
+        contending: Which may as well be the better one, the highest among them.
+    """
 
     top: int
     place: int
-    others: NDArray[np.bool_]
+    pseudo: Floats
     same: NDArray[np.bool_]
-    reaches: NDArray[np.bool_]
-    gaps: Floats
-    errors: Floats
+    undecided: NDArray[np.bool_]
+    contending: NDArray[np.bool_]
 
 
-def _held_against_the_highest(candidates: Sequence[Candidate], metric: str) -> _Held:
+def held_against_the_highest(candidates: Sequence[Candidate], metric: str) -> Held:
+    """Holds evaluations of the same queries against the highest of them."""
     values = np.array([one.value for one in candidates])
+    pseudo = np.stack([one.pseudo for one in candidates], axis=1)
     top = _highest(values)
-    gaps = values[top] - values
-    behind = [candidates[top].pseudo - one.pseudo for one in candidates]
+    gaps, others = values[top] - values, np.arange(len(values)) != top
+    behind = [pseudo[:, top] - column for column in pseudo.T]
     wider = [spread_between(candidates, column) for column in behind]
-    ends = [paired_interval(metric, *one) for one in zip(gaps, behind, wider, strict=True)]
-    low, high = np.array(ends).T
-    others = np.arange(len(values)) != top
+    low, high = np.array([paired_interval(metric, *one) for one in zip(gaps, behind, wider, strict=True)]).T
+    errors = [one.factor * paired_standard_error(metric, column) for column, one in zip(behind, wider, strict=True)]
     same = others & (low > -SAME) & (high < SAME)
-    return _Held(
+    return Held(
         top=top,
         place=max([top, *np.flatnonzero(same).tolist()], key=lambda at: (or_least(candidates[at].separation), -at)),
-        others=others,
+        pseudo=pseudo,
         same=same,
-        reaches=low <= 0,
-        gaps=gaps,
-        errors=np.array([
-            spread.factor * paired_standard_error(metric, column) for column, spread in zip(behind, wider, strict=True)
-        ]),
+        undecided=others & ~same & (low <= 0),
+        contending=~others | ~(gaps > _CONTENDING * np.array(errors)),
     )
 
 
@@ -253,9 +257,7 @@ def _highest(values: Floats) -> int:
     return int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
 
 
-def _interval(
-    pseudo: Floats, metric: str, place: int, contending: NDArray[np.bool_], draws: int, seed: int, wider: float
-) -> tuple[float, float]:
+def _interval(held: Held, metric: str, draws: int, seed: int, wider: float) -> tuple[float, float]:
     """Ends for the true value of the one that was chosen.
 
     The lower end takes every contender for as good as the best one: it then came out highest because its queries
@@ -264,6 +266,7 @@ def _interval(
     Returns:
         (low, high); (NaN, NaN) where nothing can be said.
     """
+    pseudo = held.pseudo
     # As for its own interval, an imagined full success and full failure are drawn along with a rank metric.
     imagined = 2 if metric in RANK_NAMES else 0
     resamples = draw_clusters(np.arange(len(pseudo)), draws=draws, seed=seed, imagined=imagined)
@@ -274,8 +277,9 @@ def _interval(
     drawn = drawn[:, :-1] / drawn[:, -1:]
     if np.isnan(drawn).any():
         return math.nan, math.nan
-    luck = (drawn - drawn.mean(axis=0))[:, contending].min(axis=1)
-    centre, own = float(drawn[:, place].mean()), drawn[:, place]
+    luck = (drawn - drawn.mean(axis=0))[:, held.contending].min(axis=1)
+    own = drawn[:, held.place]
+    centre = float(own.mean())
     below, above = float(np.quantile(luck, _BELOW)), float(np.quantile(own, 1 - _ABOVE)) - centre
     return centre + wider * below, centre + wider * above
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,9 +45,7 @@ class Standing:
         """The statistics with the queries in another's order."""
         place = {key: row for row, key in enumerate(self.keys)}
         rows = np.array([place[key] for key in other.keys], dtype=np.int64)
-        own = self.statistics
-        ranks = {name: values[rows] for name, values in own.ranks.items()}
-        return PerQuery(other.statistics.groups, own.positive[rows], own.negative[rows], ranks, own.centre)
+        return replace(self.statistics.taken(rows), groups=other.statistics.groups, chained=None)
 
     def to_json(self) -> dict[str, str | float]:
         """Plain JSON: a line of numbers for each, in the order of the queries."""
