@@ -10,7 +10,7 @@ import numpy as np
 from embviz_callback.analysis.metrics import geometry
 from embviz_callback.analysis.metrics.catalogue import Named
 from embviz_callback.analysis.metrics.intervals import RESOLUTION, PerQuery, intervals_of, per_query
-from embviz_callback.analysis.metrics.resampling import plain
+from embviz_callback.analysis.metrics.resampling import told
 from embviz_callback.analysis.scan import Similarity, one_thread_each, scan
 from embviz_callback.embeddings import Embeddings, Rows, ranked_rows
 from embviz_callback.measure import COSINE, SIMILARITIES, Product
@@ -64,12 +64,7 @@ class Metrics(Named, Mapping[str, float]):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON; NaN becomes null, an infinity the text "Infinity" or "-Infinity"."""
-        return {
-            "metrics": {name: plain(value) for name, value in self.figures.items()},
-            "intervals": {name: [plain(end) for end in ends] for name, ends in self.intervals.items()},
-            "hubs": [list(hub) for hub in self.hubs],
-            **{name: getattr(self, name) for name in _COUNTS},
-        }
+        return told(self, "metrics=figures", "intervals", "hubs", *_COUNTS)
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:

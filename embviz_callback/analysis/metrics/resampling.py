@@ -1,6 +1,7 @@
 """Bootstrap draws of clusters, and the interval that they give any statistic."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -62,7 +63,7 @@ class Estimate:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON; NaN becomes null."""
-        return {"value": plain(self.value), "interval": [plain(self.low), plain(self.high)]}
+        return {"value": plain(self.value), "interval": plain((self.low, self.high))}
 
 
 def draw_clusters(clusters: Rows, *, draws: int, seed: int, imagined: int = 0) -> Draws:
@@ -156,11 +157,33 @@ def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return float(spearmanr(one, other).statistic)
 
 
-def plain(value: float) -> float | str | None:
-    """A number for JSON: NaN is null, an infinity the text "Infinity" or "-Infinity"."""
-    if math.isnan(value):
-        return None
-    return float(value) if math.isfinite(value) else f"{'-' if value < 0 else ''}Infinity"
+def plain(value: Any) -> Any:
+    """A value, and all that it holds, for JSON: NaN is null, an infinity the text "Infinity" or "-Infinity"."""
+    if hasattr(value, "as_dict"):
+        return value.as_dict()
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(one) for one in value]
+    if not isinstance(value, float):
+        return value
+    if math.isfinite(value):
+        return float(value)
+    return None if math.isnan(value) else f"{'-' if value < 0 else ''}Infinity"
+
+
+def told(one: object, *names: str) -> dict[str, Any]:
+    """What a value says of itself, as plain JSON.
+
+    Args:
+        one: The value.
+        names: Of its fields and properties, in this order; "key=name" for one that JSON calls otherwise.
+
+    Returns:
+        Key to what it holds.
+    """
+    pairs = (name.partition("=") for name in names)
+    return {key: plain(getattr(one, name or key)) for key, _, name in pairs}
 
 
 def or_least(value: float) -> float:

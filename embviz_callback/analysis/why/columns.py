@@ -82,63 +82,34 @@ def _row(text: str, own: Mapping[str, str | float], extract: Extract | None) -> 
     return {name: value for name, value in row.items() if not is_number(value) or abs(value) <= _LARGEST}  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, eq=False)
-class Membership:
-    """Which rows belong to which group of one column.
-
-    Attributes:
-        column: Its name.
-        labels: Groups, in a fixed order: bands by value, names by frequency.
-        members: Per group the rows, ascending. A column of several names lets a row be in several.
-    """
-
-    column: str
-    labels: tuple[str, ...]
-    members: tuple[Rows, ...]
-
-    def codes(self, n: int) -> Rows:
-        """``(n,)``, the first group of each row, -1 for none."""
-        found = np.full(n, -1, dtype=np.int64)
-        for code in range(len(self.labels) - 1, -1, -1):
-            found[self.members[code]] = code
-        return found
-
-    @property
-    def is_single(self) -> bool:
-        """Whether no row is in two groups."""
-        rows = np.concatenate([*self.members, np.empty(0, dtype=np.int64)])
-        return len(np.unique(rows)) == len(rows)
-
-
-def memberships(rows: Sequence[Row], column: str, *, edges: Sequence[float] | None = None) -> Membership:
+def memberships(rows: Sequence[Row], column: str, *, edges: Sequence[float] | None = None) -> dict[str, Rows]:
     """The groups of one column.
 
     Args:
         rows: One per text.
         column: Its name; rows without it are in no group.
-        edges: Ascending bounds of bands for numbers; without them a column of more than six
-            different numbers is cut at its quartiles.
+        edges: Ascending bounds of bands for numbers; by default `band_edges`.
 
     Returns:
-        The groups; none if no row has the column.
+        Label to the rows of the group, ascending; bands by value, names by frequency. A column of several names lets
+        a row be in several groups.
     """
-    values = [(at, row[column]) for at, row in enumerate(rows) if column in row]
-    numbers = [float(value) for _, value in values if is_number(value)]  # type: ignore[arg-type]
-    if edges is None and len(set(numbers)) > _FEW_NUMBERS:
-        edges = band_edges(numbers)
+    edges = band_edges(rows, column) if edges is None else edges
     groups: dict[str, list[int]] = {}
     order: dict[str, float] = {}
-    for at, value in values:
-        for label, place in _labels(value, edges):
+    for at, row in enumerate(rows):
+        for label, place in _labels(row[column], edges) if column in row else ():
             groups.setdefault(label, []).append(at)
             order[label] = place
     labels = sorted(groups, key=lambda label: (order[label], -len(groups[label]), label))
-    members = tuple(np.array(sorted(set(groups[label])), dtype=np.int64) for label in labels)
-    return Membership(column, tuple(labels), members)
+    return {label: np.unique(np.array(groups[label], dtype=np.int64)) for label in labels}
 
 
-def band_edges(numbers: Sequence[float]) -> tuple[float, ...]:
-    """Distinct quartiles, lowest and highest left out."""
+def band_edges(rows: Sequence[Row], column: str) -> tuple[float, ...] | None:
+    """Distinct quartiles of a column's numbers, lowest and highest left out; None for at most six different ones."""
+    numbers = [float(row[column]) for row in rows if is_number(row.get(column))]  # type: ignore[arg-type]
+    if len(set(numbers)) <= _FEW_NUMBERS:
+        return None
     cuts = np.unique(np.quantile(numbers, np.arange(1, _BANDS) / _BANDS))
     return tuple(float(cut) for cut in cuts if min(numbers) < cut)
 
@@ -158,6 +129,4 @@ def _labels(value: Value, edges: Sequence[float] | None) -> list[tuple[str, floa
 def _band_label(edges: Sequence[float], band: int) -> str:
     if band == 0:
         return f"below {edges[0]:g}"
-    if band == len(edges):
-        return f"{edges[-1]:g} and more"
-    return f"{edges[band - 1]:g} to {edges[band]:g}"
+    return f"{edges[-1]:g} and more" if band == len(edges) else f"{edges[band - 1]:g} to {edges[band]:g}"

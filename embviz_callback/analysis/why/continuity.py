@@ -1,14 +1,14 @@
 """Whether similarity falls smoothly as a number moves away, and whether neighbours lie close."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.metrics.resampling import Estimate, estimate, plain, simultaneous, spearman
+from embviz_callback.analysis.metrics.resampling import Estimate, estimate, simultaneous, spearman, told
 from embviz_callback.analysis.why.columns import Row, is_number
 from embviz_callback.embeddings import Floats, Rows, Vectors
 from embviz_callback.pairs.texts import fold
@@ -40,6 +40,10 @@ class Band:
     n_pairs: int
     cosine: Estimate
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {"difference": [self.low, self.high], **told(self, "middle", "n_pairs", "cosine")}
+
 
 @dataclass(frozen=True)
 class Violation:
@@ -60,6 +64,12 @@ class Violation:
     near_difference: float
     far_difference: float
     excess: float
+
+    def as_dict(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Plain JSON with the texts that the rows stand for."""
+        rows = {"document": self.anchor, "near": self.near, "far": self.far}
+        numbers = told(self, "near_difference", "far_difference", "excess")
+        return {name: texts[row] for name, row in rows.items()} | numbers
 
 
 @dataclass(frozen=True)
@@ -91,35 +101,8 @@ class Continuity:
 
     def as_dict(self, texts: Sequence[str]) -> dict[str, Any]:
         """Plain JSON with the texts that the rows stand for."""
-        return {
-            "column": self.column,
-            "verdict": self.verdict,
-            "spearman": plain(self.spearman),
-            "smoothness": plain(self.smoothness),
-            "fall": self.fall.as_dict(),
-            "rises": list(self.rises),
-            "n_documents": self.n_documents,
-            "bands": [
-                {
-                    "difference": [band.low, band.high],
-                    "middle": band.middle,
-                    "n_pairs": band.n_pairs,
-                    "cosine": band.cosine.as_dict(),
-                }
-                for band in self.bands
-            ],
-            "violations": [
-                {
-                    "document": texts[one.anchor],
-                    "near": texts[one.near],
-                    "far": texts[one.far],
-                    "near_difference": one.near_difference,
-                    "far_difference": one.far_difference,
-                    "excess": one.excess,
-                }
-                for one in self.violations
-            ],
-        }
+        names = ("column", "verdict", "spearman", "smoothness", "fall", "rises", "n_documents", "bands")
+        return told(self, *names) | {"violations": [one.as_dict(texts) for one in self.violations]}
 
 
 def continuity(documents: Vectors, rows: Sequence[Row], column: str, *, seed: int = 0) -> Continuity | None:
@@ -134,14 +117,10 @@ def continuity(documents: Vectors, rows: Sequence[Row], column: str, *, seed: in
     Returns:
         The curve; None if fewer than two different values make fewer than twenty pairs of them.
     """
-    usable = np.any(documents != 0, axis=1)
-    known = [at for at, row in enumerate(rows) if usable[at] and is_number(row.get(column))]
-    chosen = _at_most(known, seed)
-    values = np.array([float(rows[at][column]) for at in chosen])  # type: ignore[arg-type]
+    chosen, n_known, cosines = _known(documents, rows, column, is_number, seed)
     if len(chosen) < 2:
         return None
-    vectors = documents[chosen].astype(np.float64)
-    cosines = vectors @ vectors.T
+    values = np.array([float(rows[at][column]) for at in chosen])  # type: ignore[arg-type]
     differences = np.round(np.abs(values[:, None] - values[None, :]), 9)  # 5.5 - 5 and 6 - 5.5 are equal
     left, right = np.triu_indices(len(chosen), 1)
     edges = _edges(differences[left, right])
@@ -161,15 +140,22 @@ def continuity(documents: Vectors, rows: Sequence[Row], column: str, *, seed: in
         fall=fall,
         rises=rises,
         verdict=_verdict(fall, rises),
-        violations=_violations(differences, cosines, edges, np.array(chosen, dtype=np.int64)),
-        n_documents=len(known),
+        violations=_violations(differences, cosines, edges, chosen),
+        n_documents=n_known,
     )
 
 
-def _at_most(known: Sequence[int], seed: int) -> list[int]:
-    if len(known) <= _MOST_DOCUMENTS:
-        return list(known)
-    return sorted(np.random.default_rng(seed).choice(known, _MOST_DOCUMENTS, replace=False).tolist())
+def _known(
+    documents: Vectors, rows: Sequence[Row], column: str, fits: Callable[[object], bool], seed: int
+) -> tuple[list[int], int, Similarities]:
+    """At most 600 rows with a direction and a value that fits, how many there are, and the cosines of the chosen."""
+    usable = np.any(documents != 0, axis=1)
+    known = [at for at, row in enumerate(rows) if usable[at] and fits(row.get(column))]
+    chosen = known
+    if len(known) > _MOST_DOCUMENTS:
+        chosen = sorted(np.random.default_rng(seed).choice(known, _MOST_DOCUMENTS, replace=False).tolist())
+    vectors = documents[chosen].astype(np.float64)
+    return chosen, len(known), vectors @ vectors.T
 
 
 def _edges(differences: Floats) -> Floats:
@@ -227,7 +213,9 @@ def _smoothness(differences: Floats, cosines: Similarities) -> float:
     return -float(((left * right).sum(axis=1)[known] / spread[known]).mean()) if known.any() else math.nan
 
 
-def _violations(differences: Floats, cosines: Similarities, edges: Floats, rows: Rows) -> tuple[Violation, ...]:
+def _violations(
+    differences: Floats, cosines: Similarities, edges: Floats, rows: Sequence[int]
+) -> tuple[Violation, ...]:
     """Per document: the least alike of the two nearest bands against the most alike of the farther half."""
     # The first band may hold equal values only, which no distant one can outdo.
     near_end, far_start = edges[2 if len(edges) > 3 else 1], edges[len(edges) // 2]
@@ -242,7 +230,7 @@ def _violations(differences: Floats, cosines: Similarities, edges: Floats, rows:
         excess = float(cosines[at, best] - cosines[at, worst])
         if excess > 0:
             gaps = float(differences[at, worst]), float(differences[at, best])
-            found.append(Violation(int(rows[at]), int(rows[worst]), int(rows[best]), *gaps, excess))
+            found.append(Violation(rows[at], rows[worst], rows[best], *gaps, excess))
     return tuple(sorted(found, key=lambda one: (-one.excess, one.anchor))[:_SHOWN])
 
 
@@ -269,13 +257,8 @@ class Neighbourhood:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {
-            "column": self.column,
-            **{name: getattr(self, name).as_dict() for name in ("same", "neighbouring", "distant", "gain")},
-            "closer_than_neighbours": [
-                {"places": [one, other], "cosine": cosine} for one, other, cosine in self.closer_than_neighbours
-            ],
-        }
+        closer = [{"places": [one, other], "cosine": cosine} for one, other, cosine in self.closer_than_neighbours]
+        return told(self, "column", "same", "neighbouring", "distant", "gain") | {"closer_than_neighbours": closer}
 
 
 def neighbourhood(
@@ -298,19 +281,16 @@ def neighbourhood(
     Returns:
         The comparison; None if no two documents are of neighbouring places.
     """
-    usable = np.any(documents != 0, axis=1)
-    known = [at for at, row in enumerate(rows) if usable[at] and isinstance(row.get(column), str)]
-    chosen = _at_most(known, seed)
+    chosen, _, cosines = _known(documents, rows, column, lambda value: isinstance(value, str), seed)
     names = [str(rows[at][column]) for at in chosen]
     places = {fold(name): name for name in names}
     index = {folded: at for at, folded in enumerate(places)}
     place = np.array([index[fold(name)] for name in names], dtype=np.int64)
     relation = _relations(index, neighbours)
-    if not len(chosen) or not (relation[place[:, None], place[None, :]] == 1).any():
+    between = relation[np.ix_(place, place)]
+    if not (between == 1).any():
         return None
-    vectors = documents[chosen].astype(np.float64)
-    cosines = vectors @ vectors.T
-    means, replicates = _curve(cosines, relation[place[:, None], place[None, :]], 3, seed)
+    means, replicates = _curve(cosines, between, 3, seed)
     same, near, far = (estimate(float(means[at]), replicates[:, at]) for at in range(3))
     return Neighbourhood(
         column=column,

@@ -1,6 +1,5 @@
 """What goes wrong: each miss, the commonest confusions, near misses and documents that crowd in."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from embviz_callback.analysis.metrics.resampling import plain
+from embviz_callback.analysis.metrics.resampling import or_least, told
 from embviz_callback.analysis.scan import Similarity, pool_text
 from embviz_callback.analysis.why.columns import Columns, Row, Value, is_number
 from embviz_callback.embeddings import Embeddings
@@ -103,12 +102,10 @@ class Errors:
             "n_queries": self.n_queries,
             "n_misses": len(self.misses),
             "n_near_misses": len(self.near_misses),
-            "confusions": [
-                {"column": column, "differ": count, "of": total} for column, count, total in self.confusions
-            ],
-            "lone_confusions": [{"column": column, "misses": count} for column, count in self.lone_confusions],
+            "confusions": [dict(zip(("column", "differ", "of"), one, strict=True)) for one in self.confusions],
+            "lone_confusions": [dict(zip(("column", "misses"), one, strict=True)) for one in self.lone_confusions],
             "crowders": [
-                {"document": self.text(subset, one.document), "wrong_firsts": one.wrong_firsts, "answers": one.own}
+                {"document": self.text(subset, one.document), **told(one, "wrong_firsts", "answers=own")}
                 for one in self.crowders
             ],
             "misses": [self._plain_miss(miss, subset, columns) for miss in self.misses],
@@ -119,20 +116,13 @@ class Errors:
         return pool_text(subset, self.corpus_texts, row)
 
     def _plain_miss(self, miss: Miss, subset: Subset, columns: Columns) -> dict[str, Any]:
-        first = self.text(subset, miss.first) if miss.first >= 0 else None
-        return {
+        expected, first = (columns.documents[row] if miss.differs else {} for row in (miss.expected, miss.first))
+        names = ("query", "expected", "rank", "first", "expected_score", "first_score", "gap", "near=is_near")
+        return told(miss, *names) | {
             "query": subset.queries[miss.query],
             "expected": subset.documents[miss.expected] if miss.expected >= 0 else None,
-            "rank": plain(miss.rank),
-            "first": first,
-            "expected_score": plain(miss.expected_score),
-            "first_score": plain(miss.first_score),
-            "gap": plain(miss.gap),
-            "near": miss.is_near,
-            "differs": {
-                name: [columns.documents[miss.expected][name], columns.documents[miss.first][name]]
-                for name in miss.differs
-            },
+            "first": self.text(subset, miss.first) if miss.first >= 0 else None,
+            "differs": {name: [expected[name], first[name]] for name in miss.differs},
         }
 
 
@@ -158,42 +148,30 @@ def errors_of(
     Returns:
         The misses and their statistics.
     """
-    misses = [_miss(query, similarity, columns) for query in np.flatnonzero(~similarity.is_hit).tolist()]
+    misses = []
     differ, both, lone = Counter[str](), Counter[str](), Counter[str]()
-    for miss in misses:
-        differ.update(miss.differs)
-        both.update(_shared(miss, columns))
-        lone.update(miss.differs if len(miss.differs) == 1 else ())
+    for query in np.flatnonzero(~similarity.is_hit).tolist():
+        expected, first = int(similarity.best_positive_row[query]), int(similarity.came_first[query])
+        is_known = expected >= 0 and 0 <= first < len(columns.documents)
+        own, other = (columns.documents[row] if is_known else {} for row in (expected, first))
+        differs, rank = differing(own, other), float(similarity.rank[query])
+        scores = float(similarity.best_positive[query]), float(similarity.first_score[query])
+        misses.append(Miss(query, expected, rank, first, *scores, differs))
+        differ.update(differs)
+        both.update(own.keys() & other.keys())
+        lone.update(differs if len(differs) == 1 else ())
     return Errors(
         n_queries=len(embeddings.queries),
-        misses=tuple(sorted(misses, key=lambda miss: (-_finite(miss.gap), miss.query))),
-        confusions=tuple(
-            (name, count, both[name]) for name, count in sorted(differ.items(), key=lambda item: (-item[1], item[0]))
-        ),
-        lone_confusions=tuple(sorted(lone.items(), key=lambda item: (-item[1], item[0]))),
+        misses=tuple(sorted(misses, key=lambda miss: (or_least(-miss.gap), miss.query))),
+        confusions=tuple((name, count, both[name]) for name, count in _commonest(differ)),
+        lone_confusions=tuple(_commonest(lone)),
         crowders=_crowders(misses, embeddings),
         corpus_texts=corpus_texts or {},
     )
 
 
-def _finite(gap: float) -> float:
-    return math.inf if math.isnan(gap) else gap
-
-
-def _miss(query: int, similarity: Similarity, columns: Columns) -> Miss:
-    expected, first = int(similarity.best_positive_row[query]), int(similarity.came_first[query])
-    score = float(similarity.first_score[query])
-    differs: tuple[str, ...] = ()
-    if expected >= 0 and 0 <= first < len(columns.documents):
-        differs = differing(columns.documents[expected], columns.documents[first])
-    best = float(similarity.best_positive[query])
-    return Miss(query, expected, float(similarity.rank[query]), first, best, score, differs)
-
-
-def _shared(miss: Miss, columns: Columns) -> set[str]:
-    if miss.expected < 0 or not 0 <= miss.first < len(columns.documents):
-        return set()
-    return set(columns.documents[miss.expected].keys() & columns.documents[miss.first].keys())
+def _commonest(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def differing(one: Row, other: Row) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ import numpy as np
 from embviz_callback.analysis.metrics.catalogue import GROUPS, RANKS, SPREAD, shown
 from embviz_callback.analysis.metrics.contrasts import FEWEST_GROUPS
 from embviz_callback.analysis.metrics.intervals import PerQuery, intervals_of, per_query, point
-from embviz_callback.analysis.metrics.resampling import plain
+from embviz_callback.analysis.metrics.resampling import or_least, told
 from embviz_callback.analysis.scan import Similarity
-from embviz_callback.analysis.why.columns import Columns, Membership, band_edges, is_number, memberships
+from embviz_callback.analysis.why.columns import Columns, band_edges, memberships
 from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 
 SMALL = 10
@@ -45,14 +45,8 @@ class Group:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {
-            "label": self.label,
-            "n_queries": self.n_queries,
-            "small": self.is_small,
-            "shrunken_rank1": plain(self.shrunken),
-            "metrics": {name: plain(value) for name, value in self.figures.items()},
-            "intervals": {name: [plain(low), plain(high)] for name, (low, high) in self.intervals.items()},
-        }
+        names = ("label", "n_queries", "small=is_small", "shrunken_rank1=shrunken")
+        return told(self, *names, "metrics=figures", "intervals")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,16 +78,8 @@ class Grouping:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {
-            "column": self.column,
-            "groups": [group.as_dict() for group in self.groups],
-            "labels": list(self.labels),
-            "affinity": [[plain(float(value)) for value in row] for row in self.affinity],
-            "silhouette": plain(self.silhouette),
-            "chance": plain(self.chance),
-            "n_without": self.n_without,
-            "n_left_out": self.n_left_out,
-        }
+        names = ("column", "groups", "labels", "affinity", "silhouette", "chance", "n_without", "n_left_out")
+        return told(self, *names)
 
 
 def grouped_by(
@@ -102,7 +88,6 @@ def grouped_by(
     columns: Columns,
     column: str,
     *,
-    edges: tuple[float, ...] | None = None,
     draws: int = 1000,
     seed: int = 0,
     clusters: Rows | None = None,
@@ -116,7 +101,6 @@ def grouped_by(
         similarity: Their scan.
         columns: One row per text.
         column: Which of them.
-        edges: Bounds of bands for a column of numbers.
         draws: Resamples behind the intervals.
         seed: Of the resamples.
         clusters: ``(n_queries,)`` queries that are drawn together.
@@ -130,67 +114,39 @@ def grouped_by(
     if all(column not in row for row in columns.queries):
         there = ", ".join(columns.names) or "none"
         raise ValueError(f"no query has a column {column!r}; there are {there}")
-    if edges is None:
-        edges = _common_edges(columns, column)
-    found = memberships(columns.queries, column, edges=edges)
-    kept, n_left_out = _largest(found)
+    # Queries and documents are cut at the same quartiles, those of the documents.
+    edges = band_edges(columns.documents, column)
+    found, documents = (memberships(rows, column, edges=edges) for rows in (columns.queries, columns.documents))
+    largest = set(sorted(found, key=lambda label: -len(found[label]))[:_MOST_GROUPS])
+    kept = {label: rows for label, rows in found.items() if label in largest}
     statistics = per_query(similarity, embeddings, groups=clusters)
-    groups = [
-        _group(label, rows, statistics, draws, seed) for label, rows in zip(kept.labels, kept.members, strict=True)
-    ]
-    documents = memberships(columns.documents, column, edges=edges)
-    labels = tuple(label for label in kept.labels if label in documents.labels)
-    known = np.unique(np.concatenate([*found.members, np.empty(0, dtype=np.int64)]))
+    groups = [_group(label, rows, statistics, draws, seed) for label, rows in kept.items()]
+    shared = tuple(label for label in kept if label in documents)
     return Grouping(
         column=column,
         groups=tuple(sorted(_shrunken(groups, statistics), key=_badness)),
-        labels=labels,
-        affinity=_affinity(embeddings, kept, documents, labels),
-        chance=_chance(statistics, kept, draws=draws, seed=seed),
-        silhouette=silhouette(embeddings.documents, documents.codes(len(embeddings.documents)))
-        if documents.is_single
-        else math.nan,
-        n_without=len(columns.queries) - len(known),
-        n_left_out=n_left_out,
+        labels=shared,
+        affinity=_affinity(embeddings, *([one[label] for label in shared] for one in (kept, documents))),
+        chance=_chance(statistics, list(kept.values()), draws=draws, seed=seed),
+        silhouette=_silhouette(embeddings, list(documents.values())),
+        n_without=len(set(range(len(columns.queries))).difference(*found.values())),
+        n_left_out=len(found) - len(kept),
     )
-
-
-def _common_edges(columns: Columns, column: str) -> tuple[float, ...] | None:
-    """Queries and documents are cut at the same quartiles, those of the documents."""
-    numbers = [float(row[column]) for row in columns.documents if is_number(row.get(column))]  # type: ignore[arg-type]
-    return band_edges(numbers) if len(set(numbers)) > 6 else None
-
-
-def _largest(found: Membership) -> tuple[Membership, int]:
-    if len(found.labels) <= _MOST_GROUPS:
-        return found, 0
-    sizes = [-len(rows) for rows in found.members]
-    chosen = sorted(sorted(range(len(sizes)), key=lambda at: sizes[at])[:_MOST_GROUPS])
-    kept = Membership(found.column, tuple(found.labels[at] for at in chosen), tuple(found.members[at] for at in chosen))
-    return kept, len(found.labels) - _MOST_GROUPS
 
 
 def _badness(group: Group) -> tuple[bool, float, float, str]:
-    rank1, margin = (
-        math.inf if math.isnan(group.figures[name]) else group.figures[name] for name in ("rank1", "margin")
-    )
+    rank1, margin = (-or_least(-group.figures[name]) for name in ("rank1", "margin"))
     return group.is_small, rank1, margin, group.label
 
 
 def _group(label: str, rows: Rows, statistics: PerQuery, draws: int, seed: int) -> Group:
-    own = replace(
-        statistics,
-        groups=statistics.groups[rows],
-        positive=statistics.positive[rows],
-        negative=statistics.negative[rows],
-        ranks={name: values[rows] for name, values in statistics.ranks.items()},
-    )
+    own = statistics.taken(rows)
     whole, intervals = point(own), intervals_of(own, draws=draws, seed=seed)
     named = [name for name in SHOWN if name in whole]
     return Group(label, len(rows), {name: whole[name] for name in named}, {name: intervals[name] for name in named})
 
 
-def _chance(statistics: PerQuery, found: Membership, *, draws: int, seed: int) -> float:
+def _chance(statistics: PerQuery, members: Sequence[Rows], *, draws: int, seed: int) -> float:
     """One test over all groups: clusters of queries are dealt to the groups anew.
 
     Returns:
@@ -198,11 +154,11 @@ def _chance(statistics: PerQuery, found: Membership, *, draws: int, seed: int) -
         are fewer than two groups or six clusters.
     """
     _, first, cluster = np.unique(statistics.groups, return_index=True, return_inverse=True)
-    if len(found.labels) < 2 or len(first) < FEWEST_GROUPS:
+    if len(members) < 2 or len(first) < FEWEST_GROUPS:
         return math.nan
     counts, hits = np.bincount(cluster), np.bincount(cluster, weights=statistics.ranks["rank1"])
     # A cluster is in the groups of its first query, as a document's queries mostly all are.
-    inside = _indicator(found, found.labels, len(cluster))[:, first]
+    inside = _indicator(members, len(cluster))[:, first]
     rng = np.random.default_rng(seed)
     deals = np.stack([np.arange(len(first)), *(rng.permutation(len(first)) for _ in range(draws))])
     n, right = (inside @ values[deals].T for values in (counts.astype(np.float64), hits))
@@ -223,10 +179,10 @@ def _shrunken(groups: Sequence[Group], statistics: PerQuery) -> list[Group]:
     return [replace(group, shrunken=float(rate)) for group, rate in zip(groups, drawn, strict=True)]
 
 
-def _affinity(embeddings: Embeddings, queries: Membership, documents: Membership, labels: tuple[str, ...]) -> Floats:
+def _affinity(embeddings: Embeddings, queries: Sequence[Rows], documents: Sequence[Rows]) -> Floats:
     """Mean cosines from sums of unit vectors: no matrix of all pairs is made."""
-    left = _indicator(queries, labels, len(embeddings.queries)) * embeddings.usable_queries
-    right = _indicator(documents, labels, len(embeddings.documents)) * embeddings.usable_documents
+    left = _indicator(queries, len(embeddings.queries)) * embeddings.usable_queries
+    right = _indicator(documents, len(embeddings.documents)) * embeddings.usable_documents
     sums = (left @ embeddings.queries.astype(np.float64)) @ (right @ embeddings.documents.astype(np.float64)).T
     counts = left.sum(axis=1)[:, None] * right.sum(axis=1)[None, :]
     rows, columns = embeddings.relevance.T
@@ -237,12 +193,19 @@ def _affinity(embeddings: Embeddings, queries: Membership, documents: Membership
         return np.where(counts > 0.5, sums / counts, np.nan)
 
 
-def _indicator(found: Membership, labels: tuple[str, ...], n: int) -> Floats:
-    table = np.zeros((len(labels), n))
-    where = dict(zip(found.labels, found.members, strict=True))
-    for at, label in enumerate(labels):
-        table[at, where[label]] = 1.0
+def _indicator(members: Sequence[Rows], n: int) -> Floats:
+    table = np.zeros((len(members), n))
+    for line, rows in zip(table, members, strict=True):
+        line[rows] = 1.0
     return table
+
+
+def _silhouette(embeddings: Embeddings, members: Sequence[Rows]) -> float:
+    """That of the documents, of which none may be in two groups."""
+    table = _indicator(members, len(embeddings.documents))
+    if len(table) < 2 or table.sum(axis=0).max() > 1:
+        return math.nan
+    return silhouette(embeddings.documents, np.where(table.any(axis=0), table.argmax(axis=0), -1))
 
 
 def silhouette(rows: Vectors, codes: Rows) -> float:

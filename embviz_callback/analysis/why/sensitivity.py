@@ -15,9 +15,9 @@ from embviz_callback.analysis.metrics.resampling import (
     draw_clusters,
     estimate,
     or_least,
-    plain,
     simultaneous,
     spearman,
+    told,
 )
 from embviz_callback.analysis.scan import Similarity, exact_scores
 from embviz_callback.embeddings import Embeddings, Floats, Rows, unit_rows
@@ -58,16 +58,8 @@ class Effect:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {
-            "feature": self.feature,
-            "drop": self.drop.as_dict(),
-            "count": self.count,
-            "small": self.is_small,
-            "method": self.method,
-            "drop_least_squares": self.joint.as_dict(),
-            "weight": self.weight,
-            "has_own_weight": self.has_own_weight,
-        }
+        names = ("feature", "drop", "count", "small=is_small", "method", "drop_least_squares=joint")
+        return told(self, *names, "weight", "has_own_weight")
 
 
 @dataclass(frozen=True)
@@ -78,13 +70,20 @@ class Disorder:
         heavier: The feature of the larger weight.
         lighter: The one that moves the similarity more all the same.
         excess: By how much more, with an interval that holds for all pairs of features at once.
-        is_clear: Whether that interval lies above 0: more than chance.
     """
 
     heavier: str
     lighter: str
     excess: Estimate
-    is_clear: bool
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether that interval lies above 0: more than chance."""
+        return self.excess.low > 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return told(self, "heavier", "lighter", "excess", "clear=is_clear")
 
 
 @dataclass(frozen=True)
@@ -109,19 +108,7 @@ class Importance:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {
-            "effects": [effect.as_dict() for effect in self.effects],
-            "spearman_with_weights": plain(self.spearman),
-            "out_of_order": [
-                {
-                    "heavier": pair.heavier,
-                    "lighter": pair.lighter,
-                    "excess": pair.excess.as_dict(),
-                    "clear": pair.is_clear,
-                }
-                for pair in self.out_of_order
-            ],
-        }
+        return told(self, "effects", "spearman_with_weights=spearman", "out_of_order")
 
 
 def importance_of_types(
@@ -282,7 +269,7 @@ def _out_of_order(effects: Sequence[Effect], replicates: Mapping[str, NDArray[np
     values = np.array([stronger.drop.value - weaker.drop.value for stronger, weaker in pairs])
     drawn = [replicates[stronger.feature] - replicates[weaker.feature] for stronger, weaker in pairs]
     found = [
-        Disorder(weaker.feature, stronger.feature, excess, excess.low > 0)
+        Disorder(weaker.feature, stronger.feature, excess)
         for (stronger, weaker), excess in zip(pairs, simultaneous(values, np.stack(drawn, axis=1)), strict=True)
         if (stronger.weight or 0.0) < (weaker.weight or 0.0) and excess.value > 0
     ]

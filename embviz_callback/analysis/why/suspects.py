@@ -1,19 +1,17 @@
 """Negatives that may be right answers: candidates for false negatives, found without labels."""
 
-import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from embviz_callback.analysis.metrics.resampling import or_least, plain
+from embviz_callback.analysis.metrics.resampling import or_least, told
 from embviz_callback.analysis.scan import Similarity, exact_scores
 from embviz_callback.analysis.why.columns import Columns, Row
 from embviz_callback.analysis.why.errors import differing
-from embviz_callback.embeddings import Embeddings, Floats, Rows
+from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 from embviz_callback.measure import COSINE
 from embviz_callback.pairs.check.disagreement import column_of_type
 from embviz_callback.pairs.subset import Subset
@@ -79,12 +77,7 @@ class Suspect:
             "query": subset.queries[self.query],
             "positive": subset.documents[self.positive],
             "negative": negatives[self.negative],
-            "hard": self.is_hard,
-            "evidence": list(self.evidence),
-            "score": plain(self.score),
-            "positive_score": plain(self.positive_score),
-            "likeness": plain(self.likeness),
-            "outranked": plain(self.outranked),
+            **told(self, "hard=is_hard", "evidence", "score", "positive_score", "likeness", "outranked"),
         }
 
 
@@ -122,33 +115,6 @@ def suspects(history: Sequence[Evaluated], columns: Columns | None = None) -> tu
     return tuple(
         sorted(found, key=lambda one: (-one.n_shared, -or_least(one.outranked), -or_least(one.likeness), one.query))
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Pairs:
-    """Negatives under suspicion, one per row.
-
-    Attributes:
-        query: ``(n,)``.
-        positive: ``(n,)`` best positive of the query.
-        negative: ``(n,)``.
-        score: ``(n,)`` similarity with the query.
-        positive_score: ``(n,)``.
-        likeness: ``(n,)`` cosine with the positive.
-        outranked: ``(n,)`` share of evaluations.
-        n_evaluations: How many there were.
-        within: How far a score below the positive's is taken for as high.
-    """
-
-    query: Rows
-    positive: Rows
-    negative: Rows
-    score: Floats
-    positive_score: Floats
-    likeness: Floats
-    outranked: Floats
-    n_evaluations: int
-    within: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,29 +157,12 @@ def _numbers(text: str) -> list[float]:
     return sorted(float(found.replace(",", ".")) for found in re.findall(r"\d+(?:[.,]\d+)?", fold(text)))
 
 
-def _hard_suspects(same: Sequence[Evaluated], columns: Columns | None) -> list[Suspect]:
-    last = same[-1]
-    pairs = last.embeddings.hard_pairs
-    if not len(pairs):
-        return []
-    query, negative = pairs.T
-    positive = last.similarity.best_positive_row[query]
-    vectors = last.embeddings
-    likeness = exact_scores(vectors.documents, vectors.hard_negatives, np.stack([positive, negative], axis=1))
-    judged = _Pairs(
-        query,
-        positive,
-        negative,
-        last.similarity.hard_scores,
-        last.similarity.best_positive[query],
-        np.where(positive >= 0, likeness, np.nan),
-        _outranked(same),
-        len(same),
-        _within(last.similarity),
-    )
-    rows = () if columns is None else columns.hard_negatives
-    known = _Known(last.subset.documents, last.subset.hard_negatives, columns.documents if columns else (), rows)
-    return _candidates(judged, _median(1 - judged.likeness), known, last.subset.hard_types)
+def _hard_suspects(same: Sequence[Evaluated], columns: Columns | None) -> Iterator[Suspect]:
+    last, outranked = same[-1], _outranked(same)
+    own, other = ((), ()) if columns is None else (columns.documents, columns.hard_negatives)
+    known = _Known(last.subset.documents, last.subset.hard_negatives, own, other)
+    pairs = last.embeddings.hard_pairs, last.similarity.hard_scores, last.embeddings.hard_negatives
+    return _candidates(last, *pairs, outranked, known, types=last.subset.hard_types, is_lasting=len(same) >= 3)
 
 
 def _outranked(same: Sequence[Evaluated]) -> Floats:
@@ -233,82 +182,69 @@ def _hard_names(subset: Subset) -> list[tuple[str, str]]:
     return [(queries[row], negatives[column]) for row, column in subset.hard_pairs.tolist()]
 
 
-def _document_suspects(last: Evaluated, columns: Columns | None) -> list[Suspect]:
-    listed = _listed(last)
-    if not len(listed.query):
-        return []
-    rows, texts = () if columns is None else columns.documents, last.subset.documents
-    return _candidates(listed, _median(1 - listed.likeness), _Known(texts, texts, rows, rows), None)
-
-
-def _listed(last: Evaluated) -> _Pairs:
-    """The non-relevant documents among each query's best ten."""
-    similarity, vectors = last.similarity, last.embeddings
+def _document_suspects(last: Evaluated, columns: Columns | None) -> Iterator[Suspect]:
+    """Of the non-relevant documents among each query's best ten."""
+    similarity, documents = last.similarity, last.embeddings.documents
     n_queries, k = similarity.top_documents.shape
-    query, negative = np.repeat(np.arange(n_queries), k), similarity.top_documents.ravel()
-    score = similarity.top_scores.ravel().astype(np.float64)
-    positive = similarity.best_positive_row[query]
-    n_documents = len(vectors.documents)
-    codes = vectors.relevance[:, 0] * n_documents + vectors.relevance[:, 1]
-    keep = (negative >= 0) & (negative < n_documents) & (positive >= 0)
-    keep &= ~np.isin(query * n_documents + negative, codes)
-    query, negative, score, positive = query[keep], negative[keep], score[keep], positive[keep]
-    likeness = exact_scores(vectors.documents, vectors.documents, np.stack([positive, negative], axis=1))
-    best = similarity.best_positive[query]
-    outranked = (score > best).astype(np.float64)
-    return _Pairs(query, positive, negative, score, best, likeness, outranked, 1, _within(similarity))
-
-
-def _within(similarity: Similarity) -> float:
-    """Of another similarity than the cosine nobody knows how much is little."""
-    return _WITHIN if similarity.measure == COSINE else 0.0
-
-
-def _median(distances: Floats) -> float:
-    known = distances[~np.isnan(distances)]
-    return float(np.median(known)) if len(known) else math.nan
+    pairs = np.stack([np.repeat(np.arange(n_queries), k), similarity.top_documents.ravel()], axis=1)
+    codes = last.embeddings.relevance @ (len(documents), 1)
+    keep = (pairs[:, 1] >= 0) & (pairs[:, 1] < len(documents)) & (similarity.best_positive_row[pairs[:, 0]] >= 0)
+    keep &= ~np.isin(pairs @ (len(documents), 1), codes)
+    pairs, scores = pairs[keep], similarity.top_scores.ravel()[keep].astype(np.float64)
+    outranked = (scores > similarity.best_positive[pairs[:, 0]]).astype(np.float64)
+    rows, texts = () if columns is None else columns.documents, last.subset.documents
+    return _candidates(last, pairs, scores, documents, outranked, _Known(texts, texts, rows, rows))
 
 
 def _candidates(
-    pairs: _Pairs,
-    typical: float,
+    last: Evaluated,
+    pairs: Rows,
+    scores: Floats,
+    negatives: Vectors,
+    outranked: Floats,
     known: _Known,
-    types: Sequence[Collection[str]] | None,
-) -> list[Suspect]:
+    *,
+    types: Sequence[Collection[str]] | None = None,
+    is_lasting: bool = False,
+) -> Iterator[Suspect]:
     """Pairs whose texts say the same and whose scores do not tell them apart.
 
     Args:
-        pairs: Queries and their negatives.
-        typical: Distance of a negative from the positive.
+        last: The evaluation.
+        pairs: ``(n, 2)``, (query row, row of a negative).
+        scores: ``(n,)``, their similarities.
+        negatives: What the second rows stand for.
+        outranked: ``(n,)``, share of the evaluations in which the negative won.
         known: What the texts say.
         types: What hard negatives are said to differ in; None for documents.
+        is_lasting: Whether there were evaluations enough for that to say something.
 
-    Returns:
+    Yields:
         Those with evidence.
     """
-    near = (1 - pairs.likeness) <= _NEARNESS * typical
-    lasting: NDArray[np.bool_] = (pairs.outranked >= 0.5) & (pairs.n_evaluations >= 3)
-    high = pairs.score >= pairs.positive_score - pairs.within
-    found = []
+    query, negative = pairs.T
+    positive, best = last.similarity.best_positive_row[query], last.similarity.best_positive[query]
+    likeness = exact_scores(last.embeddings.documents, negatives, np.stack([positive, negative], axis=1))
+    likeness = np.where(positive >= 0, likeness, np.nan)
+    distances = 1 - likeness[~np.isnan(likeness)]
+    near = (1 - likeness) <= _NEARNESS * (np.median(distances) if len(distances) else np.nan)
+    lasting = (outranked >= 0.5) & is_lasting
+    # Of another similarity than the cosine nobody knows how much is little.
+    high = scores >= best - (_WITHIN if last.similarity.measure == COSINE else 0.0)
     for at in np.flatnonzero(near | lasting | high).tolist():
-        said, n_shared = known.evidence(pairs.positive[at], pairs.negative[at], () if types is None else types[at])
+        said, n_shared = known.evidence(positive[at], negative[at], () if types is None else types[at])
         if said:
-            more = [*(["nearly a copy to the model"] if near[at] else [])]
+            more = ["nearly a copy to the model"] if near[at] else []
             more += ["keeps outranking the positive"] if lasting[at] else []
-            found.append(_suspect(pairs, at, (said, *more), n_shared, is_hard=types is not None))
-    return found
-
-
-def _suspect(pairs: _Pairs, at: int, evidence: tuple[str, ...], n_shared: int, *, is_hard: bool) -> Suspect:
-    return Suspect(
-        query=int(pairs.query[at]),
-        positive=int(pairs.positive[at]),
-        is_hard=is_hard,
-        negative=int(pairs.negative[at]),
-        evidence=evidence,
-        n_shared=n_shared,
-        score=float(pairs.score[at]),
-        positive_score=float(pairs.positive_score[at]),
-        likeness=float(pairs.likeness[at]),
-        outranked=float(pairs.outranked[at]),
-    )
+            yield Suspect(
+                query=int(query[at]),
+                positive=int(positive[at]),
+                is_hard=types is not None,
+                negative=int(negative[at]),
+                evidence=(said, *more),
+                n_shared=n_shared,
+                score=float(scores[at]),
+                positive_score=float(best[at]),
+                likeness=float(likeness[at]),
+                outranked=float(outranked[at]),
+            )

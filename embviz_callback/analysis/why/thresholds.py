@@ -1,23 +1,22 @@
 """Where to cut: the similarity from which a document is shown, for a promised precision or recall."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters, estimate, plain
+from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters, estimate, told
 from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 from embviz_callback.measure import COSINE, Measure
 
-PRECISIONS = (0.8, 0.9, 0.95)
-RECALLS = (0.8, 0.9, 0.95)
+_WANTED = (0.8, 0.9, 0.95)
 _BINS = 2000  # a threshold is worth three decimals
 _STEP = 5  # bins between two cuts that are tested: fixed beforehand, or the choice would cost certainty
 _DOUBT = 0.05
 _TILE = 1024
+_NONE = Estimate(math.nan)
 
 
 @dataclass(frozen=True)
@@ -37,25 +36,17 @@ class Advice:
 
     kind: str
     wanted: float | None
-    threshold: Estimate
-    precision: float
-    recall: float
-    shown: float
+    threshold: Estimate = _NONE
+    precision: float = math.nan
+    recall: float = math.nan
+    shown: float = math.nan
     n_pairs: int = 0
     reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {
-            "kind": self.kind,
-            "wanted": self.wanted,
-            "threshold": self.threshold.as_dict(),
-            "precision": plain(self.precision),
-            "recall": plain(self.recall),
-            "shown_per_query": plain(self.shown),
-            "n_pairs": self.n_pairs,
-            "reason": self.reason,
-        }
+        names = ("kind", "wanted", "threshold", "precision", "recall", "shown_per_query=shown", "n_pairs", "reason")
+        return told(self, *names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,20 +87,12 @@ class Thresholds:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON, without the curves."""
-        return {
-            "similarity": self.measure,
-            "with_hard_negatives": self.with_hard_negatives,
-            "n_queries": self.n_queries,
-            "n_documents": self.n_documents,
-            "advice": [one.as_dict() for one in self.advice],
-        }
+        return told(self, "similarity=measure", "with_hard_negatives", "n_queries", "n_documents", "advice")
 
 
 def thresholds(
     embeddings: Embeddings,
     *,
-    precisions: Sequence[float] = PRECISIONS,
-    recalls: Sequence[float] = RECALLS,
     with_hard_negatives: bool = False,
     draws: int = 200,
     seed: int = 0,
@@ -125,38 +108,24 @@ def thresholds(
     Args:
         embeddings: The subset's vectors; unusable ones show nothing and are never shown, and count
             as missed.
-        precisions: Wanted shares, above 0 and at most 1.
-        recalls: Wanted shares, above 0 and at most 1.
         with_hard_negatives: Let each query's hard negatives compete, as a pool of near copies would.
         draws: Resamples.
         seed: Of the resamples.
         clusters: ``(n_queries,)`` queries that are drawn together.
 
     Returns:
-        Curves and advice.
-
-    Raises:
-        ValueError: If a wanted share is out of range.
+        Curves and advice, for precisions and recalls of 0.8, 0.9 and 0.95 and the largest F1.
     """
-    for wanted in (*precisions, *recalls):
-        if not 0 < wanted <= 1:
-            raise ValueError(f"a wanted precision or recall must be above 0 and at most 1, got {wanted}")
     embeddings, _ = embeddings.compared()
-    n_queries = len(embeddings.queries)
+    n_queries, span = len(embeddings.queries), embeddings.measure.span
     drawn = draw_clusters(np.arange(n_queries) if clusters is None else clusters, draws=draws, seed=seed)
     n_packs = drawn.weights.shape[1]
-    positive, shown = _histograms(embeddings, drawn.pack, n_packs, with_hard_negatives=with_hard_negatives)
+    hits, shown = _histograms(embeddings, drawn.pack, n_packs, with_hard_negatives=with_hard_negatives)
     relevant = np.bincount(drawn.pack[embeddings.relevance[:, 0]], minlength=n_packs).astype(np.float64)
-    weights = np.concatenate([np.ones((1, n_packs)), drawn.weights])
-    precision, recall = _shares(weights @ positive, weights @ shown, weights @ relevant)
-    curve = _Curve(precision, recall, _from_top(weights[:1] @ shown)[0] / n_queries)
-    counts = _Counts(np.minimum(_from_top(positive), _from_top(shown)), _from_top(shown), relevant)
-    advice = (
-        *(_promise("precision", wanted, curve, counts) for wanted in precisions),
-        *(_promise("recall", wanted, curve, counts) for wanted in recalls),
-        _best_f1(curve),
-    )
-    span = embeddings.measure.span
+    counts = _Counts(_from_top(hits), _from_top(shown), relevant, n_queries)
+    precision, recall = counts.shares(np.concatenate([np.ones((1, n_packs)), drawn.weights]))
+    promises = [_promise(kind, wanted, counts) for kind in ("precision", "recall") for wanted in _WANTED]
+    advice = (*promises, _best_f1(precision, recall, counts))
     return Thresholds(
         with_hard_negatives=with_hard_negatives,
         cuts=_cuts() * span,
@@ -222,28 +191,6 @@ def _from_top(counts: Floats) -> Floats:
     return np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]
 
 
-def _shares(positive: Floats, shown: Floats, relevant: Floats) -> tuple[Floats, Floats]:
-    hits, all_shown = _from_top(positive), _from_top(shown)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # A positive may fall one bin apart from its own copy among all pairs, by a rounding.
-        return np.minimum(hits / all_shown, 1.0), hits / relevant[:, None]
-
-
-@dataclass(frozen=True, eq=False)
-class _Curve:
-    """Row 0 is the subset itself, the others its resamples.
-
-    Attributes:
-        precision: ``(1 + n_draws, n_bins)``.
-        recall: ``(1 + n_draws, n_bins)``.
-        shown: ``(n_bins,)`` documents per query.
-    """
-
-    precision: Floats
-    recall: Floats
-    shown: Floats
-
-
 @dataclass(frozen=True, eq=False)
 class _Counts:
     """Pairs at or above each cut, per pack of queries.
@@ -252,17 +199,30 @@ class _Counts:
         hits: ``(n_packs, n_bins)`` relevant ones.
         shown: ``(n_packs, n_bins)`` all.
         relevant: ``(n_packs,)`` relevant ones at any cut.
+        n_queries: In all packs.
     """
 
     hits: Floats
     shown: Floats
     relevant: Floats
+    n_queries: int
+
+    def shares(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Precision and recall at each cut, of packs taken as often as each row of weights says."""
+        hits = weights @ self.hits
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # A positive may fall one bin apart from its own copy among all pairs, by a rounding.
+            return np.minimum(hits / (weights @ self.shown), 1.0), hits / (weights @ self.relevant)[:, None]
+
+    def advice(self, kind: str, wanted: float | None, threshold: Estimate, at: int, n_pairs: int = 0) -> Advice:
+        """What comes of a cut."""
+        precision, recall = (float(share[0, at]) for share in self.shares(np.ones((1, len(self.relevant)))))
+        shown = float(self.shown[:, at].sum() / self.n_queries)
+        return Advice(kind, wanted, threshold, precision, recall, shown, n_pairs)
 
 
-def _promise(kind: str, wanted: float, curve: _Curve, counts: _Counts) -> Advice:
+def _promise(kind: str, wanted: float, counts: _Counts) -> Advice:
     """The last cut of the sequence that keeps the wish beyond doubt."""
-    if wanted == 1:
-        return _none(kind, wanted, "no number of pairs shows that none is ever wrong")
     of = counts.shown if kind == "precision" else np.broadcast_to(counts.relevant[:, None], counts.shown.shape)
     cuts = np.arange(0, _BINS, _STEP)[:: -1 if kind == "precision" else 1]
     total = of[:, cuts].sum(axis=0)
@@ -270,33 +230,23 @@ def _promise(kind: str, wanted: float, curve: _Curve, counts: _Counts) -> Advice
     least = math.ceil(math.log(_DOUBT) / math.log(wanted))
     n_relevant = int(counts.relevant.sum())
     if n_relevant < least:
-        return _none(kind, wanted, f"it takes at least {least} relevant pairs to show it, there are {n_relevant}")
+        reason = f"it takes at least {least} relevant pairs to show it, there are {n_relevant}"
+        return Advice(kind, wanted, reason=reason)
     cuts = cuts[np.argmax(total >= least) :]
-    passed = _lower_bounds(counts.hits[:, cuts], of[:, cuts]) >= wanted
+    hits, of = np.minimum(counts.hits, counts.shown)[:, cuts], of[:, cuts]
+    passed = _lower_bounds(hits, of) >= wanted
     if not passed[0]:
-        share = counts.hits[:, cuts[0]].sum() / of[:, cuts[0]].sum()
-        where = "the first" if kind == "precision" else "all"
-        reached = f"{where} {int(of[:, cuts[0]].sum())} pairs reach {share:.3f}"
-        return _none(kind, wanted, f"{reached}, which does not show it")
-    at = int(cuts[_run(passed) - 1])
-    return Advice(
-        kind,
-        wanted,
-        Estimate(float(_cuts()[at])),
-        float(curve.precision[0, at]),
-        float(curve.recall[0, at]),
-        float(curve.shown[at]),
-        int(of[:, at].sum()),
-    )
+        where, n_pairs = "the first" if kind == "precision" else "all", int(of[:, 0].sum())
+        reason = f"{where} {n_pairs} pairs reach {hits[:, 0].sum() / n_pairs:.3f}, which does not show it"
+        return Advice(kind, wanted, reason=reason)
+    last = _run(passed) - 1
+    at = int(cuts[last])
+    return counts.advice(kind, wanted, Estimate(float(_cuts()[at])), at, int(of[:, last].sum()))
 
 
 def _run(passed: NDArray[np.bool_]) -> int:
     """How many are passed before the first that is not."""
     return len(passed) if passed.all() else int(np.argmin(passed))
-
-
-def _none(kind: str, wanted: float, reason: str) -> Advice:
-    return Advice(kind, wanted, Estimate(math.nan), math.nan, math.nan, math.nan, reason=reason)
 
 
 def _lower_bounds(hits: Floats, of: Floats) -> Floats:
@@ -324,13 +274,11 @@ def _lower_bounds(hits: Floats, of: Floats) -> Floats:
     return np.where(right > 0, betaincinv(np.maximum(right, 1e-9), worth - right + 1, _DOUBT), 0.0)
 
 
-def _best_f1(curve: _Curve) -> Advice:
-    """The cut of the largest F1, which promises nothing."""
+def _best_f1(precision: Floats, recall: Floats, counts: _Counts) -> Advice:
+    """The cut of the largest F1, which promises nothing; row 0 is the subset itself, the others its resamples."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        score = np.nan_to_num(2 * curve.precision * curve.recall / (curve.precision + curve.recall))
+        score = np.nan_to_num(2 * precision * recall / (precision + recall))
     found = np.where(score.max(axis=1) > 0, _cuts()[score.argmax(axis=1)], np.nan)
     if np.isnan(found[0]):
-        return Advice("F1", None, Estimate(math.nan), math.nan, math.nan, math.nan, reason="no pair is relevant")
-    at = int(score[0].argmax())
-    shares = float(curve.precision[0, at]), float(curve.recall[0, at])
-    return Advice("F1", None, estimate(float(found[0]), found[1:]), *shares, float(curve.shown[at]))
+        return Advice("F1", None, reason="no pair is relevant")
+    return counts.advice("F1", None, estimate(float(found[0]), found[1:]), int(score[0].argmax()))

@@ -142,14 +142,14 @@ def test_one_group_has_no_silhouette() -> None:
 def test_numbers_are_cut_into_bands() -> None:
     rows = [{"price": float(price)} for price in range(2, 14)]
     found = memberships(rows, "price", edges=(4.0, 7.0))
-    assert found.labels == ("below 4", "4 to 7", "7 and more")
-    assert [len(members) for members in found.members] == [2, 3, 7]
+    assert list(found) == ["below 4", "4 to 7", "7 and more"]
+    assert [len(members) for members in found.values()] == [2, 3, 7]
 
 
 def test_few_different_numbers_stay_as_they_are() -> None:
     found = memberships([{"floor": 2.0}, {"floor": 1.0}, {}, {"floor": 2.0}], "floor")
-    assert found.labels == ("1", "2")
-    assert [members.tolist() for members in found.members] == [[1], [0, 3]]
+    assert {label: members.tolist() for label, members in found.items()} == {"1": [1], "2": [0, 3]}
+    assert list(found) == ["1", "2"]
 
 
 def test_queries_take_over_what_only_their_document_says() -> None:

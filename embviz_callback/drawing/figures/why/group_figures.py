@@ -185,11 +185,11 @@ def _coded(columns: Columns, column: str, n_queries: int, n_documents: int) -> t
     """A group number per text, the most frequent first; -1 without a group of its own colour."""
     both = memberships((*columns.queries, *columns.documents), column)
     room = len(_COLOURS) * len(_MARKS)
-    order = sorted(range(len(both.labels)), key=lambda at: -len(both.members[at]))[:room]
+    labels = sorted(both, key=lambda label: -len(both[label]))[:room]
     codes = np.full(n_queries + n_documents, -1, dtype=np.int64)
-    for code in reversed(range(len(order))):
-        codes[both.members[order[code]]] = code
-    return codes, [both.labels[at] for at in order]
+    for code in reversed(range(len(labels))):
+        codes[both[labels[code]]] = code
+    return codes, labels
 
 
 def _looks(codes: Rows, labels: Sequence[str], n_queries: int) -> list[Layer]:
