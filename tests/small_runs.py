@@ -1,8 +1,14 @@
 """A small run over a handful of rental listings: embeddings that improve from epoch to epoch, drawn by hand."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from embviz_callback.analysis.maps.projections import Projection, Skipped
+from embviz_callback.drawing.page.epoch_view import epoch_view
+from embviz_callback.drawing.page.page import page
+from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import Subset, choose_subset
@@ -63,3 +69,9 @@ def a_map(embeddings: Embeddings) -> Projection:
         seed=7,
         note="fitted afresh",
     )
+
+
+def a_page(run: Sequence[Snapshot], **beside: Any) -> str:
+    """The page of evaluations at hand, with what is said beside them."""
+    views = [epoch_view(one) for one in run]
+    return page(views, run[0].subset, Context(**beside))

@@ -33,6 +33,7 @@ from embviz_callback.delivery.run.history import HistoryRow, epoch_table
 from embviz_callback.delivery.tags import scalar_tag
 from embviz_callback.delivery.tensorboard.dashboards import layout_value
 from embviz_callback.delivery.tensorboard.hparams import session_values
+from embviz_callback.drawing.page.epoch_view import epoch_view
 from embviz_callback.drawing.page.page import page
 from embviz_callback.drawing.reports.comparisons.comparison_report import comparison_report
 from embviz_callback.drawing.reports.evaluation_report import report
@@ -48,7 +49,7 @@ assert "mrr_at_3" in epoch_table([HistoryRow.of(run[-1], alert=False)])
 assert "| mrr\\_at\\_3 |" in report(run[-1], checks=checklist(metrics, {}, (), None))
 assert comparison_report(compare(run)).count("| mrr_at_3 |") == 2
 assert "| mrr_at_3 |" in model_card("a", {}, stored)
-assert "MRR@3" in page(run)
+assert "MRR@3" in page([epoch_view(one) for one in run], run[0].subset)
 assert b"embviz/mrr_at_3$" in layout_value().tensor.string_val[0]
 assert "embviz_final/mrr_at_3" in [value.tag for value in session_values({}, metrics)]
 assert scalar_tag("embviz", "mrr_at_3") == "embviz/mrr_at_3"
@@ -132,7 +133,7 @@ assert to_png(draw_filmstrip([epoch_view(snapshot)], "plane")).startswith(b"\\x8
 checks = checklist(snapshot.metrics, snapshot.maps, ("plane_projection",), None)
 assert [check.meets is None for check in checks if check.name == "clear_clusters_plane"] == [False]
 assert "Plane: clusters are" in report(snapshot, checks=checks, figures=("plane_projection",))
-assert '"plane":"Plane"' in page([snapshot])
+assert '"plane":"Plane"' in page([epoch_view(snapshot)], snapshot.subset)
 """
 
 

@@ -134,17 +134,20 @@ def _write(
 def _page(found: "Analysed", snapshot: "Snapshot", analysis: "Analysis") -> str:
     """All evaluations with the analysis of the last one."""
     from embviz_callback.drawing.page.epoch_view import epoch_view
-    from embviz_callback.drawing.page.page import page_from_views
+    from embviz_callback.drawing.page.page import page
     from embviz_callback.drawing.page.page_analysis import analysis_view
+    from embviz_callback.drawing.reports.asides import Context
     from embviz_callback.drawing.reports.data_section import brief
 
     views = () if found.run is None else found.run.views(snapshot.subset.fingerprint)
-    return page_from_views(
+    return page(
         views or [epoch_view(one) for one in (*found.history[:-1], snapshot)],
         snapshot.subset,
+        Context(
+            data=None if found.checkup is None else brief(found.checkup),
+            analysis=analysis_view(analysis, snapshot.label, n_evaluations=len(found.history)),
+        ),
         title=f"Analysis of {snapshot.label}" if found.run is None else found.run.title,
-        data=None if found.checkup is None else brief(found.checkup),
-        analysis=analysis_view(analysis, snapshot.label, n_evaluations=len(found.history)),
     )
 
 

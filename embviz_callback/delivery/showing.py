@@ -4,56 +4,22 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from embviz_callback.analysis.maps.layouts import open_layout
 from embviz_callback.analysis.maps.projections import Projection, Skipped, project
-from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import MAPS, wanted_figures, wanted_maps
 from embviz_callback.analysis.verdict.checklist import Check, bright_cells, checklist
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.sinks import Sink
 from embviz_callback.drawing.figures.png import draw, to_png
-from embviz_callback.drawing.reports.asides import Aside
+from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.drawing.reports.evaluation_report import report
 from embviz_callback.snapshot import Snapshot
 
 Maps = Mapping[str, Projection | Skipped]
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a report says beside the evaluation itself.
-
-    Attributes:
-        baseline: Metrics of the untrained model on the same subset.
-        history: Label and metrics of earlier evaluations, oldest first.
-        alerts: Sentences of alerts and of what failed before.
-        data: What the data check found.
-        asides: Sections of their own.
-    """
-
-    baseline: Metrics | None = None
-    history: Sequence[tuple[str, Metrics]] = ()
-    alerts: Sequence[str] = ()
-    data: Mapping[str, Any] | None = None
-    asides: Sequence[Aside] = ()
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What came of showing an evaluation.
-
-    Attributes:
-        figures: Names of those that were made.
-        checks: The checklist.
-    """
-
-    figures: tuple[str, ...]
-    checks: tuple[Check, ...]
 
 
 def make_maps(
@@ -102,7 +68,7 @@ def _make_map(
     return project(snapshot.embeddings, method, seed=snapshot.settings.seed, previous=before, progress=progress)
 
 
-def show(snapshot: Snapshot, sinks: Sequence[Sink], guard: Guard, context: Context) -> Shown:
+def show(snapshot: Snapshot, sinks: Sequence[Sink], guard: Guard, context: Context) -> tuple[Check, ...]:
     """Draws the figures, writes the report and gives both to every sink.
 
     Args:
@@ -112,7 +78,7 @@ def show(snapshot: Snapshot, sinks: Sequence[Sink], guard: Guard, context: Conte
         context: For the report.
 
     Returns:
-        What was made.
+        The checklist.
     """
     step = snapshot.step or 0
     made: list[str] = []
@@ -125,12 +91,13 @@ def show(snapshot: Snapshot, sinks: Sequence[Sink], guard: Guard, context: Conte
             act = partial(sink.figure, name, png, step)
             guard.attempt("writing", act, where=snapshot.label, skipped=f"{name} in {type(sink).__name__}")
     checks = _checks(snapshot, made)
-    write = partial(_report, snapshot, context, checks, made, guard.faults)
+    said = replace(context, alerts=[*context.alerts, *guard.faults])
+    write = partial(report, snapshot, checks, said, figures=made)
     text = guard.attempt("report", write, where=snapshot.label, skipped="the report")
     for sink in sinks if text else ():
         act = partial(sink.text, "report", text or "", step)
         guard.attempt("writing", act, where=snapshot.label, skipped=f"the report in {type(sink).__name__}")
-    return Shown(tuple(made), checks)
+    return checks
 
 
 def _png(name: str, snapshot: Snapshot) -> bytes:
@@ -140,18 +107,3 @@ def _png(name: str, snapshot: Snapshot) -> bytes:
 def _checks(snapshot: Snapshot, made: Sequence[str]) -> tuple[Check, ...]:
     bright = bright_cells(snapshot.embeddings, seed=snapshot.settings.seed)
     return checklist(snapshot.metrics, snapshot.maps, made, bright)
-
-
-def _report(
-    snapshot: Snapshot, context: Context, checks: Sequence[Check], made: Sequence[str], faults: Sequence[str]
-) -> str:
-    return report(
-        snapshot,
-        checks=checks,
-        baseline=context.baseline,
-        history=context.history,
-        alerts=[*context.alerts, *faults],
-        figures=made,
-        data=context.data,
-        asides=context.asides,
-    )

@@ -17,9 +17,9 @@ from embviz_callback.commands.looking import Look, Request, look_at
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.results.result_folder import a_guard, maps_of, result_page, write_results
 from embviz_callback.delivery.run.data_check import data_check
-from embviz_callback.delivery.showing import Context, show
+from embviz_callback.delivery.showing import show
 from embviz_callback.drawing.figures.png import draw
-from embviz_callback.drawing.reports.asides import Aside
+from embviz_callback.drawing.reports.asides import Aside, Context
 from embviz_callback.encoding.checkpoints.served import Serving
 from embviz_callback.encoding.subject import EncodeWith
 from embviz_callback.evaluator import Evaluator, Listener, Moment
@@ -182,6 +182,6 @@ class Result:
     def _all(self) -> tuple[str, Page]:
         maps = {method: self._map(method) for method in MAPS}
         snapshot, guard, sink = self.snapshot.with_maps(maps), a_guard(), _Listed()
-        data = data_check(snapshot)
-        shown = show(snapshot, [sink], guard, Context(data=data, asides=self._asides))
-        return sink.report, Page(result_page(snapshot, shown, guard, data, self._asides))
+        context = Context(data=data_check(snapshot), asides=self._asides)
+        checks = show(snapshot, [sink], guard, context)
+        return sink.report, Page(result_page(snapshot, checks, guard, context))

@@ -7,17 +7,19 @@ from functools import partial
 from pathlib import Path
 
 from embviz_callback.analysis.metrics.pictures import MAPS, wanted_maps
+from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.process.handovers import Conclusion, Job, read_conclusion, read_job
 from embviz_callback.delivery.process.jobs import CONCLUSION, Jobs
-from embviz_callback.delivery.run.run_folder import PageNotes, RunFolder
-from embviz_callback.delivery.showing import Context, Shown, make_maps, show
+from embviz_callback.delivery.run.run_folder import RunFolder
+from embviz_callback.delivery.showing import make_maps, show
 from embviz_callback.delivery.sinks import FolderSink, Sink, TensorBoardSink
 from embviz_callback.delivery.tensorboard.dashboards import layout_value, threshold_value
 from embviz_callback.delivery.tensorboard.hparams import session_values
 from embviz_callback.delivery.tensorboard.projector import write_projection
 from embviz_callback.drawing.figures.filmstrip import draw_filmstrip
 from embviz_callback.drawing.figures.png import to_png
+from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.files import write_atomically
 from embviz_callback.snapshot import Snapshot, load_snapshot
 
@@ -61,8 +63,8 @@ class Publisher:
         guard.attempt("beginning", begin, where=snapshot.label, skipped="forgetting what came after the checkpoint")
         snapshot = snapshot.with_maps(make_maps(snapshot, self._previous(snapshot, name), guard, self._threads))
         sinks = self._sinks(job, snapshot.step or 0)
-        shown = show(snapshot, sinks, guard, self._context(snapshot, job))
-        self._finish(snapshot, job, name, shown, sinks, guard)
+        checks = show(snapshot, sinks, guard, self._context(snapshot, job))
+        self._finish(snapshot, job, name, checks, sinks, guard)
         written = [path for sink in sinks if isinstance(sink, FolderSink) for path in sink.written]
         return Published([f"{path.relative_to(self.folder)}" for path in written], guard.faults)
 
@@ -72,11 +74,11 @@ class Publisher:
         return Context(job.baseline, history, alerts=(*job.alerts, *job.faults), data=data)
 
     def _finish(
-        self, snapshot: Snapshot, job: Job, name: str, shown: Shown, sinks: Sequence[Sink], guard: Guard
+        self, snapshot: Snapshot, job: Job, name: str, checks: Sequence[Check], sinks: Sequence[Sink], guard: Guard
     ) -> None:
         """What an evaluation leaves for the run: the page, the event file, and itself."""
         attempt = partial(guard.attempt, where=snapshot.label)
-        renew = partial(self._renew_page, snapshot, job, shown, sinks, guard)
+        renew = partial(self._renew_page, snapshot, job, checks, sinks, guard)
         attempt("page", renew, skipped="report.html and the film strips")
         for sink in sinks:
             attempt("writing", sink.flush, skipped=f"{type(sink).__name__}")
@@ -95,7 +97,7 @@ class Publisher:
         from embviz_callback.delivery.run.run_analysis import publish_analysis
 
         where = "the end of the run"
-        act = partial(publish_analysis, self._run, PageNotes(conclusion.said, conclusion.faults))
+        act = partial(publish_analysis, self._run, Context(alerts=conclusion.said, notes=conclusion.faults))
         guard.attempt("analysis", act, where=where, skipped="analysis.json and the analysis in report.html")
         if conclusion.events is not None:
             write = partial(self._write_session, Path(conclusion.events), conclusion.prefix)
@@ -117,9 +119,11 @@ class Publisher:
             self._last = None
         self._run.belong_to(job.run_id, resumed_after=job.resumed_after)
 
-    def _renew_page(self, snapshot: Snapshot, job: Job, shown: Shown, sinks: Sequence[Sink], guard: Guard) -> None:
-        self._run.add_view(snapshot, shown.checks)
-        views = self._run.write_page(snapshot, PageNotes(job.said, [*job.faults, *guard.faults]))
+    def _renew_page(
+        self, snapshot: Snapshot, job: Job, checks: Sequence[Check], sinks: Sequence[Sink], guard: Guard
+    ) -> None:
+        self._run.add_view(snapshot, checks)
+        views = self._run.write_page(snapshot, Context(alerts=job.said, notes=[*job.faults, *guard.faults]))
         # A strip shows the whole run: while others wait, the last of them will draw it.
         if Jobs(self.folder / "jobs").has_evaluations():
             return

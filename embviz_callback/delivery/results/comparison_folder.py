@@ -17,8 +17,9 @@ from embviz_callback.drawing.figures.side_by_side import (
     draw_comparison_maps,
     draw_comparison_metrics,
 )
+from embviz_callback.drawing.page.epoch_view import epoch_view
 from embviz_callback.drawing.page.page import page
-from embviz_callback.drawing.reports.asides import Aside
+from embviz_callback.drawing.reports.asides import Aside, Context
 from embviz_callback.drawing.reports.comparisons.comparison_report import comparison_report
 from embviz_callback.files import to_json, without_nan, write_atomically
 from embviz_callback.snapshot import Snapshot
@@ -91,7 +92,7 @@ def comparison_page(
     mapped = [
         one.with_maps({method: made[place] for method, made in laid.items()}) for place, one in enumerate(snapshots)
     ]
-    return page(mapped, title="Comparison", asides=asides)
+    return page(list(map(epoch_view, mapped)), snapshots[0].subset, Context(asides=asides), title="Comparison")
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,16 @@ from typing import Any
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import FIGURES
 from embviz_callback.analysis.ship.lexical import Words
+from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.analysis.why.analysis import Questions, analyse
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.results.result_files import embeddings_npz, errors_csv, metrics_json
-from embviz_callback.delivery.showing import Context, Maps, Progress, Shown, make_maps, show
+from embviz_callback.delivery.showing import Maps, Progress, make_maps, show
 from embviz_callback.delivery.sinks import FolderSink
+from embviz_callback.drawing.page.epoch_view import epoch_view
 from embviz_callback.drawing.page.page import page
 from embviz_callback.drawing.page.page_analysis import analysis_view
-from embviz_callback.drawing.reports.asides import Aside
+from embviz_callback.drawing.reports.asides import Aside, Context
 from embviz_callback.files import to_json, write_atomically
 from embviz_callback.pairs.weight_rule import default_rule
 from embviz_callback.snapshot import Snapshot
@@ -92,10 +94,11 @@ def write_results(
     write_atomically(folder / "errors.csv", errors_csv(snapshot))
     guard = a_guard()
     snapshot = snapshot.with_maps(maps_of(snapshot, guard, progress))
-    shown = show(snapshot, [FolderSink(folder)], guard, Context(data=data, asides=asides))
-    content = metrics_json(snapshot, shown.checks)
+    context = Context(data=data, asides=asides)
+    checks = show(snapshot, [FolderSink(folder)], guard, context)
+    content = metrics_json(snapshot, checks)
     write_atomically(folder / "metrics.json", to_json(content))
-    write_atomically(folder / "report.html", result_page(snapshot, shown, guard, data, asides))
+    write_atomically(folder / "report.html", result_page(snapshot, checks, guard, context))
     return Outcome(snapshot, folder, content, tuple(guard.faults))
 
 
@@ -110,21 +113,14 @@ def maps_of(snapshot: Snapshot, guard: Guard, progress: Callable[[str], Progress
         return make_maps(snapshot, None, guard, thread, progress)
 
 
-def result_page(
-    snapshot: Snapshot,
-    shown: Shown,
-    guard: Guard,
-    data: Mapping[str, Any] | None,
-    asides: Sequence[Aside] = (),
-) -> str:
+def result_page(snapshot: Snapshot, checks: Sequence[Check], guard: Guard, context: Context) -> str:
     """The page of one evaluation.
 
     Args:
         snapshot: With its maps.
-        shown: What came of showing it.
+        checks: The checklist.
         guard: Catches what goes wrong in the analysis; what it has caught stands on the page.
-        data: What the data check found.
-        asides: Sections of their own.
+        context: What else stands on it.
 
     Returns:
         HTML.
@@ -132,15 +128,8 @@ def result_page(
     analysis = guard.attempt(
         "analysis", partial(_analysis, snapshot), where=snapshot.label, skipped="the analysis on the page"
     )
-    return page(
-        [snapshot],
-        checks=[shown.checks],
-        notes=guard.faults,
-        title=snapshot.label,
-        data=data,
-        analysis=analysis,
-        asides=asides,
-    )
+    beside = replace(context, analysis=analysis, notes=guard.faults)
+    return page([epoch_view(snapshot, checks=checks)], snapshot.subset, beside, title=snapshot.label)
 
 
 def _analysis(snapshot: Snapshot) -> Mapping[str, Any]:

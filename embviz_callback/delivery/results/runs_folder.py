@@ -8,7 +8,9 @@ from typing import Any
 from embviz_callback.analysis.compare.comparison import deciding_metric, in_order_of
 from embviz_callback.analysis.compare.runs import Leaderboard, Training, leaderboard
 from embviz_callback.analysis.verdict.best import candidate
+from embviz_callback.drawing.page.epoch_view import epoch_view
 from embviz_callback.drawing.page.page import page
+from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.drawing.reports.comparisons.runs_report import board_of, runs_report
 from embviz_callback.files import to_json, without_nan, write_atomically
 from embviz_callback.snapshot import Snapshot
@@ -101,8 +103,9 @@ def write_runs(compared: RunsCompared, output: Path, *, maps: Sequence[str]) -> 
         maps: Keys of those that the page shows, of those that were drawn in training.
     """
     shown = [one.with_maps({key: made for key, made in one.maps.items() if key in maps}) for one in compared.best]
-    board = board_of(compared.board, compared.labels)
-    write_atomically(output / "runs.html", page(shown, title=f"{len(shown)} runs", board=board))
+    context = Context(board=board_of(compared.board, compared.labels))
+    made = page(list(map(epoch_view, shown)), shown[0].subset, context, title=f"{len(shown)} runs")
+    write_atomically(output / "runs.html", made)
     write_atomically(output / "runs.json", to_json(runs_json(compared)))
     write_atomically(output / "runs.md", runs_report(compared.board, compared.labels, compared.best[0]))
 

@@ -3,8 +3,9 @@
 from embviz_callback.analysis.why.analysis import Questions, analyse
 from embviz_callback.delivery.results.analysis_folder import write_analysis
 from embviz_callback.delivery.run.data_check import checkup_of
-from embviz_callback.delivery.run.run_folder import PageNotes, RunFolder
+from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.drawing.page.page_analysis import analysis_view
+from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.pairs.importing import load_function
 from embviz_callback.pairs.weight_rule import default_rule
 from embviz_callback.snapshot import Snapshot, load_snapshot
@@ -12,7 +13,7 @@ from embviz_callback.snapshot import Snapshot, load_snapshot
 _MOST_QUERIES = 40_000  # of all evaluations together: about a minute, and 2 GB at 1,024 dimensions
 
 
-def publish_analysis(run: RunFolder, said: PageNotes) -> None:
+def publish_analysis(run: RunFolder, said: Context) -> None:
     """Writes ``analysis.json`` and ``analysis.md`` of the last kept evaluation, and puts it on the page.
 
     Earlier evaluations say which negatives keep outranking their positive; of a subset so large that

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.delivery.run.data_check import data_check_once
 from embviz_callback.delivery.run.keeping import keep, kept_in, least_missed, read_kept
 from embviz_callback.drawing.page.epoch_view import View, epoch_view
-from embviz_callback.drawing.page.page import best_view, page_from_views
+from embviz_callback.drawing.page.page import best_view, page
+from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.files import read_json, safe_name, write_atomically
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
@@ -26,19 +27,6 @@ MOST_VIEWS = (
     50  # on the page: so many that it costs the same at the tenth evaluation of a training and at the thousandth
 )
 _OWNER = "run.json"  # whose evaluations these are
-
-
-@dataclass(frozen=True)
-class PageNotes:
-    """What the page of a run says beside its evaluations.
-
-    Attributes:
-        alerts: Sentences said so far.
-        notes: For the foot of the page.
-    """
-
-    alerts: Sequence[str] = ()
-    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -113,7 +101,7 @@ class RunFolder:
         """Notes what the page shows of the analysis of the last evaluation."""
         write_atomically(self.path / _ANALYSIS, _text(view))
 
-    def write_page(self, snapshot: Snapshot, said: PageNotes) -> tuple[View, ...]:
+    def write_page(self, snapshot: Snapshot, said: Context) -> tuple[View, ...]:
         """Writes the page from what lies here.
 
         Args:
@@ -126,16 +114,13 @@ class RunFolder:
         subset = snapshot.subset
         views, n_left_out = self.views(subset.fingerprint), self.n_left_out
         left_out = f"{counted(n_left_out, 'evaluation')} between those shown here are in history.jsonl alone"
-        page = page_from_views(
-            views,
-            subset,
-            title=self.title,
-            alerts=said.alerts,
+        context = replace(
+            said,
             notes=[*([left_out] if n_left_out else []), *said.notes],
             data=self.data_check(snapshot),
             analysis=self._analysis_of(subset),
         )
-        write_atomically(self.path / PAGE, page)
+        write_atomically(self.path / PAGE, page(views, subset, context, title=self.title))
         return views
 
     def belong_to(self, run_id: str, *, resumed_after: int | None) -> None:

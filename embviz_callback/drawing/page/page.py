@@ -28,13 +28,11 @@ from embviz_callback.analysis.metrics.intervals import mean_pseudo_values, sampl
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.analysis.metrics.sharing import Sharing
 from embviz_callback.analysis.verdict.best import MOST, Candidate, best_of, choose_best
-from embviz_callback.analysis.verdict.checklist import Check
-from embviz_callback.drawing.page.epoch_view import View, epoch_view, shown_documents
-from embviz_callback.drawing.reports.asides import Aside
+from embviz_callback.drawing.page.epoch_view import View, shown_documents
+from embviz_callback.drawing.reports.asides import NOTHING, Context
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import beginning
-from embviz_callback.snapshot import Snapshot
 
 MOST_BYTES = 1_900_000
 _SHORTER = ((2_000, 40), (500, 40), (200, 20), (80, 10))  # characters of a text, and columns: the first that fit
@@ -44,65 +42,11 @@ _SCRIPTS = ("data.js", "state.js", "map.js", "charts.js", "lists.js", "analysis.
 
 
 def page(
-    snapshots: Sequence[Snapshot],
-    *,
-    title: str = "Embedding run",
-    checks: Sequence[Sequence[Check]] = (),
-    alerts: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    data: Mapping[str, Any] | None = None,
-    analysis: Mapping[str, Any] | None = None,
-    board: Mapping[str, Any] | None = None,
-    asides: Sequence[Aside] = (),
-) -> str:
-    """The page of snapshots at hand; see `page_from_views`.
-
-    Args:
-        snapshots: Of one subset, in the order of training.
-        title: Heading.
-        checks: A checklist for each snapshot, or none at all.
-        alerts: Sentences.
-        notes: Sentences for the foot of the page.
-        data: What the data check found.
-        analysis: Of one of the snapshots.
-        board: Of runs; see `page_from_views`.
-        asides: Sections of their own.
-
-    Returns:
-        HTML.
-
-    Raises:
-        ValueError: If there is no snapshot, or they are of different subsets.
-    """
-    lists = checks or [()] * len(snapshots)
-    views = [epoch_view(snapshot, checks=found) for snapshot, found in zip(snapshots, lists, strict=True)]
-    if not views:
-        raise ValueError("a page needs at least one evaluation, got none")
-    subset = snapshots[0].subset
-    return page_from_views(
-        views,
-        subset,
-        title=title,
-        alerts=alerts,
-        notes=notes,
-        data=data,
-        analysis=analysis,
-        board=board,
-        asides=asides,
-    )
-
-
-def page_from_views(
     views: Sequence[View],
     subset: Subset,
+    context: Context = NOTHING,
     *,
     title: str = "Embedding run",
-    alerts: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    data: Mapping[str, Any] | None = None,
-    analysis: Mapping[str, Any] | None = None,
-    board: Mapping[str, Any] | None = None,
-    asides: Sequence[Aside] = (),
     most_bytes: int = MOST_BYTES,
 ) -> str:
     """One HTML file with everything in it.
@@ -114,13 +58,8 @@ def page_from_views(
     Args:
         views: What `epoch_view` gave, in the order of training.
         subset: The texts.
+        context: What else stands on it; the analysis is of one of the evaluations.
         title: Heading.
-        alerts: Sentences.
-        notes: Sentences for the foot of the page.
-        data: What the data check found, as `embviz_callback.drawing.reports.data_section.brief` gives it.
-        analysis: What `embviz_callback.drawing.page.page_analysis.analysis_view` gave for one of the evaluations.
-        board: Of `embviz_callback.drawing.reports.comparisons.runs_report.board_of`, for views of several runs.
-        asides: Sections of their own.
         most_bytes: Of the data in the page.
 
     Returns:
@@ -136,9 +75,10 @@ def page_from_views(
             raise ValueError(
                 f"a page shows one subset: {view.label} is of {view.fingerprint}, not of {subset.fingerprint}"
             )
-    beside = {"asides": [aside.to_json() for aside in asides]}
+    analysis = context.analysis
     texts, remarks = _texts_that_fit(views, subset, most_bytes // 2)
-    around = {"data_check": data, "analysis": analysis, "board": board, **beside, **texts}
+    asides = [aside.to_json() for aside in context.asides]
+    around = {"data_check": context.data, "analysis": analysis, "board": context.board, "asides": asides, **texts}
     if analysis is not None:
         around["columns"] = {**_first(analysis["columns"], len(views[0].ranks)), **around["columns"]}
     kept = _thinned(views, best_view(views, subset), most_bytes - _size(around))
@@ -153,8 +93,8 @@ def page_from_views(
         "subset": _facts(subset),
         **_marks(),
         **_best(views, subset),
-        "alerts": list(alerts),
-        "notes": [*remarks, *notes],
+        "alerts": list(context.alerts),
+        "notes": [*remarks, *context.notes],
         **around,
         "views": [_lean(view, is_last=place == len(kept) - 1) for place, view in enumerate(kept)],
     }

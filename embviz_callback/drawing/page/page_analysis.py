@@ -21,7 +21,7 @@ _MOST_COLUMNS = 12
 
 
 def analysis_view(analysis: Analysis, label: str, *, n_evaluations: int = 1) -> dict[str, Any]:
-    """An analysis for `page_from_views`.
+    """An analysis for a page.
 
     Args:
         analysis: Of one evaluation.

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.drawing.reports.markdown import rendered
 
 
@@ -34,6 +35,34 @@ class Aside:
     def to_json(self) -> Mapping[str, Any]:
         """For the page."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a report or a page says beside the evaluations themselves.
+
+    Attributes:
+        baseline: Metrics of the untrained model on the same subset; of a report.
+        history: Label and metrics of earlier evaluations, oldest first; of a report.
+        alerts: Sentences of alerts and of what failed before.
+        notes: Sentences for the foot of a page.
+        data: What the data check found, as `embviz_callback.drawing.reports.data_section.brief` gives it.
+        analysis: What `embviz_callback.drawing.page.page_analysis.analysis_view` gave for one evaluation of a page.
+        board: Of `embviz_callback.drawing.reports.comparisons.runs_report.board_of`, for a page of several runs.
+        asides: Sections of their own.
+    """
+
+    baseline: Metrics | None = None
+    history: Sequence[tuple[str, Metrics]] = ()
+    alerts: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    data: Mapping[str, Any] | None = None
+    analysis: Mapping[str, Any] | None = None
+    board: Mapping[str, Any] | None = None
+    asides: Sequence[Aside] = ()
+
+
+NOTHING = Context()
 
 
 def asides_report(title: str, asides: Sequence[Aside]) -> str:

@@ -21,7 +21,7 @@ from embviz_callback.analysis.verdict.checklist import (
     conclusion,
 )
 from embviz_callback.analysis.verdict.power import discordance
-from embviz_callback.drawing.reports.asides import Aside
+from embviz_callback.drawing.reports.asides import NOTHING, Context
 from embviz_callback.drawing.reports.data_section import data_section
 from embviz_callback.drawing.reports.figures_in_words import oddities, readings
 from embviz_callback.drawing.reports.markdown import rendered
@@ -38,32 +38,23 @@ Values = dict[str, Any]
 
 def report(
     snapshot: Snapshot,
-    *,
     checks: Sequence[Check],
-    baseline: Metrics | None = None,
-    history: Sequence[tuple[str, Metrics]] = (),
-    alerts: Sequence[str] = (),
+    context: Context = NOTHING,
+    *,
     figures: Collection[str] = tuple(FIGURES),
-    data: Mapping[str, Any] | None = None,
-    asides: Sequence[Aside] = (),
 ) -> str:
     """Everything that one evaluation found, as a page of markdown.
 
     Args:
         snapshot: With its maps.
         checks: What `checklist` gave.
-        baseline: Metrics of the untrained model on the same subset.
-        history: Label and metrics of the earlier evaluations, oldest first.
-        alerts: Sentences of the alerts of this evaluation.
-        figures: Names of the figures made, or a mapping from name to relative path; a name alone
-            stands beside the report as ``<name>.png``.
-        data: What the data check found, as `data_section` takes it.
-        asides: Sections of their own.
+        context: What else it says.
+        figures: Names of the figures made; each stands beside the report as ``<name>.png``.
 
     Returns:
         Markdown; text from the data is inert in it.
     """
-    metrics = snapshot.metrics
+    metrics, baseline, history = snapshot.metrics, context.baseline, context.history
     missed = _missed(snapshot)
     return rendered(
         "evaluation_report",
@@ -72,9 +63,9 @@ def report(
         metrics=metrics,
         conclusion=conclusion(checks),
         failures=[check for check in checks if check.outcome in (FAILED, CANNOT_TELL, NOT_JUDGED)],
-        data=None if data is None else data_section(data),
-        asides=asides,
-        alerts=alerts,
+        data=None if context.data is None else data_section(context.data),
+        asides=context.asides,
+        alerts=context.alerts,
         n_several=_n_repeated(snapshot.embeddings.relevance[:, 0]),
         n_shared=_n_repeated(snapshot.embeddings.relevance[:, 1]),
         provenance=list(_flat(snapshot.provenance.facts)),
@@ -84,7 +75,7 @@ def report(
         key_metrics=[_key_metric(name, metrics, baseline) for name in _names(metrics)],
         readings=readings(snapshot),
         odd=oddities(snapshot),
-        pictures=_pictures(figures),
+        pictures=[name for name in FIGURES if name in figures],
         checks=[_check(check) for check in checks],
         course=[*history, (snapshot.label, metrics)] if history else [],
         in_course=[CATALOGUE[name] for name in shown(VERDICT)],
@@ -169,11 +160,6 @@ def _key_metric(name: str, metrics: Metrics, baseline: Metrics | None) -> Values
 def _against(name: str, metrics: Metrics, baseline: Metrics) -> Values:
     was = baseline.get(name, math.nan)
     return {"untrained": measured(was, name, _DECIMALS), "change": change(metrics[name] - was, name, _DECIMALS)}
-
-
-def _pictures(figures: Collection[str]) -> list[tuple[str, str]]:
-    paths = figures if isinstance(figures, Mapping) else {name: f"{name}.png" for name in figures}
-    return [(name.replace("_", " "), str(paths[name])) for name in FIGURES if name in paths]
 
 
 def _check(check: Check) -> Values:

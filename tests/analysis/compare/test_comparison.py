@@ -19,7 +19,7 @@ from embviz_callback.analysis.metrics.intervals import per_query
 from embviz_callback.cli import main
 from embviz_callback.commands.compare import parser
 from embviz_callback.delivery.results.comparison_folder import comparison_json
-from embviz_callback.delivery.run.run_folder import PageNotes, RunFolder
+from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.delivery.tensorboard.dashboards import layout_value, threshold_value
 from embviz_callback.drawing.figures.png import to_png
 from embviz_callback.drawing.figures.side_by_side import (
@@ -27,6 +27,7 @@ from embviz_callback.drawing.figures.side_by_side import (
     draw_comparison_maps,
     draw_comparison_metrics,
 )
+from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.drawing.reports.comparisons.comparison_report import comparison_report, sentences
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.snapshot import Snapshot, save_snapshot, take_snapshot
@@ -233,7 +234,7 @@ def test_the_layout_is_one_that_tensorboard_reads() -> None:
 def shown_labels(folder: RunFolder, snapshot: Snapshot) -> list[str]:
     """What the page shows when an evaluation is added to it."""
     folder.add_view(snapshot, ())
-    return [view.label for view in folder.write_page(snapshot, PageNotes())]
+    return [view.label for view in folder.write_page(snapshot, Context())]
 
 
 def test_the_page_of_a_run_grows_with_it_and_survives_a_resume(run: list[Snapshot], tmp_path: Path) -> None:

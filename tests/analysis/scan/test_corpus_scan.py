@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_runs import a_page
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
@@ -22,7 +23,6 @@ from embviz_callback.analysis.why.analysis import analyse
 from embviz_callback.delivery.results.result_files import embeddings_npz, errors_csv, metrics_json, read_embeddings
 from embviz_callback.drawing.figures.png import draw
 from embviz_callback.drawing.figures.top_k import bars
-from embviz_callback.drawing.page.page import page
 from embviz_callback.drawing.reports.evaluation_report import report
 from embviz_callback.embeddings import Embeddings, unit_rows
 from embviz_callback.encoding import encode as encode_room
@@ -226,7 +226,7 @@ def test_what_came_first_is_shown_with_its_text(snapshot: Snapshot) -> None:
     errors = analyse([snapshot]).errors
     miss = next(one for one in errors.misses if one.query == row)
     assert (errors.text(snapshot.subset, miss.first), miss.differs, miss.gap > 0) == (first, (), True)
-    assert first in page([snapshot])
+    assert first in a_page([snapshot])
 
 
 def test_report_numbers_and_figures_say_what_was_ranked(snapshot: Snapshot) -> None:

@@ -11,13 +11,14 @@ from embviz_callback import EmbeddingVisualizer
 from embviz_callback.delivery.process.publishing import Publisher
 from embviz_callback.delivery.run import run_analysis
 from embviz_callback.delivery.run.run_analysis import publish_analysis
-from embviz_callback.delivery.run.run_folder import PageNotes, RunFolder
+from embviz_callback.delivery.run.run_folder import RunFolder
+from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.snapshot import Snapshot
 from tests.tiny_training import QUIET, TinyBiEncoder, pairs, trainer
 
 pytestmark = QUIET
-SAID = PageNotes(["epoch 1: the alert was firing"], ["a fault"])
+SAID = Context(alerts=["epoch 1: the alert was firing"], notes=["a fault"])
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def kept(path: Path, run: list[Snapshot]) -> RunFolder:
     for snapshot in run:
         folder.keep(snapshot, f"{snapshot.step:09d}_epoch_{snapshot.epoch:04d}")
         folder.add_view(snapshot, ())
-        folder.write_page(snapshot, PageNotes())
+        folder.write_page(snapshot, Context())
     return folder
 
 
@@ -57,11 +58,11 @@ def test_the_last_evaluation_is_analysed_with_what_lasted_over_the_run(run: list
 def test_the_page_keeps_the_analysis_until_the_run_goes_on_from_before_it(run: list[Snapshot], tmp_path: Path) -> None:
     folder = kept(tmp_path, run)
     publish_analysis(folder, SAID)
-    folder.write_page(run[2], PageNotes())
+    folder.write_page(run[2], Context())
     assert page_data(folder.path)["analysis"] is not None
     assert run[1].step is not None
     folder.forget_after(run[1].step)
-    folder.write_page(run[1], PageNotes())
+    folder.write_page(run[1], Context())
     assert page_data(folder.path)["analysis"] is None
     assert not list((folder.path / "page-data" / "analysis").iterdir())
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from small_runs import a_run, a_subset
 
-from embviz_callback.delivery.run.run_folder import MOST_VIEWS, PageNotes, RunFolder, run_folders
+from embviz_callback.delivery.run.run_folder import MOST_VIEWS, RunFolder, run_folders
+from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.snapshot import Snapshot
 
 
@@ -32,7 +33,7 @@ def test_the_title_names_the_run_and_never_says_run_run(tmp_path: Path, name: st
 def test_the_page_bears_the_title(tmp_path: Path) -> None:
     folder, snapshot = RunFolder(tmp_path / "run" / "embviz"), a_run(a_subset(8), (1.0,), maps=False)[0]
     folder.add_view(snapshot, ())
-    folder.write_page(snapshot, PageNotes())
+    folder.write_page(snapshot, Context())
     assert page_of(folder)["title"] == "Run"
 
 
@@ -54,7 +55,7 @@ def test_the_page_of_a_long_training_shows_fifty_evaluations_spread_over_it(tmp_
     folder, training = RunFolder(tmp_path), long_training(130)
     for snapshot in training:
         folder.add_view(snapshot, ())
-    views = folder.write_page(training[-1], PageNotes(notes=["something else"]))
+    views = folder.write_page(training[-1], Context(notes=["something else"]))
     steps = [view.step for view in views]
     assert len(steps) == MOST_VIEWS == 50
     assert {0, 120, 1290} < set(steps)

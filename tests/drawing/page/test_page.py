@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import Tab, browser
-from small_runs import HOSTILE, a_map, a_run, a_subset
+from small_runs import HOSTILE, a_map, a_page, a_run, a_subset
 
 from embviz_callback.analysis.compare.comparison import compare
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, GROUPS, shown
 from embviz_callback.analysis.verdict.checklist import Check, band, checklist
 from embviz_callback.drawing.page.epoch_view import View, epoch_view
-from embviz_callback.drawing.page.page import page, page_from_views
+from embviz_callback.drawing.page.page import page
+from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.subset import choose_subset
@@ -41,7 +42,8 @@ def run() -> list[Snapshot]:
 @pytest.fixture(scope="module")
 def written(run: list[Snapshot], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    made = page(run, title=f"Rental {HOSTILE[0]}", checks=[CHECKS] * len(run), alerts=[ALERT])
+    views = [epoch_view(one, checks=CHECKS) for one in run]
+    made = page(views, run[0].subset, Context(alerts=[ALERT]), title=f"Rental {HOSTILE[0]}")
     path.write_text(made, encoding="utf-8")
     return path
 
@@ -163,14 +165,14 @@ def test_a_run_of_twenty_epochs_and_five_hundred_pairs_stays_under_two_megabytes
     view = epoch_view(a_run(subset, (0.8,))[0]).to_json()
     both = view["maps"] | {"umap": view["maps"]["tsne"]}
     views = [View(view | {"maps": both, "label": f"epoch {epoch}", "epoch": epoch}) for epoch in range(20)]
-    made = page_from_views(views, subset)
+    made = page(views, subset)
     assert len(made.encode()) < 2_000_000
     assert all("top" in one for one in data_of(made)["views"])  # type: ignore[union-attr]
 
 
 def test_a_long_run_keeps_all_numbers_and_the_details_that_fit(run: list[Snapshot]) -> None:
     views = [View(epoch_view(run[1]).to_json() | {"label": f"epoch {n}", "epoch": n}) for n in range(60)]
-    whole, small = page_from_views(views, run[0].subset), page_from_views(views, run[0].subset, most_bytes=300_000)
+    whole, small = page(views, run[0].subset), page(views, run[0].subset, most_bytes=300_000)
     kept = data_of(small)
     detailed = [one["epoch"] for one in kept["views"] if "top" in one]  # type: ignore[union-attr]
     assert len(small) < 300_000 + 100_000 < len(whole)  # the script and the style come on top
@@ -184,18 +186,17 @@ def test_a_long_run_keeps_all_numbers_and_the_details_that_fit(run: list[Snapsho
 def test_evaluations_of_another_subset_and_empty_runs_are_refused(run: list[Snapshot]) -> None:
     other = a_subset(20)
     with pytest.raises(ValueError) as error:
-        page_from_views([epoch_view(run[0])], other)
+        page([epoch_view(run[0])], other)
     expected = f"a page shows one subset: epoch 0 is of {run[0].subset.fingerprint}, not of {other.fingerprint}"
     assert str(error.value) == expected
-    for empty in (lambda: page([]), lambda: page_from_views([], other)):
-        with pytest.raises(ValueError) as error:
-            empty()
-        assert str(error.value) == "a page needs at least one evaluation, got none"
+    with pytest.raises(ValueError) as error:
+        page([], other)
+    assert str(error.value) == "a page needs at least one evaluation, got none"
 
 
 @pytest.mark.parametrize("name", ["margin", "separation"])
 def test_the_bands_of_the_page_are_those_of_the_verdict(run: list[Snapshot], name: str) -> None:
-    data: Any = data_of(page(run))
+    data: Any = data_of(a_page(run))
     best, *edges = data["bands"][name]
     assert (band(name, best), band(name, best + 1e-9)) == ("good", "excellent")
     assert [band(name, edge) for edge in edges] == ["good", "fair", "poor"] == data["band_names"][1:4]
@@ -203,7 +204,7 @@ def test_the_bands_of_the_page_are_those_of_the_verdict(run: list[Snapshot], nam
 
 
 def test_the_thresholds_of_the_page_are_those_of_the_checklist(run: list[Snapshot]) -> None:
-    data: Any = data_of(page(run))
+    data: Any = data_of(a_page(run))
     asked = {check.name: check.threshold for check in checklist(run[0].metrics, {}, (), None)}
     assert data["thresholds"] == {name: asked[name] for name in data["thresholds"]}
     assert len(data["thresholds"]) == 5
@@ -215,7 +216,7 @@ def test_two_evaluations_are_held_against_each_other_query_by_query(
 ) -> None:
     board = {"said": ["leads: a"], "heads": ["", "MRR"], "lines": [["<b>a", "0.5"]], "members": {}}
     path = tmp_path / "runs.html"
-    path.write_text(page(run[:2], board=board), encoding="utf-8")
+    path.write_text(a_page(run[:2], board=board), encoding="utf-8")
     tab.open(path, "from=0&to=1")
     assert tab.text("#boardtable tbody tr") == "<b>a\t0.5"
     before, after = (one.similarity.rank for one in run[:2])
@@ -263,7 +264,7 @@ def test_a_share_is_written_in_one_form_in_tile_sentence_and_chart(tab: Tab, wri
 def test_what_cannot_be_computed_is_a_dash_in_its_tile(tab: Tab, run: list[Snapshot], tmp_path: Path) -> None:
     content = epoch_view(run[0]).to_json()
     unknown = View({**content, "metrics": {**content["metrics"], "margin": None, "rank1": None}})
-    (tmp_path / "page.html").write_text(page_from_views([unknown], run[0].subset), encoding="utf-8")
+    (tmp_path / "page.html").write_text(page([unknown], run[0].subset), encoding="utf-8")
     tab.open(tmp_path / "page.html")
     assert [_tile(tab, "Margin"), _tile(tab, "Rank-1")] == ["–", "–"]
 
@@ -324,13 +325,13 @@ def test_filters_by_rank_band_and_by_column_count_what_they_show(tab: Tab, writt
 
 
 def test_the_page_names_the_best_by_the_rule_of_comparisons(run: list[Snapshot]) -> None:
-    made = page(run)
+    made = a_page(run)
     content = json.loads(made.split('<script type="application/json" id="data">')[1].split("</script>")[0])
     comparison = compare(run)
     assert (content["best"]["place"], content["best"]["metric"]) == (comparison.best.place, comparison.best.metric)
     assert content["groups"] == list(range(40))
     older = [View(epoch_view(one).content | {"decides": None}) for one in run]
-    assert '"metric": "mrr"' in page_from_views(older, run[0].subset, title="") or '"metric":"mrr"' in page_from_views(
+    assert '"metric": "mrr"' in page(older, run[0].subset, title="") or '"metric":"mrr"' in page(
         older, run[0].subset, title=""
     )
 
@@ -402,7 +403,7 @@ def test_the_page_fits_the_window(tab: Tab, written: Path, width: int, scheme: s
 @pytest.mark.slow
 def test_a_page_without_maps_and_of_one_evaluation_works(tab: Tab, run: list[Snapshot], tmp_path: Path) -> None:
     path = tmp_path / "one.html"
-    path.write_text(page([run[0].with_maps({})]), encoding="utf-8")
+    path.write_text(a_page([run[0].with_maps({})]), encoding="utf-8")
     tab.open(path)
     assert tab.text("#nomap") == "No such map was made."
     assert tab.text("#facts").endswith("1 evaluation")
@@ -412,6 +413,6 @@ def test_a_page_without_maps_and_of_one_evaluation_works(tab: Tab, run: list[Sna
 def test_a_thinned_page_shows_the_nearest_details_and_says_so(tab: Tab, run: list[Snapshot], tmp_path: Path) -> None:
     views = [View(epoch_view(run[1]).to_json() | {"label": f"epoch {n}", "epoch": n}) for n in range(60)]
     path = tmp_path / "long.html"
-    path.write_text(page_from_views(views, run[0].subset, most_bytes=230_000), encoding="utf-8")
+    path.write_text(page(views, run[0].subset, most_bytes=230_000), encoding="utf-8")
     tab.open(path, "epoch=1")
     assert tab.text("#mapnote").startswith("the map, lists, heatmap and distribution are of epoch 0")

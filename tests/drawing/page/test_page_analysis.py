@@ -9,14 +9,15 @@ from typing import Any
 import planted
 import pytest
 from browser import Tab, browser
-from small_runs import HOSTILE, a_map
+from small_runs import HOSTILE, a_map, a_page
 
 from embviz_callback.analysis.why.analysis import Analysis, Questions, analyse
 from embviz_callback.cli import main
 from embviz_callback.delivery.results.result_files import embeddings_npz
 from embviz_callback.drawing.page.epoch_view import View, epoch_view
-from embviz_callback.drawing.page.page import page, page_from_views
+from embviz_callback.drawing.page.page import page
 from embviz_callback.drawing.page.page_analysis import analysis_view
+from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.drawing.reports.data_section import brief
 from embviz_callback.pairs.check.checkup import check
 from embviz_callback.pairs.check.raw import RawPairs
@@ -60,7 +61,7 @@ def analysis(run: list[Snapshot]) -> Analysis:
 def written(run: list[Snapshot], analysis: Analysis, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
     data = brief(check(RawPairs(f"{HOSTILE[0]}.json", (*_records(), _records()[0]))))
-    made = page(run, data=data, analysis=analysis_view(analysis, "epoch 2", n_evaluations=3))
+    made = a_page(run, data=data, analysis=analysis_view(analysis, "epoch 2", n_evaluations=3))
     path.write_text(made, encoding="utf-8")
     return path
 
@@ -102,7 +103,7 @@ def test_the_view_of_an_analysis_says_what_its_file_says_and_cuts_only_lists_and
 def test_a_page_with_an_analysis_of_long_texts_keeps_its_size(run: list[Snapshot], analysis: Analysis) -> None:
     views = [View(epoch_view(run[2]).to_json() | {"label": f"epoch {n}", "epoch": n}) for n in range(60)]
     analysis = analysis_view(analysis, "epoch 2")
-    made = page_from_views(views, run[0].subset, analysis=analysis, most_bytes=600_000)
+    made = page(views, run[0].subset, Context(analysis=analysis), most_bytes=600_000)
     assert len(json.dumps(analysis, ensure_ascii=False).encode()) < 400_000
     assert len(made.encode()) < 600_000 + 100_000  # the script and the style come on top
 
@@ -171,7 +172,7 @@ def test_the_section_says_of_which_evaluation_it_speaks(tab: Tab, written: Path,
     tab.open(written, "epoch=0")
     assert tab.text("#whynote").startswith("Of epoch 2, not of epoch 0, which the slider shows.")
     bare = written.with_name("bare.html")
-    bare.write_text(page(run[:1]), encoding="utf-8")
+    bare.write_text(a_page(run[:1]), encoding="utf-8")
     tab.open(bare)
     assert tab.text("#whynote") == "This page holds no analysis; embviz analyse makes one."
     assert tab.text("#datacheck") == "The data were not checked; embviz check does."

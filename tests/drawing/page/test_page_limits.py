@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_runs import a_page
 
 from embviz_callback.analysis.why.analysis import Questions, analyse
 from embviz_callback.analysis.why.columns import columns_of
 from embviz_callback.delivery.results.result_files import analysis_json, errors_csv
 from embviz_callback.drawing.page.epoch_view import epoch_view
-from embviz_callback.drawing.page.page import MOST_BYTES, page, page_from_views
+from embviz_callback.drawing.page.page import MOST_BYTES, page
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.files import to_json
 from embviz_callback.pairs.formats.reading import records_from
@@ -42,7 +43,7 @@ def data_of(html: str) -> dict[str, Any]:
 
 def test_texts_of_thirty_thousand_characters_are_cut_wherever_they_are_shown_and_said() -> None:
     snapshot = looked_at(text=" chữ" * 9_000)
-    html = page([snapshot])
+    html = a_page([snapshot])
     assert len(html.encode()) < MOST_BYTES
     assert "texts are cut at 2,000 characters" in data_of(html)["notes"]
     assert max(map(len, data_of(html)["queries"])) == 2_000
@@ -54,13 +55,13 @@ def test_texts_of_thirty_thousand_characters_are_cut_wherever_they_are_shown_and
 
 def test_texts_that_do_not_fit_a_page_are_cut_shorter() -> None:
     snapshot = looked_at(text=" chữ" * 9_000)
-    html = page_from_views([epoch_view(snapshot)], snapshot.subset, most_bytes=40_000)
+    html = page([epoch_view(snapshot)], snapshot.subset, most_bytes=40_000)
     assert "texts are cut at 200 characters" in data_of(html)["notes"]
 
 
 def test_of_a_hundred_columns_the_first_are_shown_and_grouped_by_and_it_is_said() -> None:
     snapshot = looked_at(metadata=lambda row: {f"c{at:02}": f"v{row % 3}" for at in range(100)})
-    shown = data_of(page([snapshot]))
+    shown = data_of(a_page([snapshot]))
     assert len(shown["columns"]) == 40
     assert "40 of 100 columns are shown" in shown["notes"]
     found = analyse([snapshot], Questions(draws=100))
