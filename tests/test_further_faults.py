@@ -25,7 +25,7 @@ from embviz_callback import EmbeddingVisualizer
 from embviz_callback.analysis.maps.projections import Skipped, project
 from embviz_callback.delivery import guarding
 from embviz_callback.delivery.guarding import Guard
-from embviz_callback.delivery.process import drawing_process, waiting
+from embviz_callback.delivery.process import drawing_process, drawings
 from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.training_side import Limits, Worker
 from tests.analysis.maps.test_projections import clustered, without_libraries
@@ -345,9 +345,9 @@ def test_jobs_that_another_process_is_doing_are_left_to_it(tmp_path: Path) -> No
     with jobs.served():
         other = Jobs(jobs.root)
         assert other.is_served()
-        waiting.set_aside_earlier(other)
+        drawings.set_aside_earlier(other)
         assert jobs.names("pending") == ["1"]
-    waiting.set_aside_earlier(jobs)
+    drawings.set_aside_earlier(jobs)
     assert (jobs.names("pending"), jobs.names("abandoned")) == ([], ["1"])
 
 
@@ -386,7 +386,7 @@ def test_progress_is_said_on_standard_error_and_without_one_nothing_breaks(
     closed.close()
     for stream in (None, closed, said):
         monkeypatch.setattr(sys, "stderr", stream)
-        waiting._say_progress(10.0, 2)
+        drawings._say_progress(10.0, 2)
     assert said.getvalue() == "embviz: training is over, 2 evaluations are still being drawn (at most 10 s)\n"
     monkeypatch.setattr(sys, "stderr", None)
     with caplog.at_level(logging.INFO, "embviz_callback"):

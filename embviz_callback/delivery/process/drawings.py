@@ -1,24 +1,28 @@
 """The drawings of one set: its process, the loggers that take pictures, and what both are given."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from embviz_callback.delivery.guarding import Guard
+from embviz_callback.delivery.guarding import Guard, say, say_plainly
 from embviz_callback.delivery.loggers import Gallery
 from embviz_callback.delivery.places import Places
-from embviz_callback.delivery.process.handovers import MOST_PAST, Conclusion, Job, write_conclusion, write_job
+from embviz_callback.delivery.process.handovers import MOST_PAST, Job, write_job
+from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.training_side import Limits, Worker
-from embviz_callback.delivery.process.waiting import set_aside_earlier, wait_for_drawings
 from embviz_callback.delivery.run.history import HistoryRow
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.files import require_space, safe_name
+from embviz_callback.grammar import counted
 from embviz_callback.snapshot import Snapshot
 
 _LAST = "last"  # sorts behind the jobs of evaluations, which begin with a number
 _SPARE_BYTES = 50_000_000  # left free on the disk for the checkpoints of the training
+
+_log = logging.getLogger("embviz_callback")
 
 Attempt = Callable[[str, Callable[[], Any], str], Any]
 
@@ -106,13 +110,13 @@ class Drawings:
         """Asks for the analysis of the run, the last of all; `said` stands on its page beside the alerts."""
         if self.worker is None or memory.history.last is None:
             return
-        conclusion = Conclusion(
+        job = Job(
             prefix=self.places.prefix,
             events=None if self.places.events is None else f"{self.places.events}",
             said=(*_said_by(memory.history.rows), *said),
             faults=tuple(self._guard.faults),
         )
-        act = partial(self.worker.conclude, _LAST, partial(write_conclusion, conclusion))
+        act = partial(self.worker.conclude, _LAST, partial(write_job, None, job))
         self._attempt("drawing process", act, "the analysis of the run")
 
     def finish(self, end: float) -> None:
@@ -124,7 +128,7 @@ class Drawings:
         if self.worker is not None:
             limit_s = max(0.0, end - time.monotonic())
             try:
-                act = partial(wait_for_drawings, self.worker, limit_s)
+                act = partial(_wait_for, self.worker, limit_s)
                 self._attempt("drawing process", act, "the last figures")
             finally:  # Ctrl-C while waiting
                 # A stage of its own: one that is no longer tried after three faults must not keep the process alive.
@@ -158,3 +162,33 @@ def _place_name(snapshot: Snapshot, *, is_partial: bool) -> str:
 
 def _said_by(rows: Sequence[HistoryRow]) -> list[str]:
     return [f"{row.label}: the alert was firing; {row.reason}" for row in rows if row.alert]
+
+
+def _wait_for(worker: Worker, limit_s: float) -> None:
+    """Waits, says how long and for how much, and in the end what is left and how to draw it."""
+    begun = time.monotonic()
+    worker.poll()
+    waited = worker.n_unfinished > 0
+    worker.finish(limit_s, partial(_say_progress, limit_s))
+    if waited and not worker.n_unfinished:
+        failed = len(worker.jobs.names("failed"))
+        some = f"{counted(failed, 'evaluation')} could not be drawn, the others are"
+        what = some if failed else "all figures are drawn"
+        say_plainly(f"{what}, {time.monotonic() - begun:.0f} s after training")
+    left = worker.n_unfinished + len(worker.jobs.names("deferred"))
+    if left:
+        undrawn = counted(left, "evaluation[s] [are|is] not drawn; draw [them|it] with")
+        _log.warning("embviz: %s: %s", undrawn, worker.how_to_finish)
+
+
+def _say_progress(limit_s: float, left: int) -> None:
+    waiting = counted(left, "evaluation[s] [are|is]")
+    say_plainly(f"training is over, {waiting} still being drawn (at most {limit_s:.0f} s)")
+
+
+def set_aside_earlier(jobs: Jobs) -> None:
+    """Sets aside what an earlier training left undrawn in the same folder, unless another one is drawing it."""
+    if jobs.is_served():  # another training is drawing them
+        return
+    if n_left := jobs.abandon():
+        say(f"an earlier run in this folder left {n_left} undrawn; they lie in {jobs.root}/abandoned")

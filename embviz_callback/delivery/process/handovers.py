@@ -1,8 +1,8 @@
-"""What the training hands to the drawing process: folders with a snapshot and a job, or with a conclusion."""
+"""What the training hands to the drawing process: folders with a snapshot and a job, at its end with a job alone."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,10 +18,10 @@ MOST_PAST = 20  # evaluations in a report; a job that held all would grow with t
 
 @dataclass(frozen=True)
 class Job:
-    """What figures, report and page of one evaluation need beside its snapshot.
+    """What figures, report and page of one evaluation need beside its snapshot; what the end of a training needs.
 
     Attributes:
-        place: Folder of its figures in that of the run.
+        place: Folder of its figures in that of the run; "" for the end of a training.
         run_id: Of the training.
         prefix: What stands before the slash in every tag.
         events: Folder of the event file; None where nothing is logged.
@@ -34,7 +34,7 @@ class Job:
         resumed_after: Step of the checkpoint that training went on from, in the first job after that.
     """
 
-    place: str
+    place: str = ""
     run_id: str = ""
     prefix: str = "embviz"
     events: str | None = None
@@ -57,61 +57,30 @@ class Job:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """The job that `to_json` gave."""
-        baseline = stored["baseline"]
+        baseline = stored.get("baseline")
         typed = {
             "baseline": None if baseline is None else Metrics.from_dict(baseline),
-            "history": tuple(map(HistoryRow.from_json, stored["history"])),
-            **{name: tuple(stored[name]) for name in ("alerts", "said", "faults")},
+            "history": tuple(map(HistoryRow.from_json, stored.get("history", ()))),
+            **{name: tuple(stored.get(name, ())) for name in ("alerts", "said", "faults")},
         }
         return cls(**{**stored, **typed})
 
 
-@dataclass(frozen=True)
-class Conclusion:
-    """What is made once, of a training that has ended.
+def write_job(snapshot: Snapshot | None, job: Job, folder: Path) -> None:
+    """Fills a folder with an evaluation, for `read_job` and `embviz_callback.snapshot.load_snapshot`.
 
-    Attributes:
-        prefix: What stands before the slash in every tag.
-        events: Folder of the event file; None where nothing is logged.
-        said: What the alert has said.
-        faults: What has failed, one sentence each.
+    Args:
+        snapshot: The evaluation; None for the end of a training, which has none of its own.
+        job: What else is needed.
+        folder: Gets both.
     """
-
-    prefix: str = "embviz"
-    events: str | None = None
-    said: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """The conclusion that `to_json` gave."""
-        return cls(**{**stored, **{name: tuple(stored[name]) for name in ("said", "faults")}})
-
-
-def write_job(snapshot: Snapshot, job: Job, folder: Path) -> None:
-    """Fills a folder with an evaluation, for `read_job` and `embviz_callback.snapshot.load_snapshot`."""
-    save_snapshot(snapshot, folder)
-    _write(folder / JOB, job.to_json())
+    if snapshot is not None:
+        save_snapshot(snapshot, folder)
+    path = folder / (CONCLUSION if snapshot is None else JOB)
+    path.write_text(json.dumps(job.to_json()), encoding="utf-8")  # escaped: a path may hold any bytes
 
 
 def read_job(folder: Path) -> Job:
     """The job in a folder."""
-    return Job.from_json(read_json(folder / JOB))
-
-
-def write_conclusion(conclusion: Conclusion, folder: Path) -> None:
-    """Fills a folder with the end of a training."""
-    _write(folder / CONCLUSION, conclusion.to_json())
-
-
-def read_conclusion(folder: Path) -> Conclusion:
-    """The conclusion in a folder."""
-    return Conclusion.from_json(read_json(folder / CONCLUSION))
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content), encoding="utf-8")  # escaped: a path may hold any bytes
+    name = CONCLUSION if (folder / CONCLUSION).exists() else JOB
+    return Job.from_json(read_json(folder / name))

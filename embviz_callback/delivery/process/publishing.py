@@ -9,8 +9,8 @@ from pathlib import Path
 from embviz_callback.analysis.metrics.pictures import MAPS, wanted_maps
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.delivery.guarding import Guard
-from embviz_callback.delivery.process.handovers import Conclusion, Job, read_conclusion, read_job
-from embviz_callback.delivery.process.jobs import CONCLUSION, Jobs
+from embviz_callback.delivery.process.handovers import Job, read_job
+from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.delivery.showing import make_maps, show
 from embviz_callback.delivery.sinks import FolderSink, Sink, TensorBoardSink
@@ -55,10 +55,11 @@ class Publisher:
     def publish(self, folder: Path) -> Published:
         """Draws one job: a folder with a saved snapshot and ``job.json``, or with ``conclusion.json`` alone."""
         guard = Guard(on_error="warn", note=lambda row: None)
-        if (folder / CONCLUSION).exists():
-            self._conclude(read_conclusion(folder), guard)
+        job, name = read_job(folder), folder.name
+        if not job.place:
+            self._conclude(job, guard)
             return Published([], guard.faults)
-        snapshot, job, name = load_snapshot(folder), read_job(folder), folder.name
+        snapshot = load_snapshot(folder)
         begin = partial(self._begin, job)
         guard.attempt("beginning", begin, where=snapshot.label, skipped="forgetting what came after the checkpoint")
         snapshot = snapshot.with_maps(make_maps(snapshot, self._previous(snapshot, name), guard, self._threads))
@@ -91,16 +92,16 @@ class Publisher:
             project = partial(write_projection, Path(job.events), snapshot, name, kept)
             attempt("projector", project, skipped="this evaluation in the projector")
 
-    def _conclude(self, conclusion: Conclusion, guard: Guard) -> None:
+    def _conclude(self, job: Job, guard: Guard) -> None:
         """What is made once, of a training that has ended."""
         # Late: the first figures must not wait for what only the end needs.
         from embviz_callback.delivery.run.run_analysis import publish_analysis
 
         where = "the end of the run"
-        act = partial(publish_analysis, self._run, Context(alerts=conclusion.said, notes=conclusion.faults))
+        act = partial(publish_analysis, self._run, Context(alerts=job.said, notes=job.faults))
         guard.attempt("analysis", act, where=where, skipped="analysis.json and the analysis in report.html")
-        if conclusion.events is not None:
-            write = partial(self._write_session, Path(conclusion.events), conclusion.prefix)
+        if job.events is not None:
+            write = partial(self._write_session, Path(job.events), job.prefix)
             guard.attempt("writing", write, where=where, skipped="this run in TensorBoard's table of hyperparameters")
 
     def _write_session(self, events: Path, prefix: str) -> None:

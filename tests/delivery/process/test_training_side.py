@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from embviz_callback.delivery.places import Places
 from embviz_callback.delivery.process import drawing_process, starvation
 from embviz_callback.delivery.process import training_side as worker_module
-from embviz_callback.delivery.process.handovers import Conclusion, Job, write_conclusion, write_job
+from embviz_callback.delivery.process.handovers import Job, write_job
 from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.publishing import Published
 from embviz_callback.delivery.process.starvation import run_and_wait_s
@@ -534,7 +534,7 @@ def test_what_was_put_off_is_drawn_when_nothing_else_will_come(tmp_path: Path) -
         worker.submit(*bare(epoch))
     assert worker.n_deferred > 0
 
-    worker.conclude("last", partial(write_conclusion, Conclusion()))
+    worker.conclude("last", partial(write_job, None, Job()))
     assert finish(worker)
     assert worker.jobs.names("deferred") == []
     assert all("report.md" in drawn(tmp_path, f"epoch_000{epoch}") for epoch in range(1, 4))
