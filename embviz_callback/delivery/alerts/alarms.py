@@ -1,11 +1,12 @@
 """All alerts of a training: asked after every evaluation, announced on the main rank, and the verdict on all sets."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.delivery.alerts.announcing import Attempt, announce, reading_of
 from embviz_callback.delivery.alerts.people import LIMIT_S, Notifier
 from embviz_callback.delivery.alerts.regression import (
     RegressionAlert,
@@ -14,13 +15,17 @@ from embviz_callback.delivery.alerts.regression import (
     judge_regression,
     moved,
 )
-from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert, judge
+from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert, Reading, judge
 from embviz_callback.delivery.guarding import Guard, say
 from embviz_callback.delivery.loggers import Gallery
 from embviz_callback.delivery.results.per_query import read_standing
 from embviz_callback.delivery.run.memory import Memory
+from embviz_callback.files import without_nan
 from embviz_callback.snapshot import Snapshot
 
+_log = logging.getLogger("embviz_callback")
+
+Attempt = Callable[[str, Callable[[], object], str], object]
 Alert = MarginAlert | RegressionAlert
 Event = tuple[Alert, AlertEvent]
 
@@ -156,14 +161,7 @@ class Alarms:
                 found += [] if event is None else [(alert, event)]
         self._hold_together(memory, snapshots)
         for alert, event in found if self._speaks else ():
-            announce(
-                event,
-                alert.on_alert,
-                attempt=self._attempt,
-                note=self._note,
-                gallery=self._gallery,
-                notifier=self.notifiers.get(alert.notify or ""),
-            )
+            self._announce(alert, event)
         return found
 
     def said(self, events: Sequence[Event], name: str) -> list[str]:
@@ -190,8 +188,23 @@ class Alarms:
             return judge_regression(alert, memory.origins, snapshot, name)
         if snapshot.epoch is None:
             return None
-        memory.alert, event = judge(alert, memory.alert, reading_of(snapshot))
+        memory.alert, event = judge(alert, memory.alert, _reading_of(snapshot))
         return event
+
+    def _announce(self, alert: Alert, event: AlertEvent) -> None:
+        """Passes an event on to everybody who is to hear it; each way is attempted by itself."""
+        if event.kind == "firing":
+            _log.warning("embviz: %s", event.message)
+        else:
+            say(event.message)
+        row = {"event": "alert", **without_nan(asdict(event))}
+        self._attempt("note", partial(self._note, row), "a row of events.jsonl")
+        if alert.on_alert is not None:
+            self._attempt("on_alert", partial(alert.on_alert, event), "what on_alert was to do")
+        if event.is_edge:  # people have no use for the same news after every epoch
+            if (notifier := self.notifiers.get(alert.notify or "")) is not None:
+                self._attempt("notification", partial(notifier.send, event), "the message")
+            self._gallery.alert(event)
 
     def _hold_together(self, memory: Memory, snapshots: Mapping[str, Snapshot]) -> None:
         """Says what the training did to all sets, where that has changed."""
@@ -205,3 +218,19 @@ class Alarms:
             act = partial(self._note, {"event": "sets", "said": self._joint})
             self._attempt("note", act, "a row of events.jsonl")
         self._outcomes = outcomes
+
+
+def _reading_of(snapshot: Snapshot) -> Reading:
+    """What an evaluation tells the alert."""
+    metrics = snapshot.metrics
+    return Reading(
+        epoch=snapshot.epoch or 0,
+        step=snapshot.step or 0,
+        margin=metrics.margin,
+        separation=metrics.separation,
+        rank1=metrics.rank1,
+        interval=metrics.intervals.get("margin"),
+        non_finite=metrics.non_finite,
+        verdict=snapshot.diagnosis.verdict,
+        reason=snapshot.diagnosis.reason,
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, RANK_NAMES
 from embviz_callback.analysis.verdict.best import Candidate, candidate
 from embviz_callback.analysis.verdict.losses import KEPT, LOST, Loss, loss_at_look
-from embviz_callback.delivery.alerts.rule import AlertEvent, check_notify
+from embviz_callback.delivery.alerts.rule import AlertEvent, check_listeners
 from embviz_callback.delivery.results.per_query import Standing, read_standing
 from embviz_callback.drawing.wording import change
 from embviz_callback.grammar import counted
@@ -56,10 +56,7 @@ class RegressionAlert:
             raise ValueError(f"loss must be at least 0, got {self.loss}")
         if self.baseline is not None:
             read_standing(Path(self.baseline).expanduser())  # a wrong path must not be found after an epoch
-        if self.on_alert is not None and not callable(self.on_alert):
-            raise ValueError(f"on_alert must be callable, got {self.on_alert!r}")
-        if self.notify is not None:
-            check_notify(self.notify)
+        check_listeners(self.on_alert, self.notify)
 
 
 @dataclass(frozen=True, eq=False)

@@ -109,10 +109,7 @@ class MarginAlert:
             raise ValueError(
                 f"recovery_threshold must be between threshold {self.threshold} and 2, got {self.recovery_threshold}"
             )
-        if self.on_alert is not None and not callable(self.on_alert):
-            raise ValueError(f"on_alert must be callable, got {self.on_alert!r}")
-        if self.notify is not None:
-            check_notify(self.notify)
+        check_listeners(self.on_alert, self.notify)
 
     @property
     def recovers_at(self) -> float:
@@ -120,13 +117,21 @@ class MarginAlert:
         return self.threshold if self.recovery_threshold is None else self.recovery_threshold
 
 
-def check_notify(notify: str) -> None:
-    """Refuses what is no name of an environment variable, and a notification without Apprise.
+def check_listeners(on_alert: Any, notify: str | None) -> None:
+    """Refuses what cannot be called, what is no name of an environment variable, and a notification without Apprise.
+
+    Args:
+        on_alert: The user's function, or None.
+        notify: Name of the variable with the addresses, or None.
 
     Raises:
-        ValueError: If it is no name.
+        ValueError: If it is no function, or no name.
         ModuleNotFoundError: If Apprise is not installed.
     """
+    if on_alert is not None and not callable(on_alert):
+        raise ValueError(f"on_alert must be callable, got {on_alert!r}")
+    if notify is None:
+        return
     if not _VARIABLE.fullmatch(notify):
         # Not shown: it is most likely the address itself, with its secret.
         raise ValueError(
