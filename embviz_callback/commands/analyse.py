@@ -5,30 +5,37 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from embviz_callback.analysis.maps.projections import Projection, Skipped, project
 from embviz_callback.analysis.metrics.pictures import MAPS, wanted_maps
+from embviz_callback.analysis.why.analysis import Analysis, Questions, analyse
+from embviz_callback.commands.analysed import Analysed, analysed_by
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.ending import status
-from embviz_callback.commands.evaluate import quietly
+from embviz_callback.commands.looking import as_usage_error, prepared_outputs
 from embviz_callback.commands.options import (
     add_ending_options,
     add_evaluation_options,
     add_model_options,
     add_run_option,
     add_subject_options,
+    extract_of,
     output_of,
+    rule_of,
 )
-from embviz_callback.commands.terminal import Terminal
+from embviz_callback.commands.terminal import Terminal, quietly
+from embviz_callback.delivery.guarding import Guard
+from embviz_callback.delivery.sinks import TensorBoardSink
+from embviz_callback.drawing.page.epoch_view import epoch_view
+from embviz_callback.drawing.page.page import page
+from embviz_callback.drawing.page.page_analysis import analysis_view
+from embviz_callback.drawing.reports.asides import Context
+from embviz_callback.drawing.reports.data_section import brief
+from embviz_callback.drawing.wording import group_sentence
 from embviz_callback.files import write_atomically
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.importing import load_function
-
-if TYPE_CHECKING:
-    from embviz_callback.analysis.maps.projections import Projection, Skipped
-    from embviz_callback.analysis.why.analysis import Analysis, Questions
-    from embviz_callback.commands.analysed import Analysed
-    from embviz_callback.snapshot import Snapshot
+from embviz_callback.snapshot import Snapshot
 
 _MOST_EDITS = 1000
 
@@ -62,10 +69,6 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Runs the command; 0 when done, 3 for a margin below the threshold, 1 for a figure that could not be drawn."""
     output = output_of(options)
     with quietly():
-        from embviz_callback.analysis.why.analysis import analyse
-        from embviz_callback.commands.analysed import analysed_by
-        from embviz_callback.commands.looking import as_usage_error, prepared_outputs
-
         with prepared_outputs([output]):
             _check_tensorboard(options.tensorboard)
             found = analysed_by(options, terminal)
@@ -79,10 +82,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     return status({snapshot.label: snapshot.metrics}, options.fail_below_margin, terminal, faults=faults)
 
 
-def _questions(options: argparse.Namespace, found: "Analysed") -> "Questions":
-    from embviz_callback.analysis.why.analysis import Questions
-    from embviz_callback.commands.analysed import extract_of, rule_of
-
+def _questions(options: argparse.Namespace, found: Analysed) -> Questions:
     if options.edits and found.encode is None:
         raise UsageError("--edits needs a model to encode with; give a checkpoint instead of saved embeddings")
     edits: list[tuple[str, str, str]] = []
@@ -102,10 +102,8 @@ def _questions(options: argparse.Namespace, found: "Analysed") -> "Questions":
     )
 
 
-def _maps(snapshot: "Snapshot", options: argparse.Namespace, terminal: Terminal) -> "dict[str, Projection | Skipped]":
+def _maps(snapshot: Snapshot, options: argparse.Namespace, terminal: Terminal) -> dict[str, Projection | Skipped]:
     """Those that were drawn; else one is enough to carry the colours, the first that is not skipped."""
-    from embviz_callback.analysis.maps.projections import Projection, Skipped, project
-
     wanted = wanted_maps(options)
     drawn = {method: made for method, made in snapshot.maps.items() if method in wanted}
     if any(isinstance(made, Projection) for made in drawn.values()):
@@ -117,10 +115,10 @@ def _maps(snapshot: "Snapshot", options: argparse.Namespace, terminal: Terminal)
 
 
 def _write(
-    output: Path, found: "Analysed", snapshot: "Snapshot", analysis: "Analysis", terminal: Terminal
+    output: Path, found: Analysed, snapshot: Snapshot, analysis: Analysis, terminal: Terminal
 ) -> tuple[Sequence[str], Sequence[str]]:
     """Writes the files, and gives the names of the figures and what could not be drawn."""
-    from embviz_callback.delivery.guarding import Guard
+    # matplotlib, which a mistyped option must not wait for
     from embviz_callback.delivery.results.analysis_folder import write_analysis
 
     guard = Guard(on_error="warn", note=lambda row: None)
@@ -131,14 +129,8 @@ def _write(
     return made, guard.faults
 
 
-def _page(found: "Analysed", snapshot: "Snapshot", analysis: "Analysis") -> str:
+def _page(found: Analysed, snapshot: Snapshot, analysis: Analysis) -> str:
     """All evaluations with the analysis of the last one."""
-    from embviz_callback.drawing.page.epoch_view import epoch_view
-    from embviz_callback.drawing.page.page import page
-    from embviz_callback.drawing.page.page_analysis import analysis_view
-    from embviz_callback.drawing.reports.asides import Context
-    from embviz_callback.drawing.reports.data_section import brief
-
     views = () if found.run is None else found.run.views(snapshot.subset.fingerprint)
     return page(
         views or [epoch_view(one) for one in (*found.history[:-1], snapshot)],
@@ -162,10 +154,8 @@ def _check_tensorboard(folder: str | None) -> None:
         raise UsageError(f"--tensorboard {folder} is a file; give a directory")
 
 
-def _show_in_tensorboard(folder: Path, output: Path, names: Sequence[str], snapshot: "Snapshot") -> None:
+def _show_in_tensorboard(folder: Path, output: Path, names: Sequence[str], snapshot: Snapshot) -> None:
     """The figures as images ``embviz/analysis_<name>``, under the step of the evaluation or else its epoch."""
-    from embviz_callback.delivery.sinks import TensorBoardSink
-
     sink = TensorBoardSink(folder)
     step = snapshot.step if snapshot.step is not None else snapshot.epoch or 0
     for name in names:
@@ -178,13 +168,11 @@ def _show_in_tensorboard(folder: Path, output: Path, names: Sequence[str], snaps
         ) from None
 
 
-def _say(options: argparse.Namespace, output: Path, snapshot: "Snapshot", analysis: "Analysis") -> None:
+def _say(options: argparse.Namespace, output: Path, snapshot: Snapshot, analysis: Analysis) -> None:
     """The findings in a few lines, or all of them as JSON."""
     if options.json:
         sys.stdout.write((output / "analysis.json").read_text(encoding="utf-8"))
         return
-    from embviz_callback.drawing.wording import group_sentence
-
     errors, metrics = analysis.errors, snapshot.metrics
     find = "finds" if len(errors.misses) == 1 else "find"
     lines = [f"{len(errors.misses)} of {counted(errors.n_queries, 'query')} {find} a wrong document first"]

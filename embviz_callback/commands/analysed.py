@@ -5,22 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.kept_runs import kept_snapshots, refuse_beside_run, run_at
 from embviz_callback.commands.looking import look_at
-from embviz_callback.commands.options import reading_of, refuse_several_sets, request_from
+from embviz_callback.commands.options import extract_of, reading_of, refuse_several_sets, request_from, rule_of
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.run.data_check import without_unkept
 from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.pairs.check.checkup import Demands, check
 from embviz_callback.pairs.check.findings import Checkup
 from embviz_callback.pairs.check.raw import RawPairs, read_raw
-from embviz_callback.pairs.importing import load_function
-from embviz_callback.pairs.weight_rule import WeightRule, default_rule, read_rule
 from embviz_callback.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -68,16 +66,6 @@ def analysed_by(options: argparse.Namespace, terminal: Terminal) -> Analysed:
     if options.run is None and options.epoch is not None:
         raise UsageError("--epoch picks an evaluation of a run; give its folder with --run")
     return _from_run(options) if options.run is not None else _from_checkpoints(options, terminal)
-
-
-def extract_of(options: argparse.Namespace) -> Any:
-    """The user's function that reads columns from a text, or None."""
-    return load_function(options.features) if options.features else None
-
-
-def rule_of(options: argparse.Namespace) -> WeightRule:
-    """The weights to compare effects with."""
-    return read_rule(options.weights) if options.weights else default_rule()
 
 
 def _checkup(options: argparse.Namespace, own: RawPairs) -> Checkup:

@@ -1,22 +1,61 @@
 """Models whose vectors stay at hand, row for row of the same texts: what `embviz ship` and `embviz compat` look at."""
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 import numpy as np
 
-from embviz_callback.commands.looking import Look, Request, look_at
-from embviz_callback.commands.terminal import Terminal
+from embviz_callback.analysis.ship.sheet import Shipped
+from embviz_callback.commands.ending import answer
+from embviz_callback.commands.gate import RANKED, add_loss_option
+from embviz_callback.commands.looking import Look, Request, as_usage_error, look_at, prepared_outputs
+from embviz_callback.commands.options import (
+    add_json_option,
+    add_keeping_option,
+    add_model_options,
+    add_sampling_options,
+    output_of,
+    request_from,
+)
+from embviz_callback.commands.terminal import Terminal, quietly
+from embviz_callback.drawing.reports.asides import Aside, asides_report
+from embviz_callback.embeddings import Embeddings, Rows
+from embviz_callback.files import to_json, write_atomically
+from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import fold
 
-if TYPE_CHECKING:
-    from embviz_callback.analysis.ship.sheet import Shipped
-    from embviz_callback.embeddings import Embeddings, Rows
-    from embviz_callback.pairs.subset import Subset
+Result = TypeVar("Result")
 
 
-def models_at_hand(request: Request, terminal: Terminal) -> "list[Shipped]":
+def add_at_hand_options(made: argparse.ArgumentParser) -> None:
+    """What may be lost of the metric that decides, and how models at hand are evaluated."""
+    add_loss_option(made, "0.01 in the metric that decides", RANKED)
+    add_keeping_option(made)
+    add_sampling_options(made)
+    add_model_options(made)
+    add_json_option(made)
+
+
+def look_at_hand(options: argparse.Namespace, terminal: Terminal, find: Callable[[list[Shipped]], Result]) -> Result:
+    """What is found of the checkpoints that the options name.
+
+    Args:
+        options: Of a command.
+        terminal: Hears what is going on.
+        find: Takes their models; a ValueError of its is the user's to read.
+
+    Returns:
+        What it gave.
+    """
+    with quietly(), prepared_outputs([output_of(options)]):
+        models = models_at_hand(request_from(options), terminal)
+        with as_usage_error(ValueError):
+            return find(models)
+
+
+def models_at_hand(request: Request, terminal: Terminal) -> list[Shipped]:
     """The vectors of every checkpoint.
 
     Args:
@@ -32,16 +71,16 @@ def models_at_hand(request: Request, terminal: Terminal) -> "list[Shipped]":
     return [_shipped(look, first, terminal) for look in looks]
 
 
-def _shipped(look: Look, first: "Subset", terminal: Terminal) -> "Shipped":
-    from embviz_callback.analysis.ship.sheet import Shipped
+def _shipped(look: Look, first: Subset, terminal: Terminal) -> Shipped:
+    if not look.is_whole:
+        terminal.say(
+            f"{look.snapshot.label}: its file keeps no vectors of its corpus; ranked among its own documents alone"
+        )
+    own = look.snapshot.subset
+    return replace(look.shipped, embeddings=_in_order_of(first, own, look.snapshot.embeddings))
 
-    label, subset, embeddings = look.snapshot.label, look.snapshot.subset, look.snapshot.embeddings
-    if subset.n_corpus and look.corpus is None:
-        terminal.say(f"{label}: its file keeps no vectors of its corpus; ranked among its own documents alone")
-    return Shipped(label, _in_order_of(first, subset, embeddings), look.corpus)
 
-
-def _in_order_of(first: "Subset", own: "Subset", embeddings: "Embeddings") -> "Embeddings":
+def _in_order_of(first: Subset, own: Subset, embeddings: Embeddings) -> Embeddings:
     """The rows of equal texts in the first subset's order: files of other seeds have them in another."""
     if own.queries == first.queries and own.documents == first.documents:
         return embeddings
@@ -66,6 +105,26 @@ def _in_order_of(first: "Subset", own: "Subset", embeddings: "Embeddings") -> "E
     )
 
 
-def _places(wanted: Sequence[str], there: Sequence[str]) -> "Rows":
+def _places(wanted: Sequence[str], there: Sequence[str]) -> Rows:
     row = {fold(text): place for place, text in enumerate(there)}
     return np.array([row[fold(text)] for text in wanted], dtype=np.int64)
+
+
+def tell(
+    name: str, what: str, aside: Aside, plain: Mapping[str, Any], options: argparse.Namespace, terminal: Terminal
+) -> None:
+    """Writes what a command has found, as markdown and as JSON, and says it.
+
+    Args:
+        name: Of the command and its files.
+        what: Was looked at.
+        aside: What was found.
+        plain: The same as plain JSON.
+        options: Where it goes, and whether JSON is wanted.
+        terminal: Hears it where JSON is.
+    """
+    folder = output_of(options)
+    write_atomically(folder / f"{name}.json", to_json(plain))
+    write_atomically(folder / f"{name}.md", asides_report(what, [aside]))
+    text = "\n".join([*aside.lines(), "", f"{aside.sentence}.", f"   {folder / f'{name}.md'}", ""])
+    answer(text, plain, options, terminal)

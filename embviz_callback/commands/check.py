@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.commands.arguments import Parser
-from embviz_callback.commands.options import add_reading_options, reading_of
+from embviz_callback.commands.options import add_reading_options, extract_of, reading_of, rule_of
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.commands.token_reach import TokenReach
 from embviz_callback.files import write_atomically
@@ -20,9 +20,8 @@ from embviz_callback.pairs.check.findings import NOTE, Checkup, Finding
 from embviz_callback.pairs.check.mending import Mended, mend
 from embviz_callback.pairs.check.raw import Place, RawPairs, raw_records, read_raw
 from embviz_callback.pairs.formats.writing import as_text
-from embviz_callback.pairs.importing import load_function
 from embviz_callback.pairs.problems import DataError
-from embviz_callback.pairs.weight_rule import WeightRule, default_rule, read_rule
+from embviz_callback.pairs.weight_rule import WeightRule
 
 _EXAMPLES = 3
 _WIDTH = 110
@@ -63,7 +62,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     reading = reading_of(options)
     source = read_raw(options.data, reading)
     validation = read_raw(options.val, reading) if options.val else None
-    rule = read_rule(options.weights) if options.weights else default_rule()
+    rule = rule_of(options)
     checkup = _without(check(source, validation, _demands(options, rule)), options.ignore)
     mended = _fix(options, source, validation, rule) if options.fix else None
     if options.json:
@@ -95,7 +94,7 @@ def _demands(options: argparse.Namespace, rule: WeightRule) -> Demands:
     return Demands(
         batch_size=options.batch_size,
         rule=rule,
-        extract=load_function(options.features) if options.features else None,
+        extract=extract_of(options),
         compare=tuple(column.strip() for column in compare),
         reach=TokenReach(options.encoder, options.max_length) if options.encoder else None,
     )

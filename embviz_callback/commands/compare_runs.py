@@ -3,28 +3,19 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from embviz_callback.analysis.compare.runs import MOST_RUNS
 from embviz_callback.analysis.metrics.pictures import wanted_maps
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.ending import answer, status
-from embviz_callback.commands.evaluate import quietly, statistics
+from embviz_callback.commands.kept_runs import kept_snapshots, refuse_beside_run, run_at
+from embviz_callback.commands.looking import as_usage_error, tell_apart
 from embviz_callback.commands.options import output_of
-from embviz_callback.commands.terminal import Terminal
-
-if TYPE_CHECKING:
-    from embviz_callback.delivery.results.runs_folder import KeptRun, RunsCompared
-
-
-def add_group_option(made: argparse.ArgumentParser) -> None:
-    """Runs that differ in their seed alone are one setting."""
-    made.add_argument(
-        "--group",
-        action="append",
-        metavar="NAME[=VALUE,...]",
-        help="with several --run: runs with one value of this hyperparameter are averaged, such as seeds of one"
-        " learning rate; only those with the given values; repeatable",
-    )
+from embviz_callback.commands.outcomes import statistics
+from embviz_callback.commands.terminal import Terminal, quietly
+from embviz_callback.delivery.results.runs_folder import KeptRun, RunsCompared, compare_runs, runs_json, write_runs
+from embviz_callback.drawing.reports.comparisons.runs_report import board_of
 
 
 def compare_kept_runs(options: argparse.Namespace, terminal: Terminal) -> int:
@@ -40,9 +31,6 @@ def compare_kept_runs(options: argparse.Namespace, terminal: Terminal) -> int:
     Raises:
         UsageError: If an option has no use here, or the runs cannot be compared.
     """
-    from embviz_callback.analysis.compare.runs import MOST_RUNS
-    from embviz_callback.commands.kept_runs import refuse_beside_run
-
     refuse_beside_run(corpus=options.corpus, data=options.data)
     for name, default in (("epochs", None), ("reference", 1)):
         if getattr(options, name) != default:
@@ -56,10 +44,7 @@ def compare_kept_runs(options: argparse.Namespace, terminal: Terminal) -> int:
     return _told(compared, options, terminal)
 
 
-def _compared(options: argparse.Namespace) -> "RunsCompared":
-    from embviz_callback.commands.looking import as_usage_error
-    from embviz_callback.delivery.results.runs_folder import compare_runs, write_runs
-
+def _compared(options: argparse.Namespace) -> RunsCompared:
     runs = _kept(options.run)
     runs, settings = _grouped(runs, options.group or ())
     with as_usage_error(ValueError):
@@ -68,11 +53,7 @@ def _compared(options: argparse.Namespace) -> "RunsCompared":
     return compared
 
 
-def _kept(paths: Sequence[str]) -> "list[KeptRun]":
-    from embviz_callback.commands.kept_runs import kept_snapshots, run_at
-    from embviz_callback.commands.looking import tell_apart
-    from embviz_callback.delivery.results.runs_folder import KeptRun
-
+def _kept(paths: Sequence[str]) -> list[KeptRun]:
     labels = tell_apart(paths, "--run")
     return [
         KeptRun(label, tuple(kept_snapshots(run_at(Path(path).expanduser()))))
@@ -80,7 +61,7 @@ def _kept(paths: Sequence[str]) -> "list[KeptRun]":
     ]
 
 
-def _grouped(runs: "list[KeptRun]", groups: Sequence[str]) -> "tuple[list[KeptRun], list[tuple[str, tuple[int, ...]]]]":
+def _grouped(runs: list[KeptRun], groups: Sequence[str]) -> tuple[list[KeptRun], list[tuple[str, tuple[int, ...]]]]:
     """The runs that are wanted, and which of them are one setting."""
     wanted: dict[str, list[str]] = {}
     for group in groups:
@@ -110,11 +91,8 @@ def _value(hparams: Mapping[str, Any], name: str) -> str:
     return f"{value:g}" if isinstance(value, float) else f"{value}"
 
 
-def _told(compared: "RunsCompared", options: argparse.Namespace, terminal: Terminal) -> int:
+def _told(compared: RunsCompared, options: argparse.Namespace, terminal: Terminal) -> int:
     """Says what came of it, the numbers of the leader's best evaluation at the end."""
-    from embviz_callback.delivery.results.runs_folder import runs_json
-    from embviz_callback.drawing.reports.comparisons.runs_report import board_of
-
     board = board_of(compared.board, compared.labels)
     rows = [board["heads"], *board["lines"]]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

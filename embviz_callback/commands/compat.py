@@ -2,26 +2,14 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from embviz_callback.analysis.ship.compatibility import Compatibility, compatibility
+from embviz_callback.analysis.ship.sheet import ALLOWED, Shipped
 from embviz_callback.commands.arguments import Parser, UsageError, finite_number
-from embviz_callback.commands.evaluate import quietly
-from embviz_callback.commands.gate import RANKED, add_loss_option
-from embviz_callback.commands.options import (
-    add_data_options,
-    add_json_option,
-    add_keeping_option,
-    add_model_options,
-    add_sampling_options,
-    output_of,
-    request_from,
-)
-from embviz_callback.commands.ship import tell
+from embviz_callback.commands.at_hand import add_at_hand_options, look_at_hand, tell
+from embviz_callback.commands.options import add_data_options
 from embviz_callback.commands.terminal import Terminal
-
-if TYPE_CHECKING:
-    from embviz_callback.analysis.ship.compatibility import Compatibility
-    from embviz_callback.analysis.ship.sheet import Shipped
+from embviz_callback.drawing.reports.comparisons.compat_report import compat_aside, compat_json
 
 
 def parser() -> Parser:
@@ -40,11 +28,7 @@ def parser() -> Parser:
         metavar="X",
         help="score from which documents are shown; what it becomes is said (default 0.6, of cosines)",
     )
-    add_loss_option(made, "0.01 in the metric that decides", RANKED)
-    add_keeping_option(made)
-    add_sampling_options(made)
-    add_model_options(made)
-    add_json_option(made)
+    add_at_hand_options(made)
     return made
 
 
@@ -54,23 +38,12 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError("--allow-loss: expected one metric that judges the index, found several. Fix: give one")
     is_one = Path(options.old).expanduser().resolve() == Path(options.new).expanduser().resolve()
     options.checkpoint = [options.old] if is_one else [options.old, options.new]
-    with quietly():
-        from embviz_callback.commands.at_hand import models_at_hand
-        from embviz_callback.commands.looking import prepared_outputs
-        from embviz_callback.drawing.reports.comparisons.compat_report import compat_aside, compat_json
+    metric, allowed = (options.allow_loss or [("", ALLOWED)])[0]
 
-        with prepared_outputs([output_of(options)]):
-            models = models_at_hand(request_from(options), terminal)
-            found = _crossed(models[0], models[-1], options)
+    def crossed(models: list[Shipped]) -> Compatibility:
+        given = {"threshold": options.threshold, "seed": options.seed}
+        return compatibility(models[0], models[-1], metric=metric, allowed=allowed, **given)
+
+    found = look_at_hand(options, terminal, crossed)
     tell("compat", f"{options.old} and {options.new}", compat_aside(found), compat_json(found), options, terminal)
     return 0
-
-
-def _crossed(old: "Shipped", new: "Shipped", options: argparse.Namespace) -> "Compatibility":
-    from embviz_callback.analysis.ship.compatibility import compatibility
-    from embviz_callback.analysis.ship.sheet import ALLOWED
-    from embviz_callback.commands.looking import as_usage_error
-
-    metric, allowed = (options.allow_loss or [("", ALLOWED)])[0]
-    with as_usage_error(ValueError):
-        return compatibility(old, new, metric=metric, allowed=allowed, threshold=options.threshold, seed=options.seed)

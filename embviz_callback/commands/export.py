@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import Parser, UsageError
+from embviz_callback.commands.looking import as_usage_error
 from embviz_callback.commands.options import add_encoder_options, new_output_of
 from embviz_callback.commands.terminal import Terminal
+from embviz_callback.drawing.reports.model_card import model_card
 from embviz_callback.files import read_json
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Runs the command; 0 when done."""
     output = new_output_of(options).absolute()
     metrics = None if options.metrics is None else _read_metrics(options.metrics)
-    from embviz_callback.drawing.reports.model_card import model_card
     from embviz_callback.encoding.checkpoints.export import check_exportable, export_model, prompts_of  # torch
     from embviz_callback.encoding.checkpoints.loading import CheckpointError, load_checkpoint
 
@@ -42,11 +43,9 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         name: getattr(options, name)
         for name in ("encoder", "pooling", "max_length", "tokenizer", "prefix", "lora_alpha")
     }
-    try:
+    with as_usage_error(CheckpointError):
         loaded = load_checkpoint(options.checkpoint, **chosen)
         check_exportable(loaded, options.checkpoint)
-    except CheckpointError as error:
-        raise UsageError(str(error)) from None
     for note in loaded.notes:
         terminal.say(f"{options.checkpoint}: {note}")
     maps = () if metrics is None else _maps_beside(Path(options.metrics).expanduser())

@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, RANK_NAMES
+from embviz_callback.analysis.verdict.best import chosen_metric
+from embviz_callback.analysis.verdict.losses import LOST, UNDECIDED, Loss, losses
 from embviz_callback.commands.arguments import UsageError
+from embviz_callback.commands.looking import Request, as_usage_error, look_at
 from embviz_callback.commands.terminal import Terminal
-
-if TYPE_CHECKING:
-    from embviz_callback.analysis.verdict.losses import Loss
-    from embviz_callback.commands.looking import Request
-    from embviz_callback.delivery.results.per_query import Standing
-    from embviz_callback.snapshot import Snapshot
+from embviz_callback.delivery.results.per_query import Standing, read_standing
+from embviz_callback.drawing.wording import change
+from embviz_callback.snapshot import Snapshot
 
 MISSED, CANNOT_TELL = 3, 4
 RANKED = tuple(name for name in RANK_NAMES if not CATALOGUE[name].is_bound)
@@ -77,7 +76,7 @@ def refuse_gate_without_baseline(options: argparse.Namespace) -> None:
         raise UsageError(f"{given} needs --baseline, the evaluation that the model is held against")
 
 
-def baseline_of(options: argparse.Namespace, request: "Request", terminal: Terminal) -> "Standing | None":
+def baseline_of(options: argparse.Namespace, request: Request, terminal: Terminal) -> Standing | None:
     """The evaluation that models are held against; None where none is asked for.
 
     Args:
@@ -86,27 +85,19 @@ def baseline_of(options: argparse.Namespace, request: "Request", terminal: Termi
         terminal: Hears what is going on.
 
     Returns:
-        Its queries one by one.
-
-    Raises:
-        UsageError: If it cannot be read or evaluated.
+        Its queries one by one; a UsageError says that it cannot be read or evaluated.
     """
-    from embviz_callback.commands.looking import look_at
-    from embviz_callback.delivery.results.per_query import Standing, read_standing
-
     if options.baseline is None:
         return None
     if options.baseline.endswith(".json"):
-        try:
+        with as_usage_error(ValueError, "--baseline: "):
             return read_standing(Path(options.baseline).expanduser())
-        except ValueError as error:
-            raise UsageError(f"--baseline: {error}") from None
     looks = look_at(replace(request, checkpoints=(options.baseline,)), terminal)
     return Standing.of(next(iter(looks)).snapshot)
 
 
 def gate_status(
-    snapshots: "Sequence[Snapshot]", baseline: "Standing", options: argparse.Namespace, terminal: Terminal
+    snapshots: Sequence[Snapshot], baseline: Standing, options: argparse.Namespace, terminal: Terminal
 ) -> int:
     """Holds each of one or several models against the baseline, and says what came of it.
 
@@ -120,9 +111,6 @@ def gate_status(
         3 where a loss is shown of any, else 4 where the data cannot tell (or what --undecided asks for), else 0; a
         UsageError says that they are not of the same data, or that there is no such metric.
     """
-    from embviz_callback.analysis.verdict.losses import LOST, UNDECIDED
-    from embviz_callback.drawing.wording import change
-
     outcomes = set()
     for snapshot in snapshots:
         name = f"{snapshot.label}: " if len(snapshots) > 1 else ""
@@ -138,11 +126,7 @@ def gate_status(
     return 0
 
 
-def _losses_of(snapshot: "Snapshot", baseline: "Standing", options: argparse.Namespace) -> "tuple[Loss, ...]":
-    from embviz_callback.analysis.verdict.best import chosen_metric
-    from embviz_callback.analysis.verdict.losses import losses
-    from embviz_callback.delivery.results.per_query import Standing
-
+def _losses_of(snapshot: Snapshot, baseline: Standing, options: argparse.Namespace) -> tuple[Loss, ...]:
     model = Standing.of(snapshot)
     if model is None or model.fingerprint != baseline.fingerprint:
         raise UsageError(
@@ -151,7 +135,5 @@ def _losses_of(snapshot: "Snapshot", baseline: "Standing", options: argparse.Nam
         )
     decides = chosen_metric(snapshot.embeddings, options.metric)
     allowed: Mapping[str, float] = dict(options.allow_loss or [(decides, 0.0)])
-    try:
+    with as_usage_error(ValueError, "--allow-loss: "):
         return losses(baseline.in_order_of(model), model.statistics, allowed)
-    except ValueError as error:
-        raise UsageError(f"--allow-loss: {error}") from None

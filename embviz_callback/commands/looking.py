@@ -9,27 +9,32 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embviz_callback.analysis.scan import CorpusScan
+from embviz_callback.analysis.ship.sheet import Shipped
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.launched import joined, own_device
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.provenance import versions
 from embviz_callback.delivery.results.plain_vectors import embeddings_in_order, load_rows
 from embviz_callback.delivery.results.result_files import read_embeddings
+from embviz_callback.embeddings import Embeddings
 from embviz_callback.encoding.checkpoints.hub import is_hub_name
 from embviz_callback.encoding.checkpoints.missing import explain_missing
 from embviz_callback.evaluator import Evaluator, Listener, Moment
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.reading import read_pairs
+from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import beginning
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Provenance, Snapshot
 
 if TYPE_CHECKING:
-    from embviz_callback.embeddings import Vectors
     from embviz_callback.encoding.checkpoints.served import Served
+    from embviz_callback.encoding.encode import Block
     from embviz_callback.encoding.subject import Subject
-    from embviz_callback.pairs.subset import Subset
+
+_Saved = tuple[Subset, Embeddings, CorpusScan | None]  # what an embeddings.npz holds
 
 _LARGE = 2**26  # bytes of a corpus that are read in some seconds
 _PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "umap-learn", "matplotlib")
@@ -79,14 +84,23 @@ class Look:
     Attributes:
         snapshot: Without maps.
         subject: The model; None for saved embeddings. Its memory is free when nobody holds this any more.
-        corpus: ``(n_corpus, dim)`` vectors of the corpus where they were to be kept; None without.
-        corpus_texts: Theirs.
+        kept: All of the corpus with its vectors, where they were to be kept; None without.
     """
 
     snapshot: Snapshot
     subject: "Subject | None" = None
-    corpus: "Vectors | None" = None
-    corpus_texts: tuple[str, ...] = ()
+    kept: "Block | None" = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all vectors are at hand; a saved evaluation keeps none of its corpus."""
+        return self.kept is not None or not self.snapshot.subset.n_corpus
+
+    @property
+    def shipped(self) -> Shipped:
+        """With the vectors that are at hand."""
+        corpus = None if self.kept is None else self.kept.vectors
+        return Shipped(self.snapshot.label, self.snapshot.embeddings, corpus)
 
 
 def look_at(request: Request, terminal: Terminal) -> Iterator[Look]:
@@ -129,7 +143,9 @@ def look_at_each(requests: Sequence[Request], terminal: Terminal) -> Iterator[tu
 
 def _looks(requests: Sequence[Request], labels: Sequence[str], terminal: Terminal) -> Iterator[tuple[Look, ...]]:
     first = requests[0]
-    saved = {path: _saved(path, first) for path in first.checkpoints if path.endswith(".npz")}
+    with as_usage_error(ValueError):
+        files = {path: Path(path).expanduser() for path in first.checkpoints if path.endswith(".npz")}
+        saved = {path: read_embeddings(file) for path, file in files.items()}
     evaluators = [replace(_evaluator(one, saved, terminal), depth=one.depth) for one in requests]
     device = device_named(first.device) if len(saved) < len(labels) else "none"
     device = own_device(device) if first.is_shared else device
@@ -142,9 +158,17 @@ def _looks(requests: Sequence[Request], labels: Sequence[str], terminal: Termina
             yield tuple(_measured(served, label, one, first, facts, terminal) for one in evaluators)
 
 
-def _recalled(path: str, label: str, saved: "_Saved", evaluator: Evaluator, facts: Mapping[str, Any]) -> Look:
+def _recalled(path: str, label: str, saved: _Saved, evaluator: Evaluator, facts: Mapping[str, Any]) -> Look:
+    subset, embeddings, corpus_scan = saved
+    wanted = evaluator.settings.similarity
+    if corpus_scan is not None and wanted not in (None, corpus_scan.similarity.measure):
+        raise UsageError(
+            f"--similarity {wanted}: {path} was ranked among a corpus, whose vectors it does not keep. Fix: "
+            "evaluate the checkpoint itself"
+        )
     provenance = Provenance({"embeddings": path, **evaluator.source, **facts})
-    return Look(saved.recalled(path, evaluator, Moment(name=label), provenance))
+    own = Evaluator(subset, evaluator.settings)
+    return Look(own.recall(embeddings, corpus_scan, Moment(name=label), provenance))
 
 
 def _from_vectors(request: Request, paths: Sequence[str], terminal: Terminal) -> Look:
@@ -197,35 +221,6 @@ def tell_apart(paths: Sequence[str], option: str = "--checkpoint") -> list[str]:
     return ends
 
 
-@dataclass(frozen=True, eq=False)
-class _Saved:
-    """What an ``embeddings.npz`` holds."""
-
-    evaluator: Evaluator
-    embeddings: Any
-    corpus_scan: Any
-
-    @property
-    def fingerprint(self) -> str:
-        return self.evaluator.subset.fingerprint
-
-    def recalled(self, path: str, evaluator: Evaluator, moment: Moment, provenance: Provenance) -> Snapshot:
-        wanted = evaluator.settings.similarity
-        if self.corpus_scan is not None and wanted not in (None, self.corpus_scan.similarity.measure):
-            raise UsageError(
-                f"--similarity {wanted}: {path} was ranked among a corpus, whose vectors it does not keep. Fix: "
-                "evaluate the checkpoint itself"
-            )
-        own = replace(self.evaluator, settings=evaluator.settings)
-        return own.recall(self.embeddings, self.corpus_scan, moment, provenance)
-
-
-def _saved(path: str, request: Request) -> _Saved:
-    with as_usage_error(ValueError):
-        subset, embeddings, corpus_scan = read_embeddings(Path(path).expanduser())
-    return _Saved(Evaluator(subset, request.settings), embeddings, corpus_scan)
-
-
 def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal) -> Evaluator:
     """On the one subset that every checkpoint is judged by, and what it is ranked among."""
     if request.data is None:
@@ -233,7 +228,7 @@ def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal
             raise UsageError("required: --data")
         if request.corpus is not None:
             raise UsageError("--corpus has no use without --data: an embeddings.npz keeps what it was ranked among")
-        evaluator = next(iter(saved.values())).evaluator
+        evaluator = Evaluator(next(iter(saved.values()))[0], request.settings)
     else:
         # DataErrors say where and how by themselves, and end a command with 2.
         pairs = read_pairs(request.data, request.reading)
@@ -248,10 +243,10 @@ def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal
             terminal.say(note)
     other = f"{next(iter(saved), '')} on" if request.data is None else "--data gives"
     instead = "evaluate each by itself" if request.data is None else "leave --data out"
-    for path, one in saved.items():
-        if one.fingerprint != evaluator.subset.fingerprint:
+    for path, (subset, *_) in saved.items():
+        if subset.fingerprint != evaluator.subset.fingerprint:
             raise UsageError(
-                f"{path} was made on subset {one.fingerprint}, {other} {evaluator.subset.fingerprint}: give the "
+                f"{path} was made on subset {subset.fingerprint}, {other} {evaluator.subset.fingerprint}: give the "
                 f"same --data, --max-samples, --seed and --corpus, or {instead}"
             )
     return evaluator
@@ -289,18 +284,16 @@ def _measured(
     settings = replace(evaluator.settings, query_prompt=queries, document_prompt=documents)
     evaluator = replace(evaluator, settings=settings)
     progress = partial(terminal.bar, unit=" texts")
-    listener = Listener(warn=partial(_warn, terminal, label), progress=progress, known=terminal.known)
+    listener = Listener(lambda stage, message: terminal.say(f"{label}: {message}"), progress, terminal.known)
     subject = replace(subject, ranks=joined(device) if request.is_shared else None)
     with evaluator.exchange(subject) as exchange:
         encoded = evaluator.encode(subject, exchange, listener)
     moment, provenance = Moment(served.epoch, name=label), evaluator.provenance(subject)
     snapshot = evaluator.measure(encoded, moment, provenance)
-    if encoded.kept is None:
-        return Look(snapshot, subject)
-    return Look(snapshot, subject, encoded.kept.vectors, tuple(encoded.kept.texts))
+    return Look(snapshot, subject, encoded.kept)
 
 
-def _with_reach(served: "Served", subset: "Subset") -> "Subject":
+def _with_reach(served: "Served", subset: Subset) -> "Subject":
     """The subject, which says how many of these texts are longer than what it reads, or bring its prompt already."""
     from embviz_callback.encoding.subject import notes_on_prompts
 
@@ -318,10 +311,6 @@ def _with_reach(served: "Served", subset: "Subset") -> "Subject":
 def _versions() -> dict[str, str]:
     found = versions(*_PACKAGES)
     return {"embviz_callback": found.pop("embviz_callback"), "python": platform.python_version(), **found}
-
-
-def _warn(terminal: Terminal, label: str, stage: str, message: str) -> None:
-    terminal.say(f"{label}: {message}")
 
 
 def _prepare_output(folder: Path) -> list[Path]:
@@ -382,9 +371,9 @@ def device_named(name: str) -> str:
 
 
 @contextlib.contextmanager
-def as_usage_error(kind: type[Exception]) -> Iterator[None]:
-    """Errors of a kind that say what the user can do are theirs to read, in one line."""
+def as_usage_error(kind: type[Exception], before: str = "") -> Iterator[None]:
+    """Errors of a kind that say what the user can do are theirs to read, in one line, with `before` before them."""
     try:
         yield
     except kind as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(f"{before}{error}") from None

@@ -5,20 +5,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from embviz_callback.analysis.metrics.catalogue import CHOOSABLE
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.commands.arguments import UsageError, finite_number, whole_number
+from embviz_callback.commands.looking import Request
 from embviz_callback.delivery.tags import SET_NAME, set_names
 from embviz_callback.measure import SIMILARITIES
+from embviz_callback.pairs.formats.form import Reading
+from embviz_callback.pairs.importing import load_function
 from embviz_callback.pairs.problems import DataLimits, show
+from embviz_callback.pairs.weight_rule import WeightRule, default_rule, read_rule
 from embviz_callback.settings import RANGES, Settings
-
-if TYPE_CHECKING:
-    from embviz_callback.commands.looking import Request
-    from embviz_callback.pairs.formats.form import Reading
-    from embviz_callback.pairs.weight_rule import WeightRule
 
 MOST_KEPT = 200_000  # texts of a corpus whose vectors are kept: 200 MB at 256 dimensions
 _DEFAULTS = Settings()
@@ -195,7 +194,7 @@ def add_reading_options(made: argparse.ArgumentParser) -> None:
     made.add_argument("--limits", default="", metavar="NAME=N,...", help=f"how much data may hold (default {sizes})")
 
 
-def reading_of(options: argparse.Namespace, rule: "WeightRule | None" = None) -> "Reading":
+def reading_of(options: argparse.Namespace, rule: WeightRule | None = None) -> Reading:
     """What the options of `add_reading_options` say; a `DataError` says if they mean nothing.
 
     Args:
@@ -205,8 +204,6 @@ def reading_of(options: argparse.Namespace, rule: "WeightRule | None" = None) ->
     Returns:
         How data are read.
     """
-    from embviz_callback.pairs.formats.form import Reading
-
     pairs = [part.partition("=") for part in options.fields.split(",") if part]
     return Reading(
         format=options.format,
@@ -218,6 +215,16 @@ def reading_of(options: argparse.Namespace, rule: "WeightRule | None" = None) ->
         rule=rule,
         limits=limits_named(options.limits),
     )
+
+
+def extract_of(options: argparse.Namespace) -> Any:
+    """The user's function that reads columns from a text, or None."""
+    return load_function(options.features) if options.features else None
+
+
+def rule_of(options: argparse.Namespace) -> WeightRule:
+    """The weights to compare effects with."""
+    return read_rule(options.weights) if options.weights else default_rule()
 
 
 def limits_named(given: str) -> DataLimits:
@@ -330,7 +337,7 @@ def refuse_several_sets(options: argparse.Namespace) -> None:
         raise UsageError("--data: expected one path, found several sets. Fix: embviz and embviz compare take them")
 
 
-def request_from(options: argparse.Namespace, rule: "WeightRule | None" = None) -> "Request":
+def request_from(options: argparse.Namespace, rule: WeightRule | None = None) -> Request:
     """What the options ask to look at.
 
     Args:
@@ -340,8 +347,6 @@ def request_from(options: argparse.Namespace, rule: "WeightRule | None" = None) 
     Returns:
         The request.
     """
-    from embviz_callback.commands.looking import Request  # what --help can do without
-
     refuse_several_sets(options)
     serving = {name: getattr(options, name) for name in _SERVING} | {"cache": not options.no_cache}
     return Request(

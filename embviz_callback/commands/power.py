@@ -2,18 +2,27 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from embviz_callback.analysis.verdict.power import planned, queries_needed, smallest_difference
+import numpy as np
+
+from embviz_callback.analysis.metrics.intervals import sampled
+from embviz_callback.analysis.verdict.power import discordance, planned, queries_needed, smallest_difference
 from embviz_callback.commands.arguments import Parser, UsageError, finite_number
 from embviz_callback.commands.ending import write_out
-from embviz_callback.commands.evaluate import quietly
-from embviz_callback.commands.options import add_model_options, add_reading_options, add_sampling_options, reading_of
-from embviz_callback.commands.terminal import Terminal
+from embviz_callback.commands.kept_runs import kept_snapshots, run_at
+from embviz_callback.commands.looking import look_at
+from embviz_callback.commands.options import (
+    add_model_options,
+    add_reading_options,
+    add_sampling_options,
+    reading_of,
+    request_from,
+)
+from embviz_callback.commands.terminal import Terminal, quietly
 from embviz_callback.grammar import counted
-
-if TYPE_CHECKING:
-    from embviz_callback.snapshot import Snapshot
+from embviz_callback.pairs.formats.reading import read_pairs
+from embviz_callback.pairs.subset import choose_subset
+from embviz_callback.snapshot import Snapshot
 
 
 def parser() -> Parser:
@@ -51,11 +60,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
 
 def _measured(options: argparse.Namespace, terminal: Terminal) -> float | None:
     """The discordance; None where nobody knows it."""
-    from embviz_callback.analysis.verdict.power import discordance
-
     if options.run is not None:
-        from embviz_callback.commands.kept_runs import kept_snapshots, run_at
-
         kept = kept_snapshots(run_at(Path(options.run).expanduser()))
         kept = [one for one in kept if one.subset.fingerprint == kept[-1].subset.fingerprint]
         if len(kept) < 2:
@@ -70,10 +75,7 @@ def _measured(options: argparse.Namespace, terminal: Terminal) -> float | None:
     return discordance(first, last)
 
 
-def _looked_at(options: argparse.Namespace, terminal: Terminal) -> "list[Snapshot]":
-    from embviz_callback.commands.looking import look_at
-    from embviz_callback.commands.options import request_from
-
+def _looked_at(options: argparse.Namespace, terminal: Terminal) -> list[Snapshot]:
     if options.data is None:
         raise UsageError("--checkpoint needs --data, the pairs on which the two are held against each other")
     options.corpus = None
@@ -82,12 +84,6 @@ def _looked_at(options: argparse.Namespace, terminal: Terminal) -> "list[Snapsho
 
 def _groups(options: argparse.Namespace) -> tuple[int, bool]:
     """Groups of queries in the data, and whether a chain of shared documents was cut into these."""
-    import numpy as np
-
-    from embviz_callback.analysis.metrics.intervals import sampled
-    from embviz_callback.pairs.formats.reading import read_pairs
-    from embviz_callback.pairs.subset import choose_subset
-
     pairs = read_pairs(options.data, reading_of(options))
     subset = choose_subset(pairs.records, max_samples=options.max_samples, seed=options.seed)
     groups, chained = sampled(subset.relevance, len(subset.queries))

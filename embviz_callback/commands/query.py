@@ -6,16 +6,17 @@ import io
 import json
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from embviz_callback.analysis.metrics.resampling import plain
 from embviz_callback.commands.arguments import Parser, UsageError, finite_number
 from embviz_callback.commands.ending import write_out
-from embviz_callback.commands.evaluate import quietly
-from embviz_callback.commands.terminal import Terminal
+from embviz_callback.commands.kept_runs import kept_snapshots, run_at
+from embviz_callback.commands.looking import as_usage_error
+from embviz_callback.commands.terminal import Terminal, quietly
+from embviz_callback.delivery.results.result_files import inert_cell
+from embviz_callback.delivery.results.sql_tables import TABLES, Answer, Tables
 from embviz_callback.pairs.texts import inert
-
-if TYPE_CHECKING:
-    from embviz_callback.delivery.results.sql_tables import Answer
 
 _FORMATS = ("table", "csv", "json")
 
@@ -37,16 +38,11 @@ def parser() -> Parser:
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Runs the command; 0 when done."""
-    from embviz_callback.delivery.results.sql_tables import Tables
-
     if options.sql is None:
         write_out(_schema())
         return 0
     if options.run is None:
         raise UsageError("required: --run")
-    from embviz_callback.commands.kept_runs import kept_snapshots, run_at
-    from embviz_callback.commands.looking import as_usage_error
-
     with quietly():
         kept = kept_snapshots(run_at(Path(options.run).expanduser()))
     with closing(Tables(kept)) as tables, as_usage_error(ValueError):
@@ -56,8 +52,6 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _schema() -> str:
-    from embviz_callback.delivery.results.sql_tables import TABLES
-
     lines = []
     for table in TABLES:
         lines.append(f"{table.name}: {table.says}")
@@ -65,16 +59,14 @@ def _schema() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _as_table(answer: "Answer") -> str:
+def _as_table(answer: Answer) -> str:
     """Columns below each other; a text is one line, and nothing that a terminal would obey."""
     rows = [answer.columns, *([" ".join(inert(_text(cell)).split()) for cell in row] for row in answer.rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
 
 
-def _as_csv(answer: "Answer") -> str:
-    from embviz_callback.delivery.results.result_files import inert_cell
-
+def _as_csv(answer: Answer) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(answer.columns)
@@ -82,7 +74,7 @@ def _as_csv(answer: "Answer") -> str:
     return file.getvalue()
 
 
-def _as_json(answer: "Answer") -> str:
+def _as_json(answer: Answer) -> str:
     rows = [dict(zip(answer.columns, map(_plain, row), strict=True)) for row in answer.rows]
     return json.dumps(rows, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -95,8 +87,6 @@ def _text(cell: Any) -> str:
 
 
 def _plain(cell: Any) -> Any:
-    from embviz_callback.analysis.metrics.resampling import plain
-
     if isinstance(cell, float):
         return plain(cell)
     return cell.hex() if isinstance(cell, bytes) else cell

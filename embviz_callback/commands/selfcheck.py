@@ -15,6 +15,7 @@ from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.process.training_side import this_python
 from embviz_callback.files import read_json
 from embviz_callback.grammar import counted
+from embviz_callback.pairs.check.raw import read_raw
 
 _NAMED = 3
 _FIT = "embviz_callback.commands.selfcheck_fit"
@@ -69,8 +70,6 @@ def parser() -> Parser:
 
 
 def _check_options(options: argparse.Namespace) -> None:
-    from embviz_callback.pairs.check.raw import read_raw
-
     place, _, name = options.factory.rpartition(":")
     if not place or not name:
         raise UsageError(f"FACTORY must be path/file.py:function or module:function, got {options.factory!r}")

@@ -1,8 +1,12 @@
 """What a person sees while a command works: lines on standard error, bars only on a terminal."""
 
+import contextlib
+import logging
+import os
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -95,3 +99,26 @@ class Terminal:
         self._known = words
         if self._last is not None and not self._last.disable:
             self._last.set_postfix_str(inert(words), refresh=False)
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keeps libraries from talking over the answer; this process is ours alone."""
+    calm(is_watched=sys.stderr.isatty())
+    # Whatever a library prints must not come between a pipeline and its JSON.
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def calm(*, is_watched: bool) -> None:
+    """Sets what libraries read when they are imported, and silences their warnings."""
+    # A notebook's backend would break the import of matplotlib here.
+    os.environ["MPLBACKEND"] = "Agg"
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not is_watched:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    logging.getLogger("embviz_callback").addHandler(logging.NullHandler())
+    if not os.environ.get("EMBVIZ_DEBUG"):
+        warnings.simplefilter("ignore")

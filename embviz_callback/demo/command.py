@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import Parser, whole_number
 from embviz_callback.commands.ending import write_out
-from embviz_callback.commands.evaluate import calm, evaluate, statistics, summary
+from embviz_callback.commands.looking import Request
 from embviz_callback.commands.options import new_output_of
-from embviz_callback.commands.terminal import Terminal
+from embviz_callback.commands.outcomes import evaluate_each, statistics, summary
+from embviz_callback.commands.terminal import Terminal, calm
 from embviz_callback.delivery.run.history import epoch_table, read_history
 from embviz_callback.demo.rental_pairs import MOST_PAIRS, generate_pairs
 from embviz_callback.files import write_atomically
@@ -82,10 +83,8 @@ def _write_pairs(folder: Path, n: int) -> tuple[list[dict[str, Any]], Path]:
 
 
 def _evaluate(folder: Path, terminal: Terminal) -> "Outcome":
-    from embviz_callback.commands.looking import Request
-
     request = Request((str(folder / "model.pt"),), str(folder / "val.json"), Settings(), device="cpu")
-    return evaluate(request, folder / "evaluation", terminal)[0]
+    return evaluate_each([(request, folder / "evaluation")], terminal)[0][0]
 
 
 def _next_steps(folder: Path) -> str:

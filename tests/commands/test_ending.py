@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from embviz_callback.cli import main
-from embviz_callback.commands import analysed, at_hand
+from embviz_callback.commands import analyse, at_hand
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.terminal import Terminal
@@ -69,7 +69,7 @@ def test_the_output_folder_is_tried_before_the_work_and_goes_again_where_nothing
 
     output = tmp_path / "made" / "here"
     monkeypatch.setattr(at_hand, "models_at_hand", interrupted)
-    monkeypatch.setattr(analysed, "analysed_by", interrupted)
+    monkeypatch.setattr(analyse, "analysed_by", interrupted)
     assert main([*command, "--data", "val.json", "--output", f"{output}"]) == 1
     assert capsys.readouterr().err.startswith(f"embviz {command[0]}: interrupted")
     assert not list(tmp_path.iterdir())
