@@ -11,6 +11,7 @@ from typing import Any
 from torch.nn.parameter import is_lazy
 
 from embviz_callback.adapters.either_lightning import Callback, join_loaded, pl
+from embviz_callback.adapters.encoders import subject_of
 from embviz_callback.adapters.lightning_scalars import carry_on, log_scalars
 from embviz_callback.analysis.verdict.best import Best
 from embviz_callback.delivery.alerts.alarms import Alert
@@ -30,8 +31,7 @@ from embviz_callback.delivery.timing import (
 )
 from embviz_callback.encoding.distributed.sharded_weights import is_sharding
 from embviz_callback.encoding.distributed.shared_corpus import Ranks
-from embviz_callback.encoding.subject import EncodeWith, Subject, late_sides_of, notes_on_towers, sides_of
-from embviz_callback.encoding.text_encoder import truncated_share_of
+from embviz_callback.encoding.subject import EncodeWith, Subject, sides_of
 from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.formats.reading import Reading
 from embviz_callback.session import Session, begin
@@ -369,22 +369,14 @@ class EmbeddingVisualizer(Callback):
         return session.evaluate(Moment(epoch, step, is_partial), self._subject(trainer, pl_module), log)
 
     def _subject(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Subject:
-        settings = self.settings
-        queries, documents = late_sides_of(
-            pl_module, self.encode, query_prompt=settings.query_prompt, document_prompt=settings.document_prompt
-        )
-        return Subject(
-            pl_module,
-            queries,
-            documents,
+        # A retry on one rank alone would put the others' gathering of weights out of step.
+        can_halve = not is_sharding(trainer.strategy)
+        return replace(
+            subject_of(pl_module, self.settings, self.encode, can_halve=can_halve, is_late=True),
             facts=lambda: circumstances(trainer, pl_module) | {"weights": _WEIGHTS[self.when]},
             trainer=trainer,
-            # A retry on one rank alone would put the others' gathering of weights out of step.
-            can_halve=not is_sharding(trainer.strategy),
             wrapper=trainer.strategy.model,
             ranks=Ranks.of(trainer) if self.given.shard_corpus else None,
-            notes=notes_on_towers(pl_module, queries, documents),
-            truncated_share=truncated_share_of(self.encode),
         )
 
     def _stop_if_asked(self, trainer: pl.Trainer, stop: bool) -> None:

@@ -142,13 +142,12 @@ class Embeddings:
         for name, raw in parts.items():
             units[name], part_non_finite, part_zero = unit_rows(name, raw)
             non_finite, zero = non_finite + part_non_finite, zero + part_zero
-        extra: dict[str, Any] = {}
-        if hard_pairs is not None and np.size(hard_pairs):
-            extra["hard_pairs"] = np.unique(np.asarray(hard_pairs, dtype=np.int64), axis=0)
-        if records is not None and np.size(records):
-            extra["records"] = np.asarray(records, dtype=np.int64)
-        if grades is not None and np.size(grades):
-            extra["grades"] = np.asarray(grades, dtype=np.int64)
+        given = {"hard_pairs": hard_pairs, "records": records, "grades": grades}
+        extra: dict[str, Any] = {
+            name: np.asarray(rows, dtype=np.int64) for name, rows in given.items() if rows is not None and np.size(rows)
+        }
+        if "hard_pairs" in extra:
+            extra["hard_pairs"] = np.unique(extra["hard_pairs"], axis=0)
         pairs = np.unique(np.asarray(relevance, dtype=np.int64).reshape(-1, 2), axis=0)
         served = _served(parts, similarity)
         return cls(relevance=pairs, non_finite=non_finite, zero=zero, served=served, **units, **extra)

@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,5 @@ def require_space(folder: Path, n_bytes: int) -> None:
 
 def free_name(path: Path) -> Path:
     """The path with the first number behind its stem that is not taken: ``history-1.jsonl``."""
-    number = 1
-    while (other := path.with_name(f"{path.stem}-{number}{path.suffix}")).exists():
-        number += 1
-    return other
+    numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(1))
+    return next(other for other in numbered if not other.exists())

@@ -60,10 +60,6 @@ class Provenance:
         """The facts."""
         return dict(self.facts)
 
-    def with_corpus(self, corpus_scan: CorpusScan | None) -> Self:
-        """The same, with what is known of the corpus that was scanned."""
-        return self if corpus_scan is None else replace(self, facts={**self.facts, "corpus": dict(corpus_scan.facts)})
-
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
@@ -165,6 +161,7 @@ def take_snapshot(
     metrics = compute_metrics(similarity, embeddings, draws=settings.bootstrap_draws, seed=settings.seed)
     if corpus_scan is not None:
         metrics = replace(metrics, own=_among_own(embeddings))
+        provenance = Provenance({**provenance.facts, "corpus": dict(corpus_scan.facts)})
     standing = _standing(label, embeddings, metrics, settings, run, training_loss)
     return Snapshot(
         label=label,
@@ -176,7 +173,7 @@ def take_snapshot(
         metrics=metrics,
         diagnosis=diagnose(metrics, run=() if standing is None else [*run, standing]),
         settings=settings,
-        provenance=provenance.with_corpus(corpus_scan),
+        provenance=provenance,
         corpus_texts={} if corpus_scan is None else corpus_scan.texts,
         deep=None if corpus_scan is None else corpus_scan.deep,
         standing=standing,

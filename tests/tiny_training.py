@@ -127,7 +127,7 @@ def a_session(places: Places, *, loggers: Sequence[Any] = (), **options: Any) ->
     """A session on all pairs that nobody has opened yet."""
     subset = choose_subset(records_from(pairs()), max_samples=N_TEXTS, seed=7)
     settings = Settings(skip_tsne=True, skip_umap=True, bootstrap_draws=100)
-    return Session(Plan(settings, **options), Evaluator(subset, settings), places, Memory(), loggers=loggers)
+    return Session(Plan(settings, **options), {"": Evaluator(subset, settings)}, places, Memory(), loggers=loggers)
 
 
 def trainer(folder: Any, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:

@@ -19,6 +19,7 @@ from embviz_callback.encoding.subject import (
     Subject,
     late_sides_of,
     notes_on_towers,
+    prompts_in,
     sides_of,
 )
 from embviz_callback.encoding.text_encoder import truncated_share_of
@@ -45,7 +46,7 @@ def subject_of(
     is_shared: bool = False,
     **facts: Any,
 ) -> Subject:
-    """A model that a trainer other than Lightning's holds; a TypeError says if there is no way to encode.
+    """A model that a trainer holds; a TypeError says if there is no way to encode.
 
     Args:
         model: A SentenceTransformer, or any module, also wrapped for several ranks.
@@ -162,7 +163,7 @@ def _sides_of_sentence_transformer(model: Any, prompts: Prompts) -> tuple[Side, 
         The queries' side and the documents', one and the same function where that makes no difference.
     """
     for_queries = partial(_encode_served, model, "encode_query", prompts.query)
-    own = _prompt_of(model, prompts.query, "query"), _prompt_of(model, prompts.document, "document")
+    own = _prompts_of(model, prompts)
     for_documents = partial(_encode_served, model, "encode_document", prompts.document)
     if own[0] == own[1] and not _tells_sides_apart(model):
         for_documents = for_queries  # one function, so that a text of both sides is encoded once
@@ -186,16 +187,11 @@ def _tells_sides_apart(model: Any) -> bool:
     return any(kind.__name__ in ("Router", "Asym") or not kind.__module__.startswith(_LIBRARY) for kind in kinds)
 
 
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # as sentence-transformers looks for them
-
-
-def _prompt_of(model: Any, given: str | None, side: str) -> str:
-    if given is not None:
-        return given
-    names = ("query",) if side == "query" else _DOCUMENT_PROMPTS
-    own = model.prompts or {}
-    fallback = own.get(model.default_prompt_name or "", "")
-    return next((own[name] for name in names if name in own), fallback) or ""
+def _prompts_of(model: Any, given: Prompts) -> tuple[str, str]:
+    """What is put before queries and documents."""
+    own = Prompts(*prompts_in(model.prompts or {}, model.default_prompt_name))
+    used = given.or_else(own)
+    return used.query or "", used.document or ""
 
 
 def _declared_similarity(model: Any) -> str:
@@ -218,11 +214,8 @@ def _truncated_share(model: Any, queries: Sequence[str], documents: Sequence[str
 
 def _served_prompts(model: Any, prompts: Prompts) -> dict[str, str]:
     """For the report: what is put before texts."""
-    found = {
-        "query_prompt": _prompt_of(model, prompts.query, "query"),
-        "document_prompt": _prompt_of(model, prompts.document, "document"),
-    }
-    return {name: text for name, text in found.items() if text}
+    named = zip(("query_prompt", "document_prompt"), _prompts_of(model, prompts), strict=True)
+    return {name: text for name, text in named if text}
 
 
 @contextmanager

@@ -39,18 +39,15 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     from embviz_callback.encoding.checkpoints.export import check_exportable, export_model, prompts_of  # torch
     from embviz_callback.encoding.checkpoints.loading import CheckpointError, load_checkpoint
 
-    chosen = {
-        name: getattr(options, name)
-        for name in ("encoder", "pooling", "max_length", "tokenizer", "prefix", "lora_alpha")
-    }
+    serving = {name: value for name, value in vars(options).items() if name not in ("checkpoint", "output", "metrics")}
     with as_usage_error(CheckpointError):
-        loaded = load_checkpoint(options.checkpoint, **chosen)
+        loaded = load_checkpoint(options.checkpoint, **serving)
         check_exportable(loaded, options.checkpoint)
     for note in loaded.notes:
         terminal.say(f"{options.checkpoint}: {note}")
     maps = () if metrics is None else _maps_beside(Path(options.metrics).expanduser())
     if metrics is not None:
-        _check_belongs(metrics, loaded.sha256, options, terminal)
+        _check_belongs(metrics, loaded.origin.sha256, options, terminal)
     try:
         has_prompts = bool(prompts_of(loaded.config))
         pictures = [found.name for found in maps]
@@ -67,8 +64,10 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
 
 def _facts(loaded: "LoadedModel") -> dict[str, str]:
     model = loaded.model
-    head = model.head
-    encoder = Path(loaded.encoder).name if Path(loaded.encoder).expanduser().exists() else loaded.encoder
+    head: Any = model.head
+    encoder = (
+        Path(loaded.origin.encoder).name if Path(loaded.origin.encoder).expanduser().exists() else loaded.origin.encoder
+    )
     facts = {
         "Base encoder": encoder,
         "Features of the encoder": str(model.backbone.dim),
@@ -78,11 +77,11 @@ def _facts(loaded: "LoadedModel") -> dict[str, str]:
         "Tokens per text": str(model.max_length),
         "Unit length": "yes" if model.normalise else "no",
     }
-    if loaded.epoch is not None:
-        facts["Epoch"] = str(loaded.epoch)
+    if loaded.origin.epoch is not None:
+        facts["Epoch"] = str(loaded.origin.epoch)
     if chosen := loaded.config.get("chosen"):
         facts["Chosen"] = str(chosen)
-    return facts | {"SHA-256 of the checkpoint": loaded.sha256}
+    return facts | {"SHA-256 of the checkpoint": loaded.origin.sha256}
 
 
 def _maps_beside(metrics: Path) -> tuple[Path, ...]:

@@ -18,9 +18,8 @@ from embviz_callback.delivery.provenance import versions
 from embviz_callback.delivery.results.plain_vectors import embeddings_in_order, load_rows
 from embviz_callback.delivery.results.result_files import read_embeddings
 from embviz_callback.embeddings import Embeddings
-from embviz_callback.encoding.checkpoints.hub import is_hub_name
-from embviz_callback.encoding.checkpoints.missing import explain_missing
-from embviz_callback.evaluator import Evaluator, Listener, Moment
+from embviz_callback.encoding.checkpoints.hub import explain_missing, is_hub_name
+from embviz_callback.evaluator import Encoded, Evaluator, Listener, Moment
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.reading import read_pairs
@@ -168,7 +167,7 @@ def _recalled(path: str, label: str, saved: _Saved, evaluator: Evaluator, facts:
         )
     provenance = Provenance({"embeddings": path, **evaluator.source, **facts})
     own = Evaluator(subset, evaluator.settings)
-    return Look(own.recall(embeddings, corpus_scan, Moment(name=label), provenance))
+    return Look(own.measure(Encoded(embeddings, corpus_scan), Moment(name=label), provenance))
 
 
 def _from_vectors(request: Request, paths: Sequence[str], terminal: Terminal) -> Look:
@@ -190,7 +189,7 @@ def _from_vectors(request: Request, paths: Sequence[str], terminal: Terminal) ->
     with as_usage_error(ValueError):
         embeddings = embeddings_in_order(evaluator.subset, pairs.records, queries, documents)
     provenance = Provenance({"vectors": list(paths), **evaluator.source, "versions": _versions()})
-    return Look(evaluator.recall(embeddings, None, Moment(name="vectors"), provenance))
+    return Look(evaluator.measure(Encoded(embeddings), Moment(name="vectors"), provenance))
 
 
 def tell_apart(paths: Sequence[str], option: str = "--checkpoint") -> list[str]:
@@ -254,15 +253,13 @@ def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal
 
 def _served(path: str, label: str, request: Request, facts: Mapping[str, Any], terminal: Terminal) -> "Served":
     from embviz_callback.encoding.checkpoints.loading import CheckpointError
-    from embviz_callback.encoding.checkpoints.served import Serving, serve_checkpoint
+    from embviz_callback.encoding.checkpoints.served import serve_checkpoint
+    from embviz_callback.encoding.serving import Serving
 
     terminal.say(f"{label}: loading")
     with as_usage_error(CheckpointError):
         own = {"device": str(facts["device"]), "similarity": request.settings.similarity}
-        served = serve_checkpoint(
-            path, Serving(**{**request.serving, **own}), lambda: {**facts, "precision": served.precision}
-        )
-    return served
+        return serve_checkpoint(path, Serving(**{**request.serving, **own}), facts)
 
 
 def _is_large(corpus: Any) -> bool:

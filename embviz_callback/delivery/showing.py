@@ -68,7 +68,7 @@ def _make_map(
     return project(snapshot.embeddings, method, seed=snapshot.settings.seed, previous=before, progress=progress)
 
 
-def show(snapshot: Snapshot, sinks: Sequence[Sink], guard: Guard, context: Context) -> tuple[Check, ...]:
+def show(snapshot: Snapshot, sinks: Sequence[Sink], guard: Guard, context: Context) -> tuple[tuple[Check, ...], str]:
     """Draws the figures, writes the report and gives both to every sink.
 
     Args:
@@ -78,7 +78,7 @@ def show(snapshot: Snapshot, sinks: Sequence[Sink], guard: Guard, context: Conte
         context: For the report.
 
     Returns:
-        The checklist.
+        The checklist, and the report; empty where it failed.
     """
     step = snapshot.step or 0
     made: list[str] = []
@@ -93,11 +93,11 @@ def show(snapshot: Snapshot, sinks: Sequence[Sink], guard: Guard, context: Conte
     checks = _checks(snapshot, made)
     said = replace(context, alerts=[*context.alerts, *guard.faults])
     write = partial(report, snapshot, checks, said, figures=made)
-    text = guard.attempt("report", write, where=snapshot.label, skipped="the report")
+    text = guard.attempt("report", write, where=snapshot.label, skipped="the report") or ""
     for sink in sinks if text else ():
-        act = partial(sink.text, "report", text or "", step)
+        act = partial(sink.text, "report", text, step)
         guard.attempt("writing", act, where=snapshot.label, skipped=f"the report in {type(sink).__name__}")
-    return checks
+    return checks, text
 
 
 def _png(name: str, snapshot: Snapshot) -> bytes:

@@ -1,6 +1,6 @@
 """Texts to vectors: long ones first, equal ones once, smaller batches when memory runs out."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from embviz_callback.embeddings import Embeddings, Rows, Vectors, ranked_rows
-from embviz_callback.encoding.out_of_memory import is_out_of_memory, release_memory
+from embviz_callback.encoding.devices import is_out_of_memory, release_memory
 from embviz_callback.encoding.subject import Encode, Side, Subject
 from embviz_callback.measure import COSINE
 from embviz_callback.pairs.corpus import WINDOW, Corpus
@@ -21,15 +21,7 @@ class EncodingMemoryError(RuntimeError):
     """Memory ran out and smaller batches do not help."""
 
 
-def encode_texts(
-    encode: Encode,
-    texts: Sequence[str],
-    *,
-    batch_size: int,
-    halve: bool = True,
-    progress: Callable[[int, int], None] | None = None,
-    on_halved: Callable[[int], None] | None = None,
-) -> Vectors:
+def encode_texts(encode: Encode, texts: Sequence[str], **options: Any) -> Vectors:
     """One row per text, in the order of `texts`.
 
     Each distinct text is encoded once. Batches hold texts of similar length, so that little is
@@ -44,20 +36,26 @@ def encode_texts(
         encode: Takes a list of ``n`` texts and gives ``(n, dim)``, a tensor of any float type on
             any device, or an array. Gradients are off around it.
         texts: ``n_texts`` texts, prompts included.
-        batch_size: Texts per call, at least 1.
-        halve: Halve the batch when memory runs out, for the rest of this pass. Off where a lone
-            retry would put ranks out of step.
-        progress: Called with the number of distinct texts done and their total.
-        on_halved: Called with the new batch size.
+        options: Those of `batches`.
 
     Returns:
         ``(n_texts, dim)`` float32, as long as `encode` made them; ``(0, 0)`` without texts.
 
+    Raises:
+        ValueError: If the dim changes from batch to batch.
     """
-    distinct = longest_first(set(texts))
-    options: dict[str, Any] = {"halve": halve, "progress": progress, "on_halved": on_halved}
-    parts = [rows for _, rows in batches(encode, distinct, batch_size=batch_size, **options)]
-    return _in_order(parts, distinct, texts)
+    # An order that theirs has no part in.
+    distinct = sorted(set(texts), key=lambda text: (-len(text), text))
+    parts = [rows for _, rows in batches(encode, distinct, **options)]
+    if not parts:
+        return np.empty((0, 0), dtype=np.float32)
+    dims = sorted({part.shape[1] for part in parts})
+    if len(dims) > 1:
+        raise ValueError(_mixed(dims))
+    # One copy from the device for all batches, so that the device is waited for only once.
+    rows: Vectors = torch.cat(parts).cpu().to(torch.float32).numpy()
+    place = {text: row for row, text in enumerate(distinct)}
+    return rows[[place[text] for text in texts]]
 
 
 def probe(subject: Subject, texts: Sequence[str]) -> None:
@@ -103,11 +101,6 @@ def _name_of(encode: Encode) -> str:
     return str(getattr(inner, "__qualname__", type(inner).__name__))
 
 
-def longest_first(texts: Iterable[str]) -> list[str]:
-    """Texts in an order that theirs has no part in, so that memory runs out at once or never."""
-    return sorted(texts, key=lambda text: (-len(text), text))
-
-
 def batches(
     encode: Encode,
     texts: Sequence[str],
@@ -117,15 +110,16 @@ def batches(
     progress: Callable[[int, int], None] | None = None,
     on_halved: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Encodes texts batch by batch as they stand; see `encode_texts` for arguments and errors.
+    """Encodes texts batch by batch as they stand; see `encode_texts` for errors.
 
     Args:
         encode: Likewise.
         texts: In the order in which they are cut into batches.
-        batch_size: Likewise.
-        halve: Likewise.
-        progress: Likewise.
-        on_halved: Likewise.
+        batch_size: Texts per call, at least 1.
+        halve: Halve the batch when memory runs out, for the rest of this pass. Off where a lone
+            retry would put ranks out of step.
+        progress: Called with the number of texts done and their total.
+        on_halved: Called with the new batch size.
 
     Yields:
         Which texts, and their rows ``(n, dim)`` on the device of `encode`.
@@ -228,22 +222,14 @@ def _told(progress: Callable[[int, int], None], before: int, total: int, done: i
     progress(before + done, total)
 
 
-def encode_ranked(
-    encode: Encode,
-    texts: Sequence[str],
-    *,
-    batch_size: int,
-    similarity: str = COSINE,
-    **options: Any,
-) -> Vectors:
-    """Rows of different texts as they are ranked, encoded with the longest first.
+def encode_ranked(encode: Encode, texts: Sequence[str], *, similarity: str = COSINE, **options: Any) -> Vectors:
+    """Rows of different texts as they are ranked, encoded with the longest first and brought from the device at once.
 
     Args:
         encode: See `encode_texts`.
         texts: At least one.
-        batch_size: Texts per call.
         similarity: Of the model.
-        options: Passed on to `batches`.
+        options: Those of `batches`.
 
     Returns:
         ``(n_texts, dim)`` in the order of `texts`, see `ranked_rows`.
@@ -253,7 +239,7 @@ def encode_ranked(
     """
     order = np.array(sorted(range(len(texts)), key=lambda at: (-len(texts[at]), texts[at])))
     vectors: Vectors | None = None
-    for rows, part in batches(encode, [texts[at] for at in order.tolist()], batch_size=batch_size, **options):
+    for rows, part in batches(encode, [texts[at] for at in order.tolist()], **options):
         if vectors is None:
             vectors = np.empty((len(texts), part.shape[1]), dtype=np.float32)
         if part.shape[1] != vectors.shape[1]:
@@ -349,18 +335,6 @@ def _checked(rows: Any, n_texts: int) -> Tensor:
             f"encode must return one row per text, shape ({n_texts}, dim), got {tuple(rows.shape)} for {n_texts} texts"
         )
     return rows.detach()
-
-
-def _in_order(parts: list[Tensor], distinct: Sequence[str], texts: Sequence[str]) -> Vectors:
-    if not parts:
-        return np.empty((0, 0), dtype=np.float32)
-    dims = sorted({part.shape[1] for part in parts})
-    if len(dims) > 1:
-        raise ValueError(_mixed(dims))
-    # One copy from the device for all batches, so that the device is waited for only once.
-    rows: Vectors = torch.cat(parts).cpu().to(torch.float32).numpy()
-    place = {text: row for row, text in enumerate(distinct)}
-    return rows[[place[text] for text in texts]]
 
 
 def _mixed(dims: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from embviz_callback.embeddings import Vectors
-from embviz_callback.encoding.out_of_memory import is_out_of_memory, release_memory
+from embviz_callback.encoding.devices import device_of, is_out_of_memory, release_memory
 from embviz_callback.measure import Product
 
 LARGE_POOL = 10_000  # documents from which the way to the device and back is worth it
@@ -23,7 +23,7 @@ def device_for(module: nn.Module, n_pool: int) -> torch.device | None:
     Returns:
         The model's device where that is CUDA and the pool has at least 10,000 documents; None for the CPU.
     """
-    device = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+    device = device_of(module)
     return device if device.type == "cuda" and n_pool >= LARGE_POOL else None
 
 

@@ -16,14 +16,6 @@ Encode = Callable[[list[str]], Any]
 EncodeWith = Callable[[Any, list[str]], Any]
 
 
-def _nothing() -> None:
-    return
-
-
-def _no_facts() -> Mapping[str, Any]:
-    return {}
-
-
 @dataclass(frozen=True)
 class Side:
     """How the texts of one side, queries or documents, become vectors.
@@ -65,12 +57,12 @@ class Subject:
     queries: Side
     documents: Side
     origin: Mapping[str, Any] = field(default_factory=dict)
-    facts: Callable[[], Mapping[str, Any]] = _no_facts
+    facts: Callable[[], Mapping[str, Any]] = dict
     trainer: Any = None
     can_halve: bool = True
     wrapper: Any = None
     ranks: "Ranks | None" = None
-    after: Callable[[], None] = field(default=_nothing)
+    after: Callable[[], None] = lambda: None
     notes: tuple[str, ...] = ()
     similarity: str = COSINE
     truncated_share: Callable[[Sequence[str], Sequence[str]], float] | None = None
@@ -157,6 +149,23 @@ def _ways(model: Any, encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None)
         "of texts and returns a tensor of shape (len(texts), dim), or what embviz_callback.text_encoder makes of a "
         "tokenizer"
     )
+
+
+def prompts_in(prompts: Mapping[str, Any], default: object) -> tuple[str, str]:
+    """What sentence-transformers puts before queries and documents.
+
+    Args:
+        prompts: Name to text, as a model has them; what is no text counts as none.
+        default: Name of the one for whatever has no own.
+
+    Returns:
+        The queries' and the documents', "" for none.
+    """
+    known = {name: text for name, text in prompts.items() if isinstance(text, str)}
+    fallback = known.get(str(default), "")
+    # It looks for the prompt of a document under these names, in this order.
+    document = next((known[name] for name in ("document", "passage", "corpus") if name in known), fallback)
+    return known.get("query", fallback), document
 
 
 _OFTEN = 0.5  # of texts that begin like a prompt, from which on it is no chance

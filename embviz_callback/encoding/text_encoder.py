@@ -1,14 +1,13 @@
 """An ``encode`` for modules whose forward pass takes a tokenizer's output instead of texts."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from embviz_callback.encoding.models.biencoder import POOLINGS, count_longer, pool
+from embviz_callback.encoding.devices import device_of
+from embviz_callback.encoding.models.biencoder import POOLINGS, count_longer, pool, taken_of, tokens_of
 from embviz_callback.encoding.subject import EncodeWith
 
 _POOLER = "pooler"
@@ -74,16 +73,11 @@ class _TextEncoder:
         return count_longer(self.tokenizer, [self.prompt + text for text in texts], self.max_length)
 
     def __call__(self, module: nn.Module, texts: list[str]) -> Tensor:
-        device = next((part.device for part in (*module.parameters(), *module.buffers())), torch.device("cpu"))
-        features = self.tokenizer(
-            [self.prompt + text for text in texts],
-            padding=True,
-            truncation=True,
-            max_length=self.max_length,
-            return_tensors="pt",
-        )
-        batch = {name: part.to(device) for name, part in features.items()}
-        return _embeddings(_called(module, batch), batch["attention_mask"], self.pooling)
+        prompted = [self.prompt + text for text in texts]
+        batch = tokens_of(self.tokenizer, prompted, self.max_length, device_of(module))
+        taken = taken_of(batch, module)
+        output = module(**taken) if "input_ids" in taken else module(batch)
+        return _embeddings(output, batch["attention_mask"], self.pooling)
 
 
 def truncated_share_of(encode: Any) -> Callable[[Sequence[str], Sequence[str]], float] | None:
@@ -93,15 +87,6 @@ def truncated_share_of(encode: Any) -> Callable[[Sequence[str], Sequence[str]], 
     return lambda *sides: (
         sum(way.count_truncated(texts) for way, texts in zip(encode, sides, strict=True)) / max(1, sum(map(len, sides)))
     )
-
-
-def _called(module: nn.Module, batch: Mapping[str, Tensor]) -> Any:
-    """The forward pass, with those inputs that it takes."""
-    parameters = inspect.signature(module.forward).parameters
-    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-    if takes_any or "input_ids" in parameters:
-        return module(**{name: part for name, part in batch.items() if takes_any or name in parameters})
-    return module(batch)
 
 
 def _embeddings(output: Any, mask: Tensor, pooling: str | None) -> Tensor:

@@ -1,13 +1,11 @@
 """The evaluator that every face asks, and the moment at which it looks."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from embviz_callback.analysis.scan import CorpusScan
-from embviz_callback.embeddings import Embeddings
 from embviz_callback.evaluator.encoded import Encoded, encode_each
 from embviz_callback.evaluator.listener import SILENCE, Listener
 from embviz_callback.measure import COSINE
@@ -177,16 +175,13 @@ class Evaluator:
         share = 0.0 if subject.truncated_share is None else subject.truncated_share(self.subset.queries, offered)
         return {"truncated_share": share} if share else {}
 
-    @contextmanager
-    def exchange(self, subject: "Subject") -> "Iterator[Exchange | None]":
+    def exchange(self, subject: "Subject") -> "AbstractContextManager[Exchange | None]":
         """Keeps this rank from leaving others in wait for its share of the corpus; see `together`."""
         if self.corpus is None or subject.ranks is None:
-            yield None
-            return
+            return nullcontext()
         from embviz_callback.encoding.distributed.shared_corpus import together
 
-        with together(subject.ranks) as exchange:
-            yield exchange
+        return together(subject.ranks)
 
     def encode(self, subject: "Subject", exchange: "Exchange | None" = None, listener: Listener = SILENCE) -> Encoded:
         """The vectors of all that is judged, and the ranks among a corpus, without a trace in the model.
@@ -209,10 +204,12 @@ class Evaluator:
         *,
         run: "Sequence[Candidate]" = (),
     ) -> Snapshot:
-        """The numbers of what was encoded.
+        """The numbers of what was encoded, now or before.
 
         Args:
-            encoded: From `encode`.
+            encoded: From `encode`, or embeddings that were saved, row for row as in the subset, with what was kept of
+                ranking among the corpus, which stays as it is; ranked by the similarity that the settings name, if
+                they do.
             moment: When.
             provenance: Of the evaluation.
             run: As for `look`.
@@ -220,29 +217,7 @@ class Evaluator:
         Returns:
             A snapshot without maps.
         """
-        return self.recall(encoded.embeddings, encoded.corpus_scan, moment, provenance, run=run)
-
-    def recall(
-        self,
-        embeddings: Embeddings,
-        corpus_scan: CorpusScan | None,
-        moment: Moment,
-        provenance: Provenance,
-        *,
-        run: "Sequence[Candidate]" = (),
-    ) -> Snapshot:
-        """The numbers of embeddings that were saved, measured again.
-
-        Args:
-            embeddings: Row for row as in the subset; ranked by the similarity that the settings name, if they do.
-            corpus_scan: What was kept of ranking among the corpus, which stays as it is; None without one.
-            moment: When.
-            provenance: Likewise.
-            run: As for `look`.
-
-        Returns:
-            A snapshot without maps.
-        """
+        embeddings, corpus_scan = encoded.embeddings, encoded.corpus_scan
         wanted = self.settings.similarity
         if wanted is not None and wanted != embeddings.similarity and corpus_scan is None:
             embeddings = embeddings.ranked_by(wanted)

@@ -8,18 +8,6 @@ from embviz_callback.grammar import counted
 Progress = Callable[[int, int], None]
 
 
-def _say_nothing(stage: str, message: str) -> None:
-    return
-
-
-def _show_nothing(stage: str) -> Progress | None:
-    return None
-
-
-def _say_nothing_known(words: str) -> None:
-    return
-
-
 @dataclass(frozen=True)
 class Listener:
     """Who hears what happens during an evaluation: a training's face warns, a command writes a line.
@@ -30,9 +18,9 @@ class Listener:
         known: Takes what is known so far, a few words, while a stage goes on.
     """
 
-    warn: Callable[[str, str], None] = _say_nothing
-    progress: Callable[[str], Progress | None] = _show_nothing
-    known: Callable[[str], None] = _say_nothing_known
+    warn: Callable[[str, str], None] = lambda stage, message: None
+    progress: Callable[[str], Progress | None] = lambda stage: None
+    known: Callable[[str], None] = lambda words: None
 
     def say_halved(self, size: int) -> None:
         """Warns that batches had to become smaller."""

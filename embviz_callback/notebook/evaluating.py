@@ -20,7 +20,7 @@ from embviz_callback.delivery.run.data_check import data_check
 from embviz_callback.delivery.showing import show
 from embviz_callback.drawing.figures.png import draw
 from embviz_callback.drawing.reports.asides import Aside, Context
-from embviz_callback.encoding.checkpoints.served import Serving
+from embviz_callback.encoding.serving import Serving
 from embviz_callback.encoding.subject import EncodeWith
 from embviz_callback.evaluator import Evaluator, Listener, Moment
 from embviz_callback.notebook.shown import Page, Pictures, numbers_html
@@ -102,22 +102,6 @@ def _looked_at(model: Any, evaluator: Evaluator, encode: EncodeWith | tuple[Enco
     return evaluator.look(subject, Moment(name=called(model)), listener=listener)
 
 
-class _Listed:
-    """A sink that keeps the report."""
-
-    def __init__(self) -> None:
-        self.report = ""
-
-    def figure(self, name: str, png: bytes, step: int) -> None:
-        return
-
-    def text(self, name: str, markdown: str, step: int) -> None:
-        self.report = markdown
-
-    def flush(self) -> None:
-        return
-
-
 @dataclass(frozen=True, eq=False)
 class Result:
     """One evaluation.
@@ -181,7 +165,7 @@ class Result:
     @cached_property
     def _all(self) -> tuple[str, Page]:
         maps = {method: self._map(method) for method in MAPS}
-        snapshot, guard, sink = self.snapshot.with_maps(maps), a_guard(), _Listed()
+        snapshot, guard = self.snapshot.with_maps(maps), a_guard()
         context = Context(data=data_check(snapshot), asides=self._asides)
-        checks = show(snapshot, [sink], guard, context)
-        return sink.report, Page(result_page(snapshot, checks, guard, context))
+        checks, report = show(snapshot, (), guard, context)
+        return report, Page(result_page(snapshot, checks, guard, context))

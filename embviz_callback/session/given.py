@@ -1,22 +1,63 @@
-"""What every face is given: sets of pairs, and how a training is watched on them."""
+"""What every face is given, checked before anything is trained: sets of pairs, and how they are watched."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from embviz_callback.analysis.verdict.best import check_metric
 from embviz_callback.delivery.alerts.alarms import Alert, alerts_of, check_baselines, check_watched
 from embviz_callback.delivery.places import as_output_dir, check_output_dir
 from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.delivery.provenance import given_pairs
 from embviz_callback.delivery.tags import prefix_of, set_names
+from embviz_callback.delivery.timing import Budget
 from embviz_callback.evaluator import Evaluator
 from embviz_callback.pairs.formats.form import Reading
-from embviz_callback.session.plan import Plan
+from embviz_callback.pairs.importing import load_function
 from embviz_callback.settings import Settings, merged, split_options
 
 _PLANNED = ("figures", "log_baseline", "on_error", "overhead_limit")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a training is watched.
+
+    Attributes:
+        settings: Of every evaluation.
+        alerts: The rules, as `alerts_of` gives them.
+        limits: Of the drawing process.
+        figures: Whether anything is drawn.
+        log_baseline: Whether the figures of the untrained model go into TensorBoard too.
+        on_error: "warn" or "raise".
+        overhead_limit: Evaluations' share of the training time, 0 to 1; 0 for no limit.
+
+    Raises:
+        ValueError: If an option is out of its range.
+    """
+
+    settings: Settings
+    alerts: tuple[Alert, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    figures: bool = True
+    log_baseline: bool = False
+    on_error: str = "warn"
+    overhead_limit: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ("warn", "raise"):
+            raise ValueError(f"on_error must be 'warn' or 'raise', got {self.on_error!r}")
+        if self.settings.features:
+            load_function(self.settings.features)  # a wrong name must not be found at the end of the training
+        check_metric(self.settings.metric)
+        Budget(self.overhead_limit)
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether an alert may end the training."""
+        return any(one.stop_training for one in self.alerts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +67,8 @@ class Given:
     Attributes:
         plan: How the training is watched.
         prefix: What stands before the slash in every tag, and the name of the folder.
-        data: Pairs, as `read_pairs` takes them; None where there are several sets, or the data module brings them.
-        sets: Name to pairs; None for `data`.
+        sets: Name to pairs, as `read_pairs` takes them; the only set has an empty name, and is None where the data
+            module brings it.
         reading: How all are read.
         corpus: Further documents of the first set.
         shard_corpus: Whether each rank encodes its share of them.
@@ -36,8 +77,7 @@ class Given:
 
     plan: Plan
     prefix: str
-    data: Any
-    sets: Mapping[str, Any] | None
+    sets: Mapping[str, Any]
     reading: Reading | None
     corpus: Any
     shard_corpus: bool
@@ -74,8 +114,7 @@ class Given:
         return cls(
             Plan(settings, alerts, limits, **planned),
             prefix_of(options["name"]),
-            kept(data),
-            None if sets is None else {name: kept(one) for name, one in sets.items()},
+            {name: kept(one) for name, one in ({"": data} if sets is None else sets).items()},
             options["reading"],
             kept(corpus),
             options["shard_corpus"],
@@ -102,7 +141,7 @@ class Given:
             Name to evaluator, the first first; the only one has an empty name.
         """
         found: dict[str, Evaluator] = {}
-        for name, data in ({"": self.data} if self.sets is None else self.sets).items():
+        for name, data in self.sets.items():
             beside = {} if found else {"corpus": self.corpus, "max_corpus": max_corpus}
             found[name] = Evaluator.on(given_pairs(data, datamodule, self.reading), settings, **beside)
         check_baselines(alerts, {name: one.subset.fingerprint for name, one in found.items()})

@@ -27,7 +27,7 @@ from embviz_callback.encoding.subject import Subject
 from embviz_callback.evaluator import Encoded, Evaluator, Listener, Moment, encode_each
 from embviz_callback.files import append_row, to_json, write_atomically
 from embviz_callback.session.course import Course, values_of
-from embviz_callback.session.plan import Plan
+from embviz_callback.session.given import Plan
 from embviz_callback.snapshot import Snapshot
 
 Log = Callable[[Mapping[str, float]], None]
@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 
 def begin(
     plan: Plan,
-    evaluator: Evaluator | Mapping[str, Evaluator],
+    evaluators: Mapping[str, Evaluator],
     places: Places,
     memory: Memory,
     *,
@@ -47,7 +47,7 @@ def begin(
 
     Args:
         plan: How the training is watched.
-        evaluator: What is looked at; of several sets name to evaluator.
+        evaluators: What is looked at, by the name of the set; the only one may have none.
         places: Where this rank writes.
         memory: What is known from before; that of another subset is left aside.
         is_resumed: Whether what is known goes on; otherwise the history begins anew.
@@ -61,7 +61,7 @@ def begin(
     if claim is not None and claim.folder != places.folder:
         say(f"another training is writing into {places.folder}; this one writes into {claim.folder}")
         places = places.moved_to(claim.folder)
-    session = Session(plan, evaluator, places, known, loggers=loggers, claim=claim)
+    session = Session(plan, evaluators, places, known, loggers=loggers, claim=claim)
     session.open(is_resumed=is_resumed)
     return session
 
@@ -74,7 +74,7 @@ class Session:
 
     Args:
         plan: How the training is watched.
-        evaluator: What is looked at; of several sets name to evaluator, the first of which is the training's own.
+        evaluators: What is looked at, by the name of the set; the first is the training's own.
         places: Where this rank writes.
         memory: What is known from before.
         loggers: Of the trainer, as far as they are to get figures and alerts.
@@ -84,7 +84,7 @@ class Session:
     def __init__(
         self,
         plan: Plan,
-        evaluator: Evaluator | Mapping[str, Evaluator],
+        evaluators: Mapping[str, Evaluator],
         places: Places,
         memory: Memory,
         *,
@@ -100,7 +100,6 @@ class Session:
         self.training_loss = TrainingLoss()
         self.guard = Guard(on_error=plan.on_error, note=self._note, rank=places.rank)
         speaks = places.rank == 0 and not places.is_trial
-        evaluators = {"": evaluator} if isinstance(evaluator, Evaluator) else evaluator
         self._courses = tuple(
             self._begun(name, one, is_first=not at, loggers=loggers if speaks else ())
             for at, (name, one) in enumerate(evaluators.items())
@@ -116,7 +115,7 @@ class Session:
             run=_short(places.folder),
             speaks=speaks,
         )
-        self._listener = Listener(warn=self._warn_of_memory)
+        self._listener = Listener(warn=lambda stage, message: self.guard.warn(stage, "out of memory", message))
         self._budget = Budget(plan.overhead_limit)
         self._is_open = True
         self._has_noted = False
@@ -352,9 +351,6 @@ class Session:
             values |= course.named(own)
         now = time.monotonic()
         return values | {"blocked_s": now - begun, "overhead": (now - begun) / max(now - self.epoch_begun, 1e-9)}
-
-    def _warn_of_memory(self, stage: str, message: str) -> None:
-        self.guard.warn(stage, "out of memory", message)
 
     def _say_left_out(self, epoch: int, share: float) -> None:
         message = (

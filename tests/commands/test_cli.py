@@ -272,7 +272,7 @@ def test_metrics_json_says_where_the_figures_come_from(place: Path, finished: su
     assert content["checklist"][0]["name"] == "figures"
     assert content["ready"] is False
     origin = content["provenance"]
-    assert origin["checkpoint_sha256"] == load_checkpoint(place / "best_model.pt").sha256
+    assert origin["checkpoint_sha256"] == load_checkpoint(place / "best_model.pt").origin.sha256
     assert origin["data_sha256"] == pairs.sha256
     expected = {
         "checkpoint": "best_model.pt",

@@ -12,7 +12,7 @@ from embviz_callback.cli import main
 from embviz_callback.delivery.results.plain_vectors import embeddings_in_order, load_rows, subset_of_arrays
 from embviz_callback.delivery.results.result_files import read_embeddings
 from embviz_callback.delivery.results.trec import trec_files
-from embviz_callback.evaluator import Evaluator, Moment
+from embviz_callback.evaluator import Encoded, Evaluator, Moment
 from embviz_callback.pairs.formats.reading import records_from
 from embviz_callback.pairs.records import Record
 from embviz_callback.pairs.subset import choose_subset
@@ -31,7 +31,7 @@ def test_plain_arrays_are_measured_as_evaluate_pairs_measures_them(tmp_path: Pat
     subset, embeddings, corpus = read_embeddings(tmp_path / "v.npz")
     assert (len(subset.queries), len(subset.documents), corpus) == (6, 9, None)
     np.testing.assert_array_equal(embeddings.relevance, np.unique(relevance, axis=0))
-    found = Evaluator(subset, Settings()).recall(embeddings, None, Moment(name="v"), Provenance()).metrics
+    found = Evaluator(subset, Settings()).measure(Encoded(embeddings), Moment(name="v"), Provenance()).metrics
     expected = evaluate_pairs(queries, documents, relevance)
     for name in ("margin", "rank1", "mrr", "ndcg_at_10", "auc"):
         assert found[name] == pytest.approx(expected[name], abs=1e-12)
@@ -105,7 +105,7 @@ def _snapshot(seed: int, *, least: int) -> Snapshot:
     arrays = {"query": _rows(8, seed), "document": _rows(len(subset.documents), seed + 1)}
     _, embeddings = subset_of_arrays({**arrays, "relevance": subset.relevance})
     embeddings = type(embeddings)(embeddings.queries, embeddings.documents, subset.relevance, grades=subset.grades)
-    return Evaluator(subset, Settings()).recall(embeddings, None, Moment(name="v"), Provenance())
+    return Evaluator(subset, Settings()).measure(Encoded(embeddings), Moment(name="v"), Provenance())
 
 
 @pytest.mark.parametrize("least", [1, 2])
@@ -132,7 +132,7 @@ def test_trec_eval_gives_our_figures_from_the_files_that_are_left(seed: int, lea
 def test_scores_of_a_run_fall_strictly_even_where_documents_tie() -> None:
     arrays = {"query": np.ones((1, 2)), "document": np.ones((5, 2)), "relevance": np.array([[0, 0]])}
     subset, embeddings = subset_of_arrays(arrays)
-    snapshot = Evaluator(subset, Settings()).recall(embeddings, None, Moment(name="v"), Provenance())
+    snapshot = Evaluator(subset, Settings()).measure(Encoded(embeddings), Moment(name="v"), Provenance())
     scores = [np.float32(line.split()[4]) for line in trec_files(snapshot)["run.trec"].splitlines()]
     assert len(scores) == 5
     assert (np.diff(scores) < 0).all()

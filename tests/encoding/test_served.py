@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from embviz_callback import EmbeddingVisualizer
 from embviz_callback.adapters.encoders import subject_of
 from embviz_callback.encoding.checkpoints.loading import CheckpointError, load_checkpoint
-from embviz_callback.encoding.checkpoints.served import Serving, serve_checkpoint
+from embviz_callback.encoding.checkpoints.served import serve_checkpoint
 from embviz_callback.encoding.encode import encode_texts
+from embviz_callback.encoding.serving import Serving
 from embviz_callback.encoding.subject import Subject
 from embviz_callback.evaluator import Evaluator
 from embviz_callback.pairs.formats.reading import PairFile, records_from
@@ -90,7 +91,7 @@ def _loader(asked: Asked) -> Seen:
 
 def _runner(asked: Asked) -> Seen:
     """What `embviz` and `compare` look at, with the features of the encoder kept."""
-    served = serve_checkpoint(str(asked.path), Serving(**asked.options), lambda: {})
+    served = serve_checkpoint(str(asked.path), Serving(**asked.options), {})
     subject = served.subject
     sides = ((subject.queries, QUERIES), (subject.documents, DOCUMENTS))
     # Twice, so that the second time they come out of the cache.
@@ -367,7 +368,7 @@ def test_an_adapter_whose_model_is_gone_says_which(tmp_path: Path) -> None:
         == f"{path} adapts {tmp_path / 'bert'}, which does not exist here; name the model with --encoder"
     )
     again = tiny_bert(tmp_path / "again")
-    assert load_checkpoint(path, encoder=str(again), pooling="mean").encoder == str(path)
+    assert load_checkpoint(path, encoder=str(again), pooling="mean").origin.encoder == str(path)
 
 
 def test_an_explicit_option_wins_over_what_the_model_says(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ class Publisher:
         guard.attempt("beginning", begin, where=snapshot.label, skipped="forgetting what came after the checkpoint")
         snapshot = snapshot.with_maps(make_maps(snapshot, self._previous(snapshot, name), guard, self._threads))
         sinks = self._sinks(job, snapshot.step or 0)
-        checks = show(snapshot, sinks, guard, self._context(snapshot, job))
+        checks, _ = show(snapshot, sinks, guard, self._context(snapshot, job))
         self._finish(snapshot, job, name, checks, sinks, guard)
         written = [path for sink in sinks if isinstance(sink, FolderSink) for path in sink.written]
         return Published([f"{path.relative_to(self.folder)}" for path in written], guard.faults)

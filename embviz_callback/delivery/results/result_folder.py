@@ -95,7 +95,7 @@ def write_results(
     guard = a_guard()
     snapshot = snapshot.with_maps(maps_of(snapshot, guard, progress))
     context = Context(data=data, asides=asides)
-    checks = show(snapshot, [FolderSink(folder)], guard, context)
+    checks, _ = show(snapshot, [FolderSink(folder)], guard, context)
     content = metrics_json(snapshot, checks)
     write_atomically(folder / "metrics.json", to_json(content))
     write_atomically(folder / "report.html", result_page(snapshot, checks, guard, context))

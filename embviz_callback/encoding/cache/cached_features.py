@@ -1,16 +1,18 @@
 """A frozen encoder's features, computed one time per text."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from embviz_callback.encoding.cache.feature_store import DEFAULT_MAX_BYTES, FeatureStore
+from embviz_callback.encoding.cache.feature_store import FeatureStore
 from embviz_callback.encoding.cache.fingerprints import change_stamp, content_stamp, encoder_fingerprint
-from embviz_callback.encoding.models.biencoder import SELF_POOLING, Backbone, BiEncoder, features_of
-from embviz_callback.encoding.out_of_memory import is_out_of_memory, release_memory
+from embviz_callback.encoding.devices import device_of
+from embviz_callback.encoding.encode import batches
+from embviz_callback.encoding.models.biencoder import SELF_POOLING, BiEncoder, features_of
 
 _log = logging.getLogger("embviz_callback")
 # Tokens in one batch: enough to fill the cores, small enough to stay in cache.
@@ -28,11 +30,10 @@ class CachedFeatures:
     Args:
         bi_encoder: Whose features are kept.
         root: Cache folder shared by runs; None keeps them in memory only.
-        max_bytes: Cap on the cache folder.
     """
 
-    def __init__(self, bi_encoder: BiEncoder, root: Path | None, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
-        self.bi_encoder, self.root, self.max_bytes = bi_encoder, root, max_bytes
+    def __init__(self, bi_encoder: BiEncoder, root: Path | None) -> None:
+        self.bi_encoder, self.root = bi_encoder, root
         self._store: FeatureStore | None = None
         self._stamp: tuple[object, ...] = ()
         self._content: tuple[int, ...] = ()
@@ -53,7 +54,7 @@ class CachedFeatures:
         missing = store.missing(texts)
         if missing:
             self.compute(missing)
-        return store.get(texts).to(_device(self.bi_encoder), non_blocking=True)
+        return store.get(texts).to(device_of(self.bi_encoder.encoder), non_blocking=True)
 
     def why_not(self) -> str:
         """The reason why features may change and cannot be kept, said once; empty if they can."""
@@ -109,100 +110,67 @@ class CachedFeatures:
             max_length=model.max_length,
             precision=_precision(model),
         )
-        return FeatureStore(None if self.root is None else self.root / name, max_bytes=self.max_bytes)
+        return FeatureStore(None if self.root is None else self.root / name)
 
 
-def encode_by_length(
-    bi_encoder: BiEncoder, texts: Sequence[str], *, token_budget: int | None = None
-) -> Iterator[tuple[list[str], Tensor]]:
+def encode_by_length(bi_encoder: BiEncoder, texts: Sequence[str]) -> Iterator[tuple[list[str], Tensor]]:
     """Pooled features of texts, in batches of about equally long ones, the longest first.
 
     Texts are tokenised once. A batch that does not fit into memory is halved, and so is every
-    later one.
+    later one; a single text that does not is answered with an `EncodingMemoryError`.
 
     Args:
         bi_encoder: Encoder, tokenizer and pooling.
-        texts: Any number of texts.
-        token_budget: Tokens in one batch, padding included; by default what suits the device.
+        texts: Any number of distinct texts.
 
     Yields:
         Texts of one batch and their features, ``(n, dim_in)`` on the encoder's device.
-
-    Raises:
-        RuntimeError: If not even one text fits into the GPU's memory.
-        MemoryError: If it does not fit into the machine's.
     """
-    if not texts:
-        return
-    budget = token_budget or _TOKEN_BUDGET.get(_device(bi_encoder).type, _GPU_TOKEN_BUDGET)
-    pending = _batches(bi_encoder, texts, budget)[::-1]
-    limit = len(texts)
-    while pending:
-        chunk = pending.pop()
-        if len(chunk) > limit:
-            pending += [chunk[limit:], chunk[:limit]]
-            continue
-        try:
-            features = _forward(bi_encoder, [tokens for _, tokens in chunk], [text for text, _ in chunk])
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or len(chunk) == 1:
-                raise
-            features = None
-        if features is None:
-            # Outside the except block, where the traceback no longer holds the batch's tensors.
-            release_memory()
-            limit = max(1, len(chunk) // 2)
-            pending.append(chunk)
-            continue
-        yield [text for text, _ in chunk], features
+    tokens = dict(zip(texts, _tokenise(bi_encoder, texts), strict=True)) if texts else {}
+    sizes = [len(texts)]
+    for chunk in _chunks(tokens, _TOKEN_BUDGET.get(device_of(bi_encoder.encoder).type, _GPU_TOKEN_BUDGET)):
+        encode = partial(_forward, bi_encoder, tokens)
+        for part, features in batches(encode, chunk, batch_size=min(sizes[-1], len(chunk)), on_halved=sizes.append):
+            yield chunk[part], features
 
 
 _Tokens = dict[str, list[int]]
 
 
-def _batches(bi_encoder: BiEncoder, texts: Sequence[str], budget: int) -> list[list[tuple[str, _Tokens]]]:
-    tokens = _tokenise(bi_encoder.backbone, texts, bi_encoder.max_length)
-    lengths = [len(entry.get("input_ids", text)) for entry, text in zip(tokens, texts, strict=True)]
-    batches: list[list[tuple[str, _Tokens]]] = []
+def _chunks(tokens: Mapping[str, _Tokens], budget: int) -> list[list[str]]:
+    lengths = {text: len(entry.get("input_ids", text)) for text, entry in tokens.items()}
+    chunks: list[list[str]] = []
     longest = 0
-    for index in sorted(range(len(texts)), key=lambda index: -lengths[index]):
-        if not batches or (len(batches[-1]) + 1) * longest > budget:
-            batches.append([])
-            longest = max(1, lengths[index])
-        batches[-1].append((texts[index], tokens[index]))
-    return batches
+    for text in sorted(tokens, key=lambda text: -lengths[text]):
+        if not chunks or (len(chunks[-1]) + 1) * longest > budget:
+            chunks.append([])
+            longest = max(1, lengths[text])
+        chunks[-1].append(text)
+    return chunks
 
 
-def _tokenise(backbone: Backbone, texts: Sequence[str], max_length: int) -> list[_Tokens]:
-    if isinstance(backbone.encoder, SELF_POOLING):
+def _tokenise(bi_encoder: BiEncoder, texts: Sequence[str]) -> list[_Tokens]:
+    if isinstance(bi_encoder.encoder, SELF_POOLING):
         return [{} for _ in texts]
-    limit = min(max_length, backbone.max_length or max_length)
-    columns = backbone.tokenizer(list(texts), truncation=True, max_length=limit)
+    columns = bi_encoder.backbone.tokenizer(list(texts), truncation=True, max_length=bi_encoder.max_length)
     return [{name: column[row] for name, column in columns.items()} for row in range(len(texts))]
 
 
-def _forward(bi_encoder: BiEncoder, tokens: list[_Tokens], texts: list[str]) -> Tensor:
-    # no_grad, not inference mode: a head that is trained must be able to save these tensors for backward.
-    with torch.no_grad():
-        if isinstance(bi_encoder.encoder, SELF_POOLING):
-            return bi_encoder.features(texts)
-        device = _device(bi_encoder)
-        padded = bi_encoder.backbone.tokenizer.pad(tokens, padding=True, return_tensors="pt")  # type: ignore[attr-defined]
-        batch = {name: _move(part, device) for name, part in padded.items()}
-        return features_of(bi_encoder.encoder, batch, bi_encoder.pooling, skip=bi_encoder.skip).float()
+def _forward(bi_encoder: BiEncoder, tokens: Mapping[str, _Tokens], texts: list[str]) -> Tensor:
+    if isinstance(bi_encoder.encoder, SELF_POOLING):
+        return bi_encoder.features(texts)
+    device, tokenizer = device_of(bi_encoder.encoder), bi_encoder.backbone.tokenizer
+    padded = tokenizer.pad([tokens[text] for text in texts], padding=True, return_tensors="pt")  # type: ignore[attr-defined]
+    batch = {name: _move(part, device) for name, part in padded.items()}
+    return features_of(bi_encoder.encoder, batch, bi_encoder.pooling, skip=bi_encoder.skip).float()
 
 
 def _move(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def _device(bi_encoder: BiEncoder) -> torch.device:
-    tensors = (*bi_encoder.encoder.parameters(), *bi_encoder.encoder.buffers())
-    return next((tensor.device for tensor in tensors), torch.device("cpu"))
-
-
 def _precision(bi_encoder: BiEncoder) -> str:
-    kind = _device(bi_encoder).type
+    kind = device_of(bi_encoder.encoder).type
     weights = next((parameter.dtype for parameter in bi_encoder.encoder.parameters()), torch.float32)
     autocast = f" autocast {torch.get_autocast_dtype(kind)}" if torch.is_autocast_enabled(kind) else ""
     return f"{weights}{autocast}".replace("torch.", "")

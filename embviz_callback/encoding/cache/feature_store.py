@@ -12,22 +12,22 @@ import os
 import shutil
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch import Tensor
 
-from embviz_callback.files import cache_home
+from embviz_callback.files import cache_home, write_atomically
 
 _log = logging.getLogger("embviz_callback")
 _KEY_BYTES = 16
 _SHARD_ROWS = 2048  # what an interruption can lose
-DEFAULT_MAX_BYTES = 8 * 2**30
+_MAX_BYTES = 8 * 2**30
 
 
 def default_cache_folder() -> Path:
@@ -50,12 +50,12 @@ class FeatureStore:
     """Features of one encoder under one setting.
 
     Args:
-        folder: Holds the shards, made when first needed; None keeps everything in memory.
-        max_bytes: Cap on all stores beside this one together; the least recently used go first.
+        folder: Holds the shards, made when first needed; None keeps everything in memory. All stores beside it
+            together take no more than 8 GiB; the least recently used go first.
     """
 
-    def __init__(self, folder: Path | None, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
-        self.folder, self.max_bytes = folder, max_bytes
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
         self._row: dict[bytes, int] = {}
         self._features: Tensor | None = None  # more rows than are filled, so that growing is cheap
         self._unwritten: list[bytes] = []
@@ -143,18 +143,13 @@ class FeatureStore:
         self._features[start:end] = features[list(fresh.values())]
 
     def _write(self, folder: Path, keys: Sequence[bytes], features: Tensor) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         name = f"{uuid.uuid4().hex}.safetensors"
         array = np.ascontiguousarray(features.numpy())
         packed = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, _KEY_BYTES)
-        unfinished = folder / f".{name}.{os.getpid()}"
-        try:
-            save_file({"keys": packed, "features": array}, unfinished, metadata={"crc32": _checksum(packed, array)})
-            unfinished.replace(folder / name)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        shard = save({"keys": packed, "features": array}, metadata={"crc32": _checksum(packed, array)})
+        write_atomically(folder / name, shard)
         self._seen_shards.add(name)
-        prune(folder.parent, max_bytes=self.max_bytes, keep=folder.name)
+        prune(folder.parent, max_bytes=_MAX_BYTES, keep=folder.name)
 
 
 def read_shard(path: Path) -> tuple[list[bytes], Tensor]:
@@ -199,14 +194,11 @@ class StoreInfo:
 
 def stores_in(root: Path) -> list[StoreInfo]:
     """All stores below a cache folder, the most recently used first."""
-    return sorted(_infos(root), key=lambda info: -info.used_at)
-
-
-def _infos(root: Path) -> Iterator[StoreInfo]:
-    for folder in root.iterdir() if root.is_dir() else ():
-        if folder.is_dir():
-            sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
-            yield StoreInfo(folder.name, sum(sizes), folder.stat().st_mtime)
+    found = []
+    for folder in filter(Path.is_dir, root.iterdir() if root.is_dir() else ()):
+        n_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+        found.append(StoreInfo(folder.name, n_bytes, folder.stat().st_mtime))
+    return sorted(found, key=lambda info: -info.used_at)
 
 
 def prune(root: Path, *, max_bytes: int, keep: str | None = None) -> list[str]:

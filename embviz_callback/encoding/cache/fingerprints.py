@@ -35,7 +35,7 @@ def encoder_fingerprint(backbone: Backbone, *, pooling: str, max_length: int, pr
     Args:
         backbone: Encoder and tokenizer.
         pooling: See `biencoder.pool`.
-        max_length: Tokens per text.
+        max_length: Tokens per text that the encoder reads.
         precision: In which the encoder runs, for instance "float32" or "bfloat16 autocast".
 
     Returns:
@@ -46,7 +46,7 @@ def encoder_fingerprint(backbone: Backbone, *, pooling: str, max_length: int, pr
         "config": _config(backbone.encoder),
         "tokenizer": _tokenizer(backbone.tokenizer),
         "pooling": pooling,
-        "max_length": min(max_length, backbone.max_length or max_length),
+        "max_length": max_length,
         "precision": precision,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

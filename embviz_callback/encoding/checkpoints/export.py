@@ -31,11 +31,11 @@ def check_exportable(loaded: LoadedModel, path: str | Path) -> None:
         CheckpointError: If it has others, or is such a directory already.
     """
     model = loaded.model
-    if loaded.kind == "sentence-transformers":
+    if loaded.origin.kind == "sentence-transformers":
         raise CheckpointError(f"{path} is a sentence-transformers directory already; copy it")
     if isinstance(model.encoder, CharNgrams):
         raise CheckpointError(
-            f"{path} has the built-in encoder {loaded.encoder!r}, which sentence-transformers does not have; "
+            f"{path} has the built-in encoder {loaded.origin.encoder!r}, which sentence-transformers does not have; "
             "export a checkpoint whose encoder is a transformers model"
         )
     parts = (model.encoder, model.backbone.tokenizer)
@@ -135,7 +135,7 @@ def _write_modules(model: BiEncoder, folder: Path) -> list[tuple[str, str]]:
     pooling = {flag: name in model.pooling.split("+") for name, flag in POOLING_FLAGS.items()}
     add("Pooling", {"word_embedding_dimension": model.backbone.dim, **pooling, "include_prompt": not model.skip})
     head = model.head
-    if head is not None:
+    if isinstance(head, ProjectionHead):
         if head.ln is not None and head.norm_first:
             # A head begins with Dense for whoever reads one, this package included; the identity changes nothing.
             add("Dense", *_dense({"weight": torch.eye(head.linear.in_features)}))

@@ -2,95 +2,60 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from embviz_callback.encoding.cache.fingerprints import state_sha256
 from embviz_callback.encoding.checkpoints.hub import is_hub_name, settings_directory
 from embviz_callback.encoding.checkpoints.training_files import read_training_file
-from embviz_callback.encoding.directories.backbone import Wanted, dtype_named
-from embviz_callback.encoding.directories.model_directory import read_encoder
-from embviz_callback.encoding.directories.modules import said_of_texts
+from embviz_callback.encoding.directories.backbone import dtype_named, not_used
+from embviz_callback.encoding.directories.model_directory import Origin, ReadModel, read_encoder
+from embviz_callback.encoding.directories.modules import Tower, said_of_texts
 from embviz_callback.encoding.directories.settings_files import settings_in_folder
-from embviz_callback.encoding.models.biencoder import Backbone, ProjectionHead
+from embviz_callback.encoding.models.biencoder import Backbone
 from embviz_callback.encoding.models.lora import LowRank, Scale, merge, split_lora
 from embviz_callback.encoding.models.rebuilding import build_dense, build_head, fill, outline, pretrained
+from embviz_callback.encoding.serving import Serving
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.fit import Fit, Found, find_encoders, is_of_documents, is_of_queries
 from embviz_callback.encoding.weights.heads import Layer, find_head
-from embviz_callback.encoding.weights.stored import Weight
 from embviz_callback.encoding.weights.weights_file import file_facts
 from embviz_callback.measure import COSINE
 
 DEFAULT_ENCODER = "BAAI/bge-m3"
 _FIRST_MODULE = re.compile(r"0\.(auto_)?model\.$")
-Parts = tuple[Backbone, ProjectionHead | None]
 
 
-@dataclass(frozen=True, eq=False)
-class FileModel:
-    """What a file makes.
-
-    Attributes:
-        towers: Of queries and of documents, the same parts twice but for a model of two towers.
-        config: What is noted in the file and what the user says.
-        notes: What the reader should know.
-        facts: Declared similarity, kind, hash, size, encoder, epoch, loss and prefix, as `LoadedModel` has them.
-    """
-
-    towers: tuple[Parts, Parts]
-    config: Mapping[str, Any]
-    notes: tuple[str, ...]
-    facts: Mapping[str, Any]
-
-
-def wanted_of(chosen: Mapping[str, Any], *, base: str | None) -> Wanted:
-    """What the user says, as far as it concerns a directory.
-
-    Args:
-        chosen: By the names of `load_checkpoint`.
-        base: Of an adapter, the model that it adapts.
-
-    Returns:
-        The same for `read_directory`.
-    """
-    dtype = chosen.get("dtype", "float32")
-    return Wanted(base, chosen.get("tokenizer"), dtype, is_pooled="pooling" in chosen)
-
-
-def read_file_model(path: Path, encoder: str | None, chosen: Mapping[str, Any]) -> FileModel:
+def read_file_model(path: Path, serving: Serving) -> ReadModel:
     """The model that a training program put into a file.
 
     Args:
         path: The file.
-        encoder: Its encoder; None for the one that the file names, else BAAI/bge-m3.
-        chosen: What the user says, as far as anything.
+        serving: What the user says; without an encoder the one that the file names, else BAAI/bge-m3.
 
     Returns:
-        Its parts.
+        Its parts, the same twice but for a model of two towers.
 
     Raises:
         CheckpointError: If it holds neither an encoder nor a head that fits one.
     """
-    saved = read_training_file(path, prefix=chosen.get("prefix"))
-    config = {**saved.config, **chosen}
-    notes = list(saved.notes)
-    sketch, revision, where = _sketch(path, encoder, config, saved.weights)
-    place = Path(sketch.name).expanduser()
-    if "pooling" not in config and is_hub_name(sketch.name):
-        place = settings_directory(sketch.name, revision) or place
-    if (place / "modules.json").is_file():
-        said = said_of_texts(place)
-        notes += _borrowed(said, config, sketch.name) if is_hub_name(sketch.name) else []
-        config = {**said, **config}
+    saved = read_training_file(path, prefix=serving.prefix)
+    config, notes = {**saved.config, **serving.said}, list(saved.notes)
+    name, options = _encoder_named(path, serving, config)
+    sketch = outline(name, dtype=dtype_named(serving.dtype, saved.weights.values()), **options)
+    said = _said_by_encoder(name, options["revision"], config, notes)
+    config = {**said, **config}
     weights, changes = split_lora(saved.weights, path)
-    found = find_encoders(sketch.encoder, weights, path, prefix=chosen.get("prefix"), called=sketch.name)
+    found = find_encoders(sketch.encoder, weights, path, prefix=serving.prefix, called=sketch.name)
     heads = [_head(found, fit, sketch, config, path, notes) for fit in found.fits or (None,)]
     if found.fits:
-        backbones = [_filled(sketch, fit, path) for fit in found.fits]
+        # Under the encoder's own names only, so that nothing is left over.
+        backbones = [fill(sketch, fit.encoder, path)[0] for fit in found.fits]
     elif any(heads) or changes:
-        backbones = [_named(sketch.name, revision, where, config, notes)]
+        backbones = [_published(name, options, serving, config, notes)]
     else:
         raise CheckpointError(
             f"{path} has neither the weights of encoder {sketch.name!r} nor a head among its {len(weights)} weights; "
@@ -101,21 +66,31 @@ def read_file_model(path: Path, encoder: str | None, chosen: Mapping[str, Any]) 
     if len(backbones) == 2:
         first, second = (fit.prefix for fit in found.fits)
         notes.append(f"two towers: queries are encoded by {first}*, documents by {second}*")
-    sha256, size_bytes = file_facts(path)
-    parts = list(zip(backbones, heads, strict=True))
-    if (declared := str(saved.config.get("similarity", COSINE))) != COSINE:
+    if (declared := saved.config.get("similarity", COSINE)) != COSINE:
         notes.append(f"documents are ranked by {declared}, as its settings say (--similarity)")
-    facts = {
-        "declared": declared,
-        "kind": saved.kind if found.fits or saved.kind != "state dict" else "head",
-        "sha256": sha256,
-        "size_bytes": size_bytes,
-        "encoder": sketch.name,
-        "epoch": saved.epoch,
-        "loss": saved.loss,
-        "stripped_prefix": ", ".join(filter(None, (fit.prefix.removesuffix("encoder.") for fit in found.fits))),
-    }
-    return FileModel((parts[0], parts[-1]), config, tuple(notes), facts)
+    own = {"max_length": config["query_max_length"]} if "query_max_length" in config else {}
+    origin = Origin(
+        saved.kind if found.fits or saved.kind != "state dict" else "head",
+        *file_facts(path),
+        sketch.name,
+        epoch=saved.epoch,
+        loss=saved.loss,
+        stripped_prefix=", ".join(filter(None, (fit.prefix.removesuffix("encoder.") for fit in found.fits))),
+    )
+    queries, documents = Tower(backbones[0], heads[0], own), Tower(backbones[-1], heads[-1])
+    return ReadModel(origin, queries, documents, {**said, **saved.config}, tuple(notes))
+
+
+def _said_by_encoder(name: str, revision: str | None, config: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
+    """What a folder of sentence-transformers that a file names as its encoder says of texts."""
+    place, is_fetched = Path(name).expanduser(), is_hub_name(name)
+    if "pooling" not in config and is_fetched:
+        place = settings_directory(name, revision) or place
+    if not (place / "modules.json").is_file():
+        return {}
+    said = said_of_texts(place)
+    notes += _borrowed(said, config, name) if is_fetched else []
+    return said
 
 
 def _borrowed(said: Mapping[str, Any], config: Mapping[str, Any], name: str) -> list[str]:
@@ -125,38 +100,41 @@ def _borrowed(said: Mapping[str, Any], config: Mapping[str, Any], name: str) -> 
     return [f"not written in it, but said by {name}: {' and '.join(found)} (--pooling, --max-length)"] if found else []
 
 
-def _sketch(
-    path: Path, encoder: str | None, config: Mapping[str, Any], weights: Mapping[str, Weight]
-) -> tuple[Backbone, str | None, str]:
-    name, where = _encoder_name(path, encoder, config)
-    # A revision belongs to the encoder it was noted with.
-    revision = None if encoder is not None else config.get("revision")
-    revision = revision if isinstance(revision, str) else None
+def _encoder_named(path: Path, serving: Serving, config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The encoder's name, and how `outline` and `pretrained` are to load it."""
+    noted, revision = config.get("encoder"), config.get("revision")
+    if serving.encoder is not None:
+        # A revision belongs to the encoder it was noted with.
+        name, revision, where = serving.encoder, None, f"{path} is to be read with"
+    elif isinstance(noted, str) and noted:
+        name, where = noted, f"{path} names"
+    else:
+        name, where = DEFAULT_ENCODER, f"{path} names no encoder, so that it is read with the default"
     if Path(name).expanduser().is_dir():
         settings_in_folder(Path(name).expanduser())
-    dtype = dtype_named(str(config.get("dtype", "float32")), weights.values())
-    sketch = outline(name, revision=revision, where=where, tokenizer=config.get("tokenizer"), dtype=dtype)
-    return sketch, revision, where
+    revision = revision if isinstance(revision, str) else None
+    return name, {"revision": revision, "where": where, "tokenizer": serving.tokenizer}
 
 
 def _head(
     found: Found, fit: Fit | None, sketch: Backbone, config: Mapping[str, Any], path: Path, notes: list[str]
-) -> ProjectionHead | None:
+) -> nn.Module | None:
     """The head of one tower; that of the other tower is none of its business."""
     others = (is_of_documents, is_of_queries) if len(found.fits) == 2 else ()
     other = others[found.fits.index(fit)] if fit is not None and others else None
     rest = {name: weight for name, weight in found.rest.items() if other is None or not other(name.rpartition(".")[0])}
     layers, ignored = find_head(rest, path, dim=sketch.dim, near=fit.prefix if fit is not None else "")
-    if fit is not None and layers and not _fits(layers, sketch.dim) and not _is_called_head(layers):
+    dim_in = next((layer.dim_in for layer in layers if not layer.is_norm), sketch.dim)
+    is_called_head = any("head" in layer.name or "proj" in layer.name for layer in layers)
+    if fit is not None and dim_in != sketch.dim and not is_called_head:
         layers, ignored = [], tuple(sorted({name.split(".")[0] for name in rest}))
-    if ignored:
-        notes.append(f"not used: {short(', '.join(ignored))}")
+    notes += not_used(ignored)
     if not layers:
         return None
-    if not _fits(layers, sketch.dim):
+    if dim_in != sketch.dim:
         # Before any weights are fetched: those of the wrong encoder would be gigabytes for nothing.
         raise CheckpointError(
-            f"{path}: its head takes {_dim_in(layers)} features, encoder {sketch.name!r} gives {sketch.dim}; "
+            f"{path}: its head takes {dim_in} features, encoder {sketch.name!r} gives {sketch.dim}; "
             "name the encoder it was trained on with --encoder"
         )
     return (build_dense if fit is not None and _are_dense(layers, fit) else build_head)(layers, config, path)
@@ -169,38 +147,15 @@ def _are_dense(layers: Sequence[Layer], fit: Fit) -> bool:
     return root != fit.prefix and all(numbered.fullmatch(layer.name) for layer in layers)
 
 
-def _dim_in(layers: Sequence[Layer]) -> int:
-    return next(layer.weights["weight"].shape[1] for layer in layers if not layer.is_norm)
-
-
-def _fits(layers: Sequence[Layer], dim: int) -> bool:
-    return _dim_in(layers) == dim
-
-
-def _is_called_head(layers: Sequence[Layer]) -> bool:
-    return any("head" in layer.name or "proj" in layer.name for layer in layers)
-
-
-def _filled(sketch: Backbone, fit: Fit, path: Path) -> Backbone:
-    backbone, unused = fill(sketch, fit.encoder, path)
-    if unused:
-        raise CheckpointError(
-            f"{path} has {len(unused)} encoder weights that {sketch.name!r} does not, the first is {short(unused[0])}; "
-            "name the encoder they belong to with --encoder"
-        )
-    return backbone
-
-
-def _named(name: str, revision: str | None, where: str, config: Mapping[str, Any], notes: list[str]) -> Backbone:
+def _published(
+    name: str, options: Mapping[str, Any], serving: Serving, config: Mapping[str, Any], notes: list[str]
+) -> Backbone:
     """The encoder that a file only names, with the weights it was published with."""
     folder = Path(name).expanduser()
-    wanted = wanted_of(config, base=None)
     if folder.is_dir():
-        backbone = read_encoder(folder, wanted)
+        backbone = replace(read_encoder(folder, serving), name=name)
     else:
-        dtype = dtype_named(wanted.dtype, ())
-        backbone = pretrained(name, revision=revision, where=where, tokenizer=wanted.tokenizer, dtype=dtype)
-    backbone = replace(backbone, name=name)
+        backbone = pretrained(name, dtype=dtype_named(serving.dtype, ()), **options)
     expected = config.get("encoder_sha256")
     if isinstance(expected, str) and state_sha256(backbone.encoder) != expected:
         notes.append(
@@ -217,13 +172,3 @@ def _merge(backbones: Sequence[Backbone], changes: list[LowRank], config: Mappin
     if len(backbones) > 1:
         raise CheckpointError(f"{path} has LoRA weights on two towers, which cannot be read; merge them and save that")
     merge(backbones[0].encoder, changes, Scale(float(alpha), by_root=config.get("use_rslora") is True), path)
-
-
-def _encoder_name(path: Path, given: str | None, config: Mapping[str, Any]) -> tuple[str, str]:
-    """The encoder's name, and the beginning of a sentence that says where it comes from."""
-    if given is not None:
-        return given, f"{path} is to be read with"
-    noted = config.get("encoder")
-    if isinstance(noted, str) and noted:
-        return noted, f"{path} names"
-    return DEFAULT_ENCODER, f"{path} names no encoder, so that it is read with the default"

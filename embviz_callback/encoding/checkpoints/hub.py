@@ -1,20 +1,35 @@
-"""Models by their name on the Hugging Face hub, as directories."""
+"""Models by their name on the Hugging Face hub, as directories, and paths that lead nowhere; without torch."""
 
+import difflib
 import re
-from collections.abc import Callable
 from pathlib import Path
 
-from embviz_callback.encoding.checkpoints.missing import explain_missing
+from embviz_callback.encoding.weights.complaints import CheckpointError
 
 # As the hub allows: an owner and a name; what ends like a file of weights or lies below a folder here is a path.
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FILE_ENDS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".json")
 _SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja")
-_OTHER_FORMATS = ("onnx/*", "openvino/*", "coreml/*")
+_OTHER_FORMATS = ["onnx/*", "openvino/*", "coreml/*"]
 
 
-class HubError(ValueError):
-    """A name under which no model could be fetched."""
+def explain_missing(path: str | Path) -> str:
+    """One sentence with the nearest names beside a path that does not exist.
+
+    Args:
+        path: As the user gave it.
+
+    Returns:
+        The sentence, without a full stop.
+    """
+    place = Path(path).expanduser()
+    folder = place.parent
+    if not folder.is_dir():
+        return f"{path} does not exist, nor does its folder {folder} (working directory {Path.cwd()})"
+    close = difflib.get_close_matches(place.name, [entry.name for entry in folder.iterdir()], n=3, cutoff=0.5)
+    if close:
+        return f"{path} does not exist; in {folder.resolve()} there is {', '.join(close)}"
+    return f"{path} does not exist (working directory {Path.cwd()})"
 
 
 def is_hub_name(path: str | Path) -> bool:
@@ -46,18 +61,19 @@ def hub_directory(name: str) -> Path:
         A directory of settings, tokenizer and weights, safetensors where there are some.
 
     Raises:
-        HubError: If there is no such model, or it cannot be reached.
+        CheckpointError: If there is no such model, or it cannot be reached.
     """
     from huggingface_hub import snapshot_download  # half a second, which a local path must not wait for
 
     try:
-        folder = _fetched(snapshot_download, name, (*_SETTINGS, "*.safetensors"))
-        if not any(folder.rglob("*.safetensors")):
-            folder = _fetched(snapshot_download, name, (*_SETTINGS, "*.bin"))
+        for weights in ("*.safetensors", "*.bin"):
+            folder = Path(snapshot_download(name, allow_patterns=[*_SETTINGS, weights], ignore_patterns=_OTHER_FORMATS))
+            if any(folder.rglob(weights)):
+                break
     # The client, the network below it and the cache have exceptions of their own.
     except Exception as error:  # noqa: BLE001
         reason = " ".join(str(error).split("\n")[0].split())[:200] or type(error).__name__
-        raise HubError(
+        raise CheckpointError(
             f"{explain_missing(name)}, and no model of that name can be had from the hub ({reason})"
         ) from None
     return folder
@@ -80,7 +96,3 @@ def settings_directory(name: str, revision: str | None) -> Path | None:
     # As above; whoever asks can do without.
     except Exception:  # noqa: BLE001
         return None
-
-
-def _fetched(download: Callable[..., str], name: str, patterns: tuple[str, ...]) -> Path:
-    return Path(download(name, allow_patterns=list(patterns), ignore_patterns=list(_OTHER_FORMATS)))

@@ -8,20 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from embviz_callback.encoding.checkpoints.file_models import read_file_model, wanted_of
-from embviz_callback.encoding.checkpoints.hub import HubError, hub_directory, is_hub_name
-from embviz_callback.encoding.checkpoints.missing import explain_missing
-from embviz_callback.encoding.directories.model_directory import read_directory
+from embviz_callback.encoding.checkpoints.file_models import read_file_model
+from embviz_callback.encoding.checkpoints.hub import explain_missing, hub_directory, is_hub_name
+from embviz_callback.encoding.devices import is_out_of_memory
+from embviz_callback.encoding.directories.model_directory import Origin, ReadModel, read_directory
+from embviz_callback.encoding.directories.modules import Tower
 from embviz_callback.encoding.models.biencoder import (
     POOLINGS,
     SELF_POOLING,
     Backbone,
     BiEncoder,
-    ProjectionHead,
-    count_truncated,
     n_prompt_tokens,
 )
-from embviz_callback.encoding.out_of_memory import is_out_of_memory
+from embviz_callback.encoding.serving import Serving
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.measure import COSINE
 
@@ -49,16 +48,9 @@ class LoadedModel:
         query_prompt: Put before queries, the user's or else the checkpoint's.
         document_prompt: Put before documents, likewise.
         similarity: "cosine", "dot", "euclidean" or "manhattan", by which it declares that its vectors are compared.
-        kind: "Lightning checkpoint", "training checkpoint", "state dict", "head", "sentence-transformers"
-            or "transformers".
-        sha256: Of the file, or of names and contents of the files used of a directory.
-        size_bytes: Of the same.
-        encoder: Name or path of the encoder.
-        epoch: As noted in the checkpoint, or None.
-        loss: Likewise.
+        origin: Where it was read from.
         config: Settings noted in the checkpoint under our names: `pooling`, `max_length`,
             `query_prompt` and so on, where it has them; plain JSON.
-        stripped_prefix: What stood before the names of the weights.
         notes: What the reader should know, one sentence each.
     """
 
@@ -67,14 +59,8 @@ class LoadedModel:
     query_prompt: str
     document_prompt: str
     similarity: str
-    kind: str
-    sha256: str
-    size_bytes: int
-    encoder: str
-    epoch: int | None
-    loss: float | None
+    origin: Origin
     config: Mapping[str, Any]
-    stripped_prefix: str
     notes: tuple[str, ...]
 
     def encode_query(self, texts: Sequence[str]) -> Tensor:
@@ -96,29 +82,11 @@ class LoadedModel:
             In [0, 1]; 0 without texts.
         """
         sides = ((self.model, self.query_prompt, queries), (self.document_model, self.document_prompt, documents))
-        counts = (
-            count_truncated(model.backbone, [prompt + text for text in texts], model.max_length)
-            for model, prompt, texts in sides
-        )
+        counts = (model.count_truncated([prompt + text for text in texts]) for model, prompt, texts in sides)
         return sum(counts) / max(1, len(queries) + len(documents))
 
 
-def load_checkpoint(
-    path: str | Path,
-    *,
-    encoder: str | None = None,
-    device: str | torch.device = "cpu",
-    pooling: str | None = None,
-    max_length: int | None = None,
-    prefix: str | None = None,
-    head_activation: str | None = None,
-    lora_alpha: float | None = None,
-    tokenizer: str | None = None,
-    dtype: str | None = None,
-    query_prompt: str | None = None,
-    document_prompt: str | None = None,
-    similarity: str | None = None,
-) -> LoadedModel:
+def load_checkpoint(path: str | Path, **options: Any) -> LoadedModel:
     """The model in a file or directory.
 
     There is no way to trust a file that asks for code to run: saving the weights again is
@@ -127,20 +95,7 @@ def load_checkpoint(
     Args:
         path: ``.ckpt``, ``.pt``, ``.safetensors`` or a model directory; known by content, not by name. A
             name on the hub ("intfloat/multilingual-e5-small") stands for the directory that is kept under it.
-        encoder: Encoder of a file; by default the one that the file names, else BAAI/bge-m3.
-            A directory has its own.
-        device: Where the model goes.
-        pooling: One of `POOLINGS`; by default what the checkpoint says, else mean.
-        max_length: Tokens per text; by default what the checkpoint says, else 256.
-        prefix: Where several encoders fit a file, what stands before the names of the one that is meant.
-        head_activation: What stands between the layers of a head that has several; one of `ACTIVATIONS`.
-        lora_alpha: Of LoRA weights in a file that does not say it.
-        tokenizer: Name or path of the tokenizer, if not the encoder's own.
-        dtype: "float32" (the default), "bfloat16", "float16", or "auto" for that of the weights.
-        query_prompt: By default what the checkpoint says; "" for none.
-        document_prompt: Likewise.
-        similarity: By which its vectors are to be compared instead; where it is not the cosine, vectors that nothing
-            says to scale to length 1 are left as they are.
+        options: The fields of `Serving`, of which `document_encoder` and `cache` are somebody else's business.
 
     Returns:
         The model, ready to encode.
@@ -148,93 +103,56 @@ def load_checkpoint(
     Raises:
         CheckpointError: If anything is missing, damaged, of the wrong shape, or asks for code to run.
     """
-    place = Path(path).expanduser()
-    given: dict[str, Any] = {"pooling": pooling, "max_length": max_length, "prefix": prefix}
-    given |= {"head_activation": head_activation, "lora_alpha": lora_alpha, "tokenizer": tokenizer, "dtype": dtype}
-    given |= {"query_prompt": query_prompt, "document_prompt": document_prompt, "similarity": similarity}
-    chosen = {name: value for name, value in given.items() if value is not None}
+    place, serving = Path(path).expanduser(), Serving(**options)
     if is_hub_name(path):
-        return _from_hub(str(path), device, **chosen)
+        folder = hub_directory(str(path))
+        loaded = load_checkpoint(folder, **options)
+        # The folder of a fetched model is named after its commit.
+        origin = replace(loaded.origin, encoder=str(path))
+        return replace(loaded, origin=origin, notes=(f"from the hub, commit {folder.name}", *loaded.notes))
     if not place.exists():
         raise CheckpointError(explain_missing(path))
     if not place.is_dir() and not place.is_file():
         raise CheckpointError(f"{path} is neither a file nor a directory")
-    read = _from_directory if place.is_dir() else _from_file
     # New layers are first filled at random, which must not be seen from outside.
     with torch.random.fork_rng(devices=[]):
-        return read(place, encoder, device, chosen)
+        found = _from_directory(place, serving) if place.is_dir() else read_file_model(place, serving)
+        return _loaded(found, serving, place)
 
 
-def _from_hub(name: str, device: str | torch.device, **chosen: Any) -> LoadedModel:
-    try:
-        folder = hub_directory(name)
-    except HubError as error:
-        raise CheckpointError(str(error)) from None
-    loaded = load_checkpoint(folder, device=device, **chosen)
-    # The folder of a fetched model is named after its commit.
-    return replace(loaded, encoder=name, notes=(f"from the hub, commit {folder.name}", *loaded.notes))
-
-
-def _from_directory(
-    path: Path, encoder: str | None, device: str | torch.device, chosen: Mapping[str, Any]
-) -> LoadedModel:
-    found = read_directory(path, wanted_of(chosen, base=encoder))
+def _from_directory(path: Path, serving: Serving) -> ReadModel:
+    found = read_directory(path, serving)
     notes = list(found.notes)
-    if encoder is not None and not any(note.startswith("a LoRA adapter") for note in notes):
-        notes.append(f"the encoder {encoder!r} is not used: a model directory has its own")
+    if serving.encoder is not None and not any(note.startswith("a LoRA adapter") for note in notes):
+        notes.append(f"the encoder {serving.encoder!r} is not used: a model directory has its own")
     if found.documents is not found.queries:
         notes.append("two towers: queries and documents are encoded by routes of their own")
-    towers = (found.queries, found.documents)
-    configs = [{**found.config, **tower.settings, **chosen} for tower in towers]
-    parts = [(tower.backbone, tower.head) for tower in towers]
-    return _loaded(
-        parts,
-        configs,
-        path,
-        device,
-        notes,
-        found.config.get("similarity", COSINE),
-        kind=found.kind,
-        sha256=found.sha256,
-        size_bytes=found.size_bytes,
-        encoder=str(path),
-        epoch=None,
-        loss=None,
-        stripped_prefix="",
-    )
+    return replace(found, notes=tuple(notes))
 
 
-def _loaded(
-    parts: Sequence[tuple[Backbone, ProjectionHead | None]],
-    configs: Sequence[Mapping[str, Any]],
-    path: Path,
-    device: str | torch.device,
-    notes: list[str],
-    declared: str = COSINE,
-    **facts: Any,
-) -> LoadedModel:
+def _loaded(found: ReadModel, serving: Serving, path: Path) -> LoadedModel:
     """The towers of queries and documents, one for both where they do not differ."""
+    towers, notes = (found.queries, found.documents), list(found.notes)
+    configs = [{**found.config, **tower.settings, **serving.said} for tower in towers]
     prompts = [_prompt(config, name) for config, name in zip(configs, ("query_prompt", "document_prompt"), strict=True)]
-    is_as_long = configs[0].get("max_length") == configs[-1].get("max_length")
+    is_as_long = configs[0].get("max_length") == configs[1].get("max_length")
     models: list[BiEncoder] = []
-    for (backbone, head), config, prompt in zip(parts, configs, prompts, strict=True):
-        skip = 0 if config.get("include_prompt", True) else n_prompt_tokens(backbone, prompt)
-        is_same = models and (backbone, head) == parts[0] and skip == models[0].skip and is_as_long
-        made = models[0] if is_same else _assemble(backbone, head, config, path, notes, skip=skip)
-        models.append(_ready(made, device, path) if not is_same else made)
+    for tower, config, prompt in zip(towers, configs, prompts, strict=True):
+        skip = 0 if config.get("include_prompt", True) else n_prompt_tokens(tower.backbone, prompt)
+        is_same = models and tower.is_made_of(towers[0]) and skip == models[0].skip and is_as_long
+        models.append(models[0] if is_same else _assemble(tower, config, path, notes, skip=skip, device=serving.device))
     if models[0].max_length != models[1].max_length:
         lengths = f"queries up to {models[0].max_length} tokens, documents up to {models[1].max_length}"
         notes.append(f"read as its settings say, {lengths} (--max-length)")
-    shown = {name: value for name, value in configs[0].items() if name not in _NOT_SHOWN}
     return LoadedModel(
         model=models[0],
         document_model=models[1],
         query_prompt=prompts[0],
         document_prompt=prompts[1],
-        similarity=declared,
-        config=shown,
+        similarity=found.config.get("similarity", COSINE),
+        origin=found.origin,
+        config={name: value for name, value in configs[0].items() if name not in _NOT_SHOWN},
         notes=tuple(dict.fromkeys(notes)),
-        **facts,
     )
 
 
@@ -243,22 +161,10 @@ def _prompt(config: Mapping[str, Any], name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _from_file(path: Path, encoder: str | None, device: str | torch.device, chosen: Mapping[str, Any]) -> LoadedModel:
-    found = read_file_model(path, encoder, chosen)
-    own = found.config.get("query_max_length") if "max_length" not in chosen else None
-    configs = [{**found.config, **({} if own is None else {"max_length": own})}, found.config]
-    return _loaded(found.towers, configs, path, device, list(found.notes), **found.facts)
-
-
 def _assemble(
-    backbone: Backbone,
-    head: ProjectionHead | None,
-    config: Mapping[str, Any],
-    path: Path,
-    notes: list[str],
-    *,
-    skip: int,
+    tower: Tower, config: Mapping[str, Any], path: Path, notes: list[str], *, skip: int, device: str
 ) -> BiEncoder:
+    backbone = tower.backbone
     pooling = str(config.get("pooling", "mean")).lower()
     pooling = _POOLING_WORDS.get(pooling, pooling)
     if not set(pooling.split("+")) <= set(POOLINGS):
@@ -272,9 +178,9 @@ def _assemble(
         notes.append(f"not written in it and assumed: {', '.join(assumed)}")
     max_length = _max_length(backbone, config, path, notes)
     try:
-        return BiEncoder(
+        made = BiEncoder(
             backbone,
-            head,
+            tower.head,
             pooling=pooling,
             max_length=max_length,
             # Vectors that nothing scales are served as they are where their length counts.
@@ -284,6 +190,7 @@ def _assemble(
         )
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}; copy or download it again") from None
+    return _ready(made, device, path)
 
 
 def _assumed(backbone: Backbone, config: Mapping[str, Any]) -> list[str]:
@@ -301,16 +208,15 @@ def _assumed(backbone: Backbone, config: Mapping[str, Any]) -> list[str]:
 def _max_length(backbone: Backbone, config: Mapping[str, Any], path: Path, notes: list[str]) -> int:
     wanted = config.get("max_length")
     if wanted is None:
-        return min(_DEFAULT_MAX_LENGTH, backbone.max_length or _DEFAULT_MAX_LENGTH)
+        return _DEFAULT_MAX_LENGTH
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
         raise CheckpointError(f"{path} reads {short(wanted)!r} tokens per text; give a whole number with --max-length")
     if backbone.max_length is not None and wanted > backbone.max_length:
         notes.append(f"{wanted} tokens per text are asked for, encoder {backbone.name!r} reads {backbone.max_length}")
-        return backbone.max_length
     return wanted
 
 
-def _ready(model: BiEncoder, device: str | torch.device, path: Path) -> BiEncoder:
+def _ready(model: BiEncoder, device: str, path: Path) -> BiEncoder:
     """On its device, in eval mode, and tried on a text: settings may fit the weights and still make no sense."""
     ready = model.to(device).eval().requires_grad_(False)
     try:

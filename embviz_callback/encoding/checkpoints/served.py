@@ -11,45 +11,9 @@ from torch import nn
 from embviz_callback.encoding.cache.cached_features import CachedFeatures
 from embviz_callback.encoding.cache.feature_store import default_cache_folder
 from embviz_callback.encoding.checkpoints.loading import CheckpointError, LoadedModel, load_checkpoint
-from embviz_callback.encoding.models.biencoder import SELF_POOLING, BiEncoder
+from embviz_callback.encoding.models.biencoder import SELF_POOLING, BiEncoder, first_linear
+from embviz_callback.encoding.serving import Serving
 from embviz_callback.encoding.subject import Encode, Side, Subject
-
-
-@dataclass(frozen=True)
-class Serving:
-    """What a user says of a checkpoint that it does not say of itself, or says otherwise.
-
-    Attributes:
-        encoder: Where the checkpoint does not name one, or another than it names.
-        device: As torch calls it.
-        pooling: None for what the checkpoint says.
-        max_length: Likewise, in tokens.
-        query_prompt: Likewise; "" for none.
-        document_prompt: Likewise.
-        tokenizer: Name or path of another tokenizer than the encoder's own.
-        dtype: Of the encoder's weights, "auto" for that of the checkpoint.
-        prefix: Where several encoders fit a file, what stands before the names of the one that is meant.
-        head_activation: What stands between the layers of a head.
-        lora_alpha: Of LoRA weights in a file that does not say it.
-        similarity: By which vectors are to be compared; None for what the checkpoint declares.
-        document_encoder: The checkpoint that encodes documents; None for the one of queries.
-        cache: Keep the encoder's features, and take those that an earlier run kept.
-    """
-
-    encoder: str | None = None
-    device: str = "cpu"
-    pooling: str | None = None
-    max_length: int | None = None
-    query_prompt: str | None = None
-    document_prompt: str | None = None
-    tokenizer: str | None = None
-    dtype: str = "float32"
-    prefix: str | None = None
-    head_activation: str | None = None
-    lora_alpha: float | None = None
-    similarity: str | None = None
-    document_encoder: str | None = None
-    cache: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,57 +24,55 @@ class Served:
         subject: The model.
         epoch: In which it was saved; None where it does not say.
         truncated_share: Of queries and documents, the share that is longer than what is read of them.
-        precision: Of the weights, as torch calls it.
     """
 
     subject: Subject
     epoch: int | None
     truncated_share: Callable[[Sequence[str], Sequence[str]], float]
-    precision: str
 
 
-def serve_checkpoint(path: str, serving: Serving, facts: Callable[[], Mapping[str, Any]]) -> Served:
+def serve_checkpoint(path: str, serving: Serving, facts: Mapping[str, Any]) -> Served:
     """Loads a checkpoint.
 
     Args:
         path: Of any form that `load_checkpoint` reads; a `CheckpointError` says what is wrong with it.
         serving: What the user says.
-        facts: About device and versions, for the report.
+        facts: About device and versions, for the report, to which the precision comes.
 
     Returns:
         The model as it is served.
     """
-    options = {name: value for name, value in vars(serving).items() if name not in ("cache", "document_encoder")}
-    loaded = load_checkpoint(path, **options)
+    loaded = load_checkpoint(path, **vars(serving))
     origin = _origin(path, loaded)
     if serving.document_encoder is not None:
-        other = load_checkpoint(serving.document_encoder, **options)
+        other = load_checkpoint(serving.document_encoder, **vars(serving))
         loaded = _paired(loaded, path, other, serving.document_encoder)
-        origin |= {"document_encoder": serving.document_encoder, "document_encoder_sha256": other.sha256}
+        origin |= {"document_encoder": serving.document_encoder, "document_encoder_sha256": other.origin.sha256}
     elif half := _half_of_dpr(loaded):
         loaded = replace(loaded, notes=(*loaded.notes, half))
-    queries, after_queries = _encode_of(loaded.model, wanted=serving.cache)
-    documents, after_documents = queries, _nothing
+    precision = _precision(loaded.model)
+    caches: list[CachedFeatures] = []
+    queries = documents = _encode_of(loaded.model, caches, wanted=serving.cache)
     modules: Any = loaded.model
     if loaded.document_model is not loaded.model:
-        documents, after_documents = _encode_of(loaded.document_model, wanted=serving.cache)
+        documents = _encode_of(loaded.document_model, caches, wanted=serving.cache)
         modules = nn.ModuleList([loaded.model, loaded.document_model])
 
     def after() -> None:
-        after_queries()
-        after_documents()
+        for cached in caches:
+            cached.flush()
 
     subject = Subject(
         modules,
         Side(queries, loaded.query_prompt),
         Side(documents, loaded.document_prompt),
         origin=origin | ({"notes": list(loaded.notes)} if loaded.notes else {}),
-        facts=facts,
+        facts=lambda: {**facts, "precision": precision},
         after=after,
         notes=loaded.notes,
         similarity=loaded.similarity,
     )
-    return Served(subject, loaded.epoch, loaded.truncated_share, _precision(loaded.model))
+    return Served(subject, loaded.origin.epoch, loaded.truncated_share)
 
 
 def _paired(queries: LoadedModel, path: str, documents: LoadedModel, other: str) -> LoadedModel:
@@ -143,16 +105,13 @@ def _precision(model: BiEncoder) -> str:
     return str(kinds.most_common(1)[0][0] if kinds else torch.float32).removeprefix("torch.")
 
 
-def _encode_of(model: BiEncoder, *, wanted: bool) -> tuple[Encode, Callable[[], None]]:
-    """The model's encode, with the features of its encoder looked up and kept where that pays, and what ends it."""
+def _encode_of(model: BiEncoder, caches: list[CachedFeatures], *, wanted: bool) -> Encode:
+    """The model's encode, with the features of its encoder looked up and kept where that pays."""
     if not wanted or isinstance(model.encoder, SELF_POOLING):
-        return model.encode, _nothing
+        return model.encode
     cached = CachedFeatures(model, default_cache_folder())
-    return (lambda texts: model.project(cached(texts))), cached.flush
-
-
-def _nothing() -> None:
-    return
+    caches.append(cached)
+    return lambda texts: model.project(cached(texts))
 
 
 def _origin(path: str, loaded: LoadedModel) -> dict[str, Any]:
@@ -160,16 +119,16 @@ def _origin(path: str, loaded: LoadedModel) -> dict[str, Any]:
     is_as_long = loaded.document_model.max_length == loaded.model.max_length
     facts = {
         "checkpoint": path,
-        "checkpoint_kind": loaded.kind,
-        "checkpoint_sha256": loaded.sha256,
-        "checkpoint_bytes": loaded.size_bytes,
-        "checkpoint_loss": loaded.loss,
-        "encoder": loaded.encoder,
-        "head_input": None if head is None else head.linear.in_features,
+        "checkpoint_kind": loaded.origin.kind,
+        "checkpoint_sha256": loaded.origin.sha256,
+        "checkpoint_bytes": loaded.origin.size_bytes,
+        "checkpoint_loss": loaded.origin.loss,
+        "encoder": loaded.origin.encoder,
+        "head_input": None if head is None else first_linear(head).in_features,
         "pooling": loaded.model.pooling,
         "similarity": loaded.similarity,
         "max_length": loaded.model.max_length,
         "document_max_length": None if is_as_long else loaded.document_model.max_length,
-        "stripped_prefix": loaded.stripped_prefix,
+        "stripped_prefix": loaded.origin.stripped_prefix,
     }
     return {name: value for name, value in facts.items() if value not in (None, "", [])}

@@ -1,7 +1,7 @@
 """What a training program put into a file: weights, and what it noted beside them."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from embviz_callback.encoding.directories.model_directory import SIMILARITY_WORD
 from embviz_callback.encoding.weights.complaints import CheckpointError, asks_for_code, short
 from embviz_callback.encoding.weights.fit import plain_name
 from embviz_callback.encoding.weights.pickle_values import Inert, StoredTensor, settings_in
-from embviz_callback.encoding.weights.stored import SafeTensor, Weight, as_weight, numbers_of
+from embviz_callback.encoding.weights.stored import Weight, as_weight, numbers_of
 from embviz_callback.encoding.weights.weights_file import Contents, read_weights_file
 
 # Under these names projects note what they were configured with, the likelier ones first.
@@ -129,7 +129,7 @@ def read_training_file(path: Path, *, prefix: str | None = None) -> TrainingFile
         config=_config(noted.get("hyper_parameters"), noted.get("config"), noted),
         epoch=_number(noted.get("epoch"), int, contents),
         loss=_number(noted.get("loss"), float, contents),
-        notes=(*_left_aside(contents), *_no_weights(entries)),
+        notes=(*_left_aside(contents.left_aside), *_no_weights(entries)),
     )
 
 
@@ -148,7 +148,7 @@ def _entries(state: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_dense(value: Any) -> bool:
-    return isinstance(value, StoredTensor | SafeTensor) and not value.dtype.is_complex
+    return isinstance(value, StoredTensor) and not value.dtype.is_complex
 
 
 def _refuse_no_weights(
@@ -175,10 +175,8 @@ def _refuse_objects(value: Any, contents: Contents, path: Path) -> None:
         raise CheckpointError(asks_for_code(path, sorted({value.name, *contents.left_aside})))
 
 
-def _left_aside(contents: Contents) -> tuple[str, ...]:
-    if not contents.left_aside:
-        return ()
-    return (f"it also holds objects, which were left aside and not made: {short(', '.join(contents.left_aside))}",)
+def _left_aside(names: Sequence[str]) -> tuple[str, ...]:
+    return (f"it also holds objects, which were left aside and not made: {short(', '.join(names))}",) if names else ()
 
 
 def _config(*sources: Any) -> dict[str, Any]:
@@ -186,7 +184,8 @@ def _config(*sources: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for source in (inner for outer in sources for inner in _with_inner(outer)):
         for name, spellings in _SPELLINGS.items():
-            value = next((source[spelling] for spelling in spellings if _is_plain(source.get(spelling))), None)
+            given = (source.get(spelling) for spelling in spellings)
+            value = next((one for one in given if isinstance(one, str | int | float | bool)), None)
             if value is not None:
                 found.setdefault(name, value)
     named = SIMILARITY_WORDS.get(str(found.pop("similarity", None)).lower())
@@ -199,10 +198,6 @@ def _with_inner(config: Any) -> Iterator[Mapping[Any, Any]]:
         yield settings
         inner = (settings_in(settings.get(name)) for name in _INNER_CONFIGS)
         yield from (found for found in inner if found is not None)
-
-
-def _is_plain(value: object) -> bool:
-    return isinstance(value, str | int | float | bool)
 
 
 def _number(value: Any, kind: Any, contents: Contents) -> Any:

@@ -1,7 +1,7 @@
 """The transformer of a model directory: weights compared with its configuration, a tokenizer that is there."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from embviz_callback.encoding.directories.lora_folders import ADAPTER_SETTINGS, 
 from embviz_callback.encoding.directories.settings_files import check_sizes, read_settings, settings_in_folder
 from embviz_callback.encoding.models.biencoder import Backbone
 from embviz_callback.encoding.models.rebuilding import fill, outline
+from embviz_callback.encoding.serving import Serving
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.stored import Weight
 from embviz_callback.encoding.weights.weights_file import file_facts, weights_in
@@ -21,23 +22,6 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _TOKENIZER_ENDS = (".model", "tokenizer.json", "vocab.txt", "vocab.json", "bpe.codes", "tokenizer.jsonl", ".tiktoken")
 _BYTE_TOKENIZERS = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a user says of a model directory.
-
-    Attributes:
-        base: Of an adapter, the model that it adapts; None for what it names.
-        tokenizer: Where a tokenizer is, if not in the directory.
-        dtype: "float32", "bfloat16", "float16", or "auto" for that of the weights.
-        is_pooled: Whether the user, or whoever asks, knows how tokens become one vector.
-    """
-
-    base: str | None = None
-    tokenizer: str | None = None
-    dtype: str = "float32"
-    is_pooled: bool = False
 
 
 @dataclass
@@ -85,48 +69,66 @@ def is_causal(config: Mapping[str, Any]) -> bool:
     return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not is_both_ways
 
 
-def read_transformer(path: Path, folder: Folder, wanted: Wanted) -> tuple[Backbone, tuple[str, ...]]:
+def read_transformer(path: Path, folder: Folder, serving: Serving) -> tuple[Backbone, tuple[str, ...]]:
     """Encoder and tokenizer of a directory of transformers, with an adapter merged if there is one.
 
     Args:
         path: Holds ``config.json`` and weights, or an adapter's.
         folder: Keeps what was read.
-        wanted: What the user says.
+        serving: What the user says.
 
     Returns:
         The encoder, and what the reader should know.
     """
     if path not in folder.read:
-        folder.read[path] = _adapted(path, folder, wanted) if is_adapter(path) else _whole(path, folder, wanted)
+        folder.read[path] = _adapted(path, folder, serving) if is_adapter(path) else _whole(path, folder, serving)
     return folder.read[path]
 
 
-def _adapted(path: Path, folder: Folder, wanted: Wanted) -> tuple[Backbone, tuple[str, ...]]:
+def on_base(path: Path, folder: Folder, serving: Serving) -> tuple[dict[str, Any], Path, Serving]:
+    """What an adapter says, where the model lies that it adapts, and how that is to be read.
+
+    Args:
+        path: Holds ``adapter_config.json``.
+        folder: Keeps what was read.
+        serving: What the user says.
+
+    Returns:
+        The adapter's settings, a folder, and what is said of the model in it.
+    """
     facts = folder.json(path / ADAPTER_SETTINGS)
-    place = base_folder(facts, path, wanted.base)
-    if wanted.tokenizer is None and has_tokenizer(path, folder):
-        wanted = replace(wanted, tokenizer=str(path))
-    backbone, notes = _whole(place, Folder(place), wanted)
+    place = base_folder(facts, path, serving.encoder)
+    tokenizer = str(path) if serving.tokenizer is None and has_tokenizer(path, folder) else serving.tokenizer
+    return facts, place, replace(serving, encoder=None, tokenizer=tokenizer)
+
+
+def not_used(names: Sequence[str]) -> tuple[str, ...]:
+    """The note on weights that nothing has a use for, where there are any."""
+    return (f"not used: {short(', '.join(names))}",) if names else ()
+
+
+def _adapted(path: Path, folder: Folder, serving: Serving) -> tuple[Backbone, tuple[str, ...]]:
+    facts, place, of_base = on_base(path, folder, serving)
+    backbone, notes = _whole(place, Folder(place), of_base)
     unused = adapt(backbone, facts, path, folder.weights)
     folder.used |= settings_in_folder(path)
-    more = (f"not used: {short(', '.join(unused))}",) if unused else ()
-    return backbone, (f"a LoRA adapter, merged into {place}", *notes, *more)
+    return backbone, (f"a LoRA adapter, merged into {place}", *notes, *not_used(unused))
 
 
-def _whole(path: Path, folder: Folder, wanted: Wanted) -> tuple[Backbone, tuple[str, ...]]:
+def _whole(path: Path, folder: Folder, serving: Serving) -> tuple[Backbone, tuple[str, ...]]:
     folder.used |= settings_in_folder(path)
     config = folder.json(path / "config.json")
     refuse_quantised(config, path)
     weights = _encoder_weights(path, folder)
     check_sizes(config, weights.values(), path)
-    if wanted.tokenizer is None and not has_tokenizer(path, folder):
+    if serving.tokenizer is None and not has_tokenizer(path, folder):
         raise CheckpointError(
             f"{path} has no tokenizer; save it there with the model, or name it with --tokenizer NAME|PATH"
         )
-    dtype = dtype_named(wanted.dtype, weights.values(), config.get("dtype", config.get("torch_dtype")))
-    sketch = outline(str(path), revision=None, where=f"{path} is an", tokenizer=wanted.tokenizer, dtype=dtype)
+    dtype = dtype_named(serving.dtype, weights.values(), config.get("dtype", config.get("torch_dtype")))
+    sketch = outline(str(path), where=f"{path} is an", tokenizer=serving.tokenizer, dtype=dtype)
     backbone, unused = fill(sketch, weights, path)
-    return backbone, (f"not used: {short(', '.join(unused))}",) if unused else ()
+    return backbone, not_used(unused)
 
 
 def has_tokenizer(path: Path, folder: Folder) -> bool:

@@ -11,11 +11,8 @@ _SHARDED = "it is a sharded training checkpoint{}; consolidate it into one file 
 _DEEPSPEED, _FSDP = " of DeepSpeed (python zero_to_fp32.py)", " of FSDP (accelerate merge-weights)"
 # By what lies in a folder: names, or ends of names.
 _MARKS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (
-        ("zero_to_fp32.py", "_optim_states.pt", "_model_states.pt"),
-        _SHARDED.format(" of DeepSpeed (python zero_to_fp32.py)"),
-    ),
-    ((".metadata", ".distcp", "pytorch_model_fsdp_0"), _SHARDED.format(" of FSDP (accelerate merge-weights)")),
+    (("zero_to_fp32.py", "_optim_states.pt", "_model_states.pt"), _SHARDED.format(_DEEPSPEED)),
+    ((".metadata", ".distcp", "pytorch_model_fsdp_0"), _SHARDED.format(_FSDP)),
     (("meta.pt",), _SHARDED.format("")),
     ((".onnx", "onnx"), "it is an ONNX export, which is run by another library; give the model it was made from"),
     (("openvino_model.xml", "openvino"), "it is an OpenVINO export; give the model it was made from"),

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from embviz_callback.encoding.checkpoints.hub import HubError, hub_directory, is_hub_name
+from embviz_callback.encoding.checkpoints.hub import hub_directory, is_hub_name
 from embviz_callback.encoding.models.biencoder import Backbone
 from embviz_callback.encoding.models.lora import merge, scale_in, split_lora
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
-from embviz_callback.encoding.weights.fit import plain_name
+from embviz_callback.encoding.weights.fit import ends_of, plain_name
 from embviz_callback.encoding.weights.stored import Weight, fetch
 
 ADAPTER_SETTINGS = "adapter_config.json"
@@ -51,7 +51,7 @@ def base_folder(facts: Mapping[str, Any], folder: Path, encoder: str | None) -> 
         )
     try:
         return hub_directory(name)
-    except HubError as error:
+    except CheckpointError as error:
         raise CheckpointError(f"{folder} adapts {short(name)}: {error}; name the model with --encoder") from None
 
 
@@ -88,8 +88,7 @@ def _replaced(backbone: Backbone, whole: Mapping[str, Weight], folder: Path) -> 
     own = backbone.encoder.state_dict()
     unused = []
     for name, weight in whole.items():
-        parts = name.split(".")
-        place = next((end for start in range(len(parts)) if (end := ".".join(parts[start:])) in own), None)
+        place = next((end for end in ends_of(name) if end in own), None)
         if place is None:
             unused.append(name)
             continue

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.encoding.directories.backbone import Folder, Wanted, has_tokenizer, is_causal, read_transformer
+from embviz_callback.encoding.directories.backbone import Folder, is_causal, not_used, on_base, read_transformer
 from embviz_callback.encoding.directories.diagnoses import what_instead
-from embviz_callback.encoding.directories.lora_folders import ADAPTER_SETTINGS, adapt, base_folder, is_adapter
+from embviz_callback.encoding.directories.lora_folders import adapt, is_adapter
 from embviz_callback.encoding.directories.modules import Tower, read_modules, tower_of
 from embviz_callback.encoding.models.biencoder import Backbone
+from embviz_callback.encoding.serving import Serving
+from embviz_callback.encoding.subject import prompts_in
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 
-# sentence-transformers looks for the prompt of a document under these names, in this order.
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 SIMILARITY_WORDS = {
     **dict.fromkeys(("cosine", "cos", "cos_sim", "cosine_similarity"), "cosine"),
     **dict.fromkeys(("dot", "dot_score", "dot_product", "inner_product", "ip"), "dot"),
@@ -24,36 +24,57 @@ SIMILARITY_WORDS = {
 _OTHER_HEADS = ("sparse_linear.pt", "colbert_linear.pt")
 
 
-@dataclass(frozen=True, eq=False)
-class ModelDirectory:
-    """What a directory says about its model.
+@dataclass(frozen=True)
+class Origin:
+    """Where a model was read from.
 
     Attributes:
-        kind: "sentence-transformers" or "transformers".
-        queries: What turns queries into vectors.
-        documents: The same value, but for models of two towers.
-        config: `similarity`, and `query_prompt`, `document_prompt` and `truncate_dim` where it has some.
-        sha256: Over names and contents of all files that were used.
-        size_bytes: Of those files.
-        notes: What the reader should know.
+        kind: "Lightning checkpoint", "training checkpoint", "state dict", "head", "sentence-transformers"
+            or "transformers".
+        sha256: Of the file, or of names and contents of the files used of a directory.
+        size_bytes: Of the same.
+        encoder: Name or path of the encoder.
+        epoch: As noted in the checkpoint, or None.
+        loss: Likewise.
+        stripped_prefix: What stood before the names of the weights.
     """
 
     kind: str
+    sha256: str
+    size_bytes: int
+    encoder: str
+    epoch: int | None = None
+    loss: float | None = None
+    stripped_prefix: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ReadModel:
+    """What a file or directory holds, and what it says about it.
+
+    Attributes:
+        origin: Where it was read from.
+        queries: What turns queries into vectors.
+        documents: The same value, but for models of two towers.
+        config: Its settings under our names: `similarity`, `query_prompt`, `document_prompt`, `truncate_dim` and so
+            on where it has some; those that a tower has of its own stand there.
+        notes: What the reader should know, one sentence each.
+    """
+
+    origin: Origin
     queries: Tower
     documents: Tower
     config: Mapping[str, Any]
-    sha256: str
-    size_bytes: int
     notes: tuple[str, ...]
 
 
-def read_directory(path: Path, wanted: Wanted | None = None) -> ModelDirectory:
+def read_directory(path: Path, serving: Serving) -> ReadModel:
     """The model in a directory, weights checked like those of any file.
 
     Args:
         path: Holds ``modules.json`` (sentence-transformers), ``config.json`` (transformers) or
             ``adapter_config.json`` (peft).
-        wanted: What the user says of it.
+        serving: What the user says of it.
 
     Returns:
         The model's parts.
@@ -61,44 +82,44 @@ def read_directory(path: Path, wanted: Wanted | None = None) -> ModelDirectory:
     Raises:
         CheckpointError: If it holds none of them; the text says what it holds.
     """
-    wanted = wanted or Wanted()
     if (path / "modules.json").is_file():
-        return _sentence_transformers(path, wanted)
+        return _sentence_transformers(path, serving)
     if is_adapter(path):
-        return _adapter(path, wanted)
+        return _adapter(path, serving)
     if (path / "config.json").is_file():
-        return _transformers(path, wanted)
+        return _transformers(path, serving)
     raise CheckpointError(f"{path} is a directory, but no model: {what_instead(path)}")
 
 
-def read_encoder(path: Path, wanted: Wanted) -> Backbone:
+def read_encoder(path: Path, serving: Serving) -> Backbone:
     """The encoder alone of a directory, for a head that is kept elsewhere.
 
     Args:
         path: As for `read_directory`.
-        wanted: Likewise.
+        serving: Likewise; how it pools is said elsewhere.
 
     Returns:
         Encoder and tokenizer.
     """
-    return read_directory(path, replace(wanted, is_pooled=True)).queries.backbone
+    return read_directory(path, replace(serving, encoder=None, pooling="mean")).queries.backbone
 
 
-def _transformers(path: Path, wanted: Wanted) -> ModelDirectory:
+def _transformers(path: Path, serving: Serving) -> ReadModel:
     folder = Folder(path)
     config = folder.json(path / "config.json")
-    if is_causal(config) and not wanted.is_pooled:
+    if is_causal(config) and serving.pooling is None:
         raise CheckpointError(
             f"{path} is a language model, which does not say how its tokens become one vector; "
             "say it with --pooling (lasttoken for most embedding models made of one)"
         )
-    backbone, notes = read_transformer(path, folder, wanted)
+    backbone, notes = read_transformer(path, folder, serving)
     # DPR's encoders are made to be read off their pooler and compared by products; for all others the folder says
     # nothing.
     is_dpr = config.get("model_type") == "dpr"
     tower = Tower(backbone, None, {"pooling": "pooler"} if is_dpr else {})
     similarity = {"similarity": "dot"} if is_dpr else {}
-    return ModelDirectory("transformers", tower, tower, similarity, *folder.facts(), (*notes, *_other_heads(path)))
+    origin = Origin("transformers", *folder.facts(), str(path))
+    return ReadModel(origin, tower, tower, similarity, (*notes, *_other_heads(path)))
 
 
 def _other_heads(path: Path) -> tuple[str, ...]:
@@ -106,54 +127,47 @@ def _other_heads(path: Path) -> tuple[str, ...]:
     return (f"not evaluated: {', '.join(found)}, which make other vectors than the dense ones",) if found else ()
 
 
-def _adapter(path: Path, wanted: Wanted) -> ModelDirectory:
+def _adapter(path: Path, serving: Serving) -> ReadModel:
     folder = Folder(path)
-    facts = folder.json(path / ADAPTER_SETTINGS)
-    place = base_folder(facts, path, wanted.base)
-    tokenizer = str(path) if wanted.tokenizer is None and has_tokenizer(path, folder) else wanted.tokenizer
-    found = read_directory(place, replace(wanted, base=None, tokenizer=tokenizer))
+    facts, place, of_base = on_base(path, folder, serving)
+    found = read_directory(place, of_base)
     unused = adapt(found.queries.backbone, facts, path, folder.weights)
     sha256, size = folder.facts()
-    notes = [f"a LoRA adapter, merged into {place}", *found.notes]
-    notes += [f"not used: {short(', '.join(unused))}"] if unused else []
-    together = hashlib.sha256(f"{sha256} {found.sha256}".encode()).hexdigest()
-    return replace(found, sha256=together, size_bytes=size + found.size_bytes, notes=tuple(notes))
+    notes = (f"a LoRA adapter, merged into {place}", *found.notes, *not_used(unused))
+    together = hashlib.sha256(f"{sha256} {found.origin.sha256}".encode()).hexdigest()
+    size_bytes = size + found.origin.size_bytes
+    origin = replace(found.origin, sha256=together, size_bytes=size_bytes, encoder=str(path))
+    return replace(found, origin=origin, notes=notes)
 
 
-def _sentence_transformers(path: Path, wanted: Wanted) -> ModelDirectory:
+def _sentence_transformers(path: Path, serving: Serving) -> ReadModel:
     folder = Folder(path)
     modules = read_modules(path, folder)
-    queries, notes = tower_of(modules, "query", folder, wanted)
+    queries, notes = tower_of(modules, "query", folder, serving)
     is_one = modules["query"] == modules["document"]
-    documents, more = (queries, notes) if is_one else tower_of(modules, "document", folder, wanted)
-    config = _settings(path, folder)
-    found = (*notes, *more, *config.pop("notes"), *_other_heads(path))
-    return ModelDirectory(
-        "sentence-transformers", queries, documents, config, *folder.facts(), tuple(dict.fromkeys(found))
-    )
-
-
-def _settings(path: Path, folder: Folder) -> dict[str, Any]:
-    """Prompts, truncated dims and similarity of ``config_sentence_transformers.json``."""
+    documents, more = (queries, notes) if is_one else tower_of(modules, "document", folder, serving)
     place = path / "config_sentence_transformers.json"
     facts = folder.json(place) if place.is_file() else {}
-    found: dict[str, Any] = {**_prompts(facts), "notes": []}
+    notes = (*notes, *more, *_unknown_similarity(facts), *_other_heads(path))
+    origin = Origin("sentence-transformers", *folder.facts(), str(path))
+    return ReadModel(origin, queries, documents, _settings(facts), tuple(dict.fromkeys(notes)))
+
+
+def _settings(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Prompts, truncated dims and similarity of ``config_sentence_transformers.json``."""
+    listed = facts.get("prompts")
+    prompts = prompts_in(listed if isinstance(listed, dict) else {}, facts.get("default_prompt_name"))
+    named = zip(("query_prompt", "document_prompt"), prompts, strict=True)
+    found: dict[str, Any] = {name: text for name, text in named if text}
     dim = facts.get("truncate_dim")
     if isinstance(dim, int) and not isinstance(dim, bool) and dim > 0:
         found["truncate_dim"] = dim
+    similarity = SIMILARITY_WORDS.get(str(facts.get("similarity_fn_name")), "cosine")
+    return found | ({"similarity": similarity} if similarity != "cosine" else {})
+
+
+def _unknown_similarity(facts: Mapping[str, Any]) -> tuple[str, ...]:
     named = facts.get("similarity_fn_name")
-    if named is not None and str(named) not in SIMILARITY_WORDS:
-        found["notes"].append(f"its similarity {short(str(named))} is not known here, so that cosine is used")
-    similarity = SIMILARITY_WORDS.get(str(named), "cosine")
-    if similarity != "cosine":
-        found["similarity"] = similarity
-    return found
-
-
-def _prompts(facts: Mapping[str, Any]) -> dict[str, str]:
-    listed = facts.get("prompts")
-    prompts = {name: text for name, text in listed.items() if isinstance(text, str)} if isinstance(listed, dict) else {}
-    default = prompts.get(str(facts.get("default_prompt_name")), "")
-    documents = next((prompts[name] for name in _DOCUMENT_PROMPTS if name in prompts), default)
-    found = {"query_prompt": prompts.get("query", default), "document_prompt": documents}
-    return {name: text for name, text in found.items() if text}
+    if named is None or str(named) in SIMILARITY_WORDS:
+        return ()
+    return (f"its similarity {short(str(named))} is not known here, so that cosine is used",)

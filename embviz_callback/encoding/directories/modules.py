@@ -3,15 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self
 
 from torch import Tensor, nn
 
-from embviz_callback.encoding.directories.backbone import WEIGHTS, Folder, Wanted, read_transformer
+from embviz_callback.encoding.directories.backbone import WEIGHTS, Folder, read_transformer
 from embviz_callback.encoding.directories.settings_files import read_settings
 from embviz_callback.encoding.models.biencoder import TOKEN_POOLINGS, Backbone, ProjectionHead
-from embviz_callback.encoding.models.stack import ACTIVATIONS, Residual, Stack, Unit
+from embviz_callback.encoding.models.stack import ACTIVATIONS, Residual, Stack, Unit, with_weights
 from embviz_callback.encoding.models.static import StaticTable, StaticTokenizer
+from embviz_callback.encoding.serving import Serving
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.stored import fetch
 
@@ -45,8 +46,12 @@ class Tower:
     """
 
     backbone: Backbone
-    head: ProjectionHead | None
+    head: nn.Module | None
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def is_made_of(self, other: Self) -> bool:
+        """Whether it has the same encoder and head."""
+        return (self.backbone, self.head) == (other.backbone, other.head)
 
 
 def read_modules(path: Path, folder: Folder) -> dict[str, Modules]:
@@ -118,14 +123,13 @@ def said_of_texts(path: Path) -> dict[str, Any]:
     chain = read_modules(path, folder)["query"]
     if [kind for kind, _ in chain[:2]] != ["Transformer", "Pooling"]:
         return {}
-    said = {**_transformer_settings(chain[0][1], folder), **_pooling(chain[1][1], folder)}
+    said = {**_length(_sentence_config(chain[0][1], folder), chain[0][1]), **_pooling(chain[1][1], folder)}
     dense = {_activation(folder.json(place / "config.json")) for kind, place in chain[2:] if kind == "Dense"}
-    said |= {"dense_activation": dense.pop()} if len(dense) == 1 else {}
-    return {name: value for name, value in said.items() if name != "do_lower_case"}
+    return said | ({"dense_activation": dense.pop()} if len(dense) == 1 else {})
 
 
 def tower_of(
-    modules: Mapping[str, Modules], side: str, folder: Folder, wanted: Wanted
+    modules: Mapping[str, Modules], side: str, folder: Folder, serving: Serving
 ) -> tuple[Tower, tuple[str, ...]]:
     """The modules of one side, built.
 
@@ -133,7 +137,7 @@ def tower_of(
         modules: From `read_modules`.
         side: "query" or "document".
         folder: Keeps what was read, so that a transformer of both sides is read once.
-        wanted: What the user says.
+        serving: What the user says.
 
     Returns:
         The tower, and what the reader should know.
@@ -152,12 +156,12 @@ def tower_of(
             f"{folder.root} is made of {', '.join(kinds) or 'nothing'}; a Transformer followed by Pooling, "
             "or a StaticEmbedding, can be read"
         )
-    backbone, notes = read_transformer(chain[0][1], folder, wanted)
-    notes = (*notes, *_arguments(chain[0][1], folder, backbone))
-    settings = {**_transformer_settings(chain[0][1], folder), **_pooling(chain[1][1], folder), **settings}
-    if backbone.max_length is not None:
-        settings.setdefault("max_length", backbone.max_length)
-    if settings.pop("do_lower_case", False):
+    backbone, notes = read_transformer(chain[0][1], folder, serving)
+    facts = _sentence_config(chain[0][1], folder)
+    notes = (*notes, *_arguments(facts, backbone))
+    length = {} if backbone.max_length is None else {"max_length": backbone.max_length}
+    settings = {**length, **_length(facts, chain[0][1]), **_pooling(chain[1][1], folder), **settings}
+    if facts.get("do_lower_case"):
         backbone = replace(backbone, tokenizer=_LowerCase(backbone.tokenizer))
     return Tower(backbone, _head(chain[2:], folder), settings), notes
 
@@ -193,11 +197,16 @@ def _static(path: Path, folder: Folder) -> Backbone:
     return Backbone(StaticTable(table).eval(), tokenizer, table.shape[1], None, str(folder.root))
 
 
-def _arguments(path: Path, folder: Folder, backbone: Backbone) -> tuple[str, ...]:
+def _sentence_config(path: Path, folder: Folder) -> dict[str, Any]:
+    """What a Transformer module says beside the model's own configuration."""
+    found = sorted(path.glob("sentence_*_config.json"))
+    return folder.json(found[0]) if found else {}
+
+
+def _arguments(facts: Mapping[str, Any], backbone: Backbone) -> tuple[str, ...]:
     """Obeys what a Transformer module says to its tokenizer, and names whatever else may change vectors."""
-    said = [folder.json(found) for found in sorted(path.glob("sentence_*_config.json"))[:1]]
     unread: list[str] = []
-    for name, given in (entry for facts in said for entry in facts.items()):
+    for name, given in facts.items():
         if not name.endswith(_ARGUMENTS) or not isinstance(given, Mapping):
             unread += [name] if name not in _SAID else []
             continue
@@ -209,14 +218,10 @@ def _arguments(path: Path, folder: Folder, backbone: Backbone) -> tuple[str, ...
     return (f"not read, and may change vectors: {short(', '.join(unread))}",) if unread else ()
 
 
-def _transformer_settings(path: Path, folder: Folder) -> dict[str, Any]:
-    for found in sorted(path.glob("sentence_*_config.json")):
-        facts = folder.json(found)
-        if facts.get("transformer_task", "feature-extraction") != "feature-extraction":
-            raise CheckpointError(f"{path} is made for {short(str(facts['transformer_task']))}, not for embeddings")
-        length = facts.get("max_seq_length")
-        return {"do_lower_case": bool(facts.get("do_lower_case"))} | ({"max_length": length} if length else {})
-    return {}
+def _length(facts: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    if facts.get("transformer_task", "feature-extraction") != "feature-extraction":
+        raise CheckpointError(f"{path} is made for {short(str(facts['transformer_task']))}, not for embeddings")
+    return {"max_length": facts["max_seq_length"]} if facts.get("max_seq_length") else {}
 
 
 def _pooling(path: Path, folder: Folder) -> dict[str, Any]:
@@ -229,7 +234,7 @@ def _pooling(path: Path, folder: Folder) -> dict[str, Any]:
     return {"pooling": "+".join(modes), **left_out}
 
 
-def _head(modules: Modules, folder: Folder) -> ProjectionHead | None:
+def _head(modules: Modules, folder: Folder) -> nn.Module | None:
     """What stands between pooling and the last normalisation."""
     if modules and modules[-1][0] == "Normalize":
         modules = modules[:-1]
@@ -241,9 +246,7 @@ def _head(modules: Modules, folder: Folder) -> ProjectionHead | None:
         odd = (unknown or [modules[0][0]])[0]
         raise CheckpointError(f"{folder.root} has {odd} after pooling; Dense layers can be read")
     layers = [layer for kind, path in modules for layer in _layers(kind, path, folder)]
-    if len(layers) == 1 and isinstance(layers[0], ProjectionHead):
-        return layers[0]
-    return cast("ProjectionHead", Stack(layers))
+    return layers[0] if len(layers) == 1 else Stack(*layers)
 
 
 def _layers(kind: str, path: Path, folder: Folder) -> list[nn.Module]:
@@ -274,25 +277,19 @@ def _activation(facts: Mapping[str, Any]) -> str:
 
 
 def _layer_norm(weights: Mapping[str, Tensor], path: Path) -> nn.LayerNorm:
-    if set(weights) != {"norm.weight", "norm.bias"}:
+    if "norm.weight" not in weights:
         raise CheckpointError(f"{path} should have norm.weight and norm.bias, it has {short(sorted(weights))}")
-    if {tuple(tensor.shape) for tensor in weights.values()} != {(weights["norm.weight"].numel(),)}:
-        raise CheckpointError(f"{path} should have norm.weight and norm.bias of one shape (dim,)")
-    norm = nn.LayerNorm(weights["norm.weight"].numel())
-    norm.load_state_dict({name.removeprefix("norm."): tensor.float() for name, tensor in weights.items()})
-    return norm
+    own = {name.removeprefix("norm."): tensor for name, tensor in weights.items()}
+    return with_weights(nn.LayerNorm(own["weight"].numel()), own, f"{path}: its weights")
 
 
 def _dense(weights: Mapping[str, Tensor], path: Path) -> ProjectionHead:
     matrix = weights.get("linear.weight")
-    if matrix is None or matrix.ndim != 2 or not set(weights) <= {"linear.weight", "linear.bias"}:
+    if matrix is None or matrix.ndim != 2:
         raise CheckpointError(f"{path} should have linear.weight of shape (dim, dim_in), it has {sorted(weights)}")
     head = ProjectionHead(matrix.shape[1], matrix.shape[0])
     head.linear = nn.Linear(matrix.shape[1], matrix.shape[0], bias="linear.bias" in weights)
-    if "linear.bias" in weights and weights["linear.bias"].shape != matrix.shape[:1]:
-        raise CheckpointError(f"{path} should have a linear.bias of shape ({matrix.shape[0]},)")
-    head.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    return head
+    return with_weights(head, weights, f"{path}: its weights")
 
 
 def _module_weights(path: Path, folder: Folder) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from embviz_callback.encoding.devices import device_of
 from embviz_callback.encoding.models.ngrams import CharNgrams, NgramTokenizer
 from embviz_callback.encoding.models.static import StaticTable
 
@@ -65,6 +66,32 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str, *, skip: int = 0) -> Tensor
     return total / (amount.sqrt() if pooling == "mean_sqrt_len_tokens" else amount)
 
 
+def tokens_of(
+    tokenizer: Callable[..., Any], texts: Sequence[str], max_length: int, device: torch.device
+) -> dict[str, Tensor]:
+    """What a tokenizer makes of texts, padded, on a device.
+
+    Args:
+        tokenizer: Of Hugging Face.
+        texts: ``n`` texts.
+        max_length: Tokens that are read; more are cut off.
+        device: Where the model lives.
+
+    Returns:
+        ``(n, n_tokens)`` by name, ``attention_mask`` among them.
+    """
+    batch = tokenizer(list(texts), padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+    return {name: part.to(device, non_blocking=True) for name, part in batch.items()}
+
+
+def taken_of(batch: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """Those of a batch's parts that a module's forward pass takes by name."""
+    # BERT's tokenizer brings segments, which DistilBERT refuses under transformers 4.
+    parameters = signature(module.forward).parameters
+    takes_any = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
+    return {name: part for name, part in batch.items() if takes_any or name in parameters}
+
+
 def features_of(encoder: nn.Module, batch: Mapping[str, Tensor], pooling: str, *, skip: int = 0) -> Tensor:
     """What an encoder makes of tokens, one vector per text.
 
@@ -77,8 +104,7 @@ def features_of(encoder: nn.Module, batch: Mapping[str, Tensor], pooling: str, *
     Returns:
         ``(n_texts, dim)``.
     """
-    taken = _inputs(encoder)
-    outputs = encoder(**{name: part for name, part in batch.items() if not taken or name in taken})
+    outputs = encoder(**taken_of(batch, encoder))
     if pooling == "pooler":
         return outputs.pooler_output  # type: ignore[no-any-return]
     return pool(outputs.last_hidden_state, batch["attention_mask"], pooling, skip=skip)
@@ -104,6 +130,11 @@ class ProjectionHead(nn.Module):
         if self.ln is None:
             return self.linear(features)  # type: ignore[no-any-return]
         return self.linear(self.ln(features)) if self.norm_first else self.ln(self.linear(features))  # type: ignore[no-any-return]
+
+
+def first_linear(head: nn.Module) -> nn.Linear:
+    """The linear map that a head begins with, which tells the size and type of its input."""
+    return next(part for part in head.modules() if isinstance(part, nn.Linear))
 
 
 @dataclass(frozen=True)
@@ -152,7 +183,8 @@ def load_backbone(
     from transformers import AutoConfig, AutoTokenizer  # takes seconds to import
 
     where, options = _where(name), {"revision": revision, "trust_remote_code": False}
-    reader = AutoTokenizer.from_pretrained(where, **options) if tokenizer is None else _tokenizer_of(tokenizer)
+    of_reader = options if tokenizer is None else options | {"revision": None}
+    reader = AutoTokenizer.from_pretrained(_where(tokenizer or name), **of_reader)
     config: Any = AutoConfig.from_pretrained(where, **options)
     kind = _encoder_class(config)
     if pretrained:
@@ -166,12 +198,6 @@ def _where(name: str) -> str:
     return str(Path(name).expanduser()) if Path(name).expanduser().exists() else name
 
 
-def _tokenizer_of(name: str) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(_where(name), trust_remote_code=False)
-
-
 def _encoder_class(config: Any) -> Any:
     import transformers
 
@@ -183,11 +209,8 @@ def _encoder_class(config: Any) -> Any:
 
 def _width(config: Any) -> int:
     """Of the vectors; the projection of DPR stands in its pooler."""
-    return (
-        int(getattr(config, "projection_dim", 0) or config.hidden_size)
-        if config.model_type == "dpr"
-        else int(config.hidden_size)
-    )
+    is_projected = config.model_type == "dpr" and config.projection_dim
+    return int(config.projection_dim if is_projected else config.hidden_size)
 
 
 def _ngram_backbone(name: str) -> Backbone:
@@ -213,30 +236,6 @@ def _reach(encoder: Any, tokenizer: Any) -> int | None:
     return min(known) if known else None
 
 
-def pooled_features(
-    backbone: Backbone, texts: Sequence[str], *, pooling: str, max_length: int, device: torch.device, skip: int = 0
-) -> Tensor:
-    """What the backbone makes of texts, before any head.
-
-    Args:
-        backbone: Encoder and tokenizer.
-        texts: ``n`` texts.
-        pooling: See `pool`; those of `SELF_POOLING` pool by themselves.
-        max_length: Tokens that are read; more are cut off.
-        device: Where the encoder lives.
-        skip: See `pool`.
-
-    Returns:
-        ``(n, backbone.dim)`` on `device`.
-    """
-    if isinstance(backbone.encoder, SELF_POOLING):
-        return backbone.encoder(*(part.to(device) for part in backbone.tokenizer(texts)))  # type: ignore[no-any-return]
-    limit = min(max_length, backbone.max_length or max_length)
-    batch = backbone.tokenizer(list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt")
-    batch = {name: part.to(device, non_blocking=True) for name, part in batch.items()}
-    return features_of(backbone.encoder, batch, pooling, skip=skip)
-
-
 def n_prompt_tokens(backbone: Backbone, prompt: str) -> int:
     """How many tokens a prompt has, what the tokenizer puts before it included, what it puts behind it not.
 
@@ -252,22 +251,6 @@ def n_prompt_tokens(backbone: Backbone, prompt: str) -> int:
     tokens = backbone.tokenizer([prompt])["input_ids"][0]
     special = getattr(backbone.tokenizer, "all_special_ids", ())
     return len(tokens) - (1 if tokens and tokens[-1] in special else 0)
-
-
-def count_truncated(backbone: Backbone, texts: Sequence[str], max_length: int) -> int:
-    """How many texts are longer than what is read of them.
-
-    Args:
-        backbone: Whose tokenizer counts.
-        texts: Prompts included.
-        max_length: Tokens that are read.
-
-    Returns:
-        Their number; 0 for encoders without tokens in a sequence.
-    """
-    if isinstance(backbone.encoder, SELF_POOLING):
-        return 0
-    return count_longer(backbone.tokenizer, texts, min(max_length, backbone.max_length or max_length))
 
 
 def count_longer(tokenizer: Callable[..., Any], texts: Sequence[str], limit: int) -> int:
@@ -289,22 +272,14 @@ def count_longer(tokenizer: Callable[..., Any], texts: Sequence[str], limit: int
     return sum(len(row) > limit for row in rows)
 
 
-def _inputs(encoder: nn.Module) -> frozenset[str]:
-    """The inputs that an encoder takes; none where it takes any."""
-    # BERT's tokenizer brings segments, which DistilBERT refuses under transformers 4.
-    parameters = signature(encoder.forward).parameters
-    takes_any = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
-    return frozenset(() if takes_any else parameters)
-
-
 class BiEncoder(nn.Module):
     """Texts in, unit vectors out.
 
     Args:
         backbone: Encoder and tokenizer.
-        head: Projection head; None keeps the pooled features.
-        pooling: See `pool`.
-        max_length: Tokens per text.
+        head: From pooled features to what is scaled, such as a `ProjectionHead`; None keeps the features.
+        pooling: See `pool`; encoders of `SELF_POOLING` pool by themselves.
+        max_length: Tokens per text, more than the encoder reads for as many as it does.
         normalise: Scale embeddings to length 1.
         skip: See `pool`.
         dim: Of an embedding only so many numbers, the first (Matryoshka); None for all.
@@ -316,7 +291,7 @@ class BiEncoder(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        head: ProjectionHead | None = None,
+        head: nn.Module | None = None,
         *,
         pooling: str = "mean",
         max_length: int = 256,
@@ -329,27 +304,35 @@ class BiEncoder(nn.Module):
         if not set(modes) <= set(POOLINGS if len(modes) == 1 else TOKEN_POOLINGS):
             raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
         width = backbone.dim * len(modes)
-        if head is not None and head.linear.in_features != width:
-            raise ValueError(f"the head takes {head.linear.in_features} features, {backbone.name} gives {width}")
+        if head is not None and (taken := first_linear(head).in_features) != width:
+            raise ValueError(f"the head takes {taken} features, {backbone.name} gives {width}")
         self.backbone = backbone
         self.encoder = backbone.encoder
         self.head = head
-        self.pooling, self.max_length, self.normalise = pooling, max_length, normalise
-        self.skip, self.dim = skip, dim
+        self.pooling, self.normalise, self.skip, self.dim = pooling, normalise, skip, dim
+        self.max_length = min(max_length, backbone.max_length or max_length)
 
     def features(self, texts: Sequence[str]) -> Tensor:
         """Pooled features of texts, ``(n, dim_in)``."""
-        device = next((part.device for part in (*self.parameters(), *self.buffers())), torch.device("cpu"))
-        options: dict[str, Any] = {"pooling": self.pooling, "max_length": self.max_length, "skip": self.skip}
-        return pooled_features(self.backbone, texts, device=device, **options)
+        device, tokenizer = device_of(self), self.backbone.tokenizer
+        if isinstance(self.encoder, SELF_POOLING):
+            return self.encoder(*(part.to(device) for part in tokenizer(texts)))  # type: ignore[no-any-return]
+        batch = tokens_of(tokenizer, texts, self.max_length, device)
+        return features_of(self.encoder, batch, self.pooling, skip=self.skip)
 
     def project(self, features: Tensor) -> Tensor:
         """Embeddings of pooled features, ``(n, dim_in)`` to ``(n, dim)``."""
         # An encoder may be kept in half precision, whose head is not.
-        projected = features if self.head is None else self.head(features.to(self.head.linear.weight.dtype))
+        projected = features if self.head is None else self.head(features.to(first_linear(self.head).weight.dtype))
         rows = nn.functional.normalize(projected, dim=-1) if self.normalise else projected
         return rows[:, : self.dim] if self.dim is not None else rows
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Embeddings of texts, ``(n, dim)``; the caller chooses mode and gradients."""
         return self.project(self.features(texts))
+
+    def count_truncated(self, texts: Sequence[str]) -> int:
+        """How many texts, prompts included, are longer than what is read of them; 0 without tokens in a sequence."""
+        if isinstance(self.encoder, SELF_POOLING):
+            return 0
+        return count_longer(self.backbone.tokenizer, texts, self.max_length)

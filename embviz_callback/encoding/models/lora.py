@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
+from embviz_callback.encoding.weights.fit import ends_of
 from embviz_callback.encoding.weights.stored import Weight, fetch
 
 _PART = re.compile(
@@ -164,6 +165,4 @@ def _stretch(weight: Tensor, change: LowRank, scale: Scale) -> None:
 
 def _own_name(name: str, modules: Mapping[str, nn.Module]) -> str | None:
     """The longest end of a name that is a module's, which has a weight."""
-    parts = name.split(".")
-    ends = (".".join(parts[start:]) for start in range(len(parts)))
-    return next((end for end in ends if isinstance(getattr(modules.get(end), "weight", None), Tensor)), None)
+    return next((end for end in ends_of(name) if isinstance(getattr(modules.get(end), "weight", None), Tensor)), None)

@@ -14,6 +14,12 @@ from torch import Tensor, nn
 _SIZES = (2, 3, 4)
 
 
+def in_a_row(rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+    """The numbers of all texts, one text after the other, and where each text begins; both int64."""
+    lengths = torch.tensor([0, *map(len, rows)], dtype=torch.int64)
+    return torch.tensor([number for row in rows for number in row], dtype=torch.int64), lengths.cumsum(0)[:-1]
+
+
 class NgramTokenizer:
     """Turns a text into the bucket numbers of its character n-grams.
 
@@ -30,10 +36,7 @@ class NgramTokenizer:
         Returns:
             ``(n_ngrams,)`` int64 bucket numbers and ``(len(texts),)`` int64 offsets.
         """
-        lists = [self._buckets(text) for text in texts]
-        flat = [bucket for buckets in lists for bucket in buckets]
-        lengths = torch.tensor([0, *map(len, lists)], dtype=torch.int64)
-        return torch.tensor(flat, dtype=torch.int64), lengths.cumsum(0)[:-1]
+        return in_a_row([self._buckets(text) for text in texts])
 
     def _buckets(self, text: str) -> list[int]:
         words = unicodedata.normalize("NFC", text).casefold().split()

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from embviz_callback.encoding.models.biencoder import Backbone, ProjectionHead, load_backbone
 from embviz_callback.encoding.models.ngrams import CharNgrams
-from embviz_callback.encoding.models.stack import ACTIVATIONS, Stack
+from embviz_callback.encoding.models.stack import ACTIVATIONS, Stack, with_weights
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.fit import is_optional
 from embviz_callback.encoding.weights.heads import Layer
@@ -25,7 +25,7 @@ _RESIZED = ", or, if tokens were added to it, the folder into which save_pretrai
 _FREE_ELEMENTS = 50_000_000  # 200 MB
 
 
-def build_head(layers: Sequence[Layer], config: Mapping[str, Any], path: Path) -> ProjectionHead:
+def build_head(layers: Sequence[Layer], config: Mapping[str, Any], path: Path) -> nn.Module:
     """The head of those layers, its sizes read from them.
 
     Args:
@@ -43,7 +43,7 @@ def build_head(layers: Sequence[Layer], config: Mapping[str, Any], path: Path) -
     """
     matrices = [layer for layer in layers if not layer.is_norm]
     if len(matrices) > 1:
-        return cast("ProjectionHead", _stacked(layers, config.get("head_activation"), path))
+        return _stacked(layers, config.get("head_activation"), path)
     norms = [layer for layer in layers if layer.is_norm]
     if len(norms) > 1:
         raise CheckpointError(f"{path}: its head {short(matrices[0].name)} has {len(norms)} norms, one can be read")
@@ -58,20 +58,13 @@ def _projection(weights: Mapping[str, Tensor], config: Mapping[str, Any], path: 
         types = ", ".join(sorted({f"{tensor.dtype}" for tensor in weights.values()}))
         raise CheckpointError(f"{path}: a head's weights must be of a float type, got {types}")
     dim_out, dim_in = matrix.shape
-    if 0 in matrix.shape:
-        raise CheckpointError(f"{path}: head.linear.weight must have shape (dim, dim_in), got {tuple(matrix.shape)}")
     head = ProjectionHead(dim_in, dim_out, layer_norm=_layer_norm(weights, config))
     if "linear.bias" in weights:
         head.linear = nn.Linear(dim_in, dim_out)
-    expected = {name: tuple(tensor.shape) for name, tensor in head.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if expected != found:
-        raise CheckpointError(f"{path}: the head's weights must have the shapes {expected}, got {found}")
-    head.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    return head
+    return with_weights(head, weights, f"{path}: the head's weights")
 
 
-def build_dense(layers: Sequence[Layer], config: Mapping[str, Any], path: Path) -> ProjectionHead:
+def build_dense(layers: Sequence[Layer], config: Mapping[str, Any], path: Path) -> nn.Module:
     """The Dense layers of a SentenceTransformer, behind each of which an activation stands.
 
     Args:
@@ -92,12 +85,10 @@ def build_dense(layers: Sequence[Layer], config: Mapping[str, Any], path: Path) 
             "not say which activation stands behind it; name it with --head-activation (Tanh is that library's "
             "default, Identity is none)"
         )
-    made = [
-        part
-        for layer in layers
-        for part in (_module(layer, path), *(() if layer.is_norm else (ACTIVATIONS[activation](),)))
-    ]
-    return cast("ProjectionHead", Stack(made))
+    made: list[nn.Module] = []
+    for layer in layers:
+        made += [_module(layer, path), *(() if layer.is_norm else (ACTIVATIONS[activation](),))]
+    return Stack(*made)
 
 
 def _stacked(layers: Sequence[Layer], activation: object, path: Path) -> Stack:
@@ -113,19 +104,14 @@ def _stacked(layers: Sequence[Layer], activation: object, path: Path) -> Stack:
         if made and not layer.is_norm:
             made.append(ACTIVATIONS[str(activation)]())
         made.append(_module(layer, path))
-    return Stack(made)
+    return Stack(*made)
 
 
 def _module(layer: Layer, path: Path) -> nn.Module:
-    weights = {part: tensor.float() for part, tensor in fetch(layer.weights).items()}
+    weights = fetch(layer.weights)
     shape = weights["weight"].shape
     made: nn.Module = nn.LayerNorm(shape) if layer.is_norm else nn.Linear(shape[1], shape[0], bias="bias" in weights)
-    try:
-        made.load_state_dict(weights)
-    except RuntimeError:
-        found = {part: tuple(tensor.shape) for part, tensor in weights.items()}
-        raise CheckpointError(f"{path}: {short(layer.name)} cannot have the shapes {found}") from None
-    return made
+    return with_weights(made, weights, f"{path}: the weights of {short(layer.name)}")
 
 
 def _layer_norm(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> Any:
@@ -137,22 +123,14 @@ def _layer_norm(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> Any
     return "before" if tuple(weights["ln.weight"].shape) == (dim_in,) else "after"
 
 
-def outline(
-    name: str,
-    *,
-    revision: str | None,
-    where: str,
-    tokenizer: str | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> Backbone:
+def outline(name: str, *, where: str, revision: str | None = None, **options: Any) -> Backbone:
     """An encoder's configuration and tokenizer, its weights without memory.
 
     Args:
         name: See `load_backbone`.
-        revision: On the hub.
         where: Which file asks for it and why this name, for the error.
-        tokenizer: Where its tokenizer is, if not with it.
-        dtype: Of its weights.
+        revision: On the hub.
+        options: Others of `load_backbone`.
 
     Returns:
         The backbone on torch's meta device; the built-in encoder, which has no weights, as it is.
@@ -160,13 +138,13 @@ def outline(
     with _explained(name, where):
         _refuse_foreign_code(name, revision)
         with contextlib.nullcontext() if name.startswith(_BUILT_IN) else torch.device("meta"):
-            return load_backbone(name, revision=revision, pretrained=False, tokenizer=tokenizer, dtype=dtype)
+            return load_backbone(name, revision=revision, pretrained=False, **options)
 
 
-def pretrained(name: str, *, revision: str | None, where: str, **options: Any) -> Backbone:
+def pretrained(name: str, *, where: str, **options: Any) -> Backbone:
     """An encoder with the weights it was published with; arguments as for `outline`."""
     with _explained(name, where), _quiet():
-        return load_backbone(name, revision=revision, **options)
+        return load_backbone(name, **options)
 
 
 def fill(backbone: Backbone, weights: Mapping[str, Weight], path: Path) -> tuple[Backbone, tuple[str, ...]]:
@@ -213,10 +191,10 @@ def fill(backbone: Backbone, weights: Mapping[str, Weight], path: Path) -> tuple
 
 def _fill_ngrams(backbone: Backbone, encoder: CharNgrams, weights: Mapping[str, Tensor], path: Path) -> Backbone:
     found = {name: int(tensor) for name, tensor in weights.items() if tensor.numel() == 1}
-    if set(weights) != {"size"} or found.get("size") != encoder.n_buckets:
+    if found != {"size": encoder.n_buckets} or len(weights) > 1:
         raise CheckpointError(
             f"{path}: the built-in encoder {backbone.name!r} has one number, size = {encoder.n_buckets}; "
-            f"this file has {_some(weights)}; name the encoder it belongs to with --encoder"
+            f"this file has {short(found or sorted(weights))}; name the encoder it belongs to with --encoder"
         )
     return backbone
 
@@ -248,13 +226,8 @@ def _mismatch(entry: Any, name: str) -> str:
     )
 
 
-def _some(weights: Mapping[str, Tensor]) -> str:
-    names = sorted(weights)
-    return short(", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")) or "nothing"
-
-
 def _refuse_foreign_code(name: str, revision: str | None) -> None:
-    """Without this, transformers would ask on the terminal whether to run code that comes with the model."""
+    """Says so in few words, where transformers would advise to trust the code that comes with a model."""
     if name.startswith(_BUILT_IN):
         return
     from transformers import CONFIG_MAPPING, PretrainedConfig

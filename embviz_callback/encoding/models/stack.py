@@ -1,45 +1,45 @@
 """Heads of several layers, and the activations that may stand between them."""
 
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from embviz_callback.encoding.models.biencoder import ProjectionHead
+from embviz_callback.encoding.weights.complaints import CheckpointError
 
 # A fixed list: a class path in a file is never imported.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "Identity": nn.Identity,
-    "Tanh": nn.Tanh,
-    "ReLU": nn.ReLU,
-    "GELU": nn.GELU,
-    "SiLU": nn.SiLU,
-    "Sigmoid": nn.Sigmoid,
+    kind.__name__: kind for kind in (nn.Identity, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid)
 }
+_Layer = TypeVar("_Layer", bound=nn.Module)
 
 
-class Stack(nn.Module):
-    """Several layers where a `ProjectionHead` is expected.
+def with_weights(layer: _Layer, weights: Mapping[str, Tensor], whose: str) -> _Layer:
+    """Puts weights into a layer, which must be all that it has.
 
     Args:
-        layers: In their order; the first is a linear map or a `ProjectionHead`.
+        layer: In float32.
+        weights: Of any type, by the layer's own names.
+        whose: Which weights of which file, for the error.
+
+    Returns:
+        The layer.
+
+    Raises:
+        CheckpointError: If one is missing, of another shape, or too many.
     """
+    expected, found = (
+        {name: tuple(tensor.shape) for name, tensor in state.items()} for state in (layer.state_dict(), weights)
+    )
+    if expected != found:
+        raise CheckpointError(f"{whose} must have the shapes {expected}, got {found}")
+    layer.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    return layer
 
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*layers)
 
-    @property
-    def linear(self) -> nn.Linear:
-        """The first linear map, which tells the size of the input."""
-        first = self.layers[0]
-        return first if isinstance(first, nn.Linear) else cast("ProjectionHead", first).linear
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Maps ``(n, dim_in)`` to ``(n, dim_out)``."""
-        projected: Tensor = self.layers(features)
-        return projected
+class Stack(nn.Sequential):
+    """Several layers one after the other, the first of which is a linear map or a `ProjectionHead`."""
 
 
 class Residual(nn.Module):
@@ -54,11 +54,6 @@ class Residual(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(*layers)
         self.past = None if past is None else nn.Parameter(past.float())
-
-    @property
-    def linear(self) -> nn.Linear:
-        """The linear map that the layers begin with."""
-        return cast("ProjectionHead", self.layers[0]).linear
 
     def forward(self, features: Tensor) -> Tensor:
         """Maps ``(n, dim_in)`` to ``(n, dim_out)``."""

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from embviz_callback.encoding.models.ngrams import in_a_row
 
 
 class StaticTokenizer:
@@ -27,9 +28,7 @@ class StaticTokenizer:
         Returns:
             ``(n_tokens,)`` int64 and ``(len(texts),)`` int64 offsets.
         """
-        rows = [each.ids for each in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
-        lengths = torch.tensor([0, *map(len, rows)], dtype=torch.int64)
-        return torch.tensor([number for row in rows for number in row], dtype=torch.int64), lengths.cumsum(0)[:-1]
+        return in_a_row([each.ids for each in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)])
 
 
 class StaticTable(nn.Module):

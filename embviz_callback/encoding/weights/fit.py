@@ -2,15 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
-from embviz_callback.encoding.weights.stored import Weight, fetch
+from embviz_callback.encoding.weights.stored import Weight, are_equal
 
 # What compilation, FSDP and checkpointed activations put into the middle of names.
 _INSERTED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
@@ -68,6 +67,12 @@ def plain_name(name: str) -> str:
     for old, new in _OLD_NAMES:
         name = name.removesuffix(old) + new if name.endswith(old) else name
     return name
+
+
+def ends_of(name: str) -> Iterator[str]:
+    """A name with dots, then without its first part, without the first two and so on."""
+    parts = name.split(".")
+    return (".".join(parts[start:]) for start in range(len(parts)))
 
 
 def is_optional(name: str) -> bool:
@@ -129,10 +134,9 @@ def _by_prefix(shapes: Mapping[str, object], state: Mapping[str, Weight]) -> dic
     """For each prefix the encoder's own names that are found under it."""
     found: dict[str, dict[str, Weight]] = {}
     for name, weight in state.items():
-        starts = [0, *(match.end() for match in re.finditer(r"\.", name))]
-        for start in starts:
-            if name[start:] in shapes:
-                found.setdefault(name[:start], {})[name[start:]] = weight
+        for own in ends_of(name):
+            if own in shapes:
+                found.setdefault(name.removesuffix(own), {})[own] = weight
     return found
 
 
@@ -186,7 +190,7 @@ def _told_apart(fits: list[Fit], path: Path) -> tuple[Fit, ...]:
     different = [fits[0]]
     for fit in fits[1:]:
         # A module that is registered twice is saved twice, which does no harm as long as both agree.
-        if not any(_agree(fit, other) for other in different):
+        if not any(are_equal(fit.encoder, other.encoder) for other in different):
             different.append(fit)
     if len(different) == 1:
         return (fits[0],)
@@ -198,15 +202,6 @@ def _told_apart(fits: list[Fit], path: Path) -> tuple[Fit, ...]:
     raise CheckpointError(
         f"{path} holds {len(different)} encoders that fit and differ, {names}; choose one with --prefix"
     )
-
-
-def _agree(one: Fit, other: Fit) -> bool:
-    if one.encoder.keys() != other.encoder.keys():
-        return False
-    if all(one.encoder[name].stored is other.encoder[name].stored for name in one.encoder):
-        return True
-    first, second = fetch(one.encoder), fetch(other.encoder)
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def is_of_queries(name: str) -> bool:

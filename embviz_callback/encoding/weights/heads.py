@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import torch
-
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.fit import is_of_documents, is_of_queries
-from embviz_callback.encoding.weights.stored import Weight, fetch
+from embviz_callback.encoding.weights.stored import Weight, are_equal
 
 # Trained with the model, but no part of what turns a text into a vector: losses, and the heads of other tasks.
 _OTHER_PURPOSE = re.compile(
@@ -96,8 +94,8 @@ def _group_of(matrices: list[Layer], path: Path, near: str) -> str:
     called = [name for name in groups if name.split(".")[-1] in _CALLED_HEAD]
     shared = {name: _n_shared(name.split("."), near.split(".")) for name in called or groups}
     nearest = [name for name in shared if shared[name] == max(shared.values())]
-    first, *others = ([layer for layer in matrices if layer.group == name] for name in nearest)
-    if any(not _are_equal(first, other) for other in others):
+    first, *others = (_matrices_of(name, matrices) for name in nearest)
+    if any(not are_equal(first, other) for other in others):
         _refuse_several(nearest, path)
     return nearest[0]
 
@@ -129,17 +127,14 @@ def _refuse_several(names: list[str], path: Path) -> NoReturn:
     raise CheckpointError(f"{path} holds several matrices that may be its head, {listed}; save the right one alone")
 
 
+def _matrices_of(group: str, matrices: list[Layer]) -> dict[str, Weight]:
+    """Under their places, since two modules name the same layers differently."""
+    return {f"{at}": one.weights["weight"] for at, one in enumerate(one for one in matrices if one.group == group)}
+
+
 def _n_shared(one: list[str], other: list[str]) -> int:
     pairs = zip(one, other, strict=False)
     return next((at for at, pair in enumerate(pairs) if pair[0] != pair[1]), min(len(one), len(other)))
-
-
-def _are_equal(one: list[Layer], other: list[Layer]) -> bool:
-    weights = [[layer.weights["weight"] for layer in layers] for layers in (one, other)]
-    if [weight.shape for weight in weights[0]] != [weight.shape for weight in weights[1]]:
-        return False
-    pairs = (fetch({"one": first, "other": second}) for first, second in zip(*weights, strict=True))
-    return all(torch.equal(pair["one"], pair["other"]) for pair in pairs)
 
 
 def _layers(rest: Mapping[str, Weight]) -> list[Layer]:

@@ -1,10 +1,12 @@
 """What a pickle says, read instruction by instruction; nothing that it asks for is imported or called."""
 
+import io
 import math
+import mmap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pickletools import genops
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -68,17 +70,7 @@ class Reading:
     asked_for: set[str] = field(default_factory=set)
 
 
-class ByteStream(Protocol):
-    """Bytes one after the other; never asked to make room for more than there are."""
-
-    def read(self, n: int, /) -> bytes:
-        """At most so many."""
-
-    def readline(self) -> bytes:
-        """Up to the end of a line."""
-
-
-def read_pickle(file: ByteStream) -> Reading:
+def read_pickle(file: io.BytesIO | mmap.mmap) -> Reading:
     """Reads one pickle; `file` then stands behind it.
 
     Dictionaries of every kind become `dict`, numbers, texts and bytes stay what they are, tensors become
@@ -86,7 +78,7 @@ def read_pickle(file: ByteStream) -> Reading:
     file and `MOST_INSTRUCTIONS` allow.
 
     Args:
-        file: Bytes in memory, or mapped.
+        file: Bytes in memory, or mapped: never asked to make room for more than there are.
 
     Returns:
         What was found.
@@ -123,6 +115,9 @@ class _Machine:
             self.stack.append(_bounded(argument))
         elif name in _EMPTY:
             self.stack.append(_EMPTY[name]())
+        elif name in _FROM_MARK:
+            values = self.since_mark()
+            self.stack.append(_FROM_MARK[name](values))
         elif name not in _IGNORED:
             act = _ACTIONS.get(name)
             if act is None:
@@ -171,6 +166,19 @@ class _Machine:
         arguments = self.stack.pop()
         self.call(arguments, self.stack.pop())
 
+    def reduce_with_names(self) -> None:
+        self.stack.pop()
+        self.reduce()
+
+    def make(self, name: str) -> None:
+        arguments = tuple(self.since_mark())
+        self.find(name.replace(" ", ".", 1))
+        self.call(arguments, self.stack.pop())
+
+    def make_of_mark(self) -> None:
+        function, *arguments = self.since_mark()
+        self.call(tuple(arguments), function)
+
     def build(self) -> None:
         state = self.stack.pop()
         if isinstance(self.stack[-1], Inert):
@@ -181,14 +189,14 @@ class _Machine:
         if isinstance(target, list):
             target.extend(values)
         elif isinstance(target, set):
-            target.update(_key(value) for value in values)
+            target |= _set(values)
         elif not isinstance(target, Inert):
             raise PickleError(f"{type(target).__name__} is no container")
 
     def fill(self, parts: list[Any]) -> None:
         target = self.stack[-1]
         if isinstance(target, dict):
-            target.update(zip(map(_key, parts[::2]), parts[1::2], strict=True))
+            target.update(_pairs(parts))
         elif not isinstance(target, Inert):
             raise PickleError(f"{type(target).__name__} is no dictionary")
 
@@ -222,13 +230,22 @@ def _key(value: Any) -> Any:
     return Inert("a key") if isinstance(value, list | dict | set) else value
 
 
+def _set(values: Iterable[Any]) -> set[Any]:
+    return {_key(value) for value in values}
+
+
+def _pairs(parts: list[Any]) -> dict[Any, Any]:
+    """Of keys and values in turn."""
+    return dict(zip(map(_key, parts[::2]), parts[1::2], strict=True))
+
+
 def _made(name: str, arguments: tuple[Any, ...]) -> Any:
     """Plain containers and tensors; None for everything else."""
     if name in _MAPPINGS:
         return _mapping(arguments)
     if name in _SETS:
         values = arguments[0] if arguments else ()
-        return {_key(value) for value in values} if isinstance(values, list | tuple | set) else None
+        return _set(values) if isinstance(values, list | tuple | set) else None
     if name in ("torch.Size", "builtins.tuple", "builtins.list") and len(arguments) == 1:
         return arguments[0] if isinstance(arguments[0], list | tuple) else None
     if name in ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"):
@@ -285,21 +302,8 @@ _EMPTY: dict[str, Callable[[], Any]] = {
     "EMPTY_DICT": dict,
     "EMPTY_SET": set,
 }
+_FROM_MARK: dict[str, Callable[[list[Any]], Any]] = {"TUPLE": tuple, "LIST": list, "FROZENSET": _set, "DICT": _pairs}
 _IGNORED = {"PROTO", "FRAME", "STOP"}
-
-
-def _dictionary(machine: _Machine) -> None:
-    parts = machine.since_mark()
-    machine.stack.append({})
-    machine.fill(parts)
-
-
-def _new_object(machine: _Machine, *, with_names: bool = False) -> None:
-    if with_names:
-        machine.stack.pop()
-    machine.reduce()
-
-
 _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "MARK": lambda machine, _: machine.mark(),
     "POP": lambda machine, _: machine.stack.pop() if machine.stack else machine.since_mark(),
@@ -313,48 +317,18 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
     "TUPLE1": lambda machine, _: machine.join(1),
     "TUPLE2": lambda machine, _: machine.join(2),
     "TUPLE3": lambda machine, _: machine.join(3),
-    "TUPLE": lambda machine, _: _push(machine, tuple),
-    "LIST": lambda machine, _: _push(machine, list),
-    "FROZENSET": lambda machine, _: _push(machine, lambda values: {_key(value) for value in values}),
-    "DICT": lambda machine, _: _dictionary(machine),
     "APPEND": lambda machine, _: machine.extend([machine.stack.pop()]),
-    "APPENDS": lambda machine, _: _extend_since_mark(machine),
-    "ADDITEMS": lambda machine, _: _extend_since_mark(machine),
+    "APPENDS": lambda machine, _: machine.extend(machine.since_mark()),
+    "ADDITEMS": lambda machine, _: machine.extend(machine.since_mark()),
     "SETITEM": lambda machine, _: machine.fill([machine.stack.pop(), machine.stack.pop()][::-1]),
-    "SETITEMS": lambda machine, _: _fill_since_mark(machine),
+    "SETITEMS": lambda machine, _: machine.fill(machine.since_mark()),
     "GLOBAL": lambda machine, name: machine.find(name.replace(" ", ".", 1)),
     "STACK_GLOBAL": lambda machine, _: machine.find_on_stack(),
     "REDUCE": lambda machine, _: machine.reduce(),
     "NEWOBJ": lambda machine, _: machine.reduce(),
-    "NEWOBJ_EX": lambda machine, _: _new_object(machine, with_names=True),
-    "INST": lambda machine, name: _instance(machine, name),
-    "OBJ": lambda machine, _: _object(machine),
+    "NEWOBJ_EX": lambda machine, _: machine.reduce_with_names(),
+    "INST": lambda machine, name: machine.make(name),
+    "OBJ": lambda machine, _: machine.make_of_mark(),
     "BUILD": lambda machine, _: machine.build(),
     "BINPERSID": lambda machine, _: machine.look_up(machine.stack.pop()),
 }
-
-
-def _push(machine: _Machine, make: Callable[[list[Any]], Any]) -> None:
-    values = machine.since_mark()
-    machine.stack.append(make(values))
-
-
-def _extend_since_mark(machine: _Machine) -> None:
-    values = machine.since_mark()
-    machine.extend(values)
-
-
-def _fill_since_mark(machine: _Machine) -> None:
-    parts = machine.since_mark()
-    machine.fill(parts)
-
-
-def _instance(machine: _Machine, name: str) -> None:
-    arguments = tuple(machine.since_mark())
-    machine.find(name.replace(" ", ".", 1))
-    machine.call(arguments, machine.stack.pop())
-
-
-def _object(machine: _Machine) -> None:
-    function, *arguments = machine.since_mark()
-    machine.call(tuple(arguments), function)

@@ -1,6 +1,5 @@
 """Weights that lie in a file: their names and shapes first, their numbers when they are asked for."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +14,6 @@ from embviz_callback.encoding.weights.torch_files import Places, bytes_of
 
 # A module that is registered under several names is saved under each.
 _MOST_COPIES = 8
-
-
-@dataclass(frozen=True)
-class SafeTensor:
-    """A tensor of a safetensors file; see `StoredTensor`."""
-
-    key: str
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-
-    @property
-    def n_bytes(self) -> int:
-        """What its numbers take."""
-        return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +42,7 @@ class Weight:
     """
 
     name: str
-    stored: StoredTensor | SafeTensor
+    stored: StoredTensor
     source: WeightsSource
 
     @property
@@ -86,11 +71,11 @@ def as_weight(name: object, value: object, source: WeightsSource) -> Weight:
         CheckpointError: If the name is no string or the value is no dense tensor.
     """
     unlike = isinstance(value, Inert) and value.name.startswith("torch._utils._rebuild")
-    if unlike or (isinstance(value, StoredTensor | SafeTensor) and value.dtype.is_complex):
+    if unlike or (isinstance(value, StoredTensor) and value.dtype.is_complex):
         raise CheckpointError(
             f"{source.path}: {short(name)} is no dense real tensor; save it as float32, float16 or bfloat16"
         )
-    if not isinstance(name, str) or not isinstance(value, StoredTensor | SafeTensor):
+    if not isinstance(name, str) or not isinstance(value, StoredTensor):
         raise CheckpointError(
             f"{source.path}: {short(name)} should be a tensor, it is {type(value).__name__} {short(value)}"
         )
@@ -115,6 +100,16 @@ def fetch(weights: Mapping[str, Weight]) -> dict[str, Tensor]:
     return made
 
 
+def are_equal(one: Mapping[str, Weight], other: Mapping[str, Weight]) -> bool:
+    """Whether weights under the same names hold the same numbers."""
+    if {name: weight.shape for name, weight in one.items()} != {name: weight.shape for name, weight in other.items()}:
+        return False
+    if all(one[name].stored is other[name].stored for name in one):
+        return True
+    first, second = fetch(one), fetch(other)
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
 def numbers_of(weight: Weight, read: dict[tuple[Path, str], Tensor] | None = None) -> Tensor:
     """The numbers of one weight as they stand in the file, NaN and infinity included.
 
@@ -127,8 +122,8 @@ def numbers_of(weight: Weight, read: dict[tuple[Path, str], Tensor] | None = Non
     """
     read = {} if read is None else read
     source, stored = weight.source, weight.stored
-    if isinstance(stored, SafeTensor):
-        found: Tensor = source.safe.get_tensor(stored.key)
+    if source.safe is not None:
+        found: Tensor = source.safe.get_tensor(stored.storage.key)
         return found
     place = (source.path, stored.storage.key)
     if place not in read:
@@ -142,10 +137,9 @@ def _check_claims(weights: Mapping[str, Weight]) -> None:
     claimed: dict[Path, int] = {}
     for weight in weights.values():
         path, stored = weight.source.path, weight.stored
-        size = path.stat().st_size
+        there = stored.storage.n_bytes
         claimed[path] = claimed.get(path, 0) + stored.n_bytes
-        there = stored.storage.n_bytes if isinstance(stored, StoredTensor) else size
-        if stored.n_bytes > there or claimed[path] > _MOST_COPIES * size:
+        if stored.n_bytes > there or claimed[path] > _MOST_COPIES * path.stat().st_size:
             raise CheckpointError(
                 f"{path}: {short(weight.name)} claims {stored.n_bytes} bytes of weights where the file stores "
                 f"{there}; it is damaged or made to fill the memory, do not trust it"

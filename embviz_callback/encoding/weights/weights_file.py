@@ -1,6 +1,7 @@
 """Files of weights of every form, recognised by their content."""
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Any
 import torch
 
 from embviz_callback.encoding.weights.complaints import SAFE_AGAIN, CheckpointError, short
-from embviz_callback.encoding.weights.stored import SafeTensor, Weight, WeightsSource, as_weight
+from embviz_callback.encoding.weights.pickle_values import Storage, StoredTensor
+from embviz_callback.encoding.weights.stored import Weight, WeightsSource, as_weight
 from embviz_callback.encoding.weights.torch_files import read_torch_file
 
 _LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -24,24 +26,6 @@ _STRANGERS: tuple[tuple[bytes, str], ...] = (
     (b"\x89HDF", "an HDF5 file (Keras); give a PyTorch or safetensors file"),
     (b"GGUF", "a GGUF file; give a PyTorch or safetensors file"),
 )
-_SAFE_TYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "U16": torch.uint16,
-    "U32": torch.uint32,
-    "U64": torch.uint64,
-    "BOOL": torch.bool,
-    "C64": torch.complex64,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +34,7 @@ class Contents:
 
     Attributes:
         value: Whatever ``torch.save`` was given, with `StoredTensor` for tensors and `Inert` for everything that is
-            neither plain data nor a tensor; from safetensors a dictionary of `SafeTensor`.
+            neither plain data nor a tensor; from safetensors a dictionary of tensors.
         left_aside: Names of what was not made, sorted.
         source: The file.
     """
@@ -166,15 +150,17 @@ def _read_safetensors(path: Path) -> Contents:
 
     try:
         file: Any = safe_open(path, framework="pt", device="cpu")
-        value = {name: _safe_tensor(name, file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
+        value = {name: _unread(name, file) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError, UnicodeDecodeError) as error:
         reason = short(str(error))
         raise CheckpointError(f"{path} is damaged safetensors ({reason}); copy or download it again") from None
     return Contents(value, (), WeightsSource(path, {}, file))
 
 
-def _safe_tensor(name: str, part: Any) -> SafeTensor:
-    kind = str(part.get_dtype())
-    if kind not in _SAFE_TYPES:
-        raise ValueError(f"{name} has the type {kind}")
-    return SafeTensor(name, _SAFE_TYPES[kind], tuple(part.get_shape()))
+def _unread(name: str, file: Any) -> StoredTensor:
+    part = file.get_slice(name)
+    shape = tuple(part.get_shape())
+    none_of_it: torch.Tensor = part[:0] if shape else file.get_tensor(name)
+    dtype = none_of_it.dtype
+    storage = Storage(name, dtype, math.prod(shape) * dtype.itemsize)
+    return StoredTensor(storage, dtype, shape, torch.empty(shape, device="meta").stride(), offset=0)

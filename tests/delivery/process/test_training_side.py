@@ -116,7 +116,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, threads_left: list[thread
     settings = Settings(bootstrap_draws=100)
     subset = choose_subset(records_from(pairs(12)), max_samples=12, seed=7)
     places = Places(folder, folder)
-    session = begin(Plan(settings, on_error="raise"), Evaluator(subset, settings), places, Memory(), is_resumed=False)
+    session = begin(
+        Plan(settings, on_error="raise"), {"": Evaluator(subset, settings)}, places, Memory(), is_resumed=False
+    )
     for moment in (Moment(None, 0), Moment(0, 9)):
         session.evaluate(moment, one_way(TinyBiEncoder().eval().encode), lambda values: None)
     session.finish(is_hurried=False)

@@ -8,7 +8,7 @@ from embviz_callback.drawing.figures.distribution import draw_distribution
 from embviz_callback.drawing.figures.heatmap import draw_heatmap
 from embviz_callback.drawing.figures.top_k import bars, draw_top_k
 from embviz_callback.embeddings import Embeddings
-from embviz_callback.evaluator import Evaluator, Moment
+from embviz_callback.evaluator import Encoded, Evaluator, Moment
 from embviz_callback.pairs.records import Judged, Record
 from embviz_callback.pairs.subset import choose_subset
 from embviz_callback.settings import Settings
@@ -22,7 +22,7 @@ def _snapshot(*, is_graded: bool) -> Snapshot:
     documents = np.eye(len(subset.documents)) + 0.1
     queries = documents[[subset.relevance[subset.relevance[:, 0] == row, 1][0] for row in range(2)]]
     made = Embeddings.from_raw(queries, documents, subset.relevance, grades=subset.grades)
-    return Evaluator(subset, Settings()).recall(made, None, Moment(name="v"), Provenance())
+    return Evaluator(subset, Settings()).measure(Encoded(made), Moment(name="v"), Provenance())
 
 
 def test_every_judged_bar_has_its_grade_and_the_others_none() -> None:
@@ -70,7 +70,7 @@ def test_the_heatmap_rings_other_relevant_documents_by_their_grade(*, is_graded:
     records = [Record(f"tìm {text}", (text, *texts), judged=judged) for text in texts]
     subset = choose_subset(records, max_samples=10, seed=7)
     made = Embeddings.from_raw(np.eye(3), np.eye(3), subset.relevance, grades=subset.grades, records=subset.records)
-    figure = draw_heatmap(Evaluator(subset, Settings()).recall(made, None, Moment(name="v"), Provenance()))
+    figure = draw_heatmap(Evaluator(subset, Settings()).measure(Encoded(made), Moment(name="v"), Provenance()))
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     shown = ["also grade 3 (2)", "grade 2 (2)", "grade 1 (2)"] if is_graded else ["also relevant (6)"]
     assert labels[:-1] == shown

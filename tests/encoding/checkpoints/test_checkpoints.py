@@ -75,10 +75,11 @@ def test_a_lightning_checkpoint_names_its_encoder_and_epoch(tmp_path: Path, enco
     torch.save(content, tmp_path / "last.ckpt")
     loaded = load_checkpoint(tmp_path / "last.ckpt")
     assert _same(loaded, model)
-    assert (loaded.kind, loaded.encoder, loaded.epoch, loaded.loss) == ("Lightning checkpoint", str(encoder), 4, None)
+    origin = loaded.origin
+    assert (origin.kind, origin.encoder, origin.epoch, origin.loss) == ("Lightning checkpoint", str(encoder), 4, None)
     assert loaded.config == {"encoder": str(encoder), "max_length": 32, "pooling": "mean"}
-    assert loaded.size_bytes == (tmp_path / "last.ckpt").stat().st_size
-    assert len(loaded.sha256) == 64
+    assert loaded.origin.size_bytes == (tmp_path / "last.ckpt").stat().st_size
+    assert len(loaded.origin.sha256) == 64
 
 
 def test_a_plain_training_checkpoint_gives_epoch_loss_and_prompts(
@@ -91,7 +92,7 @@ def test_a_plain_training_checkpoint_gives_epoch_loss_and_prompts(
     )
     loaded = load_checkpoint(tmp_path / "best_model.pt")
     assert _same(loaded, model)
-    assert (loaded.kind, loaded.epoch, loaded.loss) == ("training checkpoint", 7, 0.25)
+    assert (loaded.origin.kind, loaded.origin.epoch, loaded.origin.loss) == ("training checkpoint", 7, 0.25)
     assert loaded.config["query_prompt"] == "query: "
 
 
@@ -122,7 +123,7 @@ def test_a_raw_state_dict_is_read_with_the_encoder_that_the_user_names(
     torch.save(weights_of(model), tmp_path / "raw.pt")
     loaded = load_checkpoint(tmp_path / "raw.pt", encoder=str(encoder), max_length=32)
     assert _same(loaded, model)
-    assert (loaded.kind, loaded.stripped_prefix, loaded.notes) == ("state dict", "", (ASSUMED,))
+    assert (loaded.origin.kind, loaded.origin.stripped_prefix, loaded.notes) == ("state dict", "", (ASSUMED,))
 
 
 @pytest.mark.parametrize("key", ["head.linear.weight", "linear.weight", "module.head.linear.weight", "head.weight"])
@@ -136,7 +137,7 @@ def test_a_head_alone_takes_its_encoder_by_name(
     save_file(weights, path) if suffix == ".safetensors" else torch.save(weights, path)
     loaded = load_checkpoint(path, encoder=str(encoder), max_length=32)
     assert _same(loaded, model)
-    assert loaded.kind == "head"
+    assert loaded.origin.kind == "head"
 
 
 def test_safetensors_are_known_by_content_whatever_the_file_is_called(
@@ -184,7 +185,7 @@ def test_what_wrappers_put_before_the_names_is_taken_off_and_told(
     torch.save(weights_of(model, prefix=prefix), tmp_path / "wrapped.pt")
     loaded = load_checkpoint(tmp_path / "wrapped.pt", encoder=str(encoder), max_length=32)
     assert _same(loaded, model)
-    assert loaded.stripped_prefix == prefix.replace("_orig_mod.", "")
+    assert loaded.origin.stripped_prefix == prefix.replace("_orig_mod.", "")
 
 
 def test_a_module_that_is_registered_twice_is_read_once(tmp_path: Path, encoder: Path, model: BiEncoder) -> None:
@@ -230,7 +231,7 @@ def test_the_built_in_encoder_needs_no_directory(tmp_path: Path) -> None:
     torch.save({"model_state_dict": {"head.linear.weight": torch.eye(8, 512)}, "config": config}, tmp_path / "n.pt")
     loaded = load_checkpoint(tmp_path / "n.pt")
     assert vectors(loaded.model).shape == (len(TEXTS), 8)
-    assert loaded.encoder == "char-ngrams-512"
+    assert loaded.origin.encoder == "char-ngrams-512"
 
 
 def test_loading_leaves_the_random_state_alone(tmp_path: Path, encoder: Path, model: BiEncoder) -> None:
@@ -259,7 +260,7 @@ def test_a_frozen_encoder_that_is_not_the_one_trained_with_is_told(tmp_path: Pat
 def test_a_transformers_directory_is_pooled_by_the_mean(encoder: Path) -> None:
     loaded = load_checkpoint(encoder)
     assert torch.allclose(vectors(loaded.model), vectors(BiEncoder(load_backbone(str(encoder)))), atol=1e-6)
-    assert (loaded.kind, loaded.model.head, loaded.encoder) == ("transformers", None, str(encoder))
+    assert (loaded.origin.kind, loaded.model.head, loaded.origin.encoder) == ("transformers", None, str(encoder))
 
 
 def test_a_tokenizer_may_bring_inputs_that_its_encoder_does_not_take(tmp_path: Path) -> None:
@@ -331,7 +332,7 @@ def test_a_sentence_transformers_directory_brings_pooling_head_and_prompts(
     )
     loaded = load_checkpoint(folder)
     assert _same(loaded, model)
-    assert loaded.kind == "sentence-transformers"
+    assert loaded.origin.kind == "sentence-transformers"
     assert loaded.config == {
         "max_length": 32,
         "pooling": "mean",
@@ -513,7 +514,7 @@ def test_static_embeddings_are_read_with_their_prompts(tmp_path: Path) -> None:
         ours = loaded.model.encode([*TEXTS, ""])
     assert torch.allclose(ours, torch.from_numpy(theirs.encode([*TEXTS, ""])), atol=1e-6)
     assert loaded.config == {"pooling": "mean", "query_prompt": "tìm ", "normalise": True}
-    assert (loaded.kind, loaded.model.head) == ("sentence-transformers", None)
+    assert (loaded.origin.kind, loaded.model.head) == ("sentence-transformers", None)
 
 
 @pytest.mark.parametrize("pooling", TOKEN_POOLINGS)
@@ -554,7 +555,7 @@ def test_a_name_on_the_hub_is_the_directory_kept_under_it_with_its_prompts(
     loaded = load_checkpoint("acme/e5-tiny")
     assert torch.equal(vectors(loaded.model), vectors(load_checkpoint(folder).model))
     assert (loaded.config["query_prompt"], loaded.config["document_prompt"]) == ("query: ", "passage: ")
-    assert loaded.encoder == "acme/e5-tiny"
+    assert loaded.origin.encoder == "acme/e5-tiny"
     assert loaded.notes == ("from the hub, commit 0123456789abcdef0123456789abcdef01234567",)
     rows = [{"query": f"phòng quận {row}", "pos": f"phòng trọ quận {row} giá {row} triệu"} for row in range(1, 9)]
     (tmp_path / "val.json").write_text(json.dumps(rows), encoding="utf-8")
@@ -701,7 +702,7 @@ def test_a_nest_of_shared_lists_ends(tmp_path: Path, encoder: Path) -> None:
         nest = [nest, nest]
     nest.append(nest)
     torch.save({"state_dict": HEAD, "nest": nest}, tmp_path / "nest.pt")
-    assert load_checkpoint(tmp_path / "nest.pt", encoder=str(encoder)).kind == "training checkpoint"
+    assert load_checkpoint(tmp_path / "nest.pt", encoder=str(encoder)).origin.kind == "training checkpoint"
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

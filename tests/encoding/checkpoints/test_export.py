@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from embviz_callback.cli import main
 from embviz_callback.encoding.checkpoints.loading import load_checkpoint
@@ -118,7 +119,7 @@ def test_a_card_takes_no_figures_of_another_checkpoint(
     tmp_path: Path, encoder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = _checkpoint(tmp_path / "a.pt", encoder)
-    sha256 = load_checkpoint(path).sha256
+    sha256 = load_checkpoint(path).origin.sha256
     metrics = tmp_path / "metrics.json"
     metrics.write_text(json.dumps({"metrics": {"margin": 0.9}, "provenance": {"checkpoint_sha256": "f" * 64}}))
     assert _export(path, tmp_path / "st", "--metrics", str(metrics)) == 2
@@ -197,3 +198,15 @@ def test_a_metrics_file_of_another_kind_is_refused(
     assert capsys.readouterr().err == (
         f"embviz export: --metrics {tmp_path / 'm.json'} has no metrics; give the metrics.json of an evaluation\n"
     )
+
+
+def test_what_is_said_of_head_and_precision_is_obeyed(
+    tmp_path: Path, encoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mlp.pt"
+    torch.save({"head.0.weight": torch.ones(8, 16), "head.2.weight": torch.ones(8, 8)}, path)
+    assert _export(path, tmp_path / "st", "--encoder", str(encoder), "--head-activation", "ReLU") == 2
+    expected = f"embviz export: {path} has a head of its own, Stack; a linear head can be exported\n"
+    assert capsys.readouterr().err == expected
+    assert _export(_checkpoint(tmp_path / "a.pt", encoder), tmp_path / "half", "--dtype", "bfloat16") == 0
+    assert {part.dtype for part in load_file(tmp_path / "half" / "model.safetensors").values()} == {torch.bfloat16}

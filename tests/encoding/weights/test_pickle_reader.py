@@ -148,7 +148,7 @@ def test_a_checkpoint_with_foreign_objects_beside_its_weights_is_read_with_a_not
     hparams = argparse.Namespace(encoder=BUILT_IN, root=Path("/data"), kind=_Kind.A)
     torch.save({"state_dict": HEAD, "hyper_parameters": hparams, "best": np.float32(0.3), "epoch": 3}, path)
     loaded = load_checkpoint(path)
-    assert (loaded.kind, loaded.encoder, loaded.epoch) == ("Lightning checkpoint", BUILT_IN, 3)
+    assert (loaded.origin.kind, loaded.origin.encoder, loaded.origin.epoch) == ("Lightning checkpoint", BUILT_IN, 3)
     (note,) = loaded.notes
     whole = (
         "it also holds objects, which were left aside and not made: _codecs.encode, argparse.Namespace, "

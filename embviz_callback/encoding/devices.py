@@ -1,8 +1,14 @@
-"""Recognising and getting over exhausted memory."""
+"""Where a model lies, and what to do when memory runs out there."""
 
 import gc
 
 import torch
+from torch import nn
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Of its first parameter or buffer; the CPU for a module without any."""
+    return next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
