@@ -1,11 +1,11 @@
 """Rank metrics of every query: by expectation over the order of ties, and their two extremes."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
 
 import numpy as np
 
-from embviz_callback.analysis.scan import EQUAL
+from embviz_callback.analysis.scan import EQUAL, Similarity
 from embviz_callback.embeddings import Embeddings, Floats, Rows
 
 RECALL_CUTS = (1, 5, 10, 50)
@@ -13,28 +13,23 @@ ENDS = ("", "_optimistic", "_pessimistic")
 Ends = tuple[Floats, Floats, Floats]
 
 
-class Counted(Protocol):
-    """How the relevant and the graded documents stand in a pool; a `Similarity` is one."""
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """How the relevant and the graded documents stand in a pool, as a `Similarity` says it too.
 
-    @property
-    def pair_levels(self) -> Floats:
-        """``(n_positive_pairs,)`` scores of the relevant pairs, NaN for one that cannot be ranked."""
+    Attributes:
+        pair_levels: ``(n_positive_pairs,)`` scores of the relevant pairs, NaN for one that cannot be ranked.
+        pair_above: ``(n_positive_pairs,)`` negatives above each.
+        pair_tied: ``(n_positive_pairs,)`` negatives with its score.
+        gain_above: ``(n_gains,)`` documents above each pair that gains, -1 without a score; empty without grades.
+        gain_tied: ``(n_gains,)`` other documents with its score.
+    """
 
-    @property
-    def pair_above(self) -> Rows:
-        """``(n_positive_pairs,)`` negatives above each."""
-
-    @property
-    def pair_tied(self) -> Rows:
-        """``(n_positive_pairs,)`` negatives with its score."""
-
-    @property
-    def gain_above(self) -> Rows:
-        """``(n_gains,)`` documents above each pair that gains, -1 without a score; empty without grades."""
-
-    @property
-    def gain_tied(self) -> Rows:
-        """``(n_gains,)`` other documents with its score."""
+    pair_levels: Floats
+    pair_above: Rows
+    pair_tied: Rows
+    gain_above: Rows
+    gain_tied: Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +43,10 @@ class Levels:
         found: ``(n_levels,)`` positives above the group, a.
         offset: ``(n_levels,)`` documents above it, positives and negatives, o.
         relevant: ``(n_queries,)`` all relevant documents of each query, usable or not.
+
+    Its methods say what each group adds to its query's sum: expected, optimistic, pessimistic. In a group of n = p + t
+    documents behind o others, slot m holds a positive with probability p / n, and of the m - 1 slots before it a share
+    (p - 1) / (n - 1) are positives.
     """
 
     query: Rows
@@ -57,8 +56,77 @@ class Levels:
     offset: Rows
     relevant: Rows
 
+    @property
+    def size(self) -> Rows:
+        """Documents in the group, n."""
+        return self.positives + self.tied
 
-def levels(similarity: Counted, embeddings: Embeddings) -> Levels:
+    @cached_property
+    def harmonic(self) -> Floats:
+        """1 + 1/2 + ... + 1/n at n, for as many documents as there are down to the last group."""
+        return np.append(0.0, np.cumsum(1 / np.arange(1, (self.offset + self.size).max(initial=0) + 2)))
+
+    def rank1(self) -> Ends:
+        """Whether it holds the first place."""
+        first = 1.0 * (self.offset == 0)
+        return first * self.positives / self.size, first, first * (self.tied == 0)
+
+    def found_within(self, cut: int) -> Ends:
+        """Positives among the first ranks."""
+        room = 1.0 * (cut - self.offset)
+        expected = self.positives * np.clip(room, 0, self.size) / self.size
+        return expected, np.clip(room, 0, self.positives), np.clip(room - self.tied, 0, self.positives)
+
+    def gain(self, cut: int) -> Ends:
+        """Discounts of the ranks of its positives."""
+        start, discount = self.offset, _discount(cut)
+
+        def between(start: Rows, stop: Rows) -> Floats:
+            return np.asarray(discount[np.minimum(stop, cut)] - discount[np.minimum(start, cut)])
+
+        end = start + self.size
+        expected = between(start, end) * self.positives / self.size
+        return expected, between(start, start + self.positives), between(start + self.tied, end)
+
+    def precision(self) -> Ends:
+        """Precisions at the ranks of its positives."""
+        slope = (self.positives - 1) / np.maximum(self.size - 1, 1)
+        # The sum over slots of (a + 1 + (m - 1) slope) / (o + m), with its harmonic part set apart.
+        slots = self.harmonic[self.offset + self.size] - self.harmonic[self.offset]
+        expected = (self.found + 1 - (self.offset + 1) * slope) * slots + slope * self.size
+        return expected * self.positives / self.size, self._run(self.offset), self._run(self.offset + self.tied)
+
+    def _run(self, before: Rows) -> Floats:
+        """Sum of precisions when a group's positives stand together behind `before` documents."""
+        slots: Floats = self.harmonic[before + self.positives] - self.harmonic[before]
+        return self.positives - (before - self.found) * slots
+
+    def reciprocal(self, cut: int | None) -> Ends:
+        """1 / rank of its first positive, where none stands above it."""
+        first = self.found == 0
+        cases = np.stack([self.offset, self.positives, self.tied], axis=1)[first]
+        expected = np.zeros(len(first))
+        expected[first] = self._reciprocals(cases, cut)
+
+        def at(rank: Rows) -> Floats:
+            return np.asarray(first * np.where(rank <= (cut or np.inf), 1 / rank, 0.0))
+
+        return expected, at(self.offset + 1), at(self.offset + self.tied + 1)
+
+    def _reciprocals(self, cases: Rows, cut: int | None) -> Floats:
+        above, positives, tied = cases.T
+        end = above + 1 + tied
+        end = end if cut is None else np.minimum(end, np.maximum(cut, above))
+        # Right for a single positive: it stands in each slot equally often.
+        values: Floats = (self.harmonic[end] - self.harmonic[above]) / (1 + tied)
+        several = positives > 1
+        distinct, which = np.unique(cases[several], axis=0, return_inverse=True)
+        sums = [expected_reciprocal(*map(int, case), cut=cut) for case in distinct]
+        values[several] = np.array(sums)[which.ravel()] if sums else 0.0
+        return values
+
+
+def levels(similarity: Counts | Similarity, embeddings: Embeddings) -> Levels:
     """Groups of tied positives per query; pairs without a direction are in none."""
     query = embeddings.relevance[:, 0]
     valid = np.flatnonzero(~np.isnan(similarity.pair_levels))
@@ -79,7 +147,7 @@ def levels(similarity: Counted, embeddings: Embeddings) -> Levels:
     )
 
 
-def rank_values(counted: Counted, embeddings: Embeddings) -> dict[str, Floats]:
+def rank_values(counted: Counts | Similarity, embeddings: Embeddings) -> dict[str, Floats]:
     """Every rank metric of every query, with grades where the documents carry some.
 
     Args:
@@ -103,14 +171,12 @@ def rank_metrics(groups: Levels) -> dict[str, Floats]:
         ``(n_queries,)`` under each name, ``<name>_optimistic`` and ``<name>_pessimistic``
         (positives first and last among their ties). A query without a usable positive has 0.
     """
-    highest = int((groups.offset + groups.positives + groups.tied).max(initial=0)) + 1
-    sums = _Sums(groups, np.append(0.0, np.cumsum(1 / np.arange(1, highest + 1))))
     ones, relevant = np.ones(len(groups.relevant)), groups.relevant.astype(np.float64)
-    parts = {"rank1": (sums.rank1(), ones), "mrr": (sums.reciprocal(None), ones)}
-    parts |= {"mrr_at_10": (sums.reciprocal(10), ones)}
-    parts |= {f"recall_at_{cut}": (sums.found_within(cut), relevant) for cut in RECALL_CUTS}
-    parts |= {"ndcg_at_10": (sums.gain(10), _discount(10)[np.minimum(groups.relevant, 10)])}
-    parts |= {"map": (sums.precision(), relevant)}
+    parts = {"rank1": (groups.rank1(), ones), "mrr": (groups.reciprocal(None), ones)}
+    parts |= {"mrr_at_10": (groups.reciprocal(10), ones)}
+    parts |= {f"recall_at_{cut}": (groups.found_within(cut), relevant) for cut in RECALL_CUTS}
+    parts |= {"ndcg_at_10": (groups.gain(10), _discount(10)[np.minimum(groups.relevant, 10)])}
+    parts |= {"map": (groups.precision(), relevant)}
     return {
         name + end: np.bincount(groups.query, weights=values, minlength=len(ones)) / most
         for name, (ends, most) in parts.items()
@@ -118,7 +184,7 @@ def rank_metrics(groups: Levels) -> dict[str, Floats]:
     }
 
 
-def graded_ndcg(similarity: Counted, embeddings: Embeddings, *, cut: int = 10) -> dict[str, Floats]:
+def graded_ndcg(similarity: Counts | Similarity, embeddings: Embeddings, *, cut: int = 10) -> dict[str, Floats]:
     """NDCG of graded documents as trec_eval has it: the grade is the gain, log2(rank + 1) the discount.
 
     Args:
@@ -168,78 +234,6 @@ def _worth(slot: Rows, cut: int) -> Floats:
 def _discount(cut: int) -> Floats:
     """Sums of 1 / log2(rank + 1) over the first 0, 1, ... `cut` ranks."""
     return np.append(0.0, np.cumsum(1 / np.log2(np.arange(2, cut + 2))))
-
-
-@dataclass(frozen=True, eq=False)
-class _Sums:
-    """What each group adds to its query's sum: expected, optimistic, pessimistic.
-
-    In a group of n = p + t documents behind o others, slot m holds a positive with probability
-    p / n, and of the m - 1 slots before it a share (p - 1) / (n - 1) are positives.
-    """
-
-    groups: Levels
-    harmonic: Floats  # 1 + 1/2 + ... + 1/n at n
-
-    @property
-    def size(self) -> Rows:
-        return self.groups.positives + self.groups.tied
-
-    def rank1(self) -> Ends:
-        g, first = self.groups, 1.0 * (self.groups.offset == 0)
-        return first * g.positives / self.size, first, first * (g.tied == 0)
-
-    def found_within(self, cut: int) -> Ends:
-        g, room = self.groups, 1.0 * (cut - self.groups.offset)
-        expected = g.positives * np.clip(room, 0, self.size) / self.size
-        return expected, np.clip(room, 0, g.positives), np.clip(room - g.tied, 0, g.positives)
-
-    def gain(self, cut: int) -> Ends:
-        g, discount = self.groups, _discount(cut)
-
-        def between(start: Rows, stop: Rows) -> Floats:
-            return np.asarray(discount[np.minimum(stop, cut)] - discount[np.minimum(start, cut)])
-
-        end = g.offset + self.size
-        expected = between(g.offset, end) * g.positives / self.size
-        return expected, between(g.offset, g.offset + g.positives), between(g.offset + g.tied, end)
-
-    def precision(self) -> Ends:
-        g = self.groups
-        slope = (g.positives - 1) / np.maximum(self.size - 1, 1)
-        # The sum over slots of (a + 1 + (m - 1) slope) / (o + m), with its harmonic part set apart.
-        slots = self.harmonic[g.offset + self.size] - self.harmonic[g.offset]
-        expected = (g.found + 1 - (g.offset + 1) * slope) * slots + slope * self.size
-        return expected * g.positives / self.size, self._run(g.offset), self._run(g.offset + g.tied)
-
-    def _run(self, before: Rows) -> Floats:
-        """Sum of precisions when a group's positives stand together behind `before` documents."""
-        g = self.groups
-        slots: Floats = self.harmonic[before + g.positives] - self.harmonic[before]
-        return g.positives - (before - g.found) * slots
-
-    def reciprocal(self, cut: int | None) -> Ends:
-        g, first = self.groups, self.groups.found == 0
-        cases = np.stack([g.offset, g.positives, g.tied], axis=1)[first]
-        expected = np.zeros(len(first))
-        expected[first] = self._reciprocals(cases, cut)
-
-        def at(rank: Rows) -> Floats:
-            return np.asarray(first * np.where(rank <= (cut or np.inf), 1 / rank, 0.0))
-
-        return expected, at(g.offset + 1), at(g.offset + g.tied + 1)
-
-    def _reciprocals(self, cases: Rows, cut: int | None) -> Floats:
-        above, positives, tied = cases.T
-        end = above + 1 + tied
-        end = end if cut is None else np.minimum(end, np.maximum(cut, above))
-        # Right for a single positive: it stands in each slot equally often.
-        values: Floats = (self.harmonic[end] - self.harmonic[above]) / (1 + tied)
-        several = positives > 1
-        distinct, which = np.unique(cases[several], axis=0, return_inverse=True)
-        sums = [expected_reciprocal(*map(int, case), cut=cut) for case in distinct]
-        values[several] = np.array(sums)[which.ravel()] if sums else 0.0
-        return values
 
 
 def expected_reciprocal(above: int, positives: int, tied: int, *, cut: int | None = None) -> float:

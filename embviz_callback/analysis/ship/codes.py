@@ -114,15 +114,14 @@ def code_scores(precision: str, queries: Vectors, documents: Vectors, measure: M
         return scores_of(_rounded(queries, units[0]), _rounded(documents, units[1]), measure)
     usable = have_direction(queries), have_direction(documents)
     if precision == BINARY:
-        asks, answers = (_signs(binary_codes(rows), rows.shape[1]) for rows in (queries, documents))
-        return _products(asks, answers, usable)
+        return masked(_products(*(_signs(binary_codes(rows), rows.shape[1]) for rows in (queries, documents))), *usable)
     # Codes are of the rows as the model serves them.
     queries, documents = (rows * np.float32(unit) for rows, unit in zip((queries, documents), units, strict=True))
     ranges = ranges_of(documents[usable[1]]) if usable[1].any() else np.zeros((2, documents.shape[1]), np.float32)
     asks, answers = int8_codes(queries, ranges), int8_codes(documents, ranges)
     if measure.name in (EUCLIDEAN, MANHATTAN):
-        return _distances(asks, answers, usable, measure)
-    return _products(asks, answers, usable)
+        return masked(lambda rows: measure.table(asks[rows], answers), *usable)
+    return masked(_products(asks, answers), *usable)
 
 
 def _rounded(rows: Vectors, unit: float) -> Vectors:
@@ -137,29 +136,10 @@ def _signs(codes: NDArray[np.uint8], dim: int) -> NDArray[np.int8]:
     return (2 * np.unpackbits(codes, axis=1, count=dim).view(np.int8) - 1).astype(np.int8)
 
 
-def _products(
-    queries: NDArray[np.int8], documents: NDArray[np.int8], usable: tuple[NDArray[np.bool_], NDArray[np.bool_]]
-) -> Scores:
+def _products(queries: NDArray[np.int8], documents: NDArray[np.int8]) -> Scores:
     wide = np.dtype(np.float32 if queries.shape[1] <= _EXACT_IN_FLOAT32 else np.float64)
     columns = documents.astype(wide).T
-
-    def block(rows: slice) -> NDArray[np.floating]:
-        table: NDArray[np.floating] = queries[rows].astype(wide) @ columns
-        return masked(table, usable[0][rows], usable[1])
-
-    return block
-
-
-def _distances(
-    queries: NDArray[np.int8],
-    documents: NDArray[np.int8],
-    usable: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-    measure: Measure,
-) -> Scores:
-    def block(rows: slice) -> NDArray[np.floating]:
-        return masked(measure.table(queries[rows], documents), usable[0][rows], usable[1])
-
-    return block
+    return lambda rows: queries[rows].astype(wide) @ columns
 
 
 def rescored(
@@ -196,9 +176,7 @@ def rescored(
 
 def _first(line: NDArray[np.floating], drawn: NDArray[np.int64], n: int) -> NDArray[np.int64]:
     """Columns of the highest scores, those at the edge in the drawn order."""
-    if len(line) <= n:
-        return np.flatnonzero(line > -np.inf)
-    least = np.partition(line, -n)[-n]
+    least = np.partition(line, -n)[-n] if len(line) > n else -np.inf
     if least == -np.inf:
         return np.flatnonzero(line > -np.inf)
     above, edge = np.flatnonzero(line > least), np.flatnonzero(line == least)

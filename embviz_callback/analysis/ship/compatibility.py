@@ -1,7 +1,8 @@
 """Whether a new model may search the index of an old one: two models crossed, and how their spaces are related."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,8 @@ from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters,
 from embviz_callback.analysis.scan import EQUAL
 from embviz_callback.analysis.ship.ranking import blocks, count, scores_of
 from embviz_callback.analysis.ship.sheet import ALLOWED, Shipped
-from embviz_callback.analysis.verdict.best import primary_metric
-from embviz_callback.analysis.verdict.losses import KEPT, LOST, Loss, lost
+from embviz_callback.analysis.verdict.best import chosen_metric
+from embviz_callback.analysis.verdict.losses import KEPT, LOST, Loss, check_allowed, lost
 from embviz_callback.embeddings import Floats, Rows, Vectors, unit_rows
 from embviz_callback.measure import COSINE, Measure
 
@@ -164,22 +165,17 @@ def compatibility(
         seed: Of the resamples.
 
     Returns:
-        What came of it.
-
-    Raises:
-        ValueError: If there is no such metric, the loss is below 0, or no cosine can reach the threshold.
+        What came of it; a ValueError says if there is no such metric, the loss is below 0, or no cosine can reach the
+        threshold.
     """
-    metric = metric or primary_metric(old.embeddings)
-    if not allowed >= 0:
-        raise ValueError(f"an allowed loss must be at least 0, got {allowed:g} for {metric}")
+    metric = chosen_metric(old.embeddings, metric)
     threshold = _checked(threshold, old.embeddings.similarity)
-    models = {"old": old, "new": new}
-    values = {
-        (asks, answers): _values(models[asks], models[answers], metric)
-        for asks in models
-        for answers in models
-        if models[asks].dim == models[answers].dim
-    }
+    models, values = {"old": old, "new": new}, {}
+    for asks, answers in product(models, models):
+        if models[asks].dim == models[answers].dim:
+            found = _values(models[asks], models[answers])
+            check_allowed({metric: allowed}, found)
+            values[asks, answers] = found[metric]
     groups, chained = sampled(old.embeddings.relevance, len(old.embeddings.queries))
     best = values["old", "old"]
 
@@ -187,12 +183,15 @@ def compatibility(
         return None if found is best else lost(metric, allowed, best - found, groups, _TAIL, chained=chained)
 
     cells = tuple(Cell(*names, float(found.mean()), _loss(found)) for names, found in values.items())
-    fits = old.dim == new.dim
-    becomes, unit = shifted(old, new, threshold, groups, seed=seed) if fits else (Estimate(math.nan), 1.0)
+    kin, becomes, unit = None, Estimate(math.nan), 1.0
+    if old.dim == new.dim:
+        becomes, unit = shifted(old, new, threshold, groups, seed=seed)
+        is_one_way = old.embeddings.similarity == new.embeddings.similarity
+        kin = kinship(old.pool, new.pool, is_one_way=is_one_way, seed=seed)
     return Compatibility(
         metric=metric,
         cells=cells,
-        kinship=_kinship(old, new, seed) if fits else None,
+        kinship=kin,
         threshold=threshold,
         becomes=becomes,
         least_shift=_LEAST_SHIFT * unit,
@@ -211,26 +210,18 @@ def _checked(threshold: float | None, similarity: str) -> float:
     return threshold
 
 
-def _values(asks: Shipped, answers: Shipped, metric: str) -> Floats:
+def _values(asks: Shipped, answers: Shipped) -> dict[str, Floats]:
     counts = count(answers.embeddings, scores_of(*answers.asked_by(asks)), answers.n_pool)
-    values = rank_values(counts, answers.embeddings)
-    if metric not in values:
-        raise ValueError(f"a loss can be allowed of {', '.join(values)}, not of {metric!r}")
-    return values[metric]
+    return rank_values(counts, answers.embeddings)
 
 
-def _kinship(old: Shipped, new: Shipped, seed: int) -> Kinship:
-    found = kinship(old.pool, new.pool, seed=seed)
-    is_same_way = old.embeddings.similarity == new.embeddings.similarity
-    return replace(found, is_equal=found.is_equal and is_same_way)
-
-
-def kinship(old: Vectors, new: Vectors, *, seed: int = 0) -> Kinship:
+def kinship(old: Vectors, new: Vectors, *, is_one_way: bool = True, seed: int = 0) -> Kinship:
     """How the vectors of the same documents in two spaces lie to each other, by their directions.
 
     Args:
         old: ``(n, dim)`` rows of any length.
         new: ``(n, dim)``, of the same texts.
+        is_one_way: Whether both are compared in one way; else equal vectors are not the same.
         seed: Of the sample of at most 2,000 that is looked at.
 
     Returns:
@@ -241,7 +232,7 @@ def kinship(old: Vectors, new: Vectors, *, seed: int = 0) -> Kinship:
     from scipy.stats import binomtest
 
     longest = float(np.sqrt(np.einsum("ij,ij->i", old, old).max(initial=0)))
-    is_equal = bool(np.abs(old - new).max(initial=0) <= _EQUAL_VECTORS * longest)
+    is_equal = is_one_way and bool(np.abs(old - new).max(initial=0) <= _EQUAL_VECTORS * longest)
     old, new = (unit_rows("documents", rows)[0] for rows in (old, new))
     usable = np.flatnonzero(old.any(axis=1) & new.any(axis=1))
     drawn = np.random.default_rng(seed).permutation(usable)[:_MOST_COMPARED]

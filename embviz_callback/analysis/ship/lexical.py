@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.intervals import sampled
-from embviz_callback.analysis.metrics.ranks import rank_values
-from embviz_callback.analysis.ship.ranking import Counts, Scores, count, scores_of
+from embviz_callback.analysis.metrics.ranks import Counts, rank_values
+from embviz_callback.analysis.ship.ranking import Scores, count, scores_of
 from embviz_callback.analysis.ship.sheet import Shipped
-from embviz_callback.analysis.verdict.best import primary_metric
+from embviz_callback.analysis.verdict.best import chosen_metric
 from embviz_callback.analysis.verdict.losses import Loss, lost
 from embviz_callback.embeddings import Embeddings, Floats, Rows
 from embviz_callback.pairs.texts import fold, without_diacritics
@@ -163,7 +163,7 @@ def against_words(model: Shipped, queries: Sequence[str], documents: Sequence[st
     )
     groups, chained = sampled(embeddings.relevance, len(embeddings.queries))
     vectors, both = (replace(one, changes=_changes(words, one, groups, chained)) for one in (vectors, both))
-    return Words(words, vectors, both, primary_metric(embeddings), is_folded, len(documents))
+    return Words(words, vectors, both, chosen_metric(embeddings), is_folded, len(documents))
 
 
 def _ranked(name: str, scores: Scores, embeddings: Embeddings, n_pool: int) -> Ranked:

@@ -1,13 +1,13 @@
 """Ranks by scores of any kind: how many documents stand above each relevant one, and how many tie with it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embviz_callback.analysis.metrics.ranks import Counts
 from embviz_callback.analysis.scan import EQUAL
-from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors, have_direction
+from embviz_callback.embeddings import Embeddings, Rows, Vectors, have_direction
 from embviz_callback.measure import COSINES, Measure
 
 # Of some queries, ``(n, n_pool)``; minus infinity for what cannot be ranked.
@@ -16,25 +16,6 @@ Scores = Callable[[slice], NDArray[np.floating]]
 _ENTRIES = 8_000_000  # scores at a time: 64 MB
 _FEW = 8  # positives of a query that are counted one by one; more are looked up among sorted scores
 _CHUNK = 8192  # documents turned to float64 at a time
-
-
-@dataclass(frozen=True, eq=False)
-class Counts:
-    """How the relevant and the graded documents of every query stand, as `rank_values` reads it.
-
-    Attributes:
-        pair_levels: ``(n_positive_pairs,)``, NaN for a pair that cannot be ranked.
-        pair_above: ``(n_positive_pairs,)`` negatives above each pair.
-        pair_tied: ``(n_positive_pairs,)`` negatives with its score.
-        gain_above: ``(n_gains,)`` documents above each pair that gains, -1 without a score; empty without grades.
-        gain_tied: ``(n_gains,)`` other documents with its score.
-    """
-
-    pair_levels: Floats
-    pair_above: Rows
-    pair_tied: Rows
-    gain_above: Rows
-    gain_tied: Rows
 
 
 def blocks(n_queries: int, n_pool: int) -> list[slice]:
@@ -103,7 +84,6 @@ def scores_of(queries: Vectors, documents: Vectors, measure: Measure = COSINES) 
     Returns:
         The scores.
     """
-    asks, answers = have_direction(queries), have_direction(documents)
 
     def block(rows: slice) -> NDArray[np.floating]:
         left = queries[rows]
@@ -111,14 +91,19 @@ def scores_of(queries: Vectors, documents: Vectors, measure: Measure = COSINES) 
         for start in range(0, len(documents), _CHUNK):
             part = slice(start, start + _CHUNK)
             table[:, part] = measure.table(left, documents[part])
-        return masked(table, asks[rows], answers)
+        return table
+
+    return masked(block, have_direction(queries), have_direction(documents))
+
+
+def masked(scores: Scores, asks: NDArray[np.bool_], answers: NDArray[np.bool_]) -> Scores:
+    """The scores with minus infinity wherever a query or a document has no direction."""
+
+    def block(rows: slice) -> NDArray[np.floating]:
+        table = scores(rows)
+        if not answers.all():
+            table[:, ~answers] = -np.inf
+        table[~asks[rows]] = -np.inf
+        return table
 
     return block
-
-
-def masked(table: NDArray[np.floating], asks: NDArray[np.bool_], answers: NDArray[np.bool_]) -> NDArray[np.floating]:
-    """The scores with minus infinity wherever a query or a document has no direction."""
-    if not answers.all():
-        table[:, ~answers] = -np.inf
-    table[~asks] = -np.inf
-    return table

@@ -9,8 +9,8 @@ from embviz_callback.analysis.metrics.intervals import sampled
 from embviz_callback.analysis.metrics.ranks import rank_values
 from embviz_callback.analysis.ship.codes import BINARY, FLOAT16, FLOAT32, INT8, PRECISIONS, code_scores, rescored
 from embviz_callback.analysis.ship.ranking import count
-from embviz_callback.analysis.verdict.best import primary_metric
-from embviz_callback.analysis.verdict.losses import DOUBT, KEPT, LOST, Loss, lost
+from embviz_callback.analysis.verdict.best import chosen_metric
+from embviz_callback.analysis.verdict.losses import DOUBT, KEPT, LOST, Loss, check_allowed, lost
 from embviz_callback.embeddings import Embeddings, Floats, Rows, Served, Vectors, unit_rows
 from embviz_callback.measure import COSINE, Measure
 
@@ -170,20 +170,12 @@ def ship_sheet(models: Sequence[Shipped], *, allowed: Mapping[str, float] | None
         allowed: Metric to the loss that is accepted, at least 0; 0.01 of the metric that decides by default.
 
     Returns:
-        The sheet.
-
-    Raises:
-        ValueError: If a loss is below 0 or there is no such metric.
+        The sheet; a ValueError says if a loss is below 0 or there is no such metric.
     """
     first = models[0].embeddings
-    allowed = allowed or {primary_metric(first): ALLOWED}
+    allowed = allowed or {chosen_metric(first): ALLOWED}
     measured = [found for model in models for found in measure(model)]
-    known = measured[0][1]
-    for name, least in allowed.items():
-        if name not in known:
-            raise ValueError(f"a loss can be allowed of {', '.join(known)}, not of {name!r}")
-        if not least >= 0:
-            raise ValueError(f"an allowed loss must be at least 0, got {least:g} for {name}")
+    check_allowed(allowed, measured[0][1])
     groups, chained = sampled(first.relevance, len(first.queries))
     return judged(measured, allowed, groups, n_pool=models[0].n_pool, chained=chained)
 
@@ -205,9 +197,8 @@ def measure(model: Shipped) -> Iterator[tuple[Setting, dict[str, Floats]]]:
         for precision, is_rescored in _KINDS:
             scores = code_scores(precision, queries, documents, by)
             scores = rescored(scores, queries, documents, by) if is_rescored else scores
-            counts = count(model.embeddings, scores, len(documents))
             setting = Setting(model.label, model.dim, dim, precision, is_rescored, by.name)
-            yield setting, rank_values(counts, model.embeddings)
+            yield setting, rank_values(count(model.embeddings, scores, len(documents)), model.embeddings)
 
 
 def _truncated(rows: Vectors, dim: int, by: Measure) -> Vectors:

@@ -1,7 +1,7 @@
 """Whether a model has lost against a baseline on the same queries: shown, excluded, or not to be told."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, LOWER
@@ -55,11 +55,7 @@ def losses(baseline: PerQuery, model: PerQuery, allowed: Mapping[str, float]) ->
         ValueError: If there is no such metric, a loss is below 0 or the queries differ.
     """
     known = point(model)
-    for name, least in allowed.items():
-        if name not in known:
-            raise ValueError(f"a loss can be allowed of {', '.join(known)}, not of {name!r}")
-        if not least >= 0:
-            raise ValueError(f"an allowed loss must be at least 0, got {least:g} for {name}")
+    check_allowed(allowed, known)
     if len(baseline.groups) != len(model.groups):
         raise ValueError(f"the baseline has {len(baseline.groups)} queries and the model {len(model.groups)}")
     before, after, whole = pseudo_values(baseline), pseudo_values(model), point(baseline)
@@ -68,6 +64,23 @@ def losses(baseline: PerQuery, model: PerQuery, allowed: Mapping[str, float]) ->
         bounded(name, least, whole[name] - known[name], before[name] - after[name], doubt, wider[name][0])
         for name, least in allowed.items()
     )
+
+
+def check_allowed(allowed: Mapping[str, float], known: Collection[str]) -> None:
+    """Refuses losses that cannot be allowed.
+
+    Args:
+        allowed: Metric to the loss that is accepted.
+        known: Names of metrics.
+
+    Raises:
+        ValueError: If there is no such metric, or a loss is below 0.
+    """
+    for name, least in allowed.items():
+        if name not in known:
+            raise ValueError(f"a loss can be allowed of {', '.join(known)}, not of {name!r}")
+        if not least >= 0:
+            raise ValueError(f"an allowed loss must be at least 0, got {least:g} for {name}")
 
 
 def loss_at_look(

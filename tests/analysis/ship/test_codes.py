@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from embviz_callback.analysis.metrics.intervals import per_query
-from embviz_callback.analysis.metrics.ranks import rank_values
+from embviz_callback.analysis.metrics.ranks import Counts, rank_values
 from embviz_callback.analysis.scan import scan
 from embviz_callback.analysis.ship.codes import (
     BINARY,
@@ -17,7 +17,7 @@ from embviz_callback.analysis.ship.codes import (
     ranges_of,
     rescored,
 )
-from embviz_callback.analysis.ship.ranking import Counts, count
+from embviz_callback.analysis.ship.ranking import count
 from embviz_callback.analysis.ship.sheet import Shipped
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.measure import DOT, EUCLIDEAN, SIMILARITIES
