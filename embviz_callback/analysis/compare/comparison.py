@@ -3,30 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 
-from embviz_callback.analysis.compare.standings import Changes, Evaluated, changes_between
+from embviz_callback.analysis.compare.standings import Changes, changes_between
 from embviz_callback.analysis.maps.projections import Projection, Skipped, project
 from embviz_callback.analysis.metrics.contrasts import Difference, compared
 from embviz_callback.analysis.metrics.intervals import PerQuery, per_query, point, sampled
-from embviz_callback.analysis.metrics.numbers import Metrics
-from embviz_callback.analysis.verdict.best import Best, Fall, candidate, choose_best, fallen, primary_metric
-from embviz_callback.embeddings import Embeddings
+from embviz_callback.analysis.metrics.numbers import Evaluated, Metrics
+from embviz_callback.analysis.verdict.best import Best, Fall, candidate, choose_best, chosen_metric, fallen
 from embviz_callback.pairs.texts import fold
-
-
-class Measured(Evaluated, Protocol):
-    """What a comparison reads of a snapshot."""
-
-    @property
-    def embeddings(self) -> Embeddings:
-        """The vectors."""
-
-    @property
-    def metrics(self) -> Metrics:
-        """The numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +46,14 @@ class Comparison:
 
 
 def compare(
-    snapshots: Sequence[Measured], *, reference: int = 0, metric: str = "", draws: int = 1000, seed: int = 0
+    snapshots: Sequence[Evaluated], *, reference: int = 0, metric: str = "", draws: int = 1000, seed: int = 0
 ) -> Comparison:
     """Compares evaluations pair by pair on the same resampled queries.
 
     Args:
         snapshots: Two or more, in the order of training if there is one.
         reference: Index of the one that the others are held against.
-        metric: By which the best is chosen; by default `primary_metric`.
+        metric: By which the best is chosen; by default `chosen_metric`.
         draws: Resamples behind the interval of the best.
         seed: Of the resamples and of the flips of sign.
 
@@ -109,7 +95,7 @@ def compare(
     )
 
 
-def best_checkpoint(snapshots: Sequence[Measured], *, metric: str = "", draws: int = 1000, seed: int = 0) -> int:
+def best_checkpoint(snapshots: Sequence[Evaluated], *, metric: str = "", draws: int = 1000, seed: int = 0) -> int:
     """Index of the best of several evaluations of one subset, by RULE.
 
     Args:
@@ -133,7 +119,7 @@ def _differences(statistics: Sequence[PerQuery], reference: int, seed: int) -> t
     )
 
 
-def common_maps(snapshots: Sequence[Measured], method: str, *, seed: int) -> tuple[Projection | Skipped, ...]:
+def common_maps(snapshots: Sequence[Evaluated], method: str, *, seed: int) -> tuple[Projection | Skipped, ...]:
     """One map for each evaluation on common axes: each starts from the one before.
 
     Args:
@@ -155,12 +141,12 @@ def common_maps(snapshots: Sequence[Measured], method: str, *, seed: int) -> tup
     return tuple(made)
 
 
-def deciding_metric(first: Measured, metric: str = "") -> str:
+def deciding_metric(first: Evaluated, metric: str = "") -> str:
     """The metric by which the best of evaluations is chosen.
 
     Args:
         first: One of them.
-        metric: That somebody asked for; empty for `primary_metric`.
+        metric: That somebody asked for; empty for that of `chosen_metric`.
 
     Returns:
         Its name.
@@ -169,13 +155,13 @@ def deciding_metric(first: Measured, metric: str = "") -> str:
         ValueError: If there is none of that name.
     """
     known = point(in_order_of(first, first))
-    decides = metric or primary_metric(first.embeddings)
+    decides = chosen_metric(first.embeddings, metric)
     if decides not in known:
         raise ValueError(f"metric must be one of {', '.join(known)}, got {decides!r}")
     return decides
 
 
-def in_order_of(first: Measured, one: Measured) -> PerQuery:
+def in_order_of(first: Evaluated, one: Evaluated) -> PerQuery:
     """What an evaluation's queries contribute, in the order of the first evaluation's queries."""
     found = one.metrics.per_query or per_query(one.similarity, one.embeddings)
     groups, chained = sampled(first.embeddings.relevance, len(first.embeddings.queries))
@@ -191,6 +177,6 @@ def _distinct(labels: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _is_in_order(snapshots: Sequence[Measured]) -> bool:
+def _is_in_order(snapshots: Sequence[Evaluated]) -> bool:
     steps = [(-1 if one.epoch is None else one.epoch, -1 if one.step is None else one.step) for one in snapshots]
     return all(before < after for before, after in pairwise(steps))

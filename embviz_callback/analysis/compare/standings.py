@@ -1,40 +1,11 @@
 """What became of each query from one evaluation to another of the same subset."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
-from embviz_callback.analysis.scan import Similarity, pool_text
-from embviz_callback.pairs.subset import Subset
+from embviz_callback.analysis.metrics.numbers import Evaluated
+from embviz_callback.analysis.scan import pool_text
 from embviz_callback.pairs.texts import fold
-
-
-class Evaluated(Protocol):
-    """What is read of a snapshot."""
-
-    @property
-    def label(self) -> str:
-        """For titles."""
-
-    @property
-    def epoch(self) -> int | None:
-        """Training epoch from 0."""
-
-    @property
-    def step(self) -> int | None:
-        """The step under which it is logged."""
-
-    @property
-    def subset(self) -> Subset:
-        """The texts."""
-
-    @property
-    def similarity(self) -> Similarity:
-        """The ranks and the first documents."""
-
-    @property
-    def corpus_texts(self) -> Mapping[int, str]:
-        """Row of the pool to text, for what came first of a corpus."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +81,10 @@ def changes_between(before: Evaluated, after: Evaluated, *, labels: tuple[str, s
     Returns:
         The changes, their texts as they stand in the first.
     """
-    then, now, expected = standings(before), standings(after), _expected(before.subset)
+    then, now, documents = standings(before), standings(after), before.subset.documents
+    expected = dict(before.subset.relevance[::-1].tolist())  # the first of each query
     moved = [
-        Change(text, expected[row], then[key], now[key])
+        Change(text, documents[expected[row]], then[key], now[key])
         for row, text in enumerate(before.subset.queries)
         if then[key := fold(text)].is_hit != now[key].is_hit
     ]
@@ -126,11 +98,3 @@ def changes_between(before: Evaluated, after: Evaluated, *, labels: tuple[str, s
 def _sorted(changes: Iterable[Change]) -> tuple[Change, ...]:
     """By the worse of both ranks, the worst first."""
     return tuple(sorted(changes, key=lambda change: (-max(change.before.rank, change.after.rank), change.query)))
-
-
-def _expected(subset: Subset) -> dict[int, str]:
-    """Row of each query to its first relevant document."""
-    first: dict[int, int] = {}
-    for query, document in subset.relevance.tolist():
-        first.setdefault(query, document)
-    return {query: subset.documents[document] for query, document in first.items()}

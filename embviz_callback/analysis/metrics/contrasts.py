@@ -8,12 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
-from embviz_callback.analysis.metrics.intervals import (
-    PerQuery,
-    point,
-    pseudo_values,
-    t_quantile,
-)
+from embviz_callback.analysis.metrics.intervals import PerQuery, point, pseudo_values, t_quantile
 from embviz_callback.analysis.metrics.sharing import PLAIN, Sharing, Spread
 from embviz_callback.embeddings import Floats
 
@@ -176,8 +171,12 @@ def compared(before: PerQuery, others: Sequence[PerQuery], *, seed: int = 0) -> 
     found = {}
     for name in first:
         changes = np.stack([one[name] for one in moved], axis=1)
-        shifts = [one[name] - first[name] for one in points]
-        found[name] = _family(name, shifts, changes, signs, wider[name])
+        shifts = [float(one[name] - first[name]) for one in points]
+        chances = step_down(changes, signs, np.array([spread.factor for spread in wider[name]])).tolist()
+        found[name] = tuple(
+            Difference(shift, *paired_interval(name, shift, column, spread), chance)
+            for shift, column, spread, chance in zip(shifts, changes.T, wider[name], chances, strict=True)
+        )
     return found
 
 
@@ -220,20 +219,6 @@ def _changes(before: PerQuery, after: PerQuery) -> dict[str, Floats]:
         else other[name] - one[name]
         for name in one
     }
-
-
-def _family(
-    name: str, shifts: Sequence[float], changes: Floats, signs: NDArray[np.float32], wider: Sequence[Spread]
-) -> tuple[Difference, ...]:
-    chances = step_down(changes, signs, np.array([spread.factor for spread in wider]))
-    ends = [
-        paired_interval(name, shift, column, spread)
-        for shift, column, spread in zip(shifts, changes.T, wider, strict=True)
-    ]
-    return tuple(
-        Difference(float(shift), *between, float(chance))
-        for shift, between, chance in zip(shifts, ends, chances, strict=True)
-    )
 
 
 def flips(n_groups: int, *, n: int = FLIPS, seed: int = 0) -> NDArray[np.float32]:

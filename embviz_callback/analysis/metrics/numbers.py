@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from embviz_callback.analysis.metrics.resampling import told
 from embviz_callback.analysis.scan import Similarity, one_thread_each, scan
 from embviz_callback.embeddings import Embeddings, Rows, ranked_rows
 from embviz_callback.measure import COSINE, SIMILARITIES, Product
+from embviz_callback.pairs.subset import Subset
 
 _NEIGHBOURS = 10
 
@@ -79,6 +80,42 @@ class Metrics(Named, Mapping[str, float]):
         )
 
 
+class Evaluated(Protocol):
+    """What the analyses read of an evaluation; a Snapshot is one."""
+
+    @property
+    def label(self) -> str:
+        """For titles."""
+
+    @property
+    def epoch(self) -> int | None:
+        """Training epoch from 0."""
+
+    @property
+    def step(self) -> int | None:
+        """The step under which it is logged."""
+
+    @property
+    def subset(self) -> Subset:
+        """The texts."""
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """Their vectors."""
+
+    @property
+    def similarity(self) -> Similarity:
+        """Their scan: the ranks and the first documents."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """The numbers."""
+
+    @property
+    def corpus_texts(self) -> Mapping[int, str]:
+        """Row of the pool to text, for what came first of a corpus."""
+
+
 _COUNTS = ("n_queries", "n_documents", "non_finite", "zero", "n_corpus", "n_hard_queries")
 
 
@@ -135,7 +172,8 @@ def compute_metrics(
     """
     skewness, hubs = geometry.hubness(similarity.top_documents[:, :_NEIGHBOURS], similarity.n_pool)
     statistics = per_query(similarity, embeddings, groups=groups)
-    figures = _spreads(similarity) | _ranks(similarity, statistics) | _naive(similarity, embeddings)
+    figures = _spreads(similarity) | _ranks(similarity, statistics)
+    figures |= {"naive_rank1_ceiling": naive_ceiling(embeddings.records)}
     figures |= {"auc": similarity.auc, "auc_error": similarity.auc_error}
     figures |= _hard(similarity, embeddings) if len(embeddings.hard_pairs) else {}
     blind = geometry.blind_hubness(len(embeddings.queries), _NEIGHBOURS, similarity.n_pool)
@@ -170,16 +208,9 @@ def _spreads(similarity: Similarity) -> dict[str, float]:
 
 
 def _ranks(similarity: Similarity, statistics: PerQuery) -> dict[str, float]:
+    values = {**statistics.ranks, "naive_rank1": similarity.naive_hits}
     judged = bool(np.isfinite(similarity.rank).any())
-    return {name: float(values.mean()) if judged else math.nan for name, values in statistics.ranks.items()}
-
-
-def _naive(similarity: Similarity, embeddings: Embeddings) -> dict[str, float]:
-    judged = bool(np.isfinite(similarity.rank).any())
-    return {
-        "naive_rank1": float(similarity.naive_hits.mean()) if judged else math.nan,
-        "naive_rank1_ceiling": naive_ceiling(embeddings.records),
-    }
+    return {name: float(found.mean()) if judged else math.nan for name, found in values.items()}
 
 
 def naive_ceiling(records: Rows) -> float:
@@ -206,9 +237,7 @@ def _hard(similarity: Similarity, embeddings: Embeddings) -> dict[str, float]:
     """Best positive minus hardest negative, over queries that have both."""
     hardest = np.full(len(embeddings.queries), -np.inf)
     np.fmax.at(hardest, embeddings.hard_pairs[:, 0], similarity.hard_scores)
-    gaps = similarity.best_positive - hardest
-    asked = np.unique(embeddings.hard_pairs[:, 0])
-    gaps = gaps[asked]
+    gaps = (similarity.best_positive - hardest)[np.unique(embeddings.hard_pairs[:, 0])]
     usable = np.isfinite(gaps)
     if not usable.any():
         return {"hard_margin": math.nan, "hard_accuracy": math.nan}
@@ -217,11 +246,8 @@ def _hard(similarity: Similarity, embeddings: Embeddings) -> dict[str, float]:
 
 
 def _shape(similarity: Similarity, embeddings: Embeddings) -> dict[str, float]:
-    scores = similarity.positive_scores
-    sides = [
-        (embeddings.queries, embeddings.usable_queries),
-        (embeddings.documents, embeddings.usable_documents),
-    ]
+    scores, own = similarity.positive_scores, embeddings
+    sides = (own.queries, own.usable_queries), (own.documents, own.usable_documents)
     return {
         "alignment": geometry.alignment(scores[~np.isnan(scores)]),
         "uniformity": float(np.mean([geometry.uniformity(*side) for side in sides])),

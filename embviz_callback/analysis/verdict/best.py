@@ -117,15 +117,10 @@ class Fall:
     value: float
 
 
-def primary_metric(embeddings: Embeddings) -> str:
-    """Name of the metric that decides: nDCG@10 where documents carry grades or a query has several, else MRR."""
-    has_several = len(embeddings.relevance) > len(embeddings.queries)
-    return "ndcg_at_10" if has_several or len(embeddings.grades) else "mrr"
-
-
 def chosen_metric(embeddings: Embeddings, chosen: str = "") -> str:
-    """The metric that somebody chose, or else `primary_metric`."""
-    return chosen or primary_metric(embeddings)
+    """Name of the metric that decides: the chosen, else nDCG@10 with grades or several documents a query, else MRR."""
+    has_several = len(embeddings.relevance) > len(embeddings.queries)
+    return chosen or ("ndcg_at_10" if has_several or len(embeddings.grades) else "mrr")
 
 
 def check_metric(chosen: str) -> None:

@@ -10,16 +10,6 @@ from embviz_callback.analysis.verdict.best import Candidate, fallen
 from embviz_callback.analysis.verdict.checklist import ranks_well
 from embviz_callback.grammar import counted
 
-VERDICTS = (
-    "healthy",
-    "compressed scale",
-    "collapse",
-    "undertrained",
-    "suspicious data",
-    "fallen from its best",
-    "overfitting",
-    "cannot judge",
-)
 NEAR_MISSES = 0.9  # recall@10 above which a missed positive is usually close by
 FEWEST_HARD = 20  # queries with hard negatives before their scores say anything of the data
 _USED = ("margin", "separation", "auc", "rank1", "recall_at_10", "negative_mean", "effective_rank", "mean_off_diagonal")
@@ -30,7 +20,7 @@ class Diagnosis:
     """A verdict on one evaluation.
 
     Attributes:
-        verdict: One of VERDICTS.
+        verdict: As `diagnose` names them.
         reason: The numbers that led to it.
         advice: What to look at or try next.
     """
@@ -60,8 +50,7 @@ def diagnose(metrics: Metrics, *, run: Sequence[Candidate] = ()) -> Diagnosis:
         or _collapse(judged)
         or _fallen(run)
         or _suspicious_data(judged)
-        or _compressed_scale(judged)
-        or _healthy(judged)
+        or _intact(judged)
         or _undertrained(judged)
     )
 
@@ -147,24 +136,16 @@ def _suspicious_data(m: Metrics) -> Diagnosis | None:
     return None
 
 
-def _compressed_scale(m: Metrics) -> Diagnosis | None:
-    if m.margin > Metrics.margin.threshold or not ranks_well(m):
+def _intact(m: Metrics) -> Diagnosis | None:
+    if not ranks_well(m):
         return None
+    if m.margin > Metrics.margin.threshold:
+        return Diagnosis("healthy", _level(m), "nothing to mend; the checklist says whether to ship it")
     return Diagnosis(
         "compressed scale",
         f"{_level(m, ' but')} are intact: scores are squeezed around {m.negative_mean:.2f}",
         "judge by separation and rank-1 and set score thresholds on this scale; to widen it, train with a higher"
         " temperature (a lower one squeezes)",
-    )
-
-
-def _healthy(m: Metrics) -> Diagnosis | None:
-    if m.margin <= Metrics.margin.threshold or not ranks_well(m):
-        return None
-    return Diagnosis(
-        "healthy",
-        _level(m),
-        "nothing to mend; the checklist says whether to ship it",
     )
 
 

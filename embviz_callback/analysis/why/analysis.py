@@ -1,18 +1,19 @@
 """Everything there is to say about why it fails, from one evaluation and the columns of its texts."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import ArrayLike
 
 from embviz_callback.analysis.metrics.intervals import sampling_groups
+from embviz_callback.analysis.metrics.numbers import Evaluated
 from embviz_callback.analysis.why.columns import Columns, Extract, columns_of
 from embviz_callback.analysis.why.continuity import Continuity, Neighbourhood, continuity, neighbourhood
 from embviz_callback.analysis.why.errors import Errors, errors_of
 from embviz_callback.analysis.why.groups import Grouping, grouped_by
 from embviz_callback.analysis.why.sensitivity import Importance, importance_of_edits, importance_of_types
-from embviz_callback.analysis.why.suspects import Evaluated, Suspect, suspects
+from embviz_callback.analysis.why.suspects import Suspect, suspects
 from embviz_callback.analysis.why.thresholds import Thresholds, thresholds
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
@@ -76,7 +77,7 @@ class Analysis:
     continuity: tuple[Continuity, ...]
     neighbourhood: Neighbourhood | None
     thresholds: tuple[Thresholds, ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON with texts in place of rows."""

@@ -69,10 +69,8 @@ def columns_of(subset: Subset, extract: Extract | None = None) -> Columns:
     documents = tuple(
         _row(text, own, extract) for text, own in zip(subset.documents, subset.document_metadata, strict=True)
     )
-    first = np.full(len(subset.queries), -1, dtype=np.int64)
-    for query, document in subset.relevance[::-1].tolist():
-        first[query] = document
-    completed = tuple({**documents[row], **own} for own, row in zip(stated, first, strict=True))
+    first = dict(subset.relevance[::-1].tolist())
+    completed = tuple({**documents[first[query]], **own} for query, own in enumerate(stated))
     return Columns(completed, stated, documents, tuple(_row(text, {}, extract) for text in subset.hard_negatives))
 
 

@@ -1,17 +1,18 @@
 """Negatives that may be right answers: candidates for false negatives, found without labels."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from embviz_callback.analysis.metrics.numbers import Evaluated
 from embviz_callback.analysis.metrics.resampling import or_least, told
-from embviz_callback.analysis.scan import Similarity, exact_scores
+from embviz_callback.analysis.scan import exact_scores
 from embviz_callback.analysis.why.columns import Columns, Row
 from embviz_callback.analysis.why.errors import differing
-from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
+from embviz_callback.embeddings import Floats, Rows, Vectors
 from embviz_callback.measure import COSINE
 from embviz_callback.pairs.check.disagreement import column_of_type
 from embviz_callback.pairs.subset import Subset
@@ -20,26 +21,6 @@ from embviz_callback.pairs.texts import fold
 _NEARNESS = 0.1  # of the typical distance
 _LEAST_SHARED = 2
 _WITHIN = 0.05
-
-
-class Evaluated(Protocol):
-    """What one evaluation of a subset must offer; a Snapshot does."""
-
-    @property
-    def subset(self) -> Subset:
-        """The texts."""
-
-    @property
-    def embeddings(self) -> Embeddings:
-        """Their vectors."""
-
-    @property
-    def similarity(self) -> Similarity:
-        """Their scan."""
-
-    @property
-    def corpus_texts(self) -> Mapping[int, str]:
-        """Row of the pool to text, for what came first of a corpus."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from embviz_callback.analysis.verdict.best import (
     best_of,
     check_metric,
     choose_best,
+    chosen_metric,
     fallen,
     merit,
-    primary_metric,
 )
 from embviz_callback.embeddings import Embeddings
 
@@ -33,9 +33,9 @@ def test_one_right_document_each_is_judged_by_its_rank_and_lists_by_ndcg() -> No
     single, several = (
         Embeddings.from_raw(np.eye(2), np.eye(2), pairs) for pairs in ([(0, 0), (1, 1)], [(0, 0), (0, 1), (1, 0)])
     )
-    assert [primary_metric(single), primary_metric(several)] == ["mrr", "ndcg_at_10"]
+    assert [chosen_metric(single), chosen_metric(several)] == ["mrr", "ndcg_at_10"]
     graded = replace(single, grades=np.array([(0, 0, 2), (1, 0, 1)]))
-    assert primary_metric(graded) == "ndcg_at_10"
+    assert chosen_metric(graded) == "ndcg_at_10"
 
 
 def test_the_highest_is_the_best_whatever_the_separation_of_a_worse_one() -> None:
