@@ -139,7 +139,7 @@ def test_what_troubleshooting_quotes_is_what_the_program_says() -> None:
     for quote in quotes:
         # What stands for a value, and how a message is put together of place, finding and mend.
         fixed = re.split(
-            r"\.\.\.|, \.\.\.|\d+|'\w+'\??|\S+\.json\S* |expected |, found |UMAP|umap-learn|EmbeddingVisualizer ", quote
+            r"\.\.\.|, \.\.\.|\d+|'\w+'\??|\S+\.json\S* |expected |, found |UMAP|numba|EmbeddingVisualizer ", quote
         )
         for part in (part.strip(" ,") for part in fixed):
             assert part in messages, f"{quote}: {part}"

@@ -465,11 +465,11 @@ def test_an_isolated_interpreter_keeps_its_variables_from_the_drawing_process(tm
     assert [f"{tmp_path}" in said[flag] for flag in ("-I", "-E", "")] == [False, False, True]
 
 
-def test_a_umap_that_ends_the_interpreter_when_imported_is_skipped(
+def test_a_numba_that_ends_the_interpreter_when_imported_is_skipped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     without_libraries(monkeypatch)
-    (tmp_path / "umap.py").write_text("import sys\nsys.exit('no licence')")
-    monkeypatch.delitem(sys.modules, "umap", raising=False)
+    (tmp_path / "numba.py").write_text("import sys\nsys.exit('no licence')")
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     assert project(clustered(), "umap", seed=7) == Skipped("UMAP failed (SystemExit: no licence)")

@@ -43,26 +43,26 @@ def test_the_users_own_cache_is_used_where_it_can_be(tmp_path: Path, monkeypatch
     assert cache_home() == tmp_path / "elsewhere"
 
 
-def test_numba_gets_a_folder_where_there_is_no_home_before_umap_is_imported(
+def test_numba_gets_a_folder_where_there_is_no_home_before_it_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from embviz_callback.analysis.maps.layouts import umap_layout
+    from embviz_callback.analysis.maps.layouts import open_layout
 
-    def import_umap() -> None:
+    def import_numba() -> None:
         with pytest.raises(ImportError):
-            umap_layout()
+            open_layout("umap")
 
-    monkeypatch.setitem(sys.modules, "umap", None)
+    monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", f"{tmp_path}")
-    import_umap()
+    import_numba()
     assert "NUMBA_CACHE_DIR" not in os.environ
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", f"{tmp_path / 'file'}")
     monkeypatch.setattr("tempfile.tempdir", f"{tmp_path}")
     monkeypatch.setenv("NUMBA_CACHE_DIR", "")  # put back afterwards
     del os.environ["NUMBA_CACHE_DIR"]
-    import_umap()
+    import_numba()
     assert os.environ["NUMBA_CACHE_DIR"] == f"{tmp_path / f'embviz-cache-{os.getuid()}' / 'numba'}"
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _Saved = tuple[Subset, Embeddings, CorpusScan | None]  # what an embeddings.npz holds
 
 _LARGE = 2**26  # bytes of a corpus that are read in some seconds
-_PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "umap-learn", "matplotlib")
+_PACKAGES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "numba", "matplotlib")
 
 _RECOGNISED = Reading()
 

@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
+from embviz_callback.delivery.tensorboard.records import record
 from embviz_callback.files import safe_name, write_atomically
 
 _PNG_SIZE = struct.Struct(">II")
@@ -102,21 +103,16 @@ class TensorBoardSink:
 
     def flush(self) -> None:
         """Writes what was added; after a failure the next flush begins a new file."""
-        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
-
         events, self._waiting = self._waiting, []
-        records = _Records()
-        writer = RecordWriter(records)
         path = self._path
         if path is None:
             path = self._new_path()
-            writer.write(_first_event().SerializeToString())
-        for event in events:
-            writer.write(event.SerializeToString())
+            events.insert(0, _first_event())
+        records = b"".join(record(event.SerializeToString()) for event in events)
         # Half a record at the end of a file would hide all that follows in it.
         self._path = None
         with path.open("ab", buffering=0) as file:
-            file.write(bytes(records.content))
+            file.write(records)
         self._path = path
 
     def _add(self, value: Any, step: int) -> None:
@@ -129,16 +125,6 @@ class TensorBoardSink:
         self.folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_file_numbers)}"
         return self.folder / name
-
-
-class _Records:
-    """The one method that TensorBoard's record writer needs of a file."""
-
-    def __init__(self) -> None:
-        self.content = bytearray()
-
-    def write(self, data: bytes) -> None:
-        self.content += data
 
 
 def _first_event() -> Any:

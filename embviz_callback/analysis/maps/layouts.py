@@ -1,12 +1,10 @@
 """The two ways of laying points out on a plane, from nothing or from an earlier layout.
 
-Every library is imported where it is used: umap and numba take seconds, and the training
-process, which computes metrics only, must never load them.
+numba is imported where it is used: the training process, which computes metrics only, must never load it.
 """
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -69,35 +67,22 @@ def open_layout(method: str) -> Layout:
 
 
 def tsne_layout() -> Layout:
-    """Ours, over all pairs; a missing or broken numba is noticed here."""
-    import_module("numba")
+    """t-SNE's; a missing or broken numba is noticed here."""
+    _open_numba()
     return Layout(_fit_tsne, _resume_tsne, lambda n: f"perplexity {_perplexity(n):.3g}")
 
 
 def umap_layout() -> Layout:
-    """UMAP's; a missing or broken library is noticed here."""
-    _compile_umap_for_us()
+    """UMAP's; likewise."""
+    _open_numba()
     return Layout(_fit_umap, _resume_umap, lambda n: counted(_n_neighbours(n), "neighbour"))
 
 
-def _compile_umap_for_us() -> None:
-    """Lets numba keep on disk what it compiles of UMAP for us: 4 of the 6 s that a process's first map takes.
-
-    UMAP asks that for half of its functions itself; these are the rest of what is called here.
-    """
-    _give_numba_a_folder()
-    from umap import umap_
-
-    for name in ("smooth_knn_dist", "compute_membership_strengths"):
-        if (keep := getattr(getattr(umap_, name, None), "enable_caching", None)) is not None:
-            with suppress(RuntimeError):  # no folder can be written to
-                keep()
-
-
-def _give_numba_a_folder() -> None:
-    """Where neither the libraries' own folder nor a home can be written to, UMAP cannot even be imported."""
+def _open_numba() -> None:
+    """Imports numba; where there is no home it gets another folder for what it compiles."""
     if user_cache() is None:
         os.environ.setdefault("NUMBA_CACHE_DIR", f"{cache_home() / 'numba'}")
+    import_module("numba")
 
 
 def _perplexity(n: int) -> float:

@@ -150,12 +150,13 @@ def project(
     before = _coordinates(previous, method, embeddings)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # umap's about its seed, numba's about itself
+            warnings.simplefilter("ignore")  # numba's about itself
             making = _Making(open_layout(method), Space(rows[usable]), seed, progress or _silent)
             outcome = making.made(previous, None if before is None else before[usable])
     except ModuleNotFoundError as error:
         _logger.warning("%s is skipped", MAPS[method].title, exc_info=True)
-        return Skipped(_missing(method, error))
+        package = f"{error.name}".partition(".")[0]
+        return Skipped(f"{MAPS[method].title} cannot be imported ({error}); pip install {package}")
     except (Exception, SystemExit) as error:
         # A map is one of several outputs: whatever a foreign library does must not take the others along.
         _logger.exception("%s is skipped", MAPS[method].title)
@@ -342,13 +343,6 @@ def _distinct(points: Points) -> int:
         points = points[np.linalg.norm(points - points[0], axis=1) > _SAME_POINT]
         count += 1
     return count
-
-
-def _missing(method: str, error: ModuleNotFoundError) -> str:
-    row = MAPS[method]
-    if error.name == row.module:
-        return f"{row.title} is not installed; pip install {row.package}"
-    return f"{row.title} cannot be imported ({error}); pip install {row.package}"
 
 
 def _silent(_done: int, _total: int) -> None:

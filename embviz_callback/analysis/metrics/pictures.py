@@ -23,15 +23,11 @@ class MapMethod:
         key: In options, files and tags: ``--skip-<key>``, ``<key>_projection``.
         title: As people call it.
         layout: ``module:function`` that gives its `Layout`.
-        module: The library that makes it.
-        package: That brings what it needs.
     """
 
     key: str
     title: str
     layout: str
-    module: str
-    package: str
 
     @property
     def figure(self) -> str:
@@ -74,8 +70,8 @@ def _named(path: str) -> Callable[..., Any]:
 _LAYOUTS = "embviz_callback.analysis.maps.layouts"
 _DRAWING = "embviz_callback.drawing.figures"
 _METHODS = (
-    MapMethod("tsne", "t-SNE", f"{_LAYOUTS}:tsne_layout", "embviz_callback", "numba"),
-    MapMethod("umap", "UMAP", f"{_LAYOUTS}:umap_layout", "umap", "umap-learn"),
+    MapMethod("tsne", "t-SNE", f"{_LAYOUTS}:tsne_layout"),
+    MapMethod("umap", "UMAP", f"{_LAYOUTS}:umap_layout"),
 )
 MAPS: Mapping[str, MapMethod] = {row.key: row for row in _METHODS}
 

@@ -3,12 +3,14 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from embviz_callback.analysis.verdict.best import Candidate, best_of
-from embviz_callback.files import read_json, require_space
+from embviz_callback.files import edition, read_json, require_space
 from embviz_callback.snapshot import Snapshot, save_snapshot
 
+_FACTS = "snapshot.json"
 MOST = 20  # 500 pairs in 1,024 dimensions take 4 MB, so 80 MB in all
 _MOST_BYTES = 1_000_000_000  # for subsets that are much larger
 _FEWEST = 3  # the first, the best and the last
@@ -36,7 +38,7 @@ class Kept:
 
 def kept_in(root: Path) -> list[Path]:
     """Folders for `embviz_callback.snapshot.load_snapshot` in the order of training, whole ones only."""
-    return sorted(path.parent for path in root.glob("[0-9]*/snapshot.json"))
+    return sorted(path.parent for path in root.glob(f"[0-9]*/{_FACTS}"))
 
 
 def keep(root: Path, snapshot: Snapshot, name: str) -> None:
@@ -71,7 +73,12 @@ def keep(root: Path, snapshot: Snapshot, name: str) -> None:
 
 def read_kept(path: Path) -> Kept:
     """What `keep` wants to know of one of them."""
-    facts = read_json(path / "snapshot.json")
+    return _read_once(path, edition(path / _FACTS))
+
+
+@lru_cache(maxsize=2 * MOST)  # its texts alone are 200 kB
+def _read_once(path: Path, _edition: tuple[int, int, int]) -> Kept:
+    facts = read_json(path / _FACTS)
     standing = None if facts.get("standing") is None else Candidate.from_json(facts["standing"])
     n_bytes = sum(file.stat().st_size for file in path.iterdir())
     return Kept(path, facts["subset"]["fingerprint"], -1 if facts["step"] is None else facts["step"], standing, n_bytes)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from embviz_callback.delivery.run.keeping import keep, kept_in, least_missed, re
 from embviz_callback.drawing.page.epoch_view import View, epoch_view
 from embviz_callback.drawing.page.page import best_view, page
 from embviz_callback.drawing.reports.asides import Context
-from embviz_callback.files import read_json, safe_name, write_atomically
+from embviz_callback.files import edition, read_json, safe_name, write_atomically
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot, load_snapshot
@@ -94,7 +95,7 @@ class RunFolder:
         return tuple(view for _, view in self._noted(fingerprint))
 
     def _noted(self, fingerprint: str) -> list[tuple[Path, View]]:
-        found = [(path, View.from_json(read_json(path))) for path in sorted((self.path / _VIEWS).glob("*.json"))]
+        found = [(path, _view_in(path, edition(path))) for path in sorted((self.path / _VIEWS).glob("*.json"))]
         return [(path, view) for path, view in found if view.fingerprint == fingerprint]
 
     def add_analysis(self, view: Mapping[str, Any]) -> None:
@@ -179,6 +180,12 @@ class RunFolder:
 def run_folders(given: Path) -> list[RunFolder]:
     """The run folders with kept evaluations at a path or right below it."""
     return [folder for folder in map(RunFolder, [given, *sorted(given.glob("embviz*/"))]) if folder.kept]
+
+
+@lru_cache(maxsize=MOST_VIEWS + 1)
+def _view_in(path: Path, _edition: tuple[int, int, int]) -> View:
+    """Read once in a process: with every evaluation the page is written anew of all."""
+    return View.from_json(read_json(path))
 
 
 def _text(content: Mapping[str, Any]) -> str:

@@ -99,7 +99,8 @@ def paint_map(axes: Axes, places: Places, layers: Sequence[Layer], *, above: int
             y,
             s=layer.size,
             marker=layer.marker,
-            facecolors="none" if layer.is_hollow else layer.colour,
+            # A face that cannot be seen: without any, matplotlib draws each mark anew instead of stamping one.
+            facecolors=(0, 0, 0, 0) if layer.is_hollow else layer.colour,
             edgecolors=layer.colour if layer.is_hollow else layer.edge,
             linewidths=layer.width,
             alpha=layer.opacity,

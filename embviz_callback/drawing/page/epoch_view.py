@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ _HISTOGRAM_BINS = 128
 _DETAILS = ("top", "top_scores", "depth", "is_wide", "scores", "gaps", "answers", "heatmap", "histogram")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """One evaluation as the page shows it; the page's own script reads the content, Python these properties.
 
@@ -81,6 +82,7 @@ class View:
             named += np.unique(packed).tolist()
         return named + [document for _, document in (content.get("heatmap") or {"pairs": ()})["pairs"]]
 
+    @cached_property
     def without_details(self) -> "View":
         """Its numbers and ranks alone, for a page of so many that all would not fit."""
         light = {name: value for name, value in self.content.items() if name not in _DETAILS}

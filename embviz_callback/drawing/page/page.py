@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -77,28 +78,31 @@ def page(
             )
     analysis = context.analysis
     texts, remarks = _texts_that_fit(views, subset, most_bytes // 2)
-    asides = [aside.to_json() for aside in context.asides]
-    around = {"data_check": context.data, "analysis": analysis, "board": context.board, "asides": asides, **texts}
+    best = _best(views, subset)
+    around = {
+        "title": title,
+        "subset": _facts(subset),
+        **_marks(),
+        **best,
+        "alerts": list(context.alerts),
+        "data_check": context.data,
+        "analysis": analysis,
+        "board": context.board,
+        "asides": [aside.to_json() for aside in context.asides],
+        **texts,
+    }
     if analysis is not None:
         around["columns"] = {**_first(analysis["columns"], len(views[0].ranks)), **around["columns"]}
-    kept = _thinned(views, best_view(views, subset), most_bytes - _size(around))
+    written = _json(around)
+    kept = _thinned(views, best["best"]["place"], most_bytes - len(written.encode()))
     dropped = sum(not view.has_details for view in kept)
     left_out = f"details of {dropped} of {counted(len(views), 'evaluation')} were left out to keep this file small"
     remarks += [left_out] if dropped else []
     n = len(views[0].ranks)
     if n < len(subset.queries):
         remarks.append(f"lists, maps and ranks show {n} queries chosen at random of {len(subset.queries)}")
-    content = {
-        "title": title,
-        "subset": _facts(subset),
-        **_marks(),
-        **_best(views, subset),
-        "alerts": list(context.alerts),
-        "notes": [*remarks, *context.notes],
-        **around,
-        "views": [_lean(view, is_last=place == len(kept) - 1) for place, view in enumerate(kept)],
-    }
-    return _assembled(title, _json(content))
+    shown = ",".join(_view_text(view, is_last=view is kept[-1]) for view in kept)
+    return _assembled(title, f'{written[:-1]},"notes":{_json([*remarks, *context.notes])},"views":[{shown}]}}')
 
 
 def _best(views: Sequence[View], subset: Subset) -> dict[str, Any]:
@@ -294,9 +298,10 @@ def _cell(value: str | float | None) -> str | float | None:
 
 def _thinned(views: Sequence[View], best: int, room: int) -> list[View]:
     """The views, without the details of so many that they fit."""
-    bare = [view.without_details() for view in views]
-    room -= sum(_size(view.content) for view in bare)
-    cost = [_size(view.content) - _size(light.content) for view, light in zip(views, bare, strict=True)]
+    bare = [view.without_details for view in views]
+    sizes, least = ([len(_view_text(view).encode()) for view in some] for some in (views, bare))
+    room -= sum(least)
+    cost = [size - low for size, low in zip(sizes, least, strict=True)]
     keep = set(range(len(views)))
     n = len(views)
     while sum(cost[place] for place in keep) > room and n > 1:
@@ -313,7 +318,8 @@ def _spread(n_views: int, best: int, n: int) -> set[int]:
     return {*ends, *even[: max(n - 1, 0)]}
 
 
-def _lean(view: View, *, is_last: bool) -> dict[str, Any]:
-    """Without what the page shows of the last evaluation only, or holds once for all."""
+@lru_cache(maxsize=128)  # from one evaluation to the next only the newest changes
+def _view_text(view: View, *, is_last: bool = False) -> str:
+    """JSON without what the page shows of the last evaluation only, or holds once for all."""
     lean = {name: value for name, value in view.content.items() if name not in ("corpus_texts", "decides")}
-    return lean if is_last else {**lean, "provenance": {}}
+    return _json(lean if is_last else {**lean, "provenance": {}})

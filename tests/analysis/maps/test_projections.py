@@ -24,7 +24,7 @@ from embviz_callback.analysis.maps.map_quality import (
 from embviz_callback.analysis.maps.projections import Projection, Skipped, _is_comparison_due, heatmap_rows, project
 from embviz_callback.embeddings import Embeddings
 
-METHODS = ["tsne", pytest.param("umap", marks=pytest.mark.slow)]  # numba compiles for seconds
+METHODS = ["tsne", "umap"]
 
 
 def clustered(n_queries: int = 30, *, seed: int = 0, shift: float = 0.0) -> Embeddings:
@@ -322,7 +322,7 @@ def test_many_equal_points_are_mapped(method: str) -> None:
 
 
 def without_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("numba", "sklearn", "umap", "umap.umap_", "umap.layouts"):
+    for name in ("numba", "sklearn", "umap"):
         monkeypatch.setitem(sys.modules, name, None)
 
 
@@ -361,23 +361,29 @@ def test_embeddings_that_are_all_unusable_give_no_map() -> None:
     )
 
 
-def test_a_missing_umap_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("method", "title"), [("tsne", "t-SNE"), ("umap", "UMAP")])
+def test_a_missing_numba_costs_the_maps_and_is_named(method: str, title: str, monkeypatch: pytest.MonkeyPatch) -> None:
     without_libraries(monkeypatch)
-    assert project(clustered(), "umap", seed=7) == Skipped("UMAP is not installed; pip install umap-learn")
+    assert project(clustered(), method, seed=7) == Skipped(
+        f"{title} cannot be imported (import of numba halted; None in sys.modules); pip install numba"
+    )
 
 
-def test_a_umap_that_fails_to_import_is_skipped_with_the_cause(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "umap.py").write_text("raise RuntimeError('numba needs another NumPy')")
-    monkeypatch.delitem(sys.modules, "umap", raising=False)
+def test_a_numba_that_fails_to_import_is_skipped_with_the_cause(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "numba.py").write_text("raise RuntimeError('numba needs another NumPy')")
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     assert project(clustered(), "umap", seed=7) == Skipped("UMAP failed (RuntimeError: numba needs another NumPy)")
 
 
-def test_a_missing_numba_costs_the_maps_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numba", None)
-    assert project(clustered(), "tsne", seed=7) == Skipped(
-        "t-SNE cannot be imported (import of numba halted; None in sys.modules); pip install numba"
-    )
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_need_neither_umap_learn_nor_scikit_learn(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = made(clustered(), method)
+    for name in ("umap", "sklearn", "openTSNE"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert made(clustered(), method).queries.tobytes() == wanted.queries.tobytes()
 
 
 def test_another_method_is_refused() -> None:
@@ -410,16 +416,12 @@ def test_training_does_not_pay_for_the_maps_libraries() -> None:
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.slow
-def test_what_numba_compiles_of_umap_is_kept_for_the_next_process() -> None:
-    project(clustered(), "umap", seed=7)
-    from umap import umap_
-
-    compiled_ones = (umap_.smooth_knn_dist, umap_.compute_membership_strengths, compiled(umap._descend))
-    for function in compiled_ones:
-        stats = function.stats
-        assert sum(stats.cache_hits.values()) + sum(stats.cache_misses.values()) >= 1
-        assert list(Path(stats.cache_path).glob(f"*{function.py_func.__name__}*.nbc"))
+@pytest.mark.parametrize("method", METHODS)
+def test_what_numba_compiles_is_kept_for_the_next_process(method: str) -> None:
+    project(clustered(), method, seed=7)
+    stats = compiled({"tsne": tsne, "umap": umap}[method]._descend).stats
+    assert sum(stats.cache_hits.values()) + sum(stats.cache_misses.values()) >= 1
+    assert list(Path(stats.cache_path).glob(f"{method}._descend*.nbc"))
 
 
 @pytest.mark.parametrize("loop", [tsne._descend, umap._descend])

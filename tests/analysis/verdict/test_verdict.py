@@ -112,10 +112,10 @@ def test_a_good_model_passes_every_line_that_decides_beyond_doubt() -> None:
 
 
 def test_what_is_made_and_what_a_map_shows_is_described_and_decides_nothing() -> None:
-    found = checks_of(maps={"tsne": Map(0.5), "umap": NoMap("UMAP is not installed")}, figures_made=list(FIGURES)[1:])
+    found = checks_of(maps={"tsne": Map(0.5), "umap": NoMap("UMAP needs more points")}, figures_made=list(FIGURES)[1:])
     assert found["figures"].reason == "missing: tsne_projection, umap_projection"
     assert found["clear_clusters_tsne"].meets is False
-    assert found["clear_clusters_umap"].reason == "UMAP not judged: UMAP is not installed"
+    assert found["clear_clusters_umap"].reason == "UMAP not judged: UMAP needs more points"
     assert checks_of(maps={})["clear_clusters_tsne"].reason == "t-SNE not judged: no such map was made"
     assert is_ready(list(found.values()))
 

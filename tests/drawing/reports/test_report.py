@@ -185,18 +185,18 @@ def test_a_model_that_is_not_ready_hears_each_reason_with_value_and_threshold() 
     checks = (
         Check("margin", 0.18, 0.25, "failed", False, "0.1800 is not above 0.25"),
         Check("rank1", 0.9, 0.85, "passed", True, "0.9000 > 0.85"),
-        Check("clear_clusters_umap", float("nan"), 0.5, "not judged", None, "UMAP not judged: UMAP is not installed"),
+        Check("clear_clusters_umap", float("nan"), 0.5, "not judged", None, "UMAP not judged: UMAP needs more points"),
     )
     lines = report(good(), checks).splitlines()
     assert lines[2] == (
         r"Conclusion: **not ready**: margin: 0.1800 is not above 0.25;"
-        r" clear\_clusters\_umap: UMAP not judged: UMAP is not installed"
+        r" clear\_clusters\_umap: UMAP not judged: UMAP needs more points"
     )
     rows = lines[lines.index("| check | value | needed | result |") + 2 :]
     assert rows[:3] == [
         "| margin | 0.1800 | > 0.25 | **failed** |",
         "| rank1 | 0.9000 | > 0.85 | passed |",
-        r"| clear\_clusters\_umap | n/a | > 0.5 | **not judged**: UMAP is not installed |",
+        r"| clear\_clusters\_umap | n/a | > 0.5 | **not judged**: UMAP needs more points |",
     ]
 
 
