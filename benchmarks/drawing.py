@@ -106,7 +106,7 @@ def write_sequence(folder: Path, n_pairs: int, n_evaluations: int) -> None:
     torch.manual_seed(7)
     with torch.no_grad():
         train = [encoder.features([text_of(item) for item in items[n_pairs:]]) for text_of in (_query, _positive)]
-        judged = [encoder.features(list(texts)) for texts in (subset.queries, subset.documents)]
+        judged = [encoder.features(list(texts)) for texts in (subset.queries, subset.documents, subset.hard_negatives)]
     head = torch.nn.Linear(train[0].shape[1], 128, bias=False)
     optimiser = torch.optim.AdamW(head.parameters(), lr=3e-3, weight_decay=0.01)
     for number in range(n_evaluations):
@@ -176,8 +176,9 @@ class Handover:
 
     def _snapshot(self, number: int) -> Any:
         last = self._n - number % 4 if number > self._n else number
-        arrays = np.load(self.sequence / f"{last}.npz")
-        embeddings = known("embeddings:Embeddings").from_raw(*arrays.values(), self.subset.relevance)
+        queries, documents, hard = np.load(self.sequence / f"{last}.npz").values()
+        rows = queries, documents, self.subset.relevance, hard, self.subset.hard_pairs
+        embeddings = known("embeddings:Embeddings").from_raw(*rows)
         return known("snapshot:take_snapshot")(
             label=label(number),
             subset=self.subset,
@@ -238,15 +239,17 @@ def whole_training(sequence: Path, run: Path, most: int) -> float:
     process.stdin.write(b"stop\n")
     process.stdin.close()
     _, status, usage = os.wait4(process.pid, 0)
-    if status or handover.jobs.names("failed"):
-        raise SystemExit(f"the drawing process failed; see {run}")
+    assert process.stdout is not None
+    faults = [fault for line in process.stdout for fault in json.loads(line).get("faults", ())]
+    if status or faults or handover.jobs.names("failed"):
+        raise SystemExit(f"the drawing process failed: {faults}; see {run}")
     return usage.ru_utime + usage.ru_stime
 
 
 def _serving(run: Path) -> "subprocess.Popen[bytes]":
     process = known_module("delivery.process.drawing_process", "delivery.drawing_process")
     command = [sys.executable, "-P", "-m", process, "--serve", f"{run}"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
 
 
 def _ring(process: "subprocess.Popen[bytes]", handover: Handover) -> None:
@@ -328,7 +331,7 @@ def _watch(parts: Parts, publishing: Any) -> None:
     showing = publishing if hasattr(publishing, "project") else import_module("embviz_callback.delivery.showing")
     parts.take(showing, "project", lambda _embeddings, method: f"maps: {'t-SNE' if method == 'tsne' else 'UMAP'}")
     parts.take(showing, "_png", lambda name, _snapshot: name)
-    parts.take(showing, "_report", "report")
+    parts.take(showing, "_report" if hasattr(showing, "_report") else "report", "report")
     parts.take(publishing, "load_snapshot", "reading")
     parts.take(publishing, "draw_filmstrip", "film strips")
     parts.take(publishing, "to_png", "film strips")
