@@ -42,7 +42,6 @@ _WEIGHTS = {
     "train_epoch_end": "live, not averaged",
     "validation_end": "as the callbacks before this one left them",  # averaging callbacks swap around validation
 }
-_TRIAL_QUERIES, _TRIAL_TEXTS = 5, 50
 _DEFAULT_ALERT = MarginAlert()
 _DEFAULT_LIMITS = Limits()
 
@@ -231,13 +230,8 @@ class EmbeddingVisualizer(Callback):
             skipped="nothing yet",
             passing=(TypeError,),
         )
-        is_trial = bool(getattr(trainer, "fast_dev_run", False))
-        self._evaluators = self.given.evaluators(
-            replace(self.settings, max_samples=_TRIAL_QUERIES) if is_trial else self.settings,
-            datamodule=trainer.datamodule,  # type: ignore[attr-defined]
-            max_corpus=_TRIAL_TEXTS if is_trial else None,
-            alerts=() if is_trial else self.plan.alerts,
-        )
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self._evaluators = self.given.evaluators(datamodule, is_trial=bool(getattr(trainer, "fast_dev_run", False)))
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tries the module on two texts: what can never work is refused before anything is trained."""

@@ -76,7 +76,7 @@ def subject_of(
     is_served = encode is None and _is_sentence_transformer(inner)
     if is_served:
         queries, documents = _sides_of_sentence_transformer(inner, prompts)
-        facts |= _served_prompts(inner, prompts)
+        facts |= _prompts_of(inner, prompts)
     else:
         ways = late_sides_of if is_late else sides_of
         queries, documents = ways(inner, encode, query_prompt=prompts.query, document_prompt=prompts.document)
@@ -164,10 +164,11 @@ def _sides_of_sentence_transformer(model: Any, prompts: Prompts) -> tuple[Side, 
     """
     for_queries = partial(_encode_served, model, "encode_query", prompts.query)
     own = _prompts_of(model, prompts)
+    query_prompt, document_prompt = own.get("query_prompt", ""), own.get("document_prompt", "")
     for_documents = partial(_encode_served, model, "encode_document", prompts.document)
-    if own[0] == own[1] and not _tells_sides_apart(model):
+    if query_prompt == document_prompt and not _tells_sides_apart(model):
         for_documents = for_queries  # one function, so that a text of both sides is encoded once
-    return Side(for_queries, own_prompt=own[0]), Side(for_documents, own_prompt=own[1])
+    return Side(for_queries, own_prompt=query_prompt), Side(for_documents, own_prompt=document_prompt)
 
 
 def _encode_served(model: Any, name: str, prompt: str | None, texts: list[str]) -> Any:
@@ -187,11 +188,12 @@ def _tells_sides_apart(model: Any) -> bool:
     return any(kind.__name__ in ("Router", "Asym") or not kind.__module__.startswith(_LIBRARY) for kind in kinds)
 
 
-def _prompts_of(model: Any, given: Prompts) -> tuple[str, str]:
-    """What is put before queries and documents."""
-    own = Prompts(*prompts_in(model.prompts or {}, model.default_prompt_name))
-    used = given.or_else(own)
-    return used.query or "", used.document or ""
+def _prompts_of(model: Any, given: Prompts) -> dict[str, str]:
+    """What is put before texts, as the report names it; nothing of a side that has no prompt."""
+    own = prompts_in(model.prompts or {}, model.default_prompt_name)
+    said = {"query_prompt": given.query, "document_prompt": given.document}
+    found = own | {name: text for name, text in said.items() if text is not None}
+    return {name: text for name, text in found.items() if text}
 
 
 def _declared_similarity(model: Any) -> str:
@@ -210,12 +212,6 @@ def _truncated_share(model: Any, queries: Sequence[str], documents: Sequence[str
         return 0.0
     texts = [*queries, *documents]
     return count_longer(tokenizer, texts, limit) / max(1, len(texts))
-
-
-def _served_prompts(model: Any, prompts: Prompts) -> dict[str, str]:
-    """For the report: what is put before texts."""
-    named = zip(("query_prompt", "document_prompt"), _prompts_of(model, prompts), strict=True)
-    return {name: text for name, text in named if text}
 
 
 @contextmanager

@@ -102,7 +102,7 @@ class EmbvizEvaluator(BaseEvaluator):
         self.greater_is_better = True
         self.primary_metric = f"{self.prefix}_merit"
         self._encode = encode
-        self._evaluators = self._given.evaluators(self._plan.settings, alerts=self._plan.alerts)
+        self._evaluators = self._given.evaluators()
         self._session: Session | None = None
         self._model: weakref.ref[Any] | None = None
         self._n_models = 0

@@ -135,7 +135,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         self._given = Given.of(given, options)
         self._plan, self.prefix = self._given.plan, self._given.prefix
         self.encode, self.when = encode, when
-        self._evaluators = self._given.evaluators(self._plan.settings, alerts=self._plan.alerts)
+        self._evaluators = self._given.evaluators()
         self._session: Session | None = None
         self._handler: Any = None
         self._is_training = False

@@ -29,9 +29,11 @@ from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Provenance, Snapshot
 
 if TYPE_CHECKING:
-    from embviz_callback.encoding.checkpoints.served import Served
+    from embviz_callback.encoding.checkpoints.loading import LoadedModel
     from embviz_callback.encoding.encode import Block
     from embviz_callback.encoding.subject import Subject
+
+    _Served = tuple[Subject, LoadedModel]  # the model, and what it was read as
 
 _Saved = tuple[Subset, Embeddings, CorpusScan | None]  # what an embeddings.npz holds
 
@@ -251,7 +253,7 @@ def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal
     return evaluator
 
 
-def _served(path: str, label: str, request: Request, facts: Mapping[str, Any], terminal: Terminal) -> "Served":
+def _served(path: str, label: str, request: Request, facts: Mapping[str, Any], terminal: Terminal) -> "_Served":
     from embviz_callback.encoding.checkpoints.loading import CheckpointError
     from embviz_callback.encoding.checkpoints.served import serve_checkpoint
     from embviz_callback.encoding.serving import Serving
@@ -268,7 +270,7 @@ def _is_large(corpus: Any) -> bool:
 
 
 def _measured(
-    served: "Served", label: str, evaluator: Evaluator, request: Request, facts: Mapping[str, Any], terminal: Terminal
+    served: "_Served", label: str, evaluator: Evaluator, request: Request, facts: Mapping[str, Any], terminal: Terminal
 ) -> Look:
     device = str(facts["device"])
     subset = evaluator.subset
@@ -285,17 +287,17 @@ def _measured(
     subject = replace(subject, ranks=joined(device) if request.is_shared else None)
     with evaluator.exchange(subject) as exchange:
         encoded = evaluator.encode(subject, exchange, listener)
-    moment, provenance = Moment(served.epoch, name=label), evaluator.provenance(subject)
+    moment, provenance = Moment(served[1].origin.epoch, name=label), evaluator.provenance(subject)
     snapshot = evaluator.measure(encoded, moment, provenance)
     return Look(snapshot, subject, encoded.kept)
 
 
-def _with_reach(served: "Served", subset: Subset) -> "Subject":
+def _with_reach(served: "_Served", subset: Subset) -> "Subject":
     """The subject, which says how many of these texts are longer than what it reads, or bring its prompt already."""
     from embviz_callback.encoding.subject import notes_on_prompts
 
-    share = served.truncated_share(subset.queries, (*subset.documents, *subset.hard_negatives))
-    subject = served.subject
+    subject, loaded = served
+    share = loaded.truncated_share(subset.queries, (*subset.documents, *subset.hard_negatives))
     cut = f"{100 * share:.1f} % of the texts are longer than what is read of them; --max-length reads more"
     more = (*([cut] if share else []), *notes_on_prompts(subject, subset.queries, subset.documents))
     if not more:

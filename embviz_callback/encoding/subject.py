@@ -151,7 +151,7 @@ def _ways(model: Any, encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None)
     )
 
 
-def prompts_in(prompts: Mapping[str, Any], default: object) -> tuple[str, str]:
+def prompts_in(prompts: Mapping[str, Any], default: object) -> dict[str, str]:
     """What sentence-transformers puts before queries and documents.
 
     Args:
@@ -159,13 +159,13 @@ def prompts_in(prompts: Mapping[str, Any], default: object) -> tuple[str, str]:
         default: Name of the one for whatever has no own.
 
     Returns:
-        The queries' and the documents', "" for none.
+        ``query_prompt`` and ``document_prompt``, "" for none.
     """
     known = {name: text for name, text in prompts.items() if isinstance(text, str)}
     fallback = known.get(str(default), "")
     # It looks for the prompt of a document under these names, in this order.
     document = next((known[name] for name in ("document", "passage", "corpus") if name in known), fallback)
-    return known.get("query", fallback), document
+    return {"query_prompt": known.get("query", fallback), "document_prompt": document}
 
 
 _OFTEN = 0.5  # of texts that begin like a prompt, from which on it is no chance

@@ -1,8 +1,8 @@
 """What every face is given, checked before anything is trained: sets of pairs, and how they are watched."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.importing import load_function
 from embviz_callback.settings import Settings, merged, split_options
 
+_TRIAL_QUERIES, _TRIAL_TEXTS = 5, 50
 _PLANNED = ("figures", "log_baseline", "on_error", "overhead_limit")
 
 
@@ -121,29 +122,25 @@ class Given:
             as_output_dir(output_dir),
         )
 
-    def evaluators(
-        self,
-        settings: Settings,
-        *,
-        datamodule: Any = None,
-        max_corpus: int | None = None,
-        alerts: Sequence[Alert] = (),
-    ) -> dict[str, Evaluator]:
+    def evaluators(self, datamodule: Any = None, *, is_trial: bool = False) -> dict[str, Evaluator]:
         """One for each set, of which the first is ranked among the corpus.
 
         Args:
-            settings: Of every evaluation.
             datamodule: May bring the pairs.
-            max_corpus: As for `Evaluator.on`.
-            alerts: Whose baselines must be of these sets; a ValueError says if one is not.
+            is_trial: A few of the pairs and of the corpus are enough, and no baseline is looked at.
 
         Returns:
-            Name to evaluator, the first first; the only one has an empty name.
+            Name to evaluator, the first first; the only one has an empty name. A ValueError says that the baseline of
+            an alert is of other data.
         """
+        settings, most = self.plan.settings, None
+        if is_trial:
+            settings, most = replace(settings, max_samples=_TRIAL_QUERIES), _TRIAL_TEXTS
         found: dict[str, Evaluator] = {}
         for name, data in self.sets.items():
-            beside = {} if found else {"corpus": self.corpus, "max_corpus": max_corpus}
+            beside = {} if found else {"corpus": self.corpus, "max_corpus": most}
             found[name] = Evaluator.on(given_pairs(data, datamodule, self.reading), settings, **beside)
+        alerts = () if is_trial else self.plan.alerts
         check_baselines(alerts, {name: one.subset.fingerprint for name, one in found.items()})
         return found
 

@@ -91,8 +91,7 @@ def _loader(asked: Asked) -> Seen:
 
 def _runner(asked: Asked) -> Seen:
     """What `embviz` and `compare` look at, with the features of the encoder kept."""
-    served = serve_checkpoint(str(asked.path), Serving(**asked.options), {})
-    subject = served.subject
+    subject, _ = serve_checkpoint(str(asked.path), Serving(**asked.options), {})
     sides = ((subject.queries, QUERIES), (subject.documents, DOCUMENTS))
     # Twice, so that the second time they come out of the cache.
     for _ in range(2):

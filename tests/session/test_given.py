@@ -60,12 +60,12 @@ class MapStyle:
 
 
 def test_a_map_style_data_set_is_taken_as_a_list_is() -> None:
-    subsets = [given(data=data).evaluators(Settings())[""].subset for data in (MapStyle(), PAIRS)]
+    subsets = [given(data=data).evaluators()[""].subset for data in (MapStyle(), PAIRS)]
     assert subsets[0].fingerprint == subsets[1].fingerprint
 
 
 def test_a_generator_of_pairs_is_there_for_a_second_training() -> None:
     found = given(sets={"one": iter(PAIRS), "two": PAIRS}, corpus=iter(["phòng trọ"]))
-    first, second = (found.evaluators(Settings()) for _ in range(2))
+    first, second = (found.evaluators() for _ in range(2))
     assert first["one"].subset.fingerprint == second["one"].subset.fingerprint
     assert [name for name, one in first.items() if one.corpus is not None] == ["one"]

@@ -1,8 +1,8 @@
 """A checkpoint as the subject of an evaluation."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,22 +16,7 @@ from embviz_callback.encoding.serving import Serving
 from embviz_callback.encoding.subject import Encode, Side, Subject
 
 
-@dataclass(frozen=True, eq=False)
-class Served:
-    """A checkpoint, ready to be looked at.
-
-    Attributes:
-        subject: The model.
-        epoch: In which it was saved; None where it does not say.
-        truncated_share: Of queries and documents, the share that is longer than what is read of them.
-    """
-
-    subject: Subject
-    epoch: int | None
-    truncated_share: Callable[[Sequence[str], Sequence[str]], float]
-
-
-def serve_checkpoint(path: str, serving: Serving, facts: Mapping[str, Any]) -> Served:
+def serve_checkpoint(path: str, serving: Serving, facts: Mapping[str, Any]) -> tuple[Subject, LoadedModel]:
     """Loads a checkpoint.
 
     Args:
@@ -40,7 +25,7 @@ def serve_checkpoint(path: str, serving: Serving, facts: Mapping[str, Any]) -> S
         facts: About device and versions, for the report, to which the precision comes.
 
     Returns:
-        The model as it is served.
+        The model as it is served, and what it was read as.
     """
     loaded = load_checkpoint(path, **vars(serving))
     origin = _origin(path, loaded)
@@ -72,7 +57,7 @@ def serve_checkpoint(path: str, serving: Serving, facts: Mapping[str, Any]) -> S
         notes=loaded.notes,
         similarity=loaded.similarity,
     )
-    return Served(subject, loaded.origin.epoch, loaded.truncated_share)
+    return subject, loaded
 
 
 def _paired(queries: LoadedModel, path: str, documents: LoadedModel, other: str) -> LoadedModel:

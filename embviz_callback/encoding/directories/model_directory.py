@@ -157,8 +157,7 @@ def _settings(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Prompts, truncated dims and similarity of ``config_sentence_transformers.json``."""
     listed = facts.get("prompts")
     prompts = prompts_in(listed if isinstance(listed, dict) else {}, facts.get("default_prompt_name"))
-    named = zip(("query_prompt", "document_prompt"), prompts, strict=True)
-    found: dict[str, Any] = {name: text for name, text in named if text}
+    found: dict[str, Any] = {name: text for name, text in prompts.items() if text}
     dim = facts.get("truncate_dim")
     if isinstance(dim, int) and not isinstance(dim, bool) and dim > 0:
         found["truncate_dim"] = dim
