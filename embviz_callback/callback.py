@@ -31,7 +31,7 @@ from embviz_callback.delivery.timing import (
 )
 from embviz_callback.encoding.distributed.sharded_weights import is_sharding
 from embviz_callback.encoding.distributed.shared_corpus import Ranks
-from embviz_callback.encoding.subject import EncodeWith, Subject, sides_of
+from embviz_callback.encoding.subject import GivenEncode, Subject, sides_of
 from embviz_callback.evaluator import Evaluator, Moment
 from embviz_callback.pairs.formats.reading import Reading
 from embviz_callback.session import Session, begin
@@ -139,7 +139,7 @@ class EmbeddingVisualizer(Callback):
         *,
         sets: Mapping[str, Any] | None = None,
         reading: Reading | None = None,
-        encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
+        encode: GivenEncode = None,
         settings: Settings | None = None,
         limits: Limits | None = None,
         corpus: Any = None,

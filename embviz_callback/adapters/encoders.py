@@ -14,7 +14,7 @@ from embviz_callback.encoding.distributed.shared_corpus import Ranks
 from embviz_callback.encoding.models.biencoder import count_longer
 from embviz_callback.encoding.subject import (
     Encode,
-    EncodeWith,
+    GivenEncode,
     Side,
     Subject,
     late_sides_of,
@@ -37,7 +37,7 @@ _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParalle
 def subject_of(
     model: Any,
     settings: Settings,
-    encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
+    encode: GivenEncode = None,
     *,
     trained_with: "Prompts | None" = None,
     autocast: torch.dtype | None = None,

@@ -14,7 +14,7 @@ from embviz_callback.delivery.alerts.rule import MarginAlert
 from embviz_callback.delivery.places import Places, landing
 from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.delivery.run.memory import Memory
-from embviz_callback.encoding.subject import EncodeWith
+from embviz_callback.encoding.subject import GivenEncode
 from embviz_callback.evaluator import Moment
 from embviz_callback.pairs.formats.reading import Reading
 from embviz_callback.session import Session, begin
@@ -82,7 +82,7 @@ class EmbvizEvaluator(BaseEvaluator):
         *,
         sets: Mapping[str, Any] | None = None,
         reading: Reading | None = None,
-        encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
+        encode: GivenEncode = None,
         settings: Settings | None = None,
         limits: Limits | None = None,
         corpus: Any = None,

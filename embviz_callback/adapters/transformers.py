@@ -22,7 +22,7 @@ from embviz_callback.delivery.places import Places, landing
 from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.tags import scalar_tag
-from embviz_callback.encoding.subject import EncodeWith
+from embviz_callback.encoding.subject import GivenEncode
 from embviz_callback.evaluator import Moment
 from embviz_callback.pairs.formats.reading import Reading
 from embviz_callback.session import Session, begin
@@ -114,7 +114,7 @@ class EmbvizTrainerCallback(TrainerCallback):
         *,
         sets: Mapping[str, Any] | None = None,
         reading: Reading | None = None,
-        encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
+        encode: GivenEncode = None,
         settings: Settings | None = None,
         limits: Limits | None = None,
         corpus: Any = None,

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     if metrics is not None:
         _check_belongs(metrics, loaded.origin.sha256, options, terminal)
     try:
-        has_prompts = bool(prompts_of(loaded.config))
+        has_prompts = bool(prompts_of(loaded))
         pictures = [found.name for found in maps]
         card = model_card(output.name, _facts(loaded), metrics, has_prompts=has_prompts, pictures=pictures)
     except (KeyError, TypeError, AttributeError):

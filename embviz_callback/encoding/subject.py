@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Encode = Callable[[list[str]], Any]
 EncodeWith = Callable[[Any, list[str]], Any]
+GivenEncode = EncodeWith | tuple[EncodeWith, EncodeWith] | None  # one for both sides, one for each, the model's own
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Subject:
 
 def sides_of(
     model: Any,
-    encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
+    encode: GivenEncode = None,
     *,
     query_prompt: str | None = None,
     document_prompt: str | None = None,
@@ -102,9 +103,7 @@ def sides_of(
     return Side(for_queries, query_prompt or ""), Side(for_documents, document_prompt or "")
 
 
-def late_sides_of(
-    model: Any, encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None, **prompts: str | None
-) -> tuple[Side, Side]:
+def late_sides_of(model: Any, encode: GivenEncode = None, **prompts: str | None) -> tuple[Side, Side]:
     """As `sides_of`, of a model that may have lost its way to encode since it was last asked.
 
     What the look-up raises (a property may raise anything) is raised by the first call instead: inside the guard, and
@@ -129,7 +128,7 @@ def _raise(error: BaseException, texts: list[str]) -> Any:
     raise error
 
 
-def _ways(model: Any, encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None) -> tuple[Encode, Encode]:
+def _ways(model: Any, encode: GivenEncode) -> tuple[Encode, Encode]:
     if isinstance(encode, tuple | list):  # a list is what YAML knows
         if len(encode) != 2 or not all(map(callable, encode)):
             raise TypeError("encode must be a function or a pair of them, one for queries and one for documents")

@@ -21,7 +21,7 @@ from embviz_callback.delivery.showing import show
 from embviz_callback.drawing.figures.png import draw
 from embviz_callback.drawing.reports.asides import Aside, Context
 from embviz_callback.encoding.serving import Serving
-from embviz_callback.encoding.subject import EncodeWith
+from embviz_callback.encoding.subject import GivenEncode
 from embviz_callback.evaluator import Evaluator, Listener, Moment
 from embviz_callback.notebook.shown import Page, Pictures, numbers_html
 from embviz_callback.pairs.formats.form import Reading
@@ -38,7 +38,7 @@ def evaluate(
     *,
     corpus: Any = None,
     reading: Reading = _RECOGNISED,
-    encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None = None,
+    encode: GivenEncode = None,
     settings: Settings | None = None,
     device: str = "auto",
     **options: Any,
@@ -91,7 +91,7 @@ def called(model: Any) -> str:
     return type(inner_model(model)).__name__
 
 
-def _looked_at(model: Any, evaluator: Evaluator, encode: EncodeWith | tuple[EncodeWith, EncodeWith] | None) -> Snapshot:
+def _looked_at(model: Any, evaluator: Evaluator, encode: GivenEncode) -> Snapshot:
     """A model in memory."""
     terminal = Terminal()
     subject = subject_of(model, evaluator.settings, encode)

@@ -95,7 +95,7 @@ def _write(loaded: LoadedModel, folder: Path) -> None:
     ]
     _write_json(folder / "modules.json", listed)
     facts: dict[str, Any] = {
-        "prompts": prompts_of(loaded.config),
+        "prompts": prompts_of(loaded),
         "default_prompt_name": None,
         "similarity_fn_name": loaded.similarity,
     }
@@ -104,18 +104,10 @@ def _write(loaded: LoadedModel, folder: Path) -> None:
     _write_json(folder / "config_sentence_transformers.json", facts)
 
 
-def prompts_of(config: Mapping[str, Any]) -> dict[str, str]:
-    """The prompts that a checkpoint notes, as sentence-transformers names them.
-
-    Args:
-        config: Of a `LoadedModel`.
-
-    Returns:
-        Texts under ``query`` and ``document``; empty where the checkpoint notes none.
-    """
-    found = {name: config.get(f"{name}_prompt") for name in ("query", "document")}
-    known = {name: text for name, text in found.items() if isinstance(text, str) and text}
-    return {"query": "", "document": ""} | known if known else {}
+def prompts_of(loaded: LoadedModel) -> dict[str, str]:
+    """The prompts of a model, as sentence-transformers names them: ``query`` and ``document``; empty without any."""
+    found = {"query": loaded.query_prompt, "document": loaded.document_prompt}
+    return found if any(found.values()) else {}
 
 
 def _write_modules(model: BiEncoder, folder: Path) -> list[tuple[str, str]]:
