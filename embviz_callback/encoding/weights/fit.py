@@ -1,7 +1,6 @@
 """Which weights of a file are an encoder's: those under the prefix at which all of its own names are found."""
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,21 +102,21 @@ def find_encoders(
     found = every = _by_prefix(shapes, state)
     if prefix is not None:
         wanted = prefix if not prefix or prefix.endswith(".") else f"{prefix}."
-        if wanted not in found:
+        found = [fit for fit in every if fit.prefix == wanted]
+        if not found:
+            there = ", ".join(map(repr, sorted(fit.prefix for fit in every))) or "no prefix at all"
             raise CheckpointError(
-                f"{path} has no encoder weights under {short(wanted)!r}; it has some under "
-                f"{short(', '.join(map(repr, sorted(found))) or 'no prefix at all')}"
+                f"{path} has no encoder weights under {short(wanted)!r}; it has some under {short(there)}"
             )
-        found = {wanted: found[wanted]}
-    whole = [name for name, fit in found.items() if _lacking(needed, fit) == []]
+    whole = [fit for fit in found if not _lacking(needed, fit)]
     if not whole:
         _refuse_a_part(found, needed, path, called)
         return Found((), dict(state))
-    fits = [Fit(name, found[name]) for name in _best(whole, found, shapes, state)]
+    fits = _best(whole, shapes, state)
     for fit in fits:
         _refuse_more(fit, shapes, state, path, called)
     # Also of those that the user does not mean: no matrix of another encoder is this one's head.
-    taken = {name + own for name, fit in every.items() if _lacking(needed, fit) == [] for own in fit}
+    taken = {fit.prefix + own for fit in every if not _lacking(needed, fit) for own in fit.encoder}
     rest = {name: weight for name, weight in state.items() if name not in taken}
     return Found(_told_apart(fits, path), rest)
 
@@ -130,41 +129,37 @@ def _needed(encoder: nn.Module) -> list[tuple[str, ...]]:
     return [tuple(names) for names in groups.values() if not is_optional(names[0])]
 
 
-def _by_prefix(shapes: Mapping[str, object], state: Mapping[str, Weight]) -> dict[str, dict[str, Weight]]:
+def _by_prefix(shapes: Mapping[str, object], state: Mapping[str, Weight]) -> list[Fit]:
     """For each prefix the encoder's own names that are found under it."""
-    found: dict[str, dict[str, Weight]] = {}
+    found: dict[str, Fit] = {}
     for name, weight in state.items():
         for own in ends_of(name):
             if own in shapes:
-                found.setdefault(name.removesuffix(own), {})[own] = weight
-    return found
+                prefix = name.removesuffix(own)
+                found.setdefault(prefix, Fit(prefix, {})).encoder[own] = weight
+    return list(found.values())
 
 
-def _lacking(needed: Sequence[tuple[str, ...]], fit: Mapping[str, Weight]) -> list[str]:
-    return sorted(names[0] for names in needed if not any(name in fit for name in names))
+def _lacking(needed: Sequence[tuple[str, ...]], fit: Fit) -> list[str]:
+    return sorted(names[0] for names in needed if not any(name in fit.encoder for name in names))
 
 
-def _best(
-    whole: Sequence[str],
-    found: Mapping[str, Mapping[str, Weight]],
-    shapes: Mapping[str, tuple[int, ...]],
-    state: Mapping[str, Weight],
-) -> list[str]:
+def _best(whole: list[Fit], shapes: Mapping[str, tuple[int, ...]], state: Iterable[str]) -> list[Fit]:
     """Those of the right shapes and without more layers; where none is, all, for the error that says so."""
-    fitting = [name for name in whole if all(weight.shape == shapes[own] for own, weight in found[name].items())]
-    exact = [name for name in fitting or whole if not _more(name, shapes, state)]
-    return sorted(exact or fitting or whole, key=lambda name: (len(name), name))
+    fitting = [fit for fit in whole if all(weight.shape == shapes[own] for own, weight in fit.encoder.items())]
+    exact = [fit for fit in fitting or whole if not _more(fit, shapes, state)]
+    return sorted(exact or fitting or whole, key=lambda fit: (len(fit.prefix), fit.prefix))
 
 
-def _more(prefix: str, shapes: Mapping[str, object], state: Iterable[str]) -> list[str]:
+def _more(fit: Fit, shapes: Mapping[str, object], state: Iterable[str]) -> list[str]:
     """What else is under a prefix and begins like the encoder's own names: layers that it does not have."""
     tops = {name.split(".")[0] for name in shapes if "." in name}
-    own = (name.removeprefix(prefix) for name in state if name.startswith(prefix))
+    own = (name.removeprefix(fit.prefix) for name in state if name.startswith(fit.prefix))
     return [name for name in own if name not in shapes and name.split(".")[0] in tops and not is_optional(name)]
 
 
-def _refuse_more(fit: Fit, shapes: Mapping[str, object], state: Mapping[str, Weight], path: Path, called: str) -> None:
-    more = [name for name in _more(fit.prefix, shapes, state) if "." in name]
+def _refuse_more(fit: Fit, shapes: Mapping[str, object], state: Iterable[str], path: Path, called: str) -> None:
+    more = [name for name in _more(fit, shapes, state) if "." in name]
     if more:
         raise CheckpointError(
             f"{path} has {len(more)} encoder weights that {called!r} does not, the first is {short(more[0])}; "
@@ -172,17 +167,14 @@ def _refuse_more(fit: Fit, shapes: Mapping[str, object], state: Mapping[str, Wei
         )
 
 
-def _refuse_a_part(
-    found: Mapping[str, Mapping[str, Weight]], needed: Sequence[tuple[str, ...]], path: Path, called: str
-) -> None:
-    amounts = Counter({name: len(fit) for name, fit in found.items()})
-    if not amounts or amounts.most_common(1)[0][1] < max(2, len(needed) // 10):
-        return
-    lacking = _lacking(needed, found[amounts.most_common(1)[0][0]])
-    raise CheckpointError(
-        f"{path} lacks {len(lacking)} weights of encoder {called!r}, the first is {lacking[0]}; "
-        "name the encoder it belongs to with --encoder"
-    )
+def _refuse_a_part(found: list[Fit], needed: Sequence[tuple[str, ...]], path: Path, called: str) -> None:
+    most = max(found, key=lambda fit: len(fit.encoder), default=None)
+    if most is not None and len(most.encoder) >= max(2, len(needed) // 10):
+        lacking = _lacking(needed, most)
+        raise CheckpointError(
+            f"{path} lacks {len(lacking)} weights of encoder {called!r}, the first is {lacking[0]}; "
+            "name the encoder it belongs to with --encoder"
+        )
 
 
 def _told_apart(fits: list[Fit], path: Path) -> tuple[Fit, ...]:
