@@ -162,7 +162,11 @@ def take_snapshot(
     if corpus_scan is not None:
         metrics = replace(metrics, own=_among_own(embeddings))
         provenance = Provenance({**provenance.facts, "corpus": dict(corpus_scan.facts)})
-    standing = _standing(label, embeddings, metrics, settings, run, training_loss)
+    standing = None
+    if metrics.per_query is not None:
+        metric = chosen_metric(embeddings, settings.metric)
+        made = candidate(metrics.per_query, metric, label=label, training_loss=training_loss)
+        standing = replace(made, merit=merit([*run, made], metric))
     return Snapshot(
         label=label,
         epoch=epoch,
@@ -178,21 +182,6 @@ def take_snapshot(
         deep=None if corpus_scan is None else corpus_scan.deep,
         standing=standing,
     )
-
-
-def _standing(
-    label: str,
-    embeddings: Embeddings,
-    metrics: Metrics,
-    settings: Settings,
-    run: Sequence[Candidate],
-    training_loss: float,
-) -> Candidate | None:
-    if metrics.per_query is None:
-        return None
-    metric = chosen_metric(embeddings, settings.metric)
-    made = candidate(metrics.per_query, metric, label=label, training_loss=training_loss)
-    return replace(made, merit=merit([*run, made], metric))
 
 
 def _among_own(embeddings: Embeddings) -> Metrics:
