@@ -57,10 +57,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for option in fields(self):
-            if option.name in _TEXT_OR_NONE:
-                _check_text(option.name, getattr(self, option.name))
-            else:
-                _check_type(option.name, getattr(self, option.name), type(option.default))
+            _check_type(option.name, getattr(self, option.name), option.default)
         if self.similarity not in (None, *SIMILARITIES):
             raise ValueError(f"similarity must be one of {', '.join(SIMILARITIES)}, got {self.similarity!r}")
         for name, low, high in RANGES:
@@ -112,7 +109,6 @@ def split_options(options: Mapping[str, Any], *kinds: type) -> tuple[dict[str, A
     return tuple({name: options[name] for name in group if name in options} for group in names)
 
 
-_TEXT_OR_NONE = ("query_prompt", "document_prompt", "similarity")
 RANGES = (  # name, least and most
     ("max_samples", 1, 1_000_000),
     ("seed", 0, 2**32 - 1),
@@ -129,12 +125,9 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(sorted(known))}"
 
 
-def _check_text(name: str, value: object) -> None:
-    if not isinstance(value, str | None):
-        raise TypeError(f"{name} must be str or None, got {type(value).__name__} {value!r}")
-
-
-def _check_type(name: str, value: object, expected: type) -> None:
+def _check_type(name: str, value: object, default: object) -> None:
+    # What is None by default may be a text.
+    expected, called = (str | None, "str or None") if default is None else (type(default), type(default).__name__)
     # bool is an int to Python; True pairs would be one pair.
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        raise TypeError(f"{name} must be {expected.__name__}, got {type(value).__name__} {value!r}")
+        raise TypeError(f"{name} must be {called}, got {type(value).__name__} {value!r}")
