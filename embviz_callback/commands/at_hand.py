@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
 from embviz_callback.analysis.ship.sheet import Shipped
 from embviz_callback.commands.ending import answer
-from embviz_callback.commands.gate import RANKED, add_loss_option
+from embviz_callback.commands.gate import add_loss_option
 from embviz_callback.commands.looking import Look, Request, as_usage_error, look_at, prepared_outputs
 from embviz_callback.commands.options import (
     add_json_option,
@@ -31,7 +32,7 @@ Result = TypeVar("Result")
 
 def add_at_hand_options(made: argparse.ArgumentParser) -> None:
     """What may be lost of the metric that decides, and how models at hand are evaluated."""
-    add_loss_option(made, "0.01 in the metric that decides", RANKED)
+    add_loss_option(made, "0.01 in the metric that decides", RANK_NAMES)
     add_keeping_option(made)
     add_sampling_options(made)
     add_model_options(made)

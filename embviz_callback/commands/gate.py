@@ -18,8 +18,7 @@ from embviz_callback.drawing.wording import change
 from embviz_callback.snapshot import Snapshot
 
 MISSED, CANNOT_TELL = 3, 4
-RANKED = tuple(name for name in RANK_NAMES if not CATALOGUE[name].is_bound)
-GATED = (*RANKED, *(name for name, row in CATALOGUE.items() if row.has_interval and name not in RANK_NAMES))
+GATED = (*RANK_NAMES, *(name for name, row in CATALOGUE.items() if row.has_interval and name not in RANK_NAMES))
 
 
 def add_gate_options(made: argparse.ArgumentParser) -> None:

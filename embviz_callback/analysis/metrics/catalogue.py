@@ -315,7 +315,7 @@ class Named:
 CATALOGUE: Mapping[str, Metric] = {name: row for name, row in vars(Named).items() if isinstance(row, Metric)}
 RANK_NAMES = tuple(name for name, row in CATALOGUE.items() if row.has_interval and row.section == RANKS)
 # What the best may be chosen by: known of each query, and higher for the better.
-CHOOSABLE = (*(name for name in RANK_NAMES if not CATALOGUE[name].is_bound), "margin", "separation")
+CHOOSABLE = (*RANK_NAMES, "margin", "separation")
 
 
 def shown(place: str, section: str | None = None) -> tuple[str, ...]:

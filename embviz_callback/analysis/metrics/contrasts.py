@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
 from embviz_callback.analysis.metrics.intervals import PerQuery, point, pseudo_values, t_quantile
-from embviz_callback.analysis.metrics.sharing import PLAIN, Sharing, Spread
+from embviz_callback.analysis.metrics.resampling import PLAIN, Sharing, Spread
 from embviz_callback.embeddings import Floats
 
 FLIPS = 1999

@@ -10,8 +10,7 @@ import numpy as np
 
 from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
 from embviz_callback.analysis.metrics.ranks import rank_values
-from embviz_callback.analysis.metrics.resampling import Draws, draw_clusters, ends
-from embviz_callback.analysis.metrics.sharing import PLAIN, Sharing, Spread
+from embviz_callback.analysis.metrics.resampling import PLAIN, Draws, Sharing, Spread, draw_clusters, ends, packed
 from embviz_callback.analysis.scan import Similarity
 from embviz_callback.embeddings import Embeddings, Floats, Rows
 
@@ -294,10 +293,8 @@ def point(statistics: PerQuery) -> dict[str, float]:
 
 def group_sums(statistics: PerQuery) -> Floats:
     """What each group of queries adds to the sums behind the metrics, ``(n_groups, n_sums)``."""
-    _, group = np.unique(statistics.groups, return_inverse=True)
-    columns = _columns(statistics)
-    n_groups = int(group.max(initial=-1)) + 1
-    return np.stack([np.bincount(group, weights=column, minlength=n_groups) for column in columns.T], axis=1)
+    known, group = np.unique(statistics.groups, return_inverse=True)
+    return packed(_columns(statistics), group, len(known))
 
 
 def _columns(statistics: PerQuery) -> Floats:

@@ -149,14 +149,7 @@ def separation(margin: float, positive_std: float, negative_std: float) -> float
 
 
 @one_thread_each()
-def compute_metrics(
-    similarity: Similarity,
-    embeddings: Embeddings,
-    *,
-    draws: int = 1000,
-    seed: int = 0,
-    groups: Rows | None = None,
-) -> Metrics:
+def compute_metrics(similarity: Similarity, embeddings: Embeddings, *, draws: int = 1000, seed: int = 0) -> Metrics:
     """All figures of docs/metrics.md.
 
     Args:
@@ -164,14 +157,12 @@ def compute_metrics(
         embeddings: What was scanned.
         draws: Resamples behind an interval; 0 for no intervals.
         seed: Of the resamples.
-        groups: ``(n_queries,)`` queries that are resampled together; by default those that
-            share a relevant document.
 
     Returns:
         The metrics.
     """
     skewness, hubs = geometry.hubness(similarity.top_documents[:, :_NEIGHBOURS], similarity.n_pool)
-    statistics = per_query(similarity, embeddings, groups=groups)
+    statistics = per_query(similarity, embeddings)
     figures = _spreads(similarity) | _ranks(similarity, statistics)
     figures |= {"naive_rank1_ceiling": naive_ceiling(embeddings.records)}
     figures |= {"auc": similarity.auc, "auc_error": similarity.auc_error}

@@ -1,4 +1,4 @@
-"""Bootstrap draws of clusters, and the interval that they give any statistic."""
+"""How far figures spread: bootstrap draws of clusters, and what chains of queries that share documents add."""
 
 import math
 from collections.abc import Mapping
@@ -39,8 +39,12 @@ class Draws:
 
     def packed(self, columns: Floats) -> Floats:
         """Sums of columns ``(n, n_columns)`` in each pack, ``(n_packs, n_columns)``."""
-        n_packs = self.weights.shape[1]
-        return np.stack([np.bincount(self.pack, weights=column, minlength=n_packs) for column in columns.T], axis=1)
+        return packed(columns, self.pack, self.weights.shape[1])
+
+
+def packed(columns: Floats, pack: Rows, n_packs: int) -> Floats:
+    """Sums of columns ``(n, n_columns)`` over the rows of each pack, ``(n_packs, n_columns)``."""
+    return np.stack([np.bincount(pack, weights=column, minlength=n_packs) for column in columns.T], axis=1)
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,70 @@ def simultaneous(values: Floats, replicates: Floats) -> tuple[Estimate, ...]:
     return tuple(
         Estimate(float(value), float(value - r), float(value + r)) for value, r in zip(values, reach, strict=True)
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Sharing:
+    """Which queries share a relevant document.
+
+    Attributes:
+        pairs: A sparse ``(n_queries, n_queries)``: 1 where two do, and on the diagonal.
+        worth: So many independent queries would hang together as much.
+    """
+
+    pairs: Any
+    worth: float
+
+    @classmethod
+    def of(cls, relevance: Rows, n_queries: int) -> Self:
+        """Of ``(n, 2)`` pairs (query row, document row)."""
+        from scipy.sparse import coo_array, eye_array  # slow to import, and few data need it
+
+        shape = (n_queries, int(relevance[:, 1].max(initial=0)) + 1)
+        links = coo_array((np.ones(len(relevance)), tuple(relevance.T)), shape=shape).tocsr()
+        pairs = (links @ links.T + eye_array(n_queries)).tocsr()
+        pairs.data[:] = 1.0
+        return cls(pairs, n_queries * n_queries / pairs.nnz)
+
+    def spread(self, alone: Floats, grouped: Floats) -> "Spread":
+        """How much wider a mean spreads than its groups say.
+
+        The variance counts every pair of queries that share a document, in whatever group: that of two-way clustering
+        (Cameron, Gelbach and Miller 2011) for queries that have several documents each. It is at least that of groups.
+
+        Args:
+            alone: ``(n_queries,)`` pseudo-values, each query by itself.
+            grouped: ``(n_groups,)`` pseudo-values.
+
+        Returns:
+            What intervals and tests allow for.
+        """
+        own, groups = alone - alone.mean(), grouped - grouped.mean()
+        by_both = float(own @ (self.pairs @ own)) / len(own) ** 2 * self.worth / max(self.worth - 1, 1e-9)
+        by_groups = float(np.square(groups).sum()) / len(groups) ** 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            factor = float(np.sqrt(np.fmax(np.float64(by_both) / by_groups, 1.0)))
+        return Spread(factor, max(int(self.worth), 1))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much wider a figure spreads than its groups say.
+
+    Attributes:
+        factor: What a standard error is multiplied by.
+        freedom: Degrees of freedom that the variance has at most; None for those of the groups.
+    """
+
+    factor: float = 1.0
+    freedom: int | None = None
+
+    def freedom_of(self, n_groups: int) -> int:
+        """Degrees of freedom of a variance over so many groups."""
+        return max(n_groups - 1 if self.freedom is None else min(self.freedom, n_groups - 1), 1)
+
+
+PLAIN = Spread()
 
 
 def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

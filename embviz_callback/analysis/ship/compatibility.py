@@ -30,6 +30,7 @@ _BEYOND_CHANCE = 0.01
 _MOST_FOUND = 0.1  # of the documents, that would find themselves between unrelated spaces
 _MOST_COMPARED = 2000  # documents that are looked for among each other
 _BINS = 4000
+_DRAWS = 500  # resamples behind the interval of a threshold
 
 
 @dataclass(frozen=True)
@@ -252,9 +253,7 @@ def _finds_itself(crossed: Floats) -> NDArray[np.bool_]:
     return np.asarray(np.diag(crossed) >= crossed.max(axis=1, initial=-np.inf) - EQUAL)
 
 
-def shifted(
-    old: Shipped, new: Shipped, threshold: float, groups: Rows, *, seed: int, draws: int = 500
-) -> tuple[Estimate, float]:
+def shifted(old: Shipped, new: Shipped, threshold: float, groups: Rows, *, seed: int) -> tuple[Estimate, float]:
     """From which score new queries show as many of the old documents as old queries do from a threshold.
 
     Args:
@@ -263,7 +262,6 @@ def shifted(
         threshold: A score; NaN for none.
         groups: ``(n_queries,)`` queries with equal numbers are drawn together.
         seed: Of the resamples.
-        draws: Resamples behind the interval.
 
     Returns:
         The score, NaN where all documents or none lie above the threshold; and the unit beyond which no score lies,
@@ -272,7 +270,7 @@ def shifted(
     asked = [old.asked_by(one) for one in (old, new)]
     unit = max(measure.span for *_, measure in asked)
     both = np.concatenate([_histograms(*one, unit) for one in asked], axis=1)
-    drawn = draw_clusters(groups, draws=draws, seed=seed)
+    drawn = draw_clusters(groups, draws=_DRAWS, seed=seed)
     resampled = np.array([_moved(counts, threshold / unit) for counts in drawn.sums(both)])
     return estimate(_moved(both.sum(axis=0), threshold / unit), resampled).times(unit), unit
 

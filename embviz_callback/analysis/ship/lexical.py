@@ -3,7 +3,7 @@
 import importlib.util
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from embviz_callback.analysis.ship.ranking import Scores, count, scores_of
 from embviz_callback.analysis.ship.sheet import Shipped
 from embviz_callback.analysis.verdict.best import chosen_metric
 from embviz_callback.analysis.verdict.losses import Loss, lost
-from embviz_callback.embeddings import Embeddings, Floats, Rows
+from embviz_callback.embeddings import Embeddings, Floats
 from embviz_callback.pairs.texts import fold, without_diacritics
 
 SHOWN = ("mrr", "rank1", "recall_at_10", "ndcg_at_10")
@@ -151,32 +151,23 @@ def against_words(model: Shipped, queries: Sequence[str], documents: Sequence[st
     Returns:
         What each finds.
     """
-    embeddings, by_words = model.embeddings, bm25_scores(queries, documents, is_folded=is_folded)
-    by_model = scores_of(*model.asked_by(model))
-    words, vectors, both = (
-        _ranked(name, scores, embeddings, len(documents))
-        for name, scores in (
-            ("BM25", by_words),
-            (model.label, by_model),
-            (f"{model.label} + BM25", fused_scores(by_words, by_model)),
-        )
-    )
-    groups, chained = sampled(embeddings.relevance, len(embeddings.queries))
-    vectors, both = (replace(one, changes=_changes(words, one, groups, chained)) for one in (vectors, both))
-    return Words(words, vectors, both, chosen_metric(embeddings), is_folded, len(documents))
+    embeddings, n_pool = model.embeddings, len(documents)
+    by_words, by_model = bm25_scores(queries, documents, is_folded=is_folded), scores_of(*model.asked_by(model))
+    words = _ranked("BM25", by_words, embeddings, n_pool)
+    vectors = _ranked(model.label, by_model, embeddings, n_pool, words)
+    both = _ranked(f"{model.label} + BM25", fused_scores(by_words, by_model), embeddings, n_pool, words)
+    return Words(words, vectors, both, chosen_metric(embeddings), is_folded, n_pool)
 
 
-def _ranked(name: str, scores: Scores, embeddings: Embeddings, n_pool: int) -> Ranked:
+def _ranked(name: str, scores: Scores, embeddings: Embeddings, n_pool: int, words: Ranked | None = None) -> Ranked:
     counts = count(embeddings, scores, n_pool)
     found = rank_values(counts, embeddings)
-    return Ranked(name, {metric: found[metric] for metric in SHOWN}, _first(counts, embeddings))
-
-
-def _changes(words: Ranked, other: Ranked, groups: Rows, chained: Rows | None) -> tuple[Loss, ...]:
-    return tuple(
-        lost(metric, 0.0, words.values[metric] - other.values[metric], groups, _TAIL, chained=chained)
-        for metric in SHOWN
-    )
+    changes = []
+    if words is not None:
+        groups, chained = sampled(embeddings.relevance, len(embeddings.queries))
+        drops = {metric: words.values[metric] - found[metric] for metric in SHOWN}
+        changes = [lost(metric, 0.0, drop, groups, _TAIL, chained=chained) for metric, drop in drops.items()]
+    return Ranked(name, {metric: found[metric] for metric in SHOWN}, _first(counts, embeddings), tuple(changes))
 
 
 def _first(counts: Counts, embeddings: Embeddings) -> Floats:

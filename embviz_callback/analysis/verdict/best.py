@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from embviz_callback.analysis.metrics.catalogue import CHOOSABLE, RANK_NAMES
 from embviz_callback.analysis.metrics.contrasts import paired_interval, paired_standard_error
 from embviz_callback.analysis.metrics.intervals import PerQuery, point, pseudo_values, t_quantile
-from embviz_callback.analysis.metrics.resampling import draw_clusters, or_least, plain
-from embviz_callback.analysis.metrics.sharing import PLAIN, Sharing, Spread
+from embviz_callback.analysis.metrics.resampling import PLAIN, Sharing, Spread, draw_clusters, or_least, plain
 from embviz_callback.embeddings import Embeddings, Floats
 
 SAME = 0.005  # of the primary metric: less decides nothing

@@ -20,6 +20,7 @@ _FALSE = 0.05  # of whole checklists, those with a false sentence at most
 _OF_SCALE = ("positive_mean", "negative_mean", "margin")
 _BLOCK = 50  # columns of a heatmap
 _TOO_MANY = 1_000_000
+_UNTOLD = (math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def checklist(
     statistics = metrics.per_query
     ends = {} if statistics is None else t_intervals(statistics, tail=tail)
     has_rank = ranks_well(metrics)
-    numbers = [_number(row, metrics, ends.get(row.name), has_rank=has_rank) for row in decided]
+    numbers = [_number(row, metrics, ends.get(row.name, _UNTOLD), has_rank=has_rank) for row in decided]
     clusters = [_clear_clusters(method, maps.get(method)) for method in MAPS]
     # A panel that says why there is no map is a picture, but not the figure.
     panels = {row.figure for method, row in MAPS.items() if hasattr(maps.get(method), "reason")}
@@ -121,13 +122,13 @@ def ranks_well(metrics: Metrics) -> bool:
     return is_wide and metrics.get("auc", 0.0) >= INTACT_AUC and metrics.get("rank1", 0.0) >= INTACT_RANK1
 
 
-def is_ready(checks: Collection[Check]) -> bool:
-    """Whether every check that decides is passed beyond doubt."""
-    return conclusion(checks) == READY
-
-
 def conclusion(checks: Collection[Check]) -> str:
-    """READY, READY_ON_VALUES where no value misses its threshold but some could by chance, or NOT_READY."""
+    """What the checks say together.
+
+    Returns:
+        READY where every check that decides is passed beyond doubt, READY_ON_VALUES where no value misses its threshold
+        but some could by chance, else NOT_READY.
+    """
     deciding = [check for check in checks if check.outcome not in (DESCRIBED, SCALE)]
     if all(check.outcome == PASSED for check in deciding):
         return READY
@@ -209,7 +210,7 @@ def _figures(made: Collection[str]) -> Check:
     return Check("figures", float(found), float(len(FIGURES)), DESCRIBED, not missing, reason)
 
 
-def _number(row: Metric, metrics: Metrics, ends: tuple[float, float] | None, *, has_rank: bool) -> Check:
+def _number(row: Metric, metrics: Metrics, ends: tuple[float, float], *, has_rank: bool) -> Check:
     value = metrics.get(row.name, math.nan)
     check = _judged(row.name, value, row.threshold, ends, metrics.n_queries, is_lower=row.better == LOWER)
     if check.meets is False and has_rank and row.name in _OF_SCALE:
@@ -222,7 +223,7 @@ def _judged(
     name: str,
     value: float,
     threshold: float,
-    ends: tuple[float, float] | None,
+    ends: tuple[float, float],
     n_queries: int,
     *,
     is_lower: bool = False,
@@ -233,7 +234,7 @@ def _judged(
     meets = value < threshold if is_lower else value > threshold
     word = ("<" if meets else "is not below") if is_lower else (">" if meets else "is not above")
     reason = f"{value:.4f} {word} {threshold:g}"
-    low, high = ends or (math.nan, math.nan)
+    low, high = ends
     if low > threshold or high < threshold:
         return Check(name, value, threshold, PASSED if meets else FAILED, meets, reason)
     if math.isnan(low):
@@ -252,14 +253,13 @@ def _needs(reach: float, distance: float, n_queries: int) -> str:
 
 
 def _diagonal(bright: Floats | None, statistics: PerQuery | None, tail: float) -> Check:
-    name = "bright_diagonal"
     if bright is None or not len(bright):
-        return Check(name, math.nan, BRIGHT_SHARE, NOT_JUDGED, None, "not judged")
-    ends = None
+        return _judged("bright_diagonal", math.nan, BRIGHT_SHARE, _UNTOLD, 0)
+    ends = _UNTOLD
     if statistics is not None:
         pseudo, spread = mean_spread(bright, statistics.groups, statistics.chained)
         ends = t_interval(float(bright.mean()), pseudo, is_share=True, tail=tail, spread=spread)
-    return _judged(name, float(bright.mean()), BRIGHT_SHARE, ends, len(bright))
+    return _judged("bright_diagonal", float(bright.mean()), BRIGHT_SHARE, ends, len(bright))
 
 
 def _clear_clusters(method: str, found: object) -> Check:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, LOWER
 from embviz_callback.analysis.metrics.contrasts import FEWEST_GROUPS, one_sided_reach, spreads
 from embviz_callback.analysis.metrics.intervals import PerQuery, mean_spread, point, pseudo_values
-from embviz_callback.analysis.metrics.sharing import PLAIN, Spread
+from embviz_callback.analysis.metrics.resampling import PLAIN, Spread
 from embviz_callback.analysis.verdict.best import Candidate, spread_between
 from embviz_callback.embeddings import Floats, Rows
 

@@ -59,15 +59,10 @@ def whole_corpus(among: Similarity, alone: Similarity, *, n_texts: int) -> Whole
     # Every positive's share has to hold at once.
     _, highest = _ends(reaching / n_sampled, n_sampled, _ERROR / max(len(above), 1))
     unseen = np.ceil(highest * (n_texts - n_sampled))
-    best, worst = _places(among, usable, np.zeros(len(above))), _places(among, usable, unseen)
+    best = 1 + among.pair_above[usable]
+    worst = best + among.pair_tied[usable] * (unseen > 0) + unseen  # ties against it where documents are unseen
     hits = {depth: (_share(worst, depth), _share(best, depth)) for depth in DEPTHS}
     return WholeCorpus(n_texts, (mean, low, high), hits)
-
-
-def _places(among: Similarity, usable: Any, unseen: Floats) -> Floats:
-    """The place of every positive among negatives, ties against it where documents are unseen."""
-    tied = among.pair_tied[usable] * (unseen > 0)
-    return np.asarray(1 + among.pair_above[usable] + tied + unseen)
 
 
 def _share(places: Floats | Rows, depth: int) -> float:

@@ -113,10 +113,8 @@ def analyse(history: Sequence[Evaluated], questions: Questions | None = None) ->
     ask, last = questions or Questions(), history[-1]
     embeddings, similarity, subset = last.embeddings, last.similarity, last.subset
     columns = columns_of(subset, ask.extract)
-    drawn: Mapping[str, Any] = {
-        "seed": ask.seed,
-        "clusters": sampling_groups(embeddings.relevance, len(embeddings.queries)),
-    }
+    clusters = sampling_groups(embeddings.relevance, len(embeddings.queries))
+    drawn: Mapping[str, Any] = {"seed": ask.seed, "clusters": clusters}
     names = tuple(ask.group_by) if ask.group_by is not None else worth_grouping(columns)
     numeric = columns.numeric()[:_MOST_GROUPED]
     found = (continuity(embeddings.documents, columns.documents, name, seed=ask.seed) for name in numeric)
@@ -127,18 +125,11 @@ def analyse(history: Sequence[Evaluated], questions: Questions | None = None) ->
         errors=errors_of(embeddings, similarity, columns, corpus_texts=last.corpus_texts),
         suspects=suspects(history, columns),
         importance=importance_of_types(
-            embeddings,
-            similarity,
-            subset.hard_types if _has_hard(last) else (),
-            rule=ask.rule,
-            draws=ask.draws,
-            **drawn,
+            embeddings, similarity, subset.hard_types, rule=ask.rule, draws=ask.draws, **drawn
         ),
         edits=_edits(ask),
         continuity=tuple(one for one in found if one is not None),
-        neighbourhood=neighbourhood(embeddings.documents, columns.documents, ask.place, ask.neighbours, seed=ask.seed)
-        if ask.neighbours
-        else None,
+        neighbourhood=neighbourhood(embeddings.documents, columns.documents, ask.place, ask.neighbours, seed=ask.seed),
         thresholds=tuple(
             thresholds(embeddings, with_hard_negatives=hard, **drawn) for hard in (False, True)[: 1 + _has_hard(last)]
         ),

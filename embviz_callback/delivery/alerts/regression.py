@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from embviz_callback.analysis.metrics.catalogue import CATALOGUE, RANK_NAMES
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE, CHOOSABLE
 from embviz_callback.analysis.verdict.best import Candidate, candidate
 from embviz_callback.analysis.verdict.losses import KEPT, LOST, Loss, loss_at_look
 from embviz_callback.delivery.alerts.rule import AlertEvent, check_listeners
@@ -49,9 +49,8 @@ class RegressionAlert:
     notify: str | None = None
 
     def __post_init__(self) -> None:
-        known = (*RANK_NAMES, "margin", "separation")
-        if self.metric not in known:
-            raise ValueError(f"metric must be one of {', '.join(known)}, got {self.metric!r}")
+        if self.metric not in CHOOSABLE:
+            raise ValueError(f"metric must be one of {', '.join(CHOOSABLE)}, got {self.metric!r}")
         if not 0 <= self.loss < math.inf:
             raise ValueError(f"loss must be at least 0, got {self.loss}")
         if self.baseline is not None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.analysis.scan import CorpusScan
-from embviz_callback.analysis.verdict.checklist import FAILED, PASSED, Check, band, conclusion, is_ready
+from embviz_callback.analysis.verdict.checklist import FAILED, PASSED, READY, Check, band, conclusion
 from embviz_callback.analysis.why.analysis import Analysis
 from embviz_callback.delivery.results.per_query import Standing
 from embviz_callback.delivery.results.plain_vectors import subset_of_arrays
@@ -54,7 +54,7 @@ def metrics_json(snapshot: Snapshot, checks: Sequence[Check]) -> dict[str, Any]:
         "per_query": None if (standing := Standing.of(snapshot)) is None else standing.to_json(),
         "bands": {name: band(name, snapshot.metrics[name]) for name, row in CATALOGUE.items() if row.bands},
         "checklist": [_plain_check(check) for check in checks],
-        "ready": is_ready(checks) if checks else None,
+        "ready": conclusion(checks) == READY if checks else None,
         "conclusion": conclusion(checks) if checks else None,
         "diagnosis": asdict(snapshot.diagnosis),
         "hub_documents": [beginning(snapshot.text(row), _LONGEST_TEXT) for row, _ in snapshot.metrics.hubs],

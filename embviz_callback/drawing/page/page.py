@@ -27,7 +27,7 @@ from embviz_callback.analysis.metrics.catalogue import (
 )
 from embviz_callback.analysis.metrics.intervals import mean_pseudo_values, sampled
 from embviz_callback.analysis.metrics.pictures import MAPS
-from embviz_callback.analysis.metrics.sharing import Sharing
+from embviz_callback.analysis.metrics.resampling import Sharing
 from embviz_callback.analysis.verdict.best import MOST, Candidate, best_of, choose_best
 from embviz_callback.drawing.page.epoch_view import View, shown_documents
 from embviz_callback.drawing.reports.asides import NOTHING, Context

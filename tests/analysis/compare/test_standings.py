@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embviz_callback.analysis.compare.standings import Change, Changes, Standing, changes_between, standings
+from embviz_callback.analysis.compare.comparison import Change, Changes, Standing, changes_between, standings
 from embviz_callback.analysis.scan import Similarity, scan
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.formats.reading import records_from

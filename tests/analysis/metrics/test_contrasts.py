@@ -28,7 +28,7 @@ from embviz_callback.analysis.metrics.intervals import (
     t_intervals,
 )
 from embviz_callback.analysis.metrics.numbers import compute_metrics
-from embviz_callback.analysis.metrics.sharing import Spread
+from embviz_callback.analysis.metrics.resampling import Spread
 from embviz_callback.analysis.scan import scan
 from embviz_callback.analysis.verdict.best import Candidate, candidate, choose_best, spread_between
 from embviz_callback.analysis.verdict.losses import loss_at_look, losses, lost

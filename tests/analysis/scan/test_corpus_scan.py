@@ -16,7 +16,7 @@ from small_runs import a_page
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
-from embviz_callback.analysis.compare.standings import standings
+from embviz_callback.analysis.compare.comparison import standings
 from embviz_callback.analysis.metrics.numbers import compute_metrics
 from embviz_callback.analysis.scan import CorpusScan, Scan, scan
 from embviz_callback.analysis.why.analysis import analyse

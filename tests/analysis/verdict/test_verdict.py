@@ -25,7 +25,6 @@ from embviz_callback.analysis.verdict.checklist import (
     bright_diagonal,
     checklist,
     conclusion,
-    is_ready,
 )
 from embviz_callback.embeddings import Embeddings
 
@@ -107,7 +106,6 @@ def test_a_good_model_passes_every_line_that_decides_beyond_doubt() -> None:
         "rank1": PASSED, "clear_clusters_tsne": DESCRIBED, "clear_clusters_umap": DESCRIBED, "bright_diagonal": PASSED,
     }  # fmt: skip
     assert conclusion(list(found.values())) == READY
-    assert is_ready(list(found.values()))
     assert found["negative_mean"].reason == "0.3000 < 0.55"
 
 
@@ -117,7 +115,7 @@ def test_what_is_made_and_what_a_map_shows_is_described_and_decides_nothing() ->
     assert found["clear_clusters_tsne"].meets is False
     assert found["clear_clusters_umap"].reason == "UMAP not judged: UMAP needs more points"
     assert checks_of(maps={})["clear_clusters_tsne"].reason == "t-SNE not judged: no such map was made"
-    assert is_ready(list(found.values()))
+    assert conclusion(list(found.values())) == READY
 
 
 def test_clusters_of_so_few_points_that_chance_makes_them_are_not_clear() -> None:
@@ -165,7 +163,7 @@ def test_on_a_squeezed_scale_the_separation_decides() -> None:
     assert found["margin"].reason == (
         "0.2000 for 0.25: the scale of the scores, which costs no rank; separation decides"
     )
-    assert is_ready(list(found.values()))
+    assert conclusion(list(found.values())) == READY
     # Where ranking is not intact a small margin is what it says.
     assert said(evaluated(positive=0.9, negative=0.7, spread=0.05, auc=0.9))["margin"] == FAILED
 

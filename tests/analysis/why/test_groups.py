@@ -71,7 +71,7 @@ def test_one_group_of_all_has_the_metrics_of_the_whole() -> None:
         draws=200,
         clusters=together(one),
     ).groups[0]
-    whole = compute_metrics(one.similarity, one.embeddings, draws=200, groups=together(one))
+    whole = compute_metrics(one.similarity, one.embeddings, draws=200)
     for name, value in group.figures.items():
         assert value == pytest.approx(whole[name], rel=1e-6), name
         assert group.intervals[name] == pytest.approx(whole.intervals[name], rel=1e-6), name

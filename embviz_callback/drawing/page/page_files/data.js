@@ -62,7 +62,7 @@ const haystacks = data.queries.map((text, row) =>
   plain([text, data.ids[row] ?? "", ...data.positives[row].map(documentText)].join("\n")));
 const isFound = (row, words) => words.every((word) => haystacks[row].includes(word));
 
-// The definition of embviz_callback.analysis.standings.classify: how many unbroken runs of hits there are.
+// By how many unbroken runs of hits there are.
 function fateOf(row) {
   let starts = 0, before = false;
   for (const view of views) {
