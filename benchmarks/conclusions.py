@@ -180,7 +180,9 @@ def accused_before(evaluations: Sequence[PerQuery], seed: int) -> bool:
 def sample_before(task: spread.Task, tile: spread.Tile) -> np.ndarray[Any, np.dtype[np.uint16]]:
     """The same columns for all queries of a tile."""
     turn = tile.band.rows.start // task.tile[0] * 7 + tile.columns.start // task.tile[1]
-    scores = tile.scores[turn % task.stride :: task.stride]
+    scores = tile.scores.copy()
+    scores[tile.hidden] = -np.inf
+    scores = scores[turn % task.stride :: task.stride]
     return spread.fine_bins(scores[scores > -np.inf])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.scan.passes import Pass, Sums, one_thread_each
-from embviz_callback.analysis.scan.similarity import TOP, Similarity, gains_of, ranked_by
+from embviz_callback.analysis.scan.similarity import TOP, Similarity, ranked_by
 from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors, finite_rows, unit_rows
 from embviz_callback.measure import COSINE, Product
 from embviz_callback.pairs.subset import Subset
@@ -245,7 +245,8 @@ class Scan:
     def finish(self) -> Similarity:
         """Scores, ranks, best documents, moments and the histogram."""
         n_pool = len(self.embeddings.documents) + self.n_corpus
+        has_grades = len(self.embeddings.grades) > 0
+        gains = self._passes[-1].gains() if has_grades else {}
         with one_thread_each():
-            found = [one.finish(n_pool) for one in self._passes]
-        gains = gains_of(found.pop()) if len(self.embeddings.grades) else {}
+            found = [one.finish(n_pool) for one in self._passes[: len(self._passes) - has_grades]]
         return replace(found[0] if len(found) == 1 else ranked_by(self._ranking.measure, *found), **gains)

@@ -70,12 +70,12 @@ def _turns(asked: _Asked, n_rows: int) -> Iterator[_Asked]:
 
 def _count_entries(task: Task, tally: Tally, asked: _Asked, which: Rows, columns: Rows, scores: Vectors) -> None:
     """Counts entries, each above or near the level of the pair that it was found for."""
-    above = scores > asked.levels[which] + task.margin
-    weights = above if task.pool.is_plain else above * task.pool.weights[columns]
-    _add(tally, asked, np.bincount(which, weights=weights, minlength=len(asked.pairs)).astype(np.int64))
+    above, pairs = scores > asked.levels[which] + task.margin, asked.pairs[which]
+    copies = above * task.pool.weights[columns]
+    _add(tally, pairs, copies, copies)
     near = np.flatnonzero(~above)
     if len(near):
-        _settle(task, tally, asked.pairs[which[near]], columns[near])
+        _settle(task, tally, pairs[near], columns[near])
 
 
 def _count_everywhere(task: Task, tally: Tally, tile: Tile, asked: _Asked) -> None:
@@ -84,15 +84,16 @@ def _count_everywhere(task: Task, tally: Tally, tile: Tile, asked: _Asked) -> No
     above = scores > asked.levels + task.margin
     near = scores >= asked.levels - task.margin
     near ^= above
-    _add(tally, asked, _line_counts(above, None if task.pool.is_plain else task.pool.weights[tile.columns]))
+    counts = _line_counts(above, None if task.pool.is_plain else task.pool.weights[tile.columns])
+    real = asked.pairs >= 0
+    _add(tally, asked.pairs[real], counts[real], counts[real])
     if near.any():
         _settle_many(task, tally, tile.columns, asked, near)
 
 
-def _add(tally: Tally, asked: _Asked, counts: Rows) -> None:
-    real = asked.pairs >= 0
-    tally.above[asked.pairs[real]] += counts[real]
-    tally.reaching[asked.pairs[real]] += counts[real]
+def _add(tally: Tally, pairs: Rows, above: Rows, reaching: Rows) -> None:
+    np.add.at(tally.above, pairs, above)
+    np.add.at(tally.reaching, pairs, reaching)
 
 
 def _line_counts(hits: NDArray[np.bool_], weights: Rows | None) -> Rows:
@@ -138,71 +139,4 @@ def _settle_many(task: Task, tally: Tally, columns: slice, asked: _Asked, near: 
 
 def _add_exact(task: Task, tally: Tally, pairs: Rows, columns: Rows, exact: NDArray[np.float64]) -> None:
     gap, copies = exact - task.levels[pairs], task.pool.weights[columns]
-    lowest, n_pairs = int(pairs.min()), int(pairs.max() - pairs.min()) + 1
-    for counts, counted in ((tally.above, gap > EQUAL), (tally.reaching, gap >= -EQUAL)):
-        added = np.bincount(pairs - lowest, weights=copies * counted, minlength=n_pairs)
-        counts[lowest : lowest + n_pairs] += added.astype(np.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class Twins:
-    """Every column that is relevant to a query, with the negatives that hide in it.
-
-    The pass leaves relevant entries out; where several documents share a column, the irrelevant
-    ones among them must be brought back, with exactly the positive's score.
-
-    Attributes:
-        row: ``(n,)`` row among the task's queries, ascending.
-        column: ``(n,)``.
-        score: ``(n,)`` as the tile made it.
-        level: ``(n,)`` the exact cosine.
-        count: ``(n,)`` negatives in the column, mostly 0.
-    """
-
-    row: Rows
-    column: Rows
-    score: Vectors
-    level: NDArray[np.float64]
-    count: Rows
-
-
-_NONE = np.empty(0, dtype=np.int64)
-NO_TWINS = Twins(_NONE, _NONE, np.empty(0, dtype=np.float32), np.empty(0), _NONE)
-
-
-def find_twins(task: Task, tally: Tally) -> Twins:
-    """The relevant columns of every query, each once."""
-    valid = task.pairs[:, 1] >= 0
-    entries, first, positives = np.unique(
-        task.pairs[valid] @ (len(task.pool.vectors), 1), return_index=True, return_counts=True
-    )
-    row, column = np.divmod(entries, max(len(task.pool.vectors), 1))
-    pair = np.flatnonzero(valid)[first]
-    return Twins(row, column, tally.own[pair], task.levels[pair], task.pool.weights[column] - positives)
-
-
-def counts_with_twins(task: Task, tally: Tally, twins: Twins) -> tuple[Rows, Rows]:
-    """Negatives above and tied with each relevant pair, twins included.
-
-    Args:
-        task: What was asked.
-        tally: What the pass has counted without them.
-        twins: The twins.
-
-    Returns:
-        Two arrays ``(n_pairs,)``.
-    """
-    above, tied = tally.above, tally.reaching - tally.above
-    extra = twins.count > 0
-    if not extra.any():
-        return above, tied
-    row, level, count = twins.row[extra], twins.level[extra], twins.count[extra]
-    first, last = np.searchsorted(row, task.pairs[:, 0]), np.searchsorted(row, task.pairs[:, 0], side="right")
-    # Every relevant pair meets every such column of its own query.
-    n_met = last - first
-    pair = np.repeat(np.arange(len(task.pairs)), n_met)
-    met = np.arange(len(pair)) - np.repeat(np.cumsum(n_met) - n_met - first, n_met)
-    gap = level[met] - task.levels[pair]
-    np.add.at(above, pair, count[met] * (gap > EQUAL))
-    np.add.at(tied, pair, count[met] * (np.abs(gap) <= EQUAL))
-    return above, tied
+    _add(tally, pairs, copies * (gap > EQUAL), copies * (gap >= -EQUAL))

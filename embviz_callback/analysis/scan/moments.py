@@ -35,20 +35,18 @@ def moments(rows: Vectors, weights: Rows) -> Moments:
     Returns:
         The moments; zeros for no rows.
     """
-    found = Moments(0, np.zeros(rows.shape[1]), np.zeros((rows.shape[1],) * 2))
+    dim, count = rows.shape[1], int(weights.sum())
+    scale, total, squares = max(count, 1), np.zeros(dim), np.zeros((dim, dim))
+    centre = rows[:_CHUNK].sum(axis=0, dtype=np.float64) / max(len(rows[:_CHUNK]), 1)  # near the mean, which is enough
     for start in range(0, len(rows), _CHUNK):
-        found = joined(found, _of_chunk(rows[start : start + _CHUNK], weights[start : start + _CHUNK]))
-    return found
-
-
-def _of_chunk(rows: Vectors, weights: Rows) -> Moments:
-    total, centred = int(weights.sum()), rows.astype(np.float64)
-    scale = max(total, 1)
-    mean = weights @ centred / scale
-    centred -= mean
-    if (weights != 1).any():
-        centred *= np.sqrt(weights[:, None])
-    return Moments(total, mean, centred.T @ centred / scale)  # one and the same array: BLAS computes only half
+        centred, copies = rows[start : start + _CHUNK].astype(np.float64), weights[start : start + _CHUNK]
+        centred -= centre
+        total += copies @ centred
+        if (copies != 1).any():
+            centred *= np.sqrt(copies[:, None])
+        squares += centred.T @ centred  # one and the same array: BLAS computes only half
+    shift = total / scale
+    return Moments(count, centre + shift, squares / scale - np.outer(shift, shift))
 
 
 def joined(one: Moments, other: Moments) -> Moments:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.counting import Twins
 from embviz_callback.analysis.scan.pool import EQUAL, exact_scores
 from embviz_callback.analysis.scan.tiles import SLACK, Tally, Task, Tile, where
-from embviz_callback.embeddings import Embeddings, Rows, Vectors
+from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 from embviz_callback.measure import EUCLIDEAN
 
 NOTHING = np.int64(np.iinfo(np.int64).max)  # worse than any column
@@ -114,37 +113,37 @@ def _lower_bound(highest: Vectors, k: int) -> Vectors:
     return bar
 
 
-def best_documents(task: Task, tally: Tally, twins: Twins) -> tuple[Rows, Vectors]:
-    """The best irrelevant columns and the relevant ones, merged and opened into documents.
+def best_documents(task: Task, tally: Tally) -> tuple[Rows, Vectors]:
+    """The best columns in float64's order, opened into documents.
 
     Args:
         task: What was asked.
-        tally: The best other columns.
-        twins: The relevant columns.
+        tally: The best columns.
 
     Returns:
         Document rows and scores, both ``(n_task_queries, k)``; -1 and NaN for nothing.
     """
-    k, starts = min(task.top_k + SLACK, len(task.pool.column)), task.pool.starts
-    merged = _filled(best_of(tally.best, twins.row, make_keys(twins.score, twins.column)), k)
-    if tally.best.shape[1] < k:
-        wide = _filled(tally.best, k)
-        merged = best_of(wide, twins.row, make_keys(twins.score, twins.column))
-    columns, scores = _settled(task, *_completed(task, column_of(merged), score_of(merged)))
-    if task.pool.is_plain:
-        documents = np.append(task.pool.members, -1)[columns]
-    else:
-        copies = np.where(columns < 0, 0, np.minimum(starts[columns + 1] - starts[columns], k))
-        documents, scores = _opened(task, columns, scores, copies)
-    return documents, np.where(documents < 0, np.float32(np.nan), scores)
+    columns, scores = best_columns(task, tally)
+    with np.errstate(invalid="ignore"):
+        is_close = (scores[:, :-1] - scores[:, 1:] <= 2 * task.margin).any(axis=1)
+    # The root of a small squared distance would show its rounding: all are made exact.
+    close = np.flatnonzero(is_close | (task.measure.name == EUCLIDEAN))
+    listed = columns[close]
+    columns[close], scores[close] = merged_lists(listed, listed_scores(task, close, listed), listed, listed.shape[1])
+    return _opened(task, columns, scores, min(task.top_k + SLACK, len(task.pool.column)))
 
 
-def _filled(found: Rows, k: int) -> Rows:
-    return np.pad(found, ((0, 0), (0, k - found.shape[1])), constant_values=NOTHING)
+def best_columns(task: Task, tally: Tally) -> tuple[Rows, Vectors]:
+    """The best columns; lists behind which further ones may score as high are made anew in float64 from all.
 
+    Args:
+        task: What was asked.
+        tally: The best by scores in float32.
 
-def _completed(task: Task, columns: Rows, scores: Vectors) -> tuple[Rows, Vectors]:
-    """Lists behind which further columns may score as high, made anew in float64 from all columns."""
+    Returns:
+        Columns and scores, both ``(n_task_queries, k)``; -1 and minus infinity for nothing.
+    """
+    columns, scores = column_of(tally.best), score_of(tally.best)
     k, n_columns = columns.shape[1], len(task.pool.vectors)
     if k >= n_columns:
         return columns, scores
@@ -156,30 +155,30 @@ def _completed(task: Task, columns: Rows, scores: Vectors) -> tuple[Rows, Vector
         exact = task.measure.table(task.queries[rows], task.pool.vectors)
         least = np.partition(exact, n_columns - k, axis=1)[:, n_columns - k]
         for row, found, bar in zip(rows, exact, least, strict=True):
-            near = np.flatnonzero(found >= bar - EQUAL)
-            order = _stable_order(found[None, near], near[None])[0, :k]
-            columns[row], scores[row] = near[order], found[near[order]]
+            near = np.flatnonzero(found >= bar - EQUAL)[None]
+            columns[row], scores[row] = merged_lists(near, found[near], near, k)
     return columns, scores
 
 
-def _settled(task: Task, columns: Rows, scores: Vectors) -> tuple[Rows, Vectors]:
-    """Lists in which float32's rounding leaves the order open, put in order by float64."""
-    with np.errstate(invalid="ignore"):
-        is_close = (scores[:, :-1] - scores[:, 1:] <= 2 * task.margin).any(axis=1)
-    # The root of a small squared distance would show its rounding: all are made exact.
-    close = np.flatnonzero(is_close | (task.measure.name == EUCLIDEAN))
-    for start in range(0, len(close), 1024):
-        rows = close[start : start + 1024]
-        listed = columns[rows]
-        pairs = np.stack([np.repeat(rows, listed.shape[1]), listed.ravel()], axis=1)
-        exact = exact_scores(task.queries, task.pool.vectors, pairs, task.measure).reshape(listed.shape)
-        order = _stable_order(np.where(listed < 0, -np.inf, exact), listed)
-        columns[rows] = np.take_along_axis(listed, order, axis=1)
-        scores[rows] = np.take_along_axis(np.where(listed < 0, -np.inf, exact), order, axis=1)
-    return columns, scores
+def listed_scores(task: Task, rows: Rows, columns: Rows) -> Floats:
+    """Exact scores of lists.
+
+    Args:
+        task: What was asked.
+        rows: ``(n,)`` the query of each list.
+        columns: ``(n, k)``, -1 for nothing.
+
+    Returns:
+        ``(n, k)``; minus infinity for nothing.
+    """
+    found = np.full(columns.shape, -np.inf)
+    line, place = np.nonzero(columns >= 0)
+    entries = np.column_stack([rows[line], columns[line, place]])
+    found[line, place] = exact_scores(task.queries, task.pool.vectors, entries, task.measure)
+    return found
 
 
-def merged_lists(documents: Rows, scores: NDArray[np.float64], places: Rows, k: int) -> tuple[Rows, Any]:
+def merged_lists(documents: Rows, scores: Floats, places: Rows, k: int) -> tuple[Rows, Any]:
     """The best of several lists side by side.
 
     Args:
@@ -191,31 +190,30 @@ def merged_lists(documents: Rows, scores: NDArray[np.float64], places: Rows, k: 
     Returns:
         Documents and scores, both ``(n_queries, k)``.
     """
-    order = _stable_order(scores, places)[:, :k]
+    order = np.argsort(-scores, axis=1)
+    falling = np.take_along_axis(scores, order, axis=1)
+    with np.errstate(invalid="ignore"):
+        gaps = falling[:, :-1] - falling[:, 1:]
+    tied = np.flatnonzero((gaps <= EQUAL).any(axis=1))
+    if len(tied):  # few, and this is slow
+        group = np.pad(np.cumsum(gaps[tied] > EQUAL, axis=1), ((0, 0), (1, 0)))
+        inner = np.lexsort((np.take_along_axis(places[tied], order[tied], axis=1), group))
+        order[tied] = np.take_along_axis(order[tied], inner, axis=1)
+    order = order[:, :k]
     return np.take_along_axis(documents, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
 
-def _stable_order(scores: NDArray[np.float64], columns: Rows) -> Rows:
-    """Each row by falling score, of equal scores the lower column first."""
-    falling = np.argsort(-scores, axis=1)
-    ordered = np.take_along_axis(scores, falling, axis=1)
-    with np.errstate(invalid="ignore"):
-        group = np.cumsum(ordered[:, :-1] - ordered[:, 1:] > EQUAL, axis=1)
-    group = np.pad(group, ((0, 0), (1, 0)))
-    return np.take_along_axis(falling, np.lexsort((np.take_along_axis(columns, falling, axis=1), group)), axis=1)
-
-
-def _opened(task: Task, columns: Rows, scores: Vectors, copies: Rows) -> tuple[Rows, Vectors]:
+def _opened(task: Task, columns: Rows, scores: Vectors, k: int) -> tuple[Rows, Vectors]:
     """Each column replaced by its documents, as far as k places reach."""
-    k = columns.shape[1]
+    starts, rows = task.pool.starts, np.arange(len(columns))
+    copies = np.where(columns < 0, 0, np.minimum(starts[columns + 1] - starts[columns], k))
     place = np.cumsum(copies, axis=1) - copies
-    documents, opened = np.full(columns.shape, -1), np.full(columns.shape, np.nan, dtype=np.float32)
-    rows = np.arange(len(columns))
+    documents, opened = np.full((len(columns), k), -1), np.full((len(columns), k), np.nan, dtype=np.float32)
     for slot in range(k):
         source = np.maximum((place <= slot).sum(axis=1) - 1, 0)
         nth = slot - place[rows, source]
         filled = nth < copies[rows, source]
-        member = task.pool.starts[columns[rows, source]] + nth
+        member = starts[columns[rows, source]] + nth
         documents[filled, slot] = task.pool.members[member[filled]]
         opened[filled, slot] = scores[rows, source][filled]
     return documents, opened
@@ -239,14 +237,12 @@ def naive_hits(embeddings: Embeddings, top_documents: Rows) -> NDArray[np.bool_]
     # The first of the list that is in the records at all.
     best = np.take_along_axis(listed, (listed < len(records)).argmax(axis=1)[:, None], axis=1)[:, 0]
     # A corpus or further positives can fill the whole list of a query.
-    for part in _parts(np.flatnonzero((best == len(records)) & embeddings.usable_queries)):
+    unknown = np.flatnonzero((best == len(records)) & embeddings.usable_queries)
+    for start in range(0, len(unknown), 128):
+        part = unknown[start : start + 128]
         best[part] = _first_best(embeddings, part, first_record[:-1])
     hits: NDArray[np.bool_] = best[records[:, 0]] == np.arange(len(records))
     return hits
-
-
-def _parts(rows: Rows) -> list[Rows]:
-    return [rows[start : start + 128] for start in range(0, len(rows), 128)]
 
 
 def _first_best(embeddings: Embeddings, rows: Rows, first_record: Rows) -> Rows:

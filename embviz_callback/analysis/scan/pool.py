@@ -6,7 +6,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.moments import Moments, moments
 from embviz_callback.embeddings import Embeddings, Rows, Vectors, have_direction
 from embviz_callback.measure import COSINES, Measure
 
@@ -42,9 +41,16 @@ class Pool:
         return np.diff(self.starts)
 
     @cached_property
-    def moments(self) -> Moments:
-        """Mean and covariance of all documents with a direction."""
-        return moments(self.vectors, self.weights)
+    def lines(self) -> Rows:
+        """``(n_usable,)``, the column of every member."""
+        return np.repeat(np.arange(len(self.vectors)), self.weights)
+
+    @cached_property
+    def places(self) -> Rows:
+        """``(n_documents + 1,)``, where every document stands among the members, -1 without a direction and at last."""
+        found = np.full(len(self.column) + 1, -1)
+        found[self.members] = np.arange(len(self.members))
+        return found
 
     @cached_property
     def is_plain(self) -> bool:

@@ -1,7 +1,6 @@
 """What passes over all scores of queries and documents have found."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -153,12 +152,10 @@ def ranked_by(measure: Measure, cosines: Similarity, ranking: Similarity) -> Sim
     )
 
 
-def positives_of(embeddings: Embeddings, usable: Rows, exact: Floats, above: Rows, tied: Rows) -> dict[str, Any]:
-    """Everything about the relevant pairs and each query's best one."""
+def positives_of(embeddings: Embeddings, exact: Floats, above: Rows, tied: Rows) -> dict[str, Any]:
+    """Everything about the relevant pairs and each query's best one, from counts in which these are themselves."""
     query, documents = embeddings.relevance.T
-    asked = np.isin(query, usable)
-    pair_above, pair_tied = np.zeros((2, len(query)), dtype=np.int64)
-    pair_above[asked], pair_tied[asked] = above, tied
+    pair_above, pair_tied = np.subtract((above, tied), _among_own(query, exact))
     order = np.lexsort((-exact, query))  # NaN comes last, the first of equals first
     best = order[np.searchsorted(query, np.arange(len(embeddings.queries)))]
     has = ~np.isnan(exact[best])
@@ -175,33 +172,40 @@ def positives_of(embeddings: Embeddings, usable: Rows, exact: Floats, above: Row
     }
 
 
-def gains_of(found: Similarity) -> dict[str, Any]:
+def gains_of(scores: Floats, above: Rows, tied: Rows) -> dict[str, Any]:
     """How many documents of any kind lie above each pair that gains, or tie with it.
 
     Args:
-        found: Of a pass in which these pairs took the place of the relevant ones.
+        scores: ``(n_gains,)`` exact scores of a pass in which these pairs took the place of the relevant ones.
+        above: ``(n_gains,)`` documents above each.
+        tied: ``(n_gains,)`` documents with its score, its own among them.
 
     Returns:
         Fields of a similarity.
     """
-    query = found.relevance[:, 0]
-    scores = found.positive_scores
-    order = np.lexsort((-np.nan_to_num(scores, nan=-np.inf), query))
-    above, tied = found.pair_above.copy(), found.pair_tied.copy()
-    for start, end in _runs(query[order]):
-        own = order[start:end]
-        gaps = scores[own][:, None] - scores[own]
-        above[own] += (gaps < -EQUAL).sum(axis=1)
-        tied[own] += (np.abs(gaps) <= EQUAL).sum(axis=1) - 1
-    unusable = np.isnan(scores)
-    above[unusable], tied[unusable] = -1, 0
-    return {"gain_above": above, "gain_tied": tied}
+    is_usable = ~np.isnan(scores)
+    return {"gain_above": np.where(is_usable, above, -1), "gain_tied": np.where(is_usable, tied - 1, 0)}
 
 
-def _runs(sorted_rows: Rows) -> Iterator[tuple[int, int]]:
-    """Start and end of every run of equal rows."""
-    edges = np.flatnonzero(np.diff(sorted_rows, prepend=-1, append=-1))
-    return iter(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+def _among_own(query: Rows, scores: Floats) -> tuple[Rows, Rows]:
+    """How many relevant documents of its own query lie above each pair, and how many tie with it, its own among them.
+
+    Args:
+        query: ``(n_pairs,)``.
+        scores: ``(n_pairs,)`` exact, NaN for none, which is above nothing and ties with nothing.
+
+    Returns:
+        Two arrays ``(n_pairs,)``.
+    """
+    above, tied = np.zeros((2, len(query)), dtype=np.int64)
+    order = np.lexsort((-scores, query))
+    order = order[~np.isnan(scores[order])]
+    is_first = np.diff(query[order], prepend=-1) > 0
+    begins = is_first | (np.diff(scores[order], prepend=np.inf) < -EQUAL)
+    starts, group = np.flatnonzero(begins), np.cumsum(begins) - 1
+    above[order] = starts[group] - np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))
+    tied[order] = np.bincount(group)[group]
+    return above, tied
 
 
 def row_statistics(

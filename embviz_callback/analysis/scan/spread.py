@@ -1,68 +1,52 @@
 """How positives and negatives spread: the probability that one outscores the other, and the histograms."""
 
 import math
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.counting import Twins
 from embviz_callback.analysis.scan.pool import EQUAL
-from embviz_callback.analysis.scan.tiles import Tally, Task, Tile
-from embviz_callback.embeddings import Rows, Vectors
+from embviz_callback.analysis.scan.tiles import Task, Tile
+from embviz_callback.embeddings import Floats, Rows, Vectors
 
 COARSE_BINS = 256
 FINE_BINS = 2**16
 OVERLAP_BINS = 32
-_FEW_STRIDES = 64  # views of a tile; beyond, it holds so few entries that they are cheaper one by one
-_LEAP = 7919  # rows between the samples of two queries: a prime, which no stride divides
+_LEAP = 7919  # queries between the samples of two documents: a prime, which no stride divides
 
 
-@dataclass(frozen=True, eq=False)
-class Distribution:
-    """How positives and negatives spread over [-1, 1].
-
-    Attributes:
-        negative_counts: ``(COARSE_BINS,)``.
-        positive_counts: ``(COARSE_BINS,)``.
-        auc: Ties half; NaN without positives or negatives.
-        auc_error: 0 where every negative was compared, else how far `auc` may be off.
-        overlap: Share that the two have in common, see `overlap`.
-    """
-
-    negative_counts: NDArray[np.int64]
-    positive_counts: NDArray[np.int64]
-    auc: float
-    auc_error: float
-    overlap: float
-
-
-def distribution(task: Task, tally: Tally, twins: Twins, n_negatives: int) -> Distribution:
+def distribution(task: Task, own: Vectors, sampled: Rows, beaten: int, n_negatives: int) -> dict[str, Any]:
     """Histograms and AUC of one pass.
 
     Args:
         task: What was asked.
-        tally: All negatives, or a histogram of a share of them.
-        twins: Negatives that the pass has left out.
+        own: As of the tally.
+        sampled: ``(FINE_BINS,)`` all negatives by score, or a share of them.
+        beaten: As of the tally.
         n_negatives: All there are.
 
     Returns:
-        The distribution; exact if the pass has kept all negatives.
+        Fields of a similarity; exact if the pass has kept all negatives.
     """
     if task.keep:
-        positives, hidden = task.positives, np.repeat(twins.level, twins.count)
-        fine = (tally.fine + counted_by_bin(fine_bins(hidden))).astype(np.float64)
-        n_pairs = len(positives) * fine.sum()
-        area = float((tally.beaten + wins(positives, hidden)) / (2 * n_pairs)) if n_pairs else math.nan
-        error = 0.0
+        positives, fine, error = task.levels, sampled.astype(np.float64), 0.0
+        n_pairs = len(positives) * n_negatives
+        area = beaten / (2 * n_pairs) if n_pairs else math.nan
     else:
         # As the negatives were made, by the tiles: a more exact path would favour one side.
-        positives = np.sort(tally.own[~np.isnan(tally.own)])
-        fine = tally.fine * ((n_negatives - twins.count.sum()) / max(tally.fine.sum(), 1))
-        np.add.at(fine, fine_bins(twins.score), twins.count)
-        area, error = binned_auc(positives, fine, n_sampled=int(tally.fine.sum()) if task.stride > 1 else None)
-    own = np.bincount(fine_bins(positives), minlength=FINE_BINS).astype(np.float64)
-    return Distribution(_coarse(fine), _coarse(own), area, error, overlap(own, fine))
+        positives = own
+        fine = sampled * (n_negatives / max(sampled.sum(), 1))
+        area, error = binned_auc(positives, fine, n_sampled=int(sampled.sum()) if task.stride > 1 else None)
+    by_bin = counted_by_bin(fine_bins(positives)).astype(np.float64)
+    return {
+        "negative_counts": _coarse(fine),
+        "positive_counts": _coarse(by_bin),
+        "auc": area,
+        "auc_error": error,
+        "overlap": overlap(by_bin, fine),
+        "edges": np.linspace(-1, 1, COARSE_BINS + 1),
+    }
 
 
 def overlap(positives: NDArray[np.float64], negatives: NDArray[np.float64]) -> float:
@@ -150,69 +134,36 @@ def binned_auc(
     return area, shared + (3 * math.sqrt(variance / n_sampled) if n_sampled else 0.0)
 
 
-@dataclass(frozen=True, eq=False)
-class Draws:
-    """Which queries of a band take a document into the histogram, by the remainder that its row leaves.
+def sample(task: Task, tile: Tile) -> NDArray[np.uint16]:
+    """Some of a tile's scores, by bin, without the relevant ones: of every document those with every stride-th query.
 
-    Attributes:
-        wanted: ``(n_queries,)`` the remainder of each query of the band.
-        queries: ``(n_queries,)`` rows of the band, those of one remainder together.
-        starts: ``(stride + 1,)`` where those of each remainder begin.
-    """
-
-    wanted: Rows
-    queries: Rows
-    starts: Rows
-
-
-def draws_of(task: Task, rows: slice) -> Draws:
-    """Every stride-th row of the pool, another share for every query.
-
-    Rows that all queries shared would be hubs for all of them or for none. Which these are does not depend on how the
-    pool is cut into tiles.
-
-    Args:
-        task: What is asked.
-        rows: The band.
-
-    Returns:
-        The draws.
-    """
-    wanted = -np.arange(rows.start, rows.stop) * _LEAP % task.stride
-    order = np.argsort(wanted, kind="stable")
-    return Draws(wanted, order, np.searchsorted(wanted[order], np.arange(task.stride + 1)))
-
-
-def sample(task: Task, tile: Tile, draws: Draws) -> NDArray[np.uint16]:
-    """Some of a tile's scores, by bin, without the relevant ones.
+    Which queries these are is another share for every document: rows that all queries shared would be hubs for all of
+    them or for none. How the pool is cut into tiles has no part in it.
 
     Args:
         task: What is asked.
         tile: The scores.
-        draws: Those of the tile's band.
 
     Returns:
         ``(n,)``; a column that several documents share is there for each.
     """
-    pool, columns = task.pool, tile.columns
-    members = pool.members[pool.starts[columns.start] : pool.starts[columns.stop]]
-    if pool.is_plain and task.stride <= _FEW_STRIDES and members[-1] - members[0] == len(members) - 1:
-        scores = _strided(tile.scores, draws.wanted - members[0], task.stride)
-        return fine_bins(scores[scores > -np.inf])
-    phase = members % task.stride
-    starts, ends = draws.starts[phase], draws.starts[phase + 1]
-    counts = ends - starts
-    member = np.repeat(np.arange(len(phase)), counts)
-    nth = np.arange(len(member)) - np.repeat(np.cumsum(counts) - counts - starts, counts)
-    column = member if pool.is_plain else np.repeat(np.arange(len(tile.scores)), pool.weights[columns])[member]
-    scores = tile.scores[column, draws.queries[nth]]
-    return fine_bins(scores[scores > -np.inf])
+    n_rows = tile.scores.shape[1]
+    first = (task.pool.members[tile.members] * _LEAP - tile.band.rows.start) % task.stride
+    rows = first[:, None] + np.arange(0, n_rows, task.stride)
+    wanted = rows < n_rows
+    member, row = tile.hidden
+    nth, beside = np.divmod(row - first[member], task.stride)
+    wanted[member[beside == 0], nth[beside == 0]] = False
+    rows += (task.pool.lines[tile.members] - tile.columns.start)[:, None] * n_rows
+    return fine_bins(tile.scores.ravel()[rows[wanted]])
 
 
-def _strided(scores: Vectors, begins: Rows, stride: int) -> Vectors:
-    """Every stride-th query wants the same rows: views, at a tenth of what entries cost that are named one by one."""
-    firsts = enumerate((begins[:stride] % stride).tolist())
-    return np.concatenate([scores[begin::stride, row::stride].ravel() for row, begin in firsts])
+def all_negatives(task: Task, tile: Tile) -> Floats:
+    """In float64: so few are cheap, and none is tied with a positive that only looks so."""
+    table = task.measure.table(task.pool.vectors[tile.columns], task.queries[tile.band.rows])
+    scores = np.repeat(table, task.pool.weights[tile.columns], axis=0)
+    scores[tile.hidden] = -np.inf
+    return np.asarray(scores[scores > -np.inf])
 
 
 def counted_by_bin(bins: NDArray[np.uint16]) -> NDArray[np.int64]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,8 @@ class Task:
         queries: ``(n_queries, dim)``, all with a direction.
         pool: The columns.
         pairs: ``(n_pairs, 2)``, (query row, column), sorted by query; column -1 for none.
-        levels: ``(n_pairs,)`` the exact score to beat, infinite where nothing can be counted.
+        places: ``(n_pairs,)`` where each one's document stands among the members of the pool.
+        levels: ``(n_pairs,)`` the exact score to beat.
         top_k: Columns to list per query.
         tile: Queries and columns of a tile.
         stride: Every stride-th column of a tile goes into the histogram.
@@ -37,6 +37,7 @@ class Task:
     queries: Vectors
     pool: Pool
     pairs: Rows
+    places: Rows
     levels: NDArray[np.float64]
     top_k: int
     tile: tuple[int, int]
@@ -47,21 +48,16 @@ class Task:
     margin: float = ROUNDING
     bar: Vectors | None = None
 
-    @cached_property
-    def positives(self) -> NDArray[np.float64]:
-        """The exact scores of all relevant pairs that have one, ascending."""
-        return np.sort(self.levels[np.isfinite(self.levels)])
-
 
 @dataclass(eq=False)
 class Tally:
     """What the pass has counted; it grows during one pass.
 
     Attributes:
-        above: ``(n_pairs,)`` negatives above each relevant pair.
-        reaching: ``(n_pairs,)`` negatives above or tied with it.
-        own: ``(n_pairs,)`` each relevant pair's score as its tile made it, NaN for none.
-        best: ``(n_queries, k)`` keys of the best irrelevant columns, best first.
+        above: ``(n_pairs,)`` documents above each relevant pair.
+        reaching: ``(n_pairs,)`` documents above or tied with it, its own among them.
+        own: ``(n_pairs,)`` each relevant pair's score as its tile made it.
+        best: ``(n_queries, k)`` keys of the best columns, best first.
         fine: ``(FINE_BINS,)`` negatives by score, over [-1, 1]; all, or a sample.
         beaten: Where all are in it: how many pairs of a positive and a negative the positive wins, and once more how
             many it does not lose.
@@ -71,8 +67,13 @@ class Tally:
     reaching: Rows
     own: Vectors
     best: Rows
-    fine: NDArray[np.int64]
+    fine: Rows
     beaten: int = 0
+
+    @property
+    def counted(self) -> Rows:
+        """All that adds up over the parts of a pool, in one row: `above`, `reaching`, `fine` and `beaten`."""
+        return np.concatenate([self.above, self.reaching, self.fine, [self.beaten]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,7 @@ class Band:
         pairs: ``(n_pairs,)`` which pairs.
         owner: ``(n_pairs,)`` the row of each one's query, counted from the top of the band.
         column: ``(n_pairs,)`` the column of its document.
+        place: ``(n_pairs,)`` where its document stands among the members of the pool.
         levels: ``(n_pairs,)`` its cosine, rounded to float32.
     """
 
@@ -91,12 +93,13 @@ class Band:
     pairs: Rows
     owner: Rows
     column: Rows
+    place: Rows
     levels: Vectors
 
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """Scores of a run of columns with a band of queries, relevant entries at minus infinity.
+    """Scores of a run of columns with a band of queries.
 
     Columns lie along the first axis: what is asked of every query at once is then asked of
     whole lines of memory, at a fraction of what it costs across them.
@@ -108,19 +111,21 @@ class Tile:
         highest: ``(n_groups, n_rows)`` highest score of each `GROUP` columns. Nearly everything
             is settled by these; the scores are looked at again only where a group reaches
             what is asked.
-        hidden: Column and row of every relevant entry, from the tile's corner; an entry is there
-            twice where two relevant documents of a query share a column.
-        pairs: ``(n_hidden,)`` which pairs they are.
-        own: ``(n_hidden,)`` their scores.
+        relevant: ``(n_relevant,)`` which of the band's pairs have their document in these columns.
+        members: Which members of the pool stand in these columns.
     """
 
     band: Band
     columns: slice
     scores: Vectors
     highest: Vectors
-    hidden: tuple[Rows, Rows]
-    pairs: Rows
-    own: Vectors
+    relevant: Rows
+    members: slice
+
+    @property
+    def hidden(self) -> tuple[Rows, Rows]:
+        """Member, from the first of the tile, and row of every relevant pair."""
+        return self.band.place[self.relevant] - self.members.start, self.band.owner[self.relevant]
 
     def entries_above(self, levels: Vectors, rows: Rows | None = None) -> tuple[Rows, Rows, Vectors] | None:
         """The scores that exceed a level, found by way of the groups.
@@ -170,20 +175,17 @@ def tiles_of(task: Task, rows: slice) -> Iterator[Tile]:
         columns = slice(left, min(left + width, n_columns))
         scores = buffer[: columns.stop - left]
         task.measure.fill(scores, task.pool.vectors[columns], queries, task.product)
-        inside = np.flatnonzero((band.column >= left) & (band.column < columns.stop))
-        at = band.column[inside] - left, band.owner[inside]
-        own = scores[at]
-        scores[at] = -np.inf
         grouped = buffer[: _whole_groups(len(scores))]
         grouped[len(scores) :] = -np.inf
         highest = grouped.reshape(-1, GROUP, len(queries)).max(axis=1)
-        yield Tile(band, columns, scores, highest, at, band.pairs[inside], own)
+        relevant = np.flatnonzero((band.column >= left) & (band.column < columns.stop))
+        yield Tile(band, columns, scores, highest, relevant, slice(*task.pool.starts[[left, columns.stop]].tolist()))
 
 
 def _band(task: Task, rows: slice) -> Band:
     pairs = np.arange(*np.searchsorted(task.pairs[:, 0], (rows.start, rows.stop)))
     owner, column = (task.pairs[pairs] - (rows.start, 0)).T
-    return Band(rows, pairs, owner, column, task.levels[pairs].astype(np.float32))
+    return Band(rows, pairs, owner, column, task.places[pairs], task.levels[pairs].astype(np.float32))
 
 
 def _whole_groups(n_columns: int) -> int:
