@@ -112,6 +112,54 @@ def test_an_unreadable_corpus_fails_before_the_training(tmp_path: Path) -> None:
     assert digest(module.state_dict()) == before
 
 
+def test_ctrl_c_in_the_midst_of_a_corpus_ends_a_training_as_without_us_and_the_next_run_goes_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encode_room, "WINDOW", 16)
+    add, scored = Scan.add, list[int]()
+
+    def interrupted(scan: Scan, rows: Any, vectors: Any) -> None:
+        add(scan, rows, vectors)
+        scored.append(len(rows))
+        if len(scored) == 5:  # three are of the untrained model
+            signal.raise_signal(signal.SIGINT)
+
+    class Interrupting(pl.Callback):
+        def on_train_epoch_end(self, *_: Any) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def ranking() -> EmbeddingVisualizer:
+        return EmbeddingVisualizer(pairs(), corpus=LISTINGS, batch_size=16, figures=False, alert=None)
+
+    def end(name: str, callback: pl.Callback) -> tuple[object, ...]:
+        """How a training ends that is interrupted after its first epoch, and what it leaves of the model."""
+        pl.seed_everything(1, verbose=False)
+        module, run = TinyBiEncoder(), trainer(tmp_path / name, callback)
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with pytest.raises((SystemExit, KeyboardInterrupt)) as ended:
+                run.fit(module)
+        finally:
+            signal.signal(signal.SIGINT, handler)
+        model = (digest(module.state_dict()), [part.training for part in module.modules()])
+        return ended.type, str(ended.value), run.state.status, run.current_epoch, run.global_step, *model
+
+    def history(name: str, file: str = "history.jsonl") -> list[tuple[object, object]]:
+        rows = (tmp_path / name / "run" / "embviz" / file).read_text().splitlines()
+        return [(row["epoch"], row["metrics"]) for row in map(json.loads, rows)]
+
+    monkeypatch.setattr(Scan, "add", interrupted)
+    assert end("with", ranking()) == end("without", Interrupting())
+    assert scored == [16] * 5
+    monkeypatch.setattr(Scan, "add", add)
+    for name in ("with", "fresh"):
+        fit(tmp_path / name, ranking())
+    assert history("with") == history("fresh")
+    assert history("with", "history-1.jsonl") == history("fresh")[:1]
+    left = [{path.name for path in (tmp_path / name / "run" / "embviz").iterdir()} for name in ("with", "fresh")]
+    assert left[0] - left[1] == {"history-1.jsonl"}
+
+
 # --- the command line
 
 

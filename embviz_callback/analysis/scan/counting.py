@@ -84,7 +84,8 @@ def _count_everywhere(task: Task, tally: Tally, tile: Tile, asked: _Asked) -> No
     above = scores > asked.levels + task.margin
     near = scores >= asked.levels - task.margin
     near ^= above
-    counts = _line_counts(above, None if task.pool.is_plain else task.pool.weights[tile.columns])
+    weights = task.pool.weights[tile.columns]
+    counts = _line_counts(above, weights if (weights != 1).any() else None)
     real = asked.pairs >= 0
     _add(tally, asked.pairs[real], counts[real], counts[real])
     if near.any():

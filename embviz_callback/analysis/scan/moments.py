@@ -35,12 +35,13 @@ def moments(rows: Vectors, weights: Rows) -> Moments:
     Returns:
         The moments; zeros for no rows.
     """
-    dim, count = rows.shape[1], int(weights.sum())
+    dim, count, head = rows.shape[1], int(weights.sum()), rows[:_CHUNK]
     scale, total, squares = max(count, 1), np.zeros(dim), np.zeros((dim, dim))
-    centre = rows[:_CHUNK].sum(axis=0, dtype=np.float64) / max(len(rows[:_CHUNK]), 1)  # near the mean, which is enough
+    centre = head.sum(axis=0, dtype=np.float64) / max(len(head), 1)  # near the mean, which is enough
+    wide = np.empty(head.shape)  # for all chunks: fresh memory is slow
     for start in range(0, len(rows), _CHUNK):
-        centred, copies = rows[start : start + _CHUNK].astype(np.float64), weights[start : start + _CHUNK]
-        centred -= centre
+        part, copies = rows[start : start + _CHUNK], weights[start : start + _CHUNK]
+        centred = np.subtract(part, centre, out=wide[: len(part)])
         total += copies @ centred
         if (copies != 1).any():
             centred *= np.sqrt(copies[:, None])

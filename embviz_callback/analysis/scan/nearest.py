@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.pool import EQUAL, exact_scores
+from embviz_callback.analysis.scan.pool import EQUAL, exact_scores, first_records
 from embviz_callback.analysis.scan.tiles import SLACK, Tally, Task, Tile, where
 from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 from embviz_callback.measure import EUCLIDEAN
@@ -231,8 +231,7 @@ def naive_hits(embeddings: Embeddings, top_documents: Rows) -> NDArray[np.bool_]
         ``(n_records,)``; a query without a direction never hits.
     """
     records, n_documents = embeddings.records, len(embeddings.documents)
-    first_record = np.full(n_documents + 1, len(records), dtype=np.int64)  # the last entry is no document
-    np.minimum.at(first_record, records[:, 1], np.arange(len(records)))
+    first_record = first_records(records, n_documents + 1)  # the last entry is no document
     listed = first_record[np.where(top_documents < n_documents, top_documents, -1)]
     # The first of the list that is in the records at all.
     best = np.take_along_axis(listed, (listed < len(records)).argmax(axis=1)[:, None], axis=1)[:, 0]

@@ -24,7 +24,7 @@ from embviz_callback.analysis.scan.nearest import (
     naive_hits,
 )
 from embviz_callback.analysis.scan.pool import EQUAL, ROUNDING, block_pool, exact_scores, make_pool
-from embviz_callback.analysis.scan.similarity import Similarity, gains_of, negatives_of, positives_of, row_statistics
+from embviz_callback.analysis.scan.similarity import Similarity, negatives_of, positives_of, row_statistics
 from embviz_callback.analysis.scan.spread import (
     FINE_BINS,
     all_negatives,
@@ -39,7 +39,7 @@ from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 from embviz_callback.measure import Product
 
 EXACT_AUC_PAIRS = 2**22  # so many negatives are sorted: 32 MiB
-SAMPLED_PAIRS = 2**22  # about so many of a larger number go into the histogram
+SAMPLED_PAIRS = 2**21  # about so many of a larger number go into the histogram
 _LOWEST_BAND = 64  # rows, below which a product is slow
 _WORTH_THREADS = 2**19  # cosines: some milliseconds
 
@@ -62,13 +62,11 @@ class Sums:
 
     def plus(self, other: "Sums") -> Self:
         """Of these blocks and others."""
-        rows, scores = self.rows, self.scores
+        rows, scores = self.rows.copy(), self.scores.copy()
         active = np.flatnonzero((other.rows >= 0).any(axis=1))
-        if len(active):
-            rows, scores = rows.copy(), scores.copy()
-            both = np.concatenate([rows[active], other.rows[active]], axis=1)
-            scored = np.concatenate([scores[active], other.scores[active]], axis=1)
-            rows[active], scores[active] = merged_lists(both, scored, both, rows.shape[1])
+        both = np.concatenate([rows[active], other.rows[active]], axis=1)
+        scored = np.concatenate([scores[active], other.scores[active]], axis=1)
+        rows[active], scores[active] = merged_lists(both, scored, both, rows.shape[1])
         return type(self)(self.counted + other.counted, joined(self.moments, other.moments), rows, scores)
 
     def packed(self) -> tuple[Rows, Floats]:
@@ -168,7 +166,8 @@ class Pass:
 
     def gains(self) -> dict[str, Any]:
         """Fields of a similarity, of a pass in which what gains took the place of what is relevant."""
-        return gains_of(self._exact, *self._above_and_tied())
+        above, tied = self._above_and_tied()
+        return {"gain_above": np.where(self._asked, above, -1), "gain_tied": np.where(self._asked, tied - 1, 0)}
 
     def finish(self, n_pool: int) -> Similarity:
         """What own documents and blocks have given together."""
@@ -287,7 +286,4 @@ def one_thread_each() -> Iterator[None]:
         yield
 
 
-@cache
-def _libraries() -> ThreadpoolController:
-    """Looking for them takes milliseconds, and numpy's is there before this module."""
-    return ThreadpoolController()
+_libraries = cache(ThreadpoolController)  # looking for them takes milliseconds, and numpy's is there before this module

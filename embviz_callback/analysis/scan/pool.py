@@ -13,6 +13,7 @@ from embviz_callback.measure import COSINES, Measure
 # processor and on where in the matrix an entry stands, so that nothing closer is decided by it.
 ROUNDING = 1e-6
 EQUAL = 1e-13  # scores in float64 that differ by less are one number, added up in another order
+_PART = 256  # pairs whose rows, in float64, stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +53,6 @@ class Pool:
         found[self.members] = np.arange(len(self.members))
         return found
 
-    @cached_property
-    def is_plain(self) -> bool:
-        """Whether every column is one document."""
-        return len(self.members) == len(self.vectors)
-
 
 def make_pool(embeddings: Embeddings) -> Pool:
     """The subset's documents as columns.
@@ -72,7 +68,7 @@ def make_pool(embeddings: Embeddings) -> Pool:
         copy of another.
     """
     documents = embeddings.documents
-    order = _record_order(embeddings.records, len(documents))
+    order = np.argsort(first_records(embeddings.records, len(documents)), kind="stable")
     rows = documents if (order == np.arange(len(order))).all() else documents[order]
     kept = np.flatnonzero(have_direction(rows))
     first_of = _first_twin(rows, kept)
@@ -103,10 +99,11 @@ def block_pool(rows: Rows, vectors: Vectors) -> Pool:
     return Pool(vectors if is_whole else vectors[kept], starts[:-1], rows[kept], starts)
 
 
-def _record_order(records: Rows, n_rows: int) -> Rows:
-    first_record = np.full(n_rows, len(records), dtype=np.int64)
-    np.minimum.at(first_record, records[:, 1], np.arange(len(records)))
-    return np.argsort(first_record, kind="stable")
+def first_records(records: Rows, n_rows: int) -> Rows:
+    """``(n_rows,)`` the first record that names each document, as many as there are for none."""
+    found = np.full(n_rows, len(records), dtype=np.int64)
+    np.minimum.at(found, records[:, 1], np.arange(len(records)))
+    return found
 
 
 def _first_twin(rows: Vectors, kept: Rows) -> Rows:
@@ -146,10 +143,10 @@ def exact_scores(queries: Vectors, documents: Vectors, pairs: Rows, measure: Mea
         ``(n_pairs,)``.
     """
     scores = np.empty(len(pairs))
-    for start in range(0, len(pairs), 4096):
-        part = pairs[start : start + 4096]
+    for start in range(0, len(pairs), _PART):
+        part = pairs[start : start + _PART]
         left, right = queries[part[:, 0]].astype(np.float64), documents[part[:, 1]].astype(np.float64)
         found = measure.pairs(left, right)
         usable = have_direction(left) & have_direction(right)
-        scores[start : start + 4096] = np.where(usable, found, np.nan)
+        scores[start : start + _PART] = np.where(usable, found, np.nan)
     return scores

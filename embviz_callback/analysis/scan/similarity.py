@@ -172,21 +172,6 @@ def positives_of(embeddings: Embeddings, exact: Floats, above: Rows, tied: Rows)
     }
 
 
-def gains_of(scores: Floats, above: Rows, tied: Rows) -> dict[str, Any]:
-    """How many documents of any kind lie above each pair that gains, or tie with it.
-
-    Args:
-        scores: ``(n_gains,)`` exact scores of a pass in which these pairs took the place of the relevant ones.
-        above: ``(n_gains,)`` documents above each.
-        tied: ``(n_gains,)`` documents with its score, its own among them.
-
-    Returns:
-        Fields of a similarity.
-    """
-    is_usable = ~np.isnan(scores)
-    return {"gain_above": np.where(is_usable, above, -1), "gain_tied": np.where(is_usable, tied - 1, 0)}
-
-
 def _among_own(query: Rows, scores: Floats) -> tuple[Rows, Rows]:
     """How many relevant documents of its own query lie above each pair, and how many tie with it, its own among them.
 

@@ -30,15 +30,14 @@ def distribution(task: Task, own: Vectors, sampled: Rows, beaten: int, n_negativ
         Fields of a similarity; exact if the pass has kept all negatives.
     """
     if task.keep:
-        positives, fine, error = task.levels, sampled.astype(np.float64), 0.0
-        n_pairs = len(positives) * n_negatives
+        fine, error = sampled.astype(np.float64), 0.0
+        n_pairs = len(own) * n_negatives
         area = beaten / (2 * n_pairs) if n_pairs else math.nan
     else:
-        # As the negatives were made, by the tiles: a more exact path would favour one side.
-        positives = own
         fine = sampled * (n_negatives / max(sampled.sum(), 1))
-        area, error = binned_auc(positives, fine, n_sampled=int(sampled.sum()) if task.stride > 1 else None)
-    by_bin = counted_by_bin(fine_bins(positives)).astype(np.float64)
+        # The positives as the negatives were made, by the tiles: a more exact path would favour one side.
+        area, error = binned_auc(own, fine, n_sampled=int(sampled.sum()) if task.stride > 1 else None)
+    by_bin = counted_by_bin(fine_bins(task.levels if task.keep else own)).astype(np.float64)
     return {
         "negative_counts": _coarse(fine),
         "positive_counts": _coarse(by_bin),
