@@ -205,17 +205,16 @@ def merged_lists(documents: Rows, scores: Floats, places: Rows, k: int) -> tuple
 
 def _opened(task: Task, columns: Rows, scores: Vectors, k: int) -> tuple[Rows, Vectors]:
     """Each column replaced by its documents, as far as k places reach."""
-    starts, rows = task.pool.starts, np.arange(len(columns))
+    starts = task.pool.starts
     copies = np.where(columns < 0, 0, np.minimum(starts[columns + 1] - starts[columns], k))
-    place = np.cumsum(copies, axis=1) - copies
+    first = np.cumsum(copies, axis=1) - copies
+    line, place = (np.repeat(at, copies.ravel()) for at in np.indices(columns.shape).reshape(2, -1))
+    nth = np.arange(len(line)) - np.repeat(np.cumsum(copies) - copies.ravel(), copies.ravel())
+    slot = first[line, place] + nth
+    line, place, nth, slot = np.stack([line, place, nth, slot])[:, slot < k]
     documents, opened = np.full((len(columns), k), -1), np.full((len(columns), k), np.nan, dtype=np.float32)
-    for slot in range(k):
-        source = np.maximum((place <= slot).sum(axis=1) - 1, 0)
-        nth = slot - place[rows, source]
-        filled = nth < copies[rows, source]
-        member = starts[columns[rows, source]] + nth
-        documents[filled, slot] = task.pool.members[member[filled]]
-        opened[filled, slot] = scores[rows, source][filled]
+    documents[line, slot] = task.pool.members[starts[columns[line, place]] + nth]
+    opened[line, slot] = scores[line, place]
     return documents, opened
 
 
