@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from embviz_callback.analysis.scan import EQUAL, Similarity, scan
 from embviz_callback.analysis.scan import passes as passes_room
 from embviz_callback.analysis.scan.nearest import NOTHING, column_of, make_keys, score_of
-from embviz_callback.analysis.scan.spread import exact_auc, fine_bins, overlap
+from embviz_callback.analysis.scan.spread import fine_bins, overlap, wins
 from embviz_callback.analysis.scan.tiles import Tile
 from embviz_callback.embeddings import Embeddings
 
@@ -25,6 +25,10 @@ def unit(rows: object) -> np.ndarray:
 
 def own_rows(n: int) -> np.ndarray:
     return np.stack([np.arange(n), np.arange(n)], axis=1)
+
+
+def exact_auc(positives: np.ndarray, negatives: np.ndarray) -> float:
+    return wins(positives, negatives) / (2 * len(positives) * len(negatives))
 
 
 def random_embeddings(seed: int, n_queries: int = 40, n_documents: int = 70, dim: int = 8) -> Embeddings:
@@ -242,8 +246,8 @@ def test_near_ties_at_the_end_of_the_list_are_settled_in_float64() -> None:
 def test_auc_counts_ties_as_half() -> None:
     rng = np.random.default_rng(0)
     positives, negatives = rng.integers(0, 5, 20).astype(np.float32), rng.integers(0, 5, 30).astype(np.float32)
-    wins = (positives[:, None] > negatives).mean() + (positives[:, None] == negatives).mean() / 2
-    assert exact_auc(positives, negatives) == pytest.approx(wins)
+    won = (positives[:, None] > negatives).mean() + (positives[:, None] == negatives).mean() / 2
+    assert exact_auc(positives, negatives) == pytest.approx(won)
 
 
 @pytest.mark.parametrize("dim", [3, 64, 257, 1024])
