@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.metrics.resampling import Estimate, estimate, simultaneous, spearman, told
+from embviz_callback.analysis.metrics.resampling import Estimate, estimate, mean_ranks, simultaneous, spearman, told
 from embviz_callback.analysis.why.columns import Row, is_number
 from embviz_callback.embeddings import Floats, Rows, Vectors
 from embviz_callback.pairs.texts import fold
@@ -203,11 +203,9 @@ def _verdict(fall: Estimate, rises: Sequence[int]) -> str:
 
 
 def _smoothness(differences: Floats, cosines: Similarities) -> float:
-    from scipy.stats import rankdata  # slow to import, and no metric needs it
-
     n = len(differences)
-    other = ~np.eye(n, dtype=bool)
-    left, right = (rankdata(table[other].reshape(n, n - 1), axis=1) - n / 2 for table in (differences, cosines))
+    others = (table[~np.eye(n, dtype=bool)].reshape(n, n - 1) for table in (differences, cosines))
+    left, right = (np.stack([mean_ranks(row) for row in rows]) - n / 2 for rows in others)
     spread = np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
     known = spread > 0
     return -float(((left * right).sum(axis=1)[known] / spread[known]).mean()) if known.any() else math.nan

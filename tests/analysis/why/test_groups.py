@@ -125,6 +125,24 @@ def test_the_silhouette_is_near_one_for_clusters_and_below_zero_for_swapped_ones
     assert silhouette(rows, np.array([0, 1, 0, 1, 1])) < 0
 
 
+@pytest.mark.slow  # scikit-learn is imported
+@pytest.mark.parametrize("n_groups", [2, 3, 25])
+def test_the_silhouette_equals_scikit_learns(n_groups: int) -> None:
+    from sklearn.metrics import silhouette_score
+
+    random = np.random.default_rng(n_groups)
+    codes = random.integers(0, n_groups, size=40)  # some of 25 alone, some empty
+    rows = random.normal(size=(40, 6)) + 2 * random.normal(size=(n_groups, 6))[codes]
+    rows[5] = rows[6]
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    expected = silhouette_score(rows.astype(np.float64), codes, metric="cosine")
+    assert silhouette(rows, codes) == pytest.approx(expected, abs=1e-9)
+
+
+def test_groups_on_one_place_have_a_silhouette_of_nothing() -> None:
+    assert silhouette(np.ones((4, 1), dtype=np.float32), np.array([0, 0, 1, 1])) == 0
+
+
 def test_perfect_embeddings_are_infinitely_separated_in_every_group() -> None:
     rows = np.eye(4)[[0, 0, 0, 1, 1, 1]]
     embeddings = Embeddings.from_raw(rows, np.eye(4)[:2], [(query, query // 3) for query in range(6)])
