@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-from embviz_callback.delivery.tensorboard.records import record
+from embviz_callback.delivery.tensorboard.event_records import record
 from embviz_callback.files import safe_name, write_atomically
 
 _PNG_SIZE = struct.Struct(">II")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embviz_callback.delivery.tensorboard.records import crc32c, record
+from embviz_callback.delivery.tensorboard.event_records import crc32c, record
 
 
 @pytest.mark.parametrize(
