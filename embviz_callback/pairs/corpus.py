@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.grammar import counted
-from embviz_callback.pairs.formats.corpora import CorpusFile, read_corpus
-from embviz_callback.pairs.formats.document_stream import Candidate, Documents
+from embviz_callback.pairs.formats.corpora import Candidate, CorpusFile, Documents, read_corpus
 from embviz_callback.pairs.formats.reading import PairFile
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.subset import Subset

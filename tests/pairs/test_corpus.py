@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from embviz_callback.pairs import corpus as corpus_room
 from embviz_callback.pairs.corpus import Candidate, corpus_for, own_corpus, read_corpus
 from embviz_callback.pairs.formats import corpora as corpora_room
-from embviz_callback.pairs.formats.document_stream import LineStream
+from embviz_callback.pairs.formats.corpora import LineStream
 from embviz_callback.pairs.formats.reading import Record, read_pairs, records_from
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.subset import Subset, choose_subset

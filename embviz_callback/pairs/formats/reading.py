@@ -15,7 +15,7 @@ from embviz_callback.pairs.formats.remarks import quality_notes
 from embviz_callback.pairs.formats.translation import Translation
 from embviz_callback.pairs.intake.material import is_folder, read_file, take_object
 from embviz_callback.pairs.intake.objects import IN_PYTHON
-from embviz_callback.pairs.intake.parsing import Broken, refuse_odd
+from embviz_callback.pairs.intake.parsing import Broken, Expected, refuse_odd
 from embviz_callback.pairs.problems import ENOUGH_PROBLEMS, DataError, DataLimits, Problems, Spot, show
 from embviz_callback.pairs.records import HardNegative, Record, to_record
 from embviz_callback.pairs.weight_rule import WeightRule, default_rule
@@ -137,15 +137,12 @@ def find_records(given: Any, reading: Reading) -> Translation:
     Returns:
         At least one row; a `DataError` says what cannot be read.
     """
-    options: dict[str, Any] = {"is_whole": _is_by_itself, "split": reading.split, "limits": reading.limits}
-    if isinstance(given, str | os.PathLike):
-        if is_folder(given):
-            return translate_folder(Path(given), reading)
-        known = KNOWN_NAMES | {name.casefold() for name in reading.fields.values()}
-        material = read_file(given, known=known, **options)
-    else:
-        material = take_object(given, **options)
-    return translate_rows(material, reading)
+    is_path = isinstance(given, str | os.PathLike)
+    if is_path and is_folder(given):
+        return translate_folder(Path(given), reading)
+    known = KNOWN_NAMES | {name.casefold() for name in reading.fields.values()}
+    expected = Expected(_is_by_itself, known, reading.split, reading.limits)
+    return translate_rows((read_file if is_path else take_object)(given, expected), reading)
 
 
 def _is_by_itself(value: Mapping[str, Any]) -> bool:

@@ -13,8 +13,7 @@ from embviz_callback.pairs.formats.labels import is_label, is_undecided, label_c
 from embviz_callback.pairs.formats.rows.anchor_columns import CLASSIFIED
 from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS
 from embviz_callback.pairs.formats.rows.native import NATIVE
-from embviz_callback.pairs.intake.material import Material
-from embviz_callback.pairs.intake.parsing import Broken
+from embviz_callback.pairs.intake.parsing import Broken, Material
 from embviz_callback.pairs.problems import DataError, show_name, show_names
 from embviz_callback.pairs.records import Record, text_id
 from embviz_callback.pairs.texts import is_blank

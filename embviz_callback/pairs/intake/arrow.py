@@ -1,7 +1,7 @@
 """Arrow and Parquet files, as `datasets` and pandas write them."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,15 @@ MARKS = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow"}
 _ROWS = 64  # at a time: each may repeat the longest text of a dictionary
 
 
-def kind_of(head: bytes) -> str:
-    """Which of the two a file is by its first bytes, empty for neither."""
+def kind_of(path: Path) -> str:
+    """Which of the two a file is by its first bytes, empty for neither and for what is no plain file."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            head = file.read(8)
+    except (OSError, ValueError):  # `open_text` says why it cannot be read
+        return ""
     return next((kind for mark, kind in MARKS.items() if head.startswith(mark)), "")
 
 
@@ -47,7 +54,7 @@ def arrow_rows(
             limits.check_unpacked(n_bytes, path.stat().st_size, name)
             limits.check_records(0 if is_streamed else n_rows, name)
             for row in batch.to_pylist():
-                yield {column: _named(value, labels.get(column)) for column, value in row.items()}
+                yield with_label_names(row, labels)
     except DataError:  # a ValueError too, and already says what there is to say
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
@@ -89,5 +96,11 @@ def _label_names(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]
         return {}
 
 
-def _named(value: Any, names: list[str] | None) -> Any:
-    return names[value] if names and isinstance(value, int) and 0 <= value < len(names) else value
+def with_label_names(row: Mapping[str, Any], labels: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A row in which the classes of some columns have their names instead of numbers."""
+    found = dict(row)
+    for column, names in labels.items():
+        value = row.get(column)
+        if isinstance(value, int) and 0 <= value < len(names):
+            found[column] = names[value]
+    return found

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+from embviz_callback.pairs.intake.arrow import with_label_names
 from embviz_callback.pairs.intake.parsing import lists_of_records, rows_of_columns
 from embviz_callback.pairs.intake.splits import choose_split
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, show
@@ -55,7 +56,8 @@ def _rows(given: Any) -> Iterable[Any] | None:
         return None
     if _is_dataset(given):
         given = given.with_format(None) if hasattr(given, "with_format") else given  # no tensors
-        return _named(given, _label_names(given))
+        labels = _label_names(given)
+        return (with_label_names(row, labels) if labels and isinstance(row, Mapping) else row for row in given)
     if isinstance(given, Iterable):
         return map(_of_example, given)
     if hasattr(given, "__getitem__") and hasattr(given, "__len__"):
@@ -90,20 +92,6 @@ def _label_names(given: Any) -> dict[str, list[str]]:
     if not isinstance(features, Mapping):
         return {}
     return {name: list(one.names) for name, one in features.items() if type(one).__name__ == "ClassLabel"}
-
-
-def _named(rows: Iterable[Any], labels: Mapping[str, list[str]]) -> Iterable[Any]:
-    for row in rows:
-        is_labelled = labels and isinstance(row, Mapping)
-        yield (
-            {name: _name(value, labels[name]) if name in labels else value for name, value in row.items()}
-            if is_labelled
-            else row
-        )
-
-
-def _name(value: Any, names: list[str]) -> Any:
-    return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
 
 
 def _without_gaps(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -68,15 +68,11 @@ def open_text(path: str | os.PathLike[str], *, is_json: bool = True, limits: Dat
     """
     name = show_path(path)
     raw = _bytes_of(Path(path), name, limits)
-    notes = []
-    content = raw
-    if raw.startswith(_GZIP):
-        content = _unpack(raw, name, limits)
-    elif name.endswith(".gz") and raw:
-        notes.append("named .gz, but not compressed")
-    text = _decode(content, name)
+    is_packed = raw.startswith(_GZIP)
+    text = _decode(_unpack(raw, name, limits) if is_packed else raw, name)
     _check_kind(text, name, is_json=is_json)
-    return Opened(text=text, path=name, sha256=hashlib.sha256(raw).hexdigest(), notes=tuple(notes))
+    notes = ("named .gz, but not compressed",) if name.endswith(".gz") and not is_packed else ()
+    return Opened(text, name, hashlib.sha256(raw).hexdigest(), notes)
 
 
 def show_path(path: str | os.PathLike[str]) -> str:

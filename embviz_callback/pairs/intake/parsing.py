@@ -4,11 +4,12 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from embviz_callback.pairs.intake.opening import Opened
 from embviz_callback.pairs.intake.splits import choose_split
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, Spot, show, show_names
 
@@ -17,29 +18,51 @@ WRAPPERS = ("data", "records", "pairs", "examples", "train", "validation", "test
 _JSON_LINES = re.compile(r"\.(jsonl|ndjson)(\.gz)?$", re.IGNORECASE)
 _BLANK = " \t\r\n"
 _WHITE = re.compile(r"[ \t\r\n]*")
-_FORMAT = 'give a list of records such as {"query": "...", "pos": "..."}'
 _SHOWN_PLACE = 120  # a hundred brackets say no more than these
 _MAX_DIGITS = 300  # such an integer still fits a float; Python itself refuses beyond 4,300 digits
-
 
 IsWhole = Callable[[Mapping[str, Any]], bool]
 
 
 @dataclass(frozen=True)
-class Parsed:
-    """What a text holds, before anything is known about a record.
+class Expected:
+    """What a source may hold, as far as its reader knows.
 
     Attributes:
-        items: One value per record; `Broken` where a line was no JSON.
-        name: The source with the way to the list, such as ``data.json.train``.
-        has_odd: Whether some value was one that JSON allows and a dataset must not hold.
-        notes: What was unwrapped or assumed, in words.
-        around: What stands beside the list in its object.
+        is_whole: Whether an object is a data set by itself, without a list of records in it.
+        known: Names by which records are known that stand in an object under names of their own, and the first line
+            of a TSV file for one of names.
+        split: Which of several lists.
+        limits: Of its size and its rows.
+        form: How a list is to look, for errors.
     """
 
-    items: list[Any]
+    is_whole: IsWhole = lambda value: False
+    known: Collection[str] = ()
+    split: str = ""
+    limits: DataLimits = DEFAULT_LIMITS
+    form: str = 'give a list of records such as {"query": "...", "pos": "..."}'
+
+
+@dataclass(frozen=True)
+class Material:
+    """What lies in one file or one object, before its form is known.
+
+    Attributes:
+        rows: JSON values, `Broken` where a line was none; or what they are in Python.
+        name: The source with the way to the rows in it, such as ``data.json.train``, for errors.
+        path: As the user gave it, "pairs" for an object in Python.
+        sha256: Of the file as it is on disk, empty for an object.
+        has_odd: Whether a value is one that JSON allows and a data set must not hold.
+        notes: What was unwrapped or assumed, in words.
+        around: What stands beside the rows in the file.
+    """
+
+    rows: Sequence[Any]
     name: str
-    has_odd: bool
+    path: str
+    sha256: str = ""
+    has_odd: bool = False
     notes: tuple[str, ...] = ()
     around: Mapping[str, Any] = field(default_factory=dict)
 
@@ -116,26 +139,12 @@ class _Decoder:
         return OddNumber(found)
 
 
-def parse_items(
-    text: str,
-    name: str,
-    *,
-    form: str = _FORMAT,
-    is_whole: IsWhole = lambda value: False,
-    known: Collection[str] = (),
-    split: str = "",
-    limits: DataLimits = DEFAULT_LIMITS,
-) -> Parsed:
+def parse_items(opened: Opened, expected: Expected) -> Material:
     """The items of a dataset; JSON Lines are recognised by suffix or by content.
 
     Args:
-        text: The whole file.
-        name: Its path, for suffix and errors.
-        form: How a list is to look, for errors.
-        is_whole: Whether an object is a data set by itself, without a list of records in it.
-        known: Names of fields by which records are known that stand in an object under names of their own.
-        split: Which of several lists.
-        limits: Of the items.
+        opened: The whole file.
+        expected: What it may hold.
 
     Returns:
         The items, unchecked but for their syntax.
@@ -143,19 +152,19 @@ def parse_items(
     Raises:
         DataError: If the text is no JSON, or JSON that holds no list of records.
     """
-    decoder = _Decoder()
-    start = _skip(text, 0)
+    decoder, text, name = _Decoder(), opened.text, opened.path
     try:
-        is_array = text[start] == "[" and not _is_lines(text)
-        if not is_array and (_JSON_LINES.search(name) or _is_lines(text)):
-            return _lines(decoder, text, name, form, limits)
-        found = _document(decoder, text, name, form, is_whole, known, split)
+        if _is_lines(text) or (text[_skip(text, 0)] != "[" and _JSON_LINES.search(name)):
+            found = _lines(decoder, text, name, expected)
+        else:
+            found = _document(decoder, text, name, expected)
     except RecursionError:
         raise DataError(
             f"{name}: is nested too deeply to be a dataset. Fix: give a list of records as the format describes"
         ) from None
-    limits.check_records(len(found.items), found.name)
-    return found
+    expected.limits.check_records(len(found.rows), found.name)
+    notes = (*opened.notes, *found.notes)
+    return replace(found, sha256=opened.sha256, has_odd=decoder.n_odd > 0, notes=notes)
 
 
 def _are_named(value: Mapping[str, Any], known: Collection[str]) -> bool:
@@ -213,20 +222,18 @@ def parse_document(text: str, name: str) -> Any:
     return value
 
 
-def _document(
-    decoder: _Decoder, text: str, name: str, form: str, is_whole: IsWhole, known: Collection[str], split: str
-) -> Parsed:
+def _document(decoder: _Decoder, text: str, name: str, expected: Expected) -> Material:
     try:
         value, end = decoder.one(text)
         if isinstance(value, Mapping) and text.startswith("{", end):
-            return Parsed([value, *_further(decoder, text, end)], name, decoder.n_odd > 0)
+            return Material([value, *_further(decoder, text, end)], name, name)
     except json.JSONDecodeError as error:
         raise DataError(_syntax(error, name)) from None
     if end < len(text):
         raise DataError(f"{name}: goes on behind its end at {_position(text, end)}. Fix: keep one list per file")
-    if isinstance(value, list):
-        return Parsed(value, name, decoder.n_odd > 0)
-    return _unwrap(value, name, decoder.n_odd, form, is_whole, known, split)
+    if isinstance(value, list) or (isinstance(value, Mapping) and expected.is_whole(value)):
+        return Material(value if isinstance(value, list) else [value], name, name)
+    return _unwrap(decoder, value, name, expected)
 
 
 def _further(decoder: _Decoder, text: str, end: int) -> Iterator[Any]:
@@ -253,30 +260,25 @@ def lists_of_records(value: Mapping[Any, Any]) -> dict[str, list[Any]]:
     return lists if all(one and isinstance(one[0], Mapping) for one in lists.values()) else {}
 
 
-def _unwrap(
-    value: Any, name: str, n_odd: int, form: str, is_whole: IsWhole, known: Collection[str], split: str
-) -> Parsed:
-    if not isinstance(value, Mapping):
-        raise DataError(f"{name}: expected a list of records, found {show(value)}. Fix: {form}")
-    if is_whole(value):
-        return Parsed([value], name, n_odd > 0)
-    lists = lists_of_records(value)
+def _unwrap(decoder: _Decoder, value: Any, name: str, expected: Expected) -> Material:
+    is_object = isinstance(value, Mapping)
+    lists = lists_of_records(value) if is_object else {}
     if lists:
-        chosen = choose_split(lists, split, name) if len(lists) > 1 else next(iter(lists))
+        chosen = choose_split(lists, expected.split, name) if len(lists) > 1 else next(iter(lists))
         around = copy(value)  # remembers a name that stands in it twice
-        around[chosen] = None  # type: ignore[index]
-        _check_whole(around, name, n_odd)
+        around[chosen] = None
+        _check_whole(around, name, decoder.n_odd)
         note = f"read from the field {chosen!r} of the object in the file"
-        return Parsed(lists[chosen], f"{name}.{chosen}", n_odd > 0, (note,), around)
-    if _are_named(value, known):
+        return Material(lists[chosen], f"{name}.{chosen}", name, notes=(note,), around=around)
+    if is_object and _are_named(value, expected.known):
         named = [{"id": str(key), **row} for key, row in value.items()]
-        return Parsed(named, name, n_odd > 0, ("the file holds records under names; read as their ids",))
-    rows = rows_of_columns(value)
+        return Material(named, name, name, notes=("the file holds records under names; read as their ids",))
+    rows = rows_of_columns(value) if is_object else None
     if rows is not None:
-        return Parsed(rows, name, n_odd > 0, ("the file holds columns; read row by row",))
-    if "query" in value:
-        return Parsed([value], name, n_odd > 0, ("the file holds one record and no list",))
-    raise DataError(f"{name}: expected a list of records, found {show(value)}. Fix: {form}")
+        return Material(rows, name, name, notes=("the file holds columns; read row by row",))
+    if is_object and "query" in value:
+        return Material([value], name, name, notes=("the file holds one record and no list",))
+    raise DataError(f"{name}: expected a list of records, found {show(value)}. Fix: {expected.form}")
 
 
 def _check_whole(value: Any, name: str, n_odd: int) -> None:
@@ -300,15 +302,15 @@ def _is_lines(text: str) -> bool:
     return end == len(first) and isinstance(value, Mapping | list)
 
 
-def _lines(decoder: _Decoder, text: str, name: str, form: str, limits: DataLimits) -> Parsed:
+def _lines(decoder: _Decoder, text: str, name: str, expected: Expected) -> Material:
     # Only \n ends a line: other line separators are legal inside a JSON text.
     numbered = [(at, line) for at, line in enumerate(text.split("\n"), start=1) if line.strip(_BLANK)]
-    limits.check_records(len(numbered), name)
+    expected.limits.check_records(len(numbered), name)
     last = len(numbered) - 1
     items = [_line(decoder, line, at, is_last=row == last) for row, (at, line) in enumerate(numbered)]
     if items and all(isinstance(item, Broken) for item in items):
-        raise DataError(f"{name}: no line is a JSON object, the first has {items[0].found}. Fix: {form}")
-    return Parsed(items, name, decoder.n_odd > 0)
+        raise DataError(f"{name}: no line is a JSON object, the first has {items[0].found}. Fix: {expected.form}")
+    return Material(items, name, name)
 
 
 def _line(decoder: _Decoder, line: str, at: int, *, is_last: bool) -> Any:

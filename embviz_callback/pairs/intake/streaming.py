@@ -1,6 +1,5 @@
 """Rows of files that may be larger than memory, one after the other."""
 
-import csv
 import gzip
 import json
 import re
@@ -12,6 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from embviz_callback.pairs.intake.arrow import arrow_rows, kind_of
 from embviz_callback.pairs.intake.opening import show_path
+from embviz_callback.pairs.intake.tables import csv_rows
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits
 
 _GZIP = b"\x1f\x8b"
@@ -32,10 +32,8 @@ def stream_rows(path: Path, limits: DataLimits = DEFAULT_LIMITS) -> Iterator[Any
     """
     name = show_path(path)
     with _told(name):
-        with path.open("rb") as file:
-            head = file.read(8)
-        if kind_of(head):
-            yield from arrow_rows(path, name, kind_of(head), limits, is_streamed=True)
+        if kind := kind_of(path):
+            yield from arrow_rows(path, name, kind, limits, is_streamed=True)
             return
         yield from _text_rows(_decoded(path, name, limits), name)
 
@@ -73,7 +71,7 @@ def _told(name: str) -> Iterator[None]:
 def _text_rows(numbered: Iterator[tuple[int, str]], name: str) -> Iterator[Any]:
     plain = re.sub(r"\.gz$", "", name.lower())
     if plain.endswith(".csv"):
-        yield from _csv_rows((line for _, line in numbered), name)
+        yield from csv_rows((f"{line}\n" for _, line in numbered), name)
         return
     if plain.endswith((".tsv", ".txt")):
         yield from (line.split("\t") if "\t" in line else line.split() for _, line in numbered)
@@ -97,13 +95,6 @@ def _decoded(path: Path, name: str, limits: DataLimits) -> Iterator[tuple[int, s
             ) from None
         if line.strip():
             yield at, line
-
-
-def _csv_rows(lines: Iterator[str], name: str) -> Iterator[list[str]]:
-    try:
-        yield from csv.reader(line.replace("\0", "\ufffd") + "\n" for line in lines)
-    except csv.Error as error:
-        raise DataError(f"{name}: no valid CSV ({error}). Fix: write it with a CSV writer") from None
 
 
 def _value(line: str, at: int, name: str) -> Any:

@@ -59,14 +59,31 @@ def _rows(text: str, name: str, *, is_tsv: bool) -> Iterator[list[str]]:
     if is_tsv:  # a quote in any other is a quote
         yield from (line.rstrip("\r").split("\t") for line in text.split("\n") if line.strip("\r"))
         return
+    first = text[: text.find("\n")] if "\n" in text else text
+    # Spreadsheets write semicolons where the comma stands in numbers.
+    delimiter = ";" if first.count(";") > first.count(",") else ","
+    yield from csv_rows(io.StringIO(text, newline=""), name, delimiter)
+
+
+def csv_rows(lines: Iterable[str], name: str, delimiter: str = ",") -> Iterator[list[str]]:
+    """The cells of lines of CSV.
+
+    Args:
+        lines: With their ends.
+        name: Of the file, for errors.
+        delimiter: Between cells.
+
+    Yields:
+        Rows that have cells.
+
+    Raises:
+        DataError: If it is no CSV.
+    """
     csv.field_size_limit(_LONGEST_CELL)
+    # A NUL ends a line to this module; the reader of texts replaces it.
+    without_nul = (line.replace("\0", "\ufffd") for line in lines)
     try:
-        # A NUL ends a line to this module; the reader of texts replaces it.
-        file = io.StringIO(text.replace("\0", "\ufffd"), newline="")
-        first = text[: text.find("\n")] if "\n" in text else text
-        # Spreadsheets write semicolons where the comma stands in numbers.
-        delimiter = ";" if first.count(";") > first.count(",") else ","
-        yield from (row for row in csv.reader(file, delimiter=delimiter) if row)
+        yield from (row for row in csv.reader(without_nul, delimiter=delimiter) if row)
     except csv.Error as error:
         raise DataError(f"{name}: no valid CSV ({error}). Fix: write it with a CSV writer") from None
 
@@ -110,11 +127,3 @@ def _cell(cell: str, name: str) -> Any:
         if isinstance(found, list) and all(isinstance(one, str | dict) for one in found):
             return found
     return cell
-
-
-def columns_of(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The cells of tab- or space-separated lines, such as judgements of TREC."""
-    for line in lines:
-        bare = line.strip("\r\n")
-        if bare.strip():
-            yield bare.split("\t") if "\t" in bare else bare.split()

@@ -16,8 +16,9 @@ from embviz_callback.pairs.formats.detection import KNOWN_NAMES, is_whole
 from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.translation import Translation, unread_notes
 from embviz_callback.pairs.intake.arrow import arrow_rows
-from embviz_callback.pairs.intake.material import Material, file_sha256, read_file
+from embviz_callback.pairs.intake.material import file_sha256, read_file
 from embviz_callback.pairs.intake.opening import open_text, show_path
+from embviz_callback.pairs.intake.parsing import Expected, Material
 from embviz_callback.pairs.intake.splits import choose_split
 from embviz_callback.pairs.problems import DataError, Problems, show_name
 
@@ -214,8 +215,8 @@ def _of_files(folder: Path, paths: Sequence[str], reading: Reading, *, is_saved:
             for row in arrow_rows(folder / path, show_path(folder / path), "arrow", reading.limits)
         ]
         return Material(rows, name, name, _sha256(folder, [folder / path for path in paths]))
-    options: dict[str, Any] = {"is_whole": is_whole, "known": KNOWN_NAMES, "limits": reading.limits}
-    read = [read_file(folder / path, **options) for path in paths]
+    expected = Expected(is_whole, KNOWN_NAMES, limits=reading.limits)
+    read = [read_file(folder / path, expected) for path in paths]
     if len(read) == 1:
         return read[0]
     return Material(

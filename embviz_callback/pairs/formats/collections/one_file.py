@@ -9,10 +9,9 @@ from embviz_callback.pairs.formats.collections.parts import Part, Query, documen
 from embviz_callback.pairs.formats.detection import names_of
 from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.translation import Translation, translate, unread_notes
-from embviz_callback.pairs.intake.material import Material
 from embviz_callback.pairs.intake.objects import IN_PYTHON, rows_of
 from embviz_callback.pairs.intake.opening import show_path
-from embviz_callback.pairs.intake.parsing import refuse_odd
+from embviz_callback.pairs.intake.parsing import Material, refuse_odd
 from embviz_callback.pairs.problems import DataError, Problems, Spot, show, show_name
 from embviz_callback.pairs.records import text_id
 from embviz_callback.pairs.weight_rule import is_number
