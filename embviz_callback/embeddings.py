@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from embviz_callback.measure import COSINE, COSINES, Measure
-from embviz_callback.pairs.subset import check_grades
+from embviz_callback.pairs.subset import check_answered, check_rows
 
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -88,24 +88,12 @@ class Embeddings:
             object.__setattr__(self, "records", self.relevance)
         for name in ("queries", "documents", "hard_negatives"):
             _check_vectors(name, getattr(self, name), dim=self.queries.shape[-1], is_unit=self.measure == COSINES)
-        self._check_rows("relevance", len(self.documents))
-        self._check_rows("records", len(self.documents))
-        self._check_rows("hard_pairs", len(self.hard_negatives))
-        check_grades("grades", self.grades, len(self.queries), len(self.documents))
-        lonely = np.setdiff1d(np.arange(len(self.queries)), self.relevance[:, 0])
-        if lonely.size:
-            raise ValueError(f"every query needs a relevant document, query row {lonely[0]} has none")
-
-    def _check_rows(self, name: str, n_targets: int) -> None:
-        pairs = getattr(self, name)
-        if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype != np.int64:
-            raise ValueError(f"{name} must be int64 pairs of shape (n, 2), got {pairs.dtype} {pairs.shape}")
-        bad = (pairs < 0) | (pairs >= (len(self.queries), n_targets))
-        if bad.any():
-            row = int(np.flatnonzero(bad.any(axis=1))[0])
-            raise ValueError(
-                f"{name} row {row} is {pairs[row].tolist()}, beyond {len(self.queries)} x {n_targets} rows"
-            )
+        n_queries, n_documents = len(self.queries), len(self.documents)
+        check_rows("relevance", self.relevance, n_queries, n_documents)
+        check_rows("records", self.records, n_queries, n_documents)
+        check_rows("hard_pairs", self.hard_pairs, n_queries, len(self.hard_negatives))
+        check_rows("grades", self.grades, n_queries, n_documents, width=3)
+        check_answered(self.relevance, n_queries)
 
     @classmethod
     def from_raw(

@@ -34,7 +34,7 @@ from embviz_callback.drawing.reports.data_section import brief
 from embviz_callback.drawing.wording import group_sentence
 from embviz_callback.files import write_atomically
 from embviz_callback.grammar import counted
-from embviz_callback.pairs.importing import load_function
+from embviz_callback.pairs.check.importing import load_function
 from embviz_callback.snapshot import Snapshot
 
 _MOST_EDITS = 1000

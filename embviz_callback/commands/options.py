@@ -13,8 +13,8 @@ from embviz_callback.commands.arguments import UsageError, finite_number, whole_
 from embviz_callback.commands.looking import Request
 from embviz_callback.delivery.tags import SET_NAME, set_names
 from embviz_callback.measure import SIMILARITIES
+from embviz_callback.pairs.check.importing import load_function
 from embviz_callback.pairs.formats.form import Reading
-from embviz_callback.pairs.importing import load_function
 from embviz_callback.pairs.problems import DataLimits, show
 from embviz_callback.pairs.weight_rule import WeightRule, default_rule, read_rule
 from embviz_callback.settings import RANGES, Settings

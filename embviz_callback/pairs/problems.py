@@ -125,9 +125,11 @@ class Problems:
         self.n_cut += 1
         return text[: self.limits.characters]
 
-    def remarks(self) -> list[str]:
-        """What was replaced, cut and left out, one sentence each."""
+    def remarks(self, skipped: int, of_all: str) -> list[str]:
+        """What was left out of so many records or items, replaced and cut, one sentence each."""
         found = []
+        if skipped:
+            found.append(f"{skipped:,} of {of_all} left out, the first because of {self.lines[0]}")
         if self.replaced:
             found.append(counted(self.replaced, "character[s] that cannot be shown [were|was] replaced by U+FFFD"))
         if self.n_cut:

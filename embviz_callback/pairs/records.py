@@ -1,33 +1,20 @@
 """One record of a dataset, and how a JSON object becomes one."""
 
-import difflib
 import json
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 from numbers import Integral
 from typing import Any, TypeVar
 
+from embviz_callback.pairs.field_names import CHECKED_FIELDS, RECORD_FIELDS, nearest
 from embviz_callback.pairs.problems import LONGEST_NAME, Spot, show, show_name
 from embviz_callback.pairs.texts import REPLACEMENT, clean, fold, is_blank, without_unprintable
 from embviz_callback.pairs.weight_rule import MAX_WEIGHT, MIN_WEIGHT, OTHER, WeightRule, is_number, is_weight
 
 Made = TypeVar("Made")
 
-# What other formats call our fields.
-_ALIASES = {
-    "query": ("question", "anchor", "sentence1", "text"),
-    "pos": ("positive", "positives", "pos_text", "answer", "passage", "document", "sentence2"),
-    "hard_neg": ("neg", "negs", "negative", "negatives", "hard_negative", "hard_negatives"),
-}
-# Which fields there are, and whether a record cannot do without.
-_CHECKED_FIELDS = {"query": True, "pos": True, "hard_neg": False, "id": False, "metadata": False}
-# Too many columns of people's own are called nearly so to take one for a misspelling.
-RECORD_FIELDS = (*_CHECKED_FIELDS, "prompt", "judged")
-_SHORT = 4  # "id" and "pos" lie near to too many columns of people's own
 _HARD_FIELDS = {"text": True, "type": False, "weight": False}
-_MOST_LIKE = 200  # fields among which a misspelt one is looked for
 _MOST_TYPES = 100
 _LARGEST_GRADE = 2**31 - 1
 _LARGEST_NUMBER = 1e100  # with larger ones no mean and no difference can be computed
@@ -156,14 +143,16 @@ def to_record(item: object, spot: Spot, rule: WeightRule) -> Record | None:
         spot.refuse(expected="an object", found=show(item), fix='write {"query": "...", "pos": "..."}')
         return None
     n_before = spot.problems.total
-    _check_names(item, spot, _CHECKED_FIELDS)
+    _check_names(item, spot, CHECKED_FIELDS)
     query = to_text(item["query"], spot.at("query")) if "query" in item else ""
     positives = to_positives(item["pos"], spot.at("pos")) if "pos" in item else ()
-    hard_negatives = _hard_negatives(item.get("hard_neg"), spot.at("hard_neg"), rule)
+    make, fix = partial(_hard_negative, rule=rule), "put the hard negatives into [ ]"
+    hard_negatives = _each(item.get("hard_neg"), spot.at("hard_neg"), make, fix)
     name = to_name(item.get("id"), spot.at("id"))
     metadata = _metadata(item.get("metadata"), spot.at("metadata"))
     prompt = _prompt(item.get("prompt"), spot.at("prompt"))
-    judged = _judged(item.get("judged"), spot.at("judged"))
+    fix = 'write [{"text": "...", "grade": 1}]'
+    judged = _each(item.get("judged"), spot.at("judged"), _judgement, fix)
     if spot.problems.total > n_before:
         return None
     return Record(query, positives, hard_negatives, name, metadata, prompt, judged)
@@ -174,60 +163,13 @@ def _check_names(item: Mapping[Any, Any], spot: Spot, fields: Mapping[str, bool]
     for name, is_needed in fields.items():
         if name in item:
             continue
-        others = (key for key in item if key not in fields and key not in RECORD_FIELDS)
-        meant = _nearest(name, list(islice(others, _MOST_LIKE)))
+        meant = nearest(name, (key for key in item if key not in fields and key not in RECORD_FIELDS))
         if meant is not None:
             fix = f"rename {show_name(meant)} to {name}"
             spot.at(name).refuse(expected=f"the field {name}", found=f"{show_name(meant)} instead", fix=fix)
         elif is_needed:
             fix = f"add {spot.at(name).name or name}, or drop the record"
             spot.at(name).refuse(expected="non-empty text", found="no such field", fix=fix)
-
-
-def meant_fields(names: Collection[str]) -> dict[str, str]:
-    """Which of our fields were probably meant by names that are none of ours.
-
-    Returns:
-        Their names by ours.
-
-    Example:
-        >>> meant_fields(["querry", "pos", "price"])
-        {'query': 'querry'}
-    """
-    others = list(islice((name for name in names if name not in RECORD_FIELDS), _MOST_LIKE))
-    found = {name: _nearest(name, others) for name in _CHECKED_FIELDS if name not in names}
-    return {name: meant for name, meant in found.items() if meant is not None}
-
-
-def is_likely(name: str, column: str) -> bool:
-    """Whether a word in the name of a column calls it one of our fields.
-
-    Args:
-        name: query, pos or hard_neg.
-        column: Of any name.
-
-    Returns:
-        What is enough to propose a column, not to read it.
-
-    Example:
-        >>> is_likely("pos", "pos_list"), is_likely("pos", "position")
-        (True, False)
-    """
-    words = re.findall(r"[^\W_]+", fold(column))
-    # A text may be either of them.
-    return not {*words, *(word.removesuffix("s") for word in words)}.isdisjoint({name, *_ALIASES[name]} - {"text"})
-
-
-def _nearest(name: str, others: list[Any]) -> Any:
-    """Which of a record's other fields was probably meant by `name`, None if no field was."""
-    by_fold = {fold(str(key)).replace("-", "_").replace(" ", "_"): key for key in others}
-    for alias in (name, *_ALIASES.get(name, ())):
-        if alias in by_fold:
-            return by_fold[alias]
-    if len(name) < _SHORT or not by_fold:
-        return None
-    close = difflib.get_close_matches(name, by_fold, n=1, cutoff=0.8)
-    return by_fold[close[0]] if close else None
 
 
 def to_text(value: object, spot: Spot) -> str:
@@ -281,15 +223,11 @@ def to_positives(value: object, spot: Spot) -> tuple[str, ...]:
         spot.refuse(expected="at least one text", found="an empty list", fix="add the document, or drop the record")
     if _is_too_long(value, spot):
         return ()
-    texts = [to_text(text, spot.at(at)) for at, text in enumerate(value)]
     distinct: dict[str, str] = {}
-    for text in texts:
+    for at, one in enumerate(value):
+        text = to_text(one, spot.at(at))
         distinct.setdefault(fold(text), text)
     return tuple(distinct.values())
-
-
-def _hard_negatives(value: object, spot: Spot, rule: WeightRule) -> tuple[HardNegative, ...]:
-    return _each(value, spot, lambda one, at: _hard_negative(one, at, rule), "put the hard negatives into [ ]")
 
 
 def _each(value: object, spot: Spot, make: Callable[[object, Spot], Made | None], fix: str) -> tuple[Made, ...]:
@@ -349,10 +287,6 @@ def _prompt(value: object, spot: Spot) -> str:
         return "" if value is None or is_blank(value) else without_unprintable(spot.problems.cut(value))
     spot.refuse(expected="text", found=show(value), fix="write what stands before the query, or leave it out")
     return ""
-
-
-def _judged(value: object, spot: Spot) -> tuple[Judged, ...]:
-    return _each(value, spot, _judgement, 'write [{"text": "...", "grade": 1}]')
 
 
 def _judgement(value: object, spot: Spot) -> Judged | None:

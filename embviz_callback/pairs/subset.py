@@ -76,9 +76,10 @@ class Subset:
 
     def __post_init__(self) -> None:
         n_queries, n_documents = len(self.queries), len(self.documents)
-        _check_rows("relevance", self.relevance, n_queries, n_documents)
-        _check_rows("records", self.records, n_queries, n_documents)
-        _check_rows("hard_pairs", self.hard_pairs, n_queries, len(self.hard_negatives))
+        check_rows("relevance", self.relevance, n_queries, n_documents)
+        check_rows("records", self.records, n_queries, n_documents)
+        check_rows("hard_pairs", self.hard_pairs, n_queries, len(self.hard_negatives))
+        check_rows("grades", self.grades, n_queries, n_documents, width=3)
         expected = {
             "ids": n_queries,
             "metadata": n_queries,
@@ -87,13 +88,10 @@ class Subset:
         }
         expected |= {"document_ids": n_documents} if self.document_ids else {}
         expected |= {"prompts": n_queries} if self.prompts else {}
-        check_grades("grades", self.grades, n_queries, n_documents)
         for name, length in expected.items():
             if len(getattr(self, name)) != length:
                 raise ValueError(f"{name} must have {length} entries, got {len(getattr(self, name))}")
-        lonely = np.setdiff1d(np.arange(n_queries), self.relevance[:, 0])
-        if lonely.size:
-            raise ValueError(f"every query needs a relevant document, query row {lonely[0]} has none")
+        check_answered(self.relevance, n_queries)
         if (self.n_corpus > 0) != bool(self.corpus_fingerprint):
             given = f"{self.n_corpus} texts of a corpus", repr(self.corpus_fingerprint)
             raise ValueError(f"{given[0]} do not go with fingerprint {given[1]}")
@@ -155,13 +153,8 @@ class Subset:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, from which `from_json` makes an equal subset in another process."""
-        plain: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        plain |= {name: plain[name].tolist() for name in (*_PAIRS, "grades")}
-        texts = ("queries", "documents", "hard_negatives", "ids", "document_ids", "prompts")
-        plain |= {name: list(plain[name]) for name in texts}
-        plain |= {name: [dict(row) for row in plain[name]] for name in ("metadata", "document_metadata")}
-        plain["hard_types"] = [list(types) for types in self.hard_types]
-        return plain | {"fingerprint": self.fingerprint}
+        values: dict[str, Any] = {name: getattr(self, name) for name in (*self.__dataclass_fields__, "fingerprint")}
+        return {name: one.tolist() if isinstance(one, np.ndarray) else one for name, one in values.items()}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
@@ -187,29 +180,40 @@ class Subset:
         return subset
 
 
-def _check_rows(name: str, rows: Rows, n_left: int, n_right: int) -> None:
-    if rows.ndim != 2 or rows.shape[1] != 2 or rows.dtype != np.int64:
-        raise ValueError(f"{name} must be int64 pairs of shape (n, 2), got {rows.dtype} {rows.shape}")
-    if ((rows < 0) | (rows >= (n_left, n_right))).any():
-        raise ValueError(f"{name} must lie within {n_left} x {n_right} rows")
-
-
-def check_grades(name: str, grades: Rows, n_queries: int, n_documents: int) -> None:
-    """Refuses grades that are no triples of a query row, a document row and a grade.
+def check_rows(name: str, rows: Rows, *sizes: int, width: int = 2) -> None:
+    """Refuses what are no places in two lists.
 
     Args:
         name: For the error.
-        grades: To check.
-        n_queries: Rows of queries.
-        n_documents: Rows of documents.
+        rows: To check.
+        sizes: Of the two lists.
+        width: 3 where a grade stands behind each pair.
 
     Raises:
-        ValueError: If shape or type are others, or a row does not exist.
+        ValueError: If shape or type are others, or a place does not exist.
     """
-    if grades.ndim != 2 or grades.shape[1] != 3 or grades.dtype != np.int64:
-        raise ValueError(f"{name} must be int64 triples of shape (n, 3), got {grades.dtype} {grades.shape}")
-    if ((grades[:, :2] < 0) | (grades[:, :2] >= (n_queries, n_documents))).any():
-        raise ValueError(f"{name} must lie within {n_queries} x {n_documents} rows")
+    if rows.ndim != 2 or rows.shape[1] != width or rows.dtype != np.int64:
+        kind = "pairs" if width == 2 else "triples"
+        raise ValueError(f"{name} must be int64 {kind} of shape (n, {width}), got {rows.dtype} {rows.shape}")
+    is_bad = ((rows[:, :2] < 0) | (rows[:, :2] >= sizes)).any(axis=1)
+    if is_bad.any():
+        row = int(is_bad.argmax())
+        raise ValueError(f"{name} row {row} is {rows[row, :2].tolist()}, beyond {sizes[0]} x {sizes[1]} rows")
+
+
+def check_answered(relevance: Rows, n_queries: int) -> None:
+    """Refuses relevance that leaves a query without a document.
+
+    Args:
+        relevance: Pairs that have been checked.
+        n_queries: How many there are.
+
+    Raises:
+        ValueError: If there is such a query.
+    """
+    lonely = np.setdiff1d(np.arange(n_queries), relevance[:, 0])
+    if lonely.size:
+        raise ValueError(f"every query needs a relevant document, query row {lonely[0]} has none")
 
 
 def choose_subset(records: Sequence[Record], *, max_samples: int, seed: int) -> Subset:
@@ -270,10 +274,10 @@ def _build(
     types: dict[tuple[int, int], set[str]] = {}
     for row, negative in hard:
         types.setdefault((row, negatives.row(negative.text)), set()).update(negative.types)
-    answered = [(documents.row(text), record.metadata) for record in related for text in record.positives]
+    answered = [(documents.row(text), dict(record.metadata)) for record in related for text in record.positives]
     answered += [(documents.row(one.text), {}) for _, one in judged]
     named = [(documents.row(one.text), one.id) for record in related for one in record.judged if one.id is not None]
-    prompts = _least([(row, record.prompt) for row, record in chosen], len(rows), key=_last_if_blank)
+    prompts = _least([(row, record.prompt) for row, record in chosen], len(rows), key=lambda text: (not text, text))
     return Subset(
         queries=_least([(row, record.query) for row, record in chosen], len(rows), key=str),
         documents=documents.texts,
@@ -283,7 +287,7 @@ def _build(
         hard_types=tuple(tuple(sorted(types[pair])) for pair in sorted(types)),
         records=_rows([(row, documents.row(record.positives[0])) for row, record in chosen]),
         ids=_least([(row, record.id) for row, record in chosen], len(rows), key=_last_if_none),
-        metadata=_least([(row, record.metadata) for row, record in chosen], len(rows), key=_last_if_empty),
+        metadata=_least([(row, dict(record.metadata)) for row, record in chosen], len(rows), key=_last_if_empty),
         document_metadata=_least(answered, len(documents.texts), key=_last_if_empty),
         seed=seed,
         n_available=n_available,
@@ -336,16 +340,12 @@ def _least(found: Iterable[tuple[int, _T]], n_rows: int, *, key: Callable[[_T], 
     return tuple(best[row] for row in range(n_rows))
 
 
-def _last_if_blank(text: str) -> tuple[bool, str]:
-    return (not text, text)
-
-
 def _last_if_none(name: str | None) -> tuple[bool, str]:
     return (name is None, name or "")
 
 
 def _last_if_empty(columns: Columns) -> tuple[bool, str]:
-    return (not columns, json.dumps(dict(columns), sort_keys=True))
+    return (not columns, json.dumps(columns, sort_keys=True))
 
 
 def _rows(pairs: Sequence[Sequence[int]], *, width: int = 2) -> Rows:

@@ -14,8 +14,8 @@ from embviz_callback.delivery.provenance import given_pairs
 from embviz_callback.delivery.tags import prefix_of, set_names
 from embviz_callback.delivery.timing import Budget
 from embviz_callback.evaluator import Evaluator
+from embviz_callback.pairs.check.importing import load_function
 from embviz_callback.pairs.formats.form import Reading
-from embviz_callback.pairs.importing import load_function
 from embviz_callback.settings import Settings, merged, split_options
 
 _TRIAL_QUERIES, _TRIAL_TEXTS = 5, 50

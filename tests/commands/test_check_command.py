@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from embviz_callback.cli import main
+from embviz_callback.pairs.check.importing import load_function
 from embviz_callback.pairs.formats.reading import DataError, read_pairs
-from embviz_callback.pairs.importing import load_function
 
 
 def pair(query: str, pos: Any, **rest: Any) -> dict[str, Any]:

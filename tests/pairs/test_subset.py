@@ -190,7 +190,7 @@ def test_a_changed_text_is_noticed_by_the_fingerprint_in_the_file() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"relevance": [[0, 1]]}, "relevance must lie within 1 x 1 rows"),
+        ({"relevance": [[0, 1]]}, "relevance row 0 is [0, 1], beyond 1 x 1 rows"),
         ({"relevance": []}, "every query needs a relevant document, query row 0 has none"),
         ({"ids": []}, "ids must have 1 entries, got 0"),
         ({"hard_types": [["price"]]}, "hard_types must have 0 entries, got 1"),

@@ -6,7 +6,7 @@ from embviz_callback.delivery.run.data_check import checkup_of
 from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.drawing.page.page_analysis import analysis_view
 from embviz_callback.drawing.reports.asides import Context
-from embviz_callback.pairs.importing import load_function
+from embviz_callback.pairs.check.importing import load_function
 from embviz_callback.pairs.weight_rule import default_rule
 from embviz_callback.snapshot import Snapshot, load_snapshot
 

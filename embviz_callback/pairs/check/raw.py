@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from embviz_callback.pairs.field_names import meant_fields
 from embviz_callback.pairs.formats.form import Item, Reading
 from embviz_callback.pairs.formats.reading import find_records, to_checked
 from embviz_callback.pairs.intake.parsing import refuse_odd
 from embviz_callback.pairs.problems import Problems, Spot
-from embviz_callback.pairs.records import Record, meant_fields
+from embviz_callback.pairs.records import Record
 from embviz_callback.pairs.relevance import pooled
 from embviz_callback.pairs.texts import clean, fold, is_blank
 from embviz_callback.pairs.weight_rule import default_rule
@@ -120,7 +121,8 @@ def read_raw(given: Any, reading: Reading | None = None) -> RawPairs:
         At least one item; a `DataError` says if the source cannot be read or is of no known form.
     """
     found = find_records(given, reading or Reading())
-    return RawPairs(found.name, tuple(item for _, item in found.entries), found.sha256, found.notes, found.unread)
+    name, sha256 = found.source.name, found.source.sha256
+    return RawPairs(name, tuple(item for _, item in found.entries), sha256, found.notes, found.unread)
 
 
 def raw_records(source: RawPairs) -> tuple[RawRecord, ...]:

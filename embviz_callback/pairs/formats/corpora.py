@@ -151,7 +151,8 @@ class CorpusFile:
         """`noted`, and what the last reading of a long file has left out or replaced."""
         if not isinstance(self.candidates, LineStream):
             return self.noted
-        return (*self.noted, *_notes(self.candidates.problems, self.candidates.skipped))
+        problems = self.candidates.problems
+        return (*self.noted, *problems.remarks(self.candidates.skipped, counted(problems.n_records or 0, "item")))
 
 
 def read_corpus(given: Any, reading: Reading | None = None, *, skip_bad: bool = False) -> CorpusFile:
@@ -246,7 +247,7 @@ def _candidates(given: Material, reading: Reading) -> CorpusFile:
     if problems.total and not (reading.skip_bad and whole):
         raise problems.error()
     skipped = sum(not part for part in found)
-    noted = (*given.notes, *notes, *_notes(problems, skipped))
+    noted = (*given.notes, *notes, *problems.remarks(skipped, counted(len(given.rows), "item")))
     return CorpusFile(whole, given.path, given.sha256, skipped, noted)
 
 
@@ -314,10 +315,3 @@ def _document_notes(names: frozenset[str]) -> Iterator[str]:
     if "title" in names:
         yield "titles stand before the texts"
     yield from unread_notes(sorted(names - set(DOCUMENT_FIELDS)))
-
-
-def _notes(problems: Problems, skipped: int) -> Iterator[str]:
-    if skipped:
-        of_all = f"{skipped:,} of {counted(problems.n_records or 0, 'item')}"
-        yield f"{of_all} left out, the first because of {problems.lines[0]}"
-    yield from problems.remarks()

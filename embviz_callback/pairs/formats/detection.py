@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import Any
 
+from embviz_callback.pairs.field_names import is_likely, meant_fields
 from embviz_callback.pairs.formats.form import OURS, Form, Reading, renaming
 from embviz_callback.pairs.formats.labels import ALL_LABELS
 from embviz_callback.pairs.formats.rows.anchor_columns import COLUMNS, columns_of
@@ -15,7 +16,7 @@ from embviz_callback.pairs.formats.rows.squad import SQUAD, SQUAD_ROWS
 from embviz_callback.pairs.formats.rows.swift import MESSAGES, RESPONSES
 from embviz_callback.pairs.intake.tables import NAMES_ABOVE, TABLE
 from embviz_callback.pairs.problems import DataError, show_names
-from embviz_callback.pairs.records import Record, is_likely, meant_fields
+from embviz_callback.pairs.records import Record
 
 # The more particular first: nearly all of them have a query.
 ROW_FORMS: tuple[Form, ...] = (

@@ -101,21 +101,21 @@ def read_pairs(
     reading = reading or Reading()
     reading = replace(reading, rule=reading.rule or rule, skip_bad=reading.skip_bad or skip_bad)
     found = find_records(given, reading)
+    source = found.source
     made, problems = _check(found, reading)
     records = tuple(record for record in made if record is not None)
     if problems.total and not (reading.skip_bad and records):
         raise problems.error()
     if not records:
-        raise DataError(f"{found.name}: no record has a relevant document ({'; '.join(found.notes)}). {_NO_RELEVANT}")
+        raise DataError(f"{source.name}: no record has a relevant document ({'; '.join(found.notes)}). {_NO_RELEVANT}")
     skipped = len(made) - len(records)
-    notes = (*found.notes, *_notes(problems, skipped, len(made)), *quality_notes(records))
-    path = found.path if isinstance(given, str | os.PathLike) else f"{counted(len(found.rows), 'pair')} from Python"
+    in_python = f"{counted(len(source.rows), 'pair')} from Python"
     return PairFile(
         records=records,
-        path=path,
-        sha256=found.sha256,
+        path=source.path if isinstance(given, str | os.PathLike) else in_python,
+        sha256=source.sha256,
         skipped=skipped,
-        notes=notes,
+        notes=(*found.notes, *problems.remarks(skipped, counted(len(made), "record")), *quality_notes(records)),
         form=found.form,
         unread=found.unread,
         split=found.split,
@@ -172,14 +172,15 @@ def records_from(
 
 def _check(found: Translation, reading: Reading) -> tuple[list[Record | None], Problems]:
     """A record per entry, None where there was a problem; fewer where the source is refused anyhow."""
-    problems = Problems(found.name, n_records=len(found.rows), limits=reading.limits)
+    rows = found.source.rows
+    problems = Problems(found.source.name, n_records=len(rows), limits=reading.limits)
     chosen = reading.rule or default_rule()
     odd: dict[int, bool] = {}
     made = []
     for row, item in found.entries:
         # A row of several records is looked through once.
-        if found.has_odd and row not in odd and not isinstance(item, Broken):
-            odd[row] = refuse_odd(found.rows[row], Spot(problems, row))
+        if found.source.has_odd and row not in odd and not isinstance(item, Broken):
+            odd[row] = refuse_odd(rows[row], Spot(problems, row))
         made.append(None if odd.get(row) else to_checked(item, Spot(problems, row), chosen))
         if problems.total >= ENOUGH_PROBLEMS and not reading.skip_bad:
             problems.is_cut_short = len(made) < len(found.entries)
@@ -195,10 +196,3 @@ def to_checked(item: Any, spot: Spot, rule: WeightRule) -> Record | None:
     if isinstance(item, Item):
         return to_record(item.fields, replace(spot, called=item.called), rule)
     return to_record(item, spot, rule)
-
-
-def _notes(problems: Problems, skipped: int, n_entries: int) -> list[str]:
-    notes = []
-    if skipped:
-        notes.append(f"{skipped:,} of {n_entries:,} records left out, the first because of {problems.lines[0]}")
-    return [*notes, *problems.remarks()]

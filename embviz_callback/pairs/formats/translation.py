@@ -26,27 +26,19 @@ class Translation:
     """Records of a source before they are checked.
 
     Attributes:
+        source: The rows as they were found, and where.
         entries: Row and `Item`; or a `Record` that passes as it is, or whatever else stands there and is no record.
-        rows: As they were found.
-        name: Of the source with the way to the rows, for errors.
-        path: As the user gave it.
         form: Name of the form that was recognised.
-        sha256: Of the file or files.
-        has_odd: Whether a value of the rows is one that a data set must not hold.
         notes: What was recognised, assumed, left out and left unread, one sentence each.
         unread: Names of columns that were not read.
         split: Which part of the source this is, empty where it has no parts.
         corpus: Where all documents of the source lie, empty where it has none.
     """
 
+    source: Material
     entries: tuple[Entry, ...]
-    rows: Sequence[Any]
-    name: str
-    path: str
     form: str
-    sha256: str = ""
-    has_odd: bool = False
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
     unread: tuple[str, ...] = ()
     split: str = ""
     corpus: str = ""
@@ -80,13 +72,9 @@ def translate(material: Material, reading: Reading) -> Translation:
     left_out = Counter(item.left_out for _, item in entries if isinstance(item, Item) and item.left_out)
     unread = tuple(sorted(name for name in names if not form.reads(name) and name != column))
     return Translation(
+        replace(material, rows=rows),
         entries=tuple((row, item) for row, item in entries if not (isinstance(item, Item) and item.left_out)),
-        rows=rows,
-        name=material.name,
-        path=material.path,
         form=form.name,
-        sha256=material.sha256,
-        has_odd=material.has_odd,
         notes=(*material.notes, *_notes(form, column, left_out, unread)),
         unread=unread,
     )

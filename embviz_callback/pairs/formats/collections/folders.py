@@ -5,9 +5,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from embviz_callback.files import read_json
 from embviz_callback.pairs.formats.collections.assembly import Assembled, Collected, assemble
 from embviz_callback.pairs.formats.collections.folder_layouts import LAYOUTS, Parts, find_parts, missing_parts
 from embviz_callback.pairs.formats.collections.one_file import translate_rows
@@ -62,7 +64,7 @@ def translate_folder(folder: Path, reading: Reading) -> Translation:
     material = _of_files(folder, splits[split], reading, is_saved=bool(saved))
     read = f"read the split {split!r} of {', '.join(sorted(splits))}" if split else "read a data set saved to disk"
     found = translate_rows(material, reading)
-    return replace(found, path=name, notes=(read, *found.notes), split=split)
+    return replace(found, source=replace(found.source, path=name), notes=(read, *found.notes), split=split)
 
 
 def _refuse(folder: Path, name: str, paths: Sequence[str], missing: str) -> None:
@@ -86,17 +88,10 @@ def _is_known(folder: Path) -> bool:
 
 def files_of(folder: Path) -> list[str]:
     """Paths of the files below a folder, relative to it, three levels deep."""
-    found: list[str] = []
-    waiting = [(folder, 1)]
-    while waiting and len(found) < _MOST_FILES:
-        inner, depth = waiting.pop()
-        try:
-            entries = sorted(inner.iterdir())
-        except OSError:  # what may not be listed is as good as not there
-            continue
-        found += [one.relative_to(folder).as_posix() for one in entries if one.is_file()]
-        waiting += [(one, depth + 1) for one in entries if one.is_dir() and depth < _DEEPEST]
-    return sorted(found)
+    # What may not be listed is as good as not there.
+    levels = ("/".join("*" * depth) for depth in range(1, _DEEPEST + 1))
+    files = (one for level in levels for one in folder.glob(level) if one.is_file())
+    return sorted(one.relative_to(folder).as_posix() for one in islice(files, _MOST_FILES))
 
 
 def _of_collection(folder: Path, parts: Parts, reading: Reading) -> Translation:
@@ -129,13 +124,11 @@ def _of_collection(folder: Path, parts: Parts, reading: Reading) -> Translation:
     if not found.entries:
         raise DataError(_nothing_usable(name, judgements.name, found, reading))
     unread = tuple(sorted(set().union(*(part.unread for part in read))))
+    sha256 = _sha256(folder, [path for part in read for path in part.paths])
     return Translation(
+        Material(range(queries.n_rows), queries.name, name, sha256),
         entries=found.entries,
-        rows=range(queries.n_rows),
-        name=queries.name,
-        path=name,
         form=parts.layout.name,
-        sha256=_sha256(folder, [path for part in read for path in part.paths]),
         notes=(*found.notes, *unread_notes(unread)),
         unread=unread,
         split=split,
@@ -186,7 +179,7 @@ def _data_files(folder: Path, prefix: str) -> list[str]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

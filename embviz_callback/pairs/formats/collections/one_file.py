@@ -1,6 +1,7 @@
 """Collections in one object or file: LlamaIndex, NeMo retriever, tevatron's newer form."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,10 @@ def translate_rows(material: Material, reading: Reading) -> Translation:
         )
     unread = tuple(sorted(names_of(material.rows) - collected.reads))
     return Translation(
+        replace(material, rows=range(max(len(material.rows), len(list(collected.queries)))), has_odd=False),
         # Lines that are no JSON are for the reader of records to refuse.
         entries=(*found.entries, *((at, row) for at, row in enumerate(material.rows) if not isinstance(row, Mapping))),
-        rows=range(max(len(material.rows), len(list(collected.queries)))),
-        name=material.name,
-        path=material.path,
         form=collected.form,
-        sha256=material.sha256,
         notes=(*material.notes, *found.notes, *unread_notes(unread)),
         unread=unread,
         corpus=collected.corpus,

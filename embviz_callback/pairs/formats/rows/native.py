@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from embviz_callback.pairs.field_names import RECORD_FIELDS
 from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, renaming
 from embviz_callback.pairs.formats.rows.anchor_columns import is_negative
-from embviz_callback.pairs.records import RECORD_FIELDS
 
 
 def _is_native(names: frozenset[str]) -> bool:
