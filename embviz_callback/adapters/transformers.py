@@ -18,7 +18,7 @@ from embviz_callback.adapters.encoders import prompts_of, subject_of
 from embviz_callback.adapters.trackers import TRACKERS, loggers_of, report
 from embviz_callback.delivery.alerts.alarms import Alert
 from embviz_callback.delivery.alerts.rule import MarginAlert
-from embviz_callback.delivery.places import Places, landing
+from embviz_callback.delivery.places import Places, places_in
 from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.delivery.tags import scalar_tag
@@ -289,15 +289,10 @@ class EmbvizTrainerCallback(TrainerCallback):
         rank = args.process_index
         if rank != 0:
             return Places(None, None, self.prefix, rank)
-        wanted = self._given.output_dir
-        own, address = landing(args.output_dir if wanted is None else wanted)
-        inner = self.prefix if wanted is None or self.prefix != "embviz" else ""
-        folder = own / inner
         writers = [getattr(one, "tb_writer", None) for one in self._trackers()]
         logged = next(filter(None, (getattr(writer, "log_dir", None) for writer in writers)), None)
-        events = folder if logged is None else Path(logged) / self.prefix
-        address = address and f"{address}/{inner}".rstrip("/")
-        return Places(folder.absolute(), events.absolute(), self.prefix, rank, address=address)
+        events = None if logged is None else Path(logged)
+        return places_in(self._given.output_dir, args.output_dir, events, self.prefix)
 
     def _say_what_to_know(self, session: Session, args: Any) -> None:
         warn, folder = session.guard.warn, session.places.folder

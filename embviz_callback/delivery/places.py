@@ -94,10 +94,25 @@ def find_places(trainer: Any, output_dir: str | Path | None, prefix: str) -> Pla
     home = f"{trainer.default_root_dir}"
     logged = next(filter(None, (_log_folder(logger, home) for logger in trainer.loggers)), None)
     root, _ = landing(home if logged is None else logged)
+    return places_in(output_dir, home if logged is None else logged, None if logged is None else root, prefix)
+
+
+def places_in(output_dir: str | Path | None, home: str, logged: Path | None, prefix: str) -> Places:
+    """Where the main rank writes.
+
+    Args:
+        output_dir: The user's wish, or None.
+        home: Where files go without one.
+        logged: The folder of the trainer's TensorBoard file; None without.
+        prefix: See `find_places`.
+
+    Returns:
+        Absolute paths.
+    """
     inner = prefix if output_dir is None or prefix != "embviz" else ""
-    own, address = landing((home if logged is None else logged) if output_dir is None else output_dir)
+    own, address = landing(home if output_dir is None else output_dir)
     folder = own / inner
-    events = folder if logged is None else root / prefix
+    events = folder if logged is None else logged / prefix
     address = address and f"{address}/{inner}".rstrip("/")
     return Places(folder.absolute(), events.absolute(), prefix, 0, address=address)
 

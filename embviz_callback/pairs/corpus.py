@@ -140,7 +140,7 @@ class Corpus:
             row = self.places[start : start + WINDOW].astype(np.int64)
             at = np.flatnonzero((row >= 0) & (row < len(self)))
             sums = np.array([_checksum(given[place]) for place in at.tolist()], dtype=np.int64)
-            at = at[self._sums_of(row[at]) == sums]
+            at = at[_tails(self.keys[row[at]])[:, 0] == sums]
             yield row[at], [given[place] for place in at.tolist()]
             start, n_found = start + len(given), n_found + len(at)
         if n_found < len(self):
@@ -148,11 +148,6 @@ class Corpus:
                 f"{self.name}: expected the {len(self):,} texts where they stood at first, found "
                 f"{len(self) - n_found:,} of them there no more. Fix: leave the file as it is while it is used"
             )
-
-    def _sums_of(self, rows: Rows) -> Rows:
-        """The checksums of texts by their rows."""
-        last = self.keys[rows].view("u1").reshape(-1, _KEY.itemsize)[:, _FOLD:].copy()
-        return last.view(">u4").reshape(-1, 2)[:, 0].astype(np.int64)
 
 
 def _checksum(text: str) -> int:
@@ -166,6 +161,11 @@ def _fold_hash(folded: str) -> bytes:
 def _folds(keys: Keys) -> Keys:
     """``(n, 16)`` bytes of the keys that are of folds."""
     return np.ascontiguousarray(keys.view("u1").reshape(-1, _KEY.itemsize)[:, :_FOLD]).view(f"V{_FOLD}")[:, 0]
+
+
+def _tails(keys: Keys) -> NDArray[Any]:
+    """``(n, 2)``: the checksums of the texts of keys, and their places in the source."""
+    return np.ascontiguousarray(keys.view("u1").reshape(-1, _KEY.itemsize)[:, _FOLD:]).view(">u4").reshape(-1, 2)
 
 
 def own_corpus(pairs: PairFile) -> str:
@@ -255,8 +255,8 @@ def _places(keys: Keys, n_given: int) -> NDArray[np.int32]:
     """``(n_given,)``: the row of every text of the source, -1 for one without."""
     rows = np.full(n_given, -1, dtype=np.int32)
     for start in range(0, len(keys), _PART):
-        part = np.ascontiguousarray(keys[start : start + _PART].view("u1").reshape(-1, _KEY.itemsize)[:, _FOLD:])
-        rows[part.view(">u4").reshape(-1, 2)[:, 1]] = np.arange(start, start + len(part))
+        part = _tails(keys[start : start + _PART])
+        rows[part[:, 1]] = np.arange(start, start + len(part))
     return rows
 
 

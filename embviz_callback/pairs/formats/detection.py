@@ -41,11 +41,10 @@ def names_of(rows: Sequence[Any]) -> frozenset[str]:
 
 
 def _form_named(name: str) -> Form:
-    for form in ROW_FORMS:
-        if form.name == name:
-            return form
-    known = ", ".join(sorted(form.name for form in ROW_FORMS))
-    raise DataError(f"--format: there is no form {name!r}. Fix: give one of {known}")
+    by_name = {form.name: form for form in ROW_FORMS}
+    if name not in by_name:
+        raise DataError(f"--format: there is no form {name!r}. Fix: give one of {', '.join(sorted(by_name))}")
+    return by_name[name]
 
 
 def form_of(rows: Sequence[Any], reading: Reading, name: str) -> Form:
@@ -64,13 +63,16 @@ def form_of(rows: Sequence[Any], reading: Reading, name: str) -> Form:
     if reading.fields:
         return _by_fields(reading.fields, names, name)
     if reading.format:
-        return _fitted(_form_named(reading.format), rows)
-    if sum(isinstance(row, list | tuple) for row in rows) * 2 > len(rows):
-        return LISTS
-    found = known_form(names)
-    if found is None:
+        found = _form_named(reading.format)
+    elif sum(isinstance(row, list | tuple) for row in rows) * 2 > len(rows):
+        found = LISTS
+    elif (known := known_form(names)) is not None:
+        found = known
+    else:
         _check_hope(rows, names, name)
-    return _fitted(found or NATIVE, rows)
+        found = NATIVE
+    # Under many names the columns themselves say what each of them holds.
+    return columns_of(rows) if found is COLUMNS else found
 
 
 def known_form(names: frozenset[str]) -> Form | None:
@@ -91,9 +93,8 @@ def _check_hope(rows: Sequence[Any], names: frozenset[str], name: str) -> None:
     free = [column for column in sorted(names - set(OURS)) if any(_may_hold_texts(row, column) for row in rows)]
     # One that is there needs the other, which another column may hold.
     if len(missing) == 2 or (missing and free):
-        listed_names = show_names(sorted(names))
         raise DataError(
-            f"{name}: expected fields of a known form, found {listed_names}. Fix: say which is which: "
+            f"{name}: expected fields of a known form, found {show_names(sorted(names))}. Fix: say which is which: "
             f"--fields {quote(_likely_fields(names, free))}"
             f"{f'; {NAMES_ABOVE}' if len(missing) == 2 and TABLE.search(name) else ''}"
         )
@@ -120,17 +121,11 @@ def _likely_fields(names: frozenset[str], free: list[str]) -> str:
     return ",".join(f"{ours}={theirs}" for ours, theirs in found.items())
 
 
-def _fitted(form: Form, rows: Sequence[Any]) -> Form:
-    """The form for these rows: under many names the columns themselves say what each of them holds."""
-    return columns_of(rows) if form is COLUMNS else form
-
-
 def _by_fields(fields: Mapping[str, str], names: frozenset[str], name: str) -> Form:
     missing = [f"{ours}={theirs}" for ours, theirs in fields.items() if theirs not in names]
     if missing:
         there = show_names(sorted(names))
         raise DataError(f"--fields: there is no column for {', '.join(missing)} in {name}. Fix: choose of {there}")
-
     shown = ", ".join(f"{ours}={theirs}" for ours, theirs in fields.items())
     return renaming("fields", f"the columns named by --fields ({shown})", lambda names: True, **fields)
 

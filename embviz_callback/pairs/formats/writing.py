@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.files import write_atomically
+from embviz_callback.files import write_atomically, write_rows
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.records import Record
 from embviz_callback.pairs.relevance import positives_by_query
@@ -55,7 +55,7 @@ def _flagembedding(records: Sequence[Record], out: Path) -> Written:
         row |= {"neg": [negative.text for negative in record.hard_negatives]}
         row |= {"prompt": record.prompt} if record.prompt else {}
         rows.append(row | ({"id": record.id} if record.id is not None else {}))
-    write_atomically(out, _lines(rows))
+    write_rows(out, rows)
     return _left_out(records, "types and weights of hard negatives", "metadata", "grades")
 
 
@@ -69,7 +69,7 @@ def _sentence_transformers(records: Sequence[Record], out: Path) -> Written:
         for record in records
         for positive in record.positives
     ]
-    write_atomically(out, _lines(rows))
+    write_rows(out, rows)
     n_left = sum(len(record.hard_negatives) - n for record in records)
     fewer = (f"hard negatives beyond the {n} that every record has: {n_left:,}",) if n_left else ()
     left_out = _left_out(records, "types and weights of hard negatives", "metadata", "grades", "prompts", "ids")
@@ -79,9 +79,9 @@ def _sentence_transformers(records: Sequence[Record], out: Path) -> Written:
 def _beir(records: Sequence[Record], out: Path) -> Written:
     parts = _Parts(records)
     corpus = [{"_id": name, "title": "", "text": text} for name, text in parts.documents.items()]
-    write_atomically(out / "corpus.jsonl", _lines(corpus))
+    write_rows(out / "corpus.jsonl", corpus)
     queries = [{"_id": name, "text": text, "metadata": parts.metadata[name]} for name, text in parts.queries.items()]
-    write_atomically(out / "queries.jsonl", _lines(queries))
+    write_rows(out / "queries.jsonl", queries)
     judged = "".join(f"{query}\t{document}\t{grade}\n" for query, document, grade in parts.judged)
     write_atomically(out / "qrels" / "test.tsv", "query-id\tcorpus-id\tscore\n" + judged)
     return (*parts.unjudged, *_left_out(records, "types and weights of hard negatives", "prompts"))
@@ -153,10 +153,6 @@ def _free(wanted: str | None, letter: str, taken: Mapping[str, str]) -> str:
     while name in taken:
         name += "_"
     return name
-
-
-def _lines(rows: Iterable[Any]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _left_out(records: Sequence[Record], *what: str) -> Written:
