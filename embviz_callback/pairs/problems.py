@@ -223,10 +223,10 @@ def _show_other(value: object) -> str:
     return f"{type(value).__name__}{size}"
 
 
-def show_names(names: Collection[object]) -> str:
-    """Up to eight field names, or that there are none."""
-    shown = [show_name(name) for name in list(names)[:8]]
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+def show_names(names: Collection[object], *, most: int = 8) -> str:
+    """Some field names, and how many there are more; or that there are none."""
+    shown = [show_name(name) for name in list(names)[:most]]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(shown)}{more}" if shown else "no fields"
 
 

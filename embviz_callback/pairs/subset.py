@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.pairs.records import Record
+from embviz_callback.pairs.records import Judged, Record
 from embviz_callback.pairs.relevance import positives_by_query
 from embviz_callback.pairs.texts import fold
 
@@ -144,12 +144,9 @@ class Subset:
     def _judged_of(self, query: int, relevant: list[int]) -> list[dict[str, Any]]:
         """What was judged for a query as it stands in a file, and the identifiers of what answers it."""
         grades = {row: grade for _, row, grade in self.grades[self.grades[:, 0] == query].tolist()}
-        named = {row: 1 for row in relevant if self.document_ids and self.document_ids[row] is not None}
-        return [
-            {"text": self.documents[row], "grade": grade}
-            | ({"id": self.document_ids[row]} if self.document_ids and self.document_ids[row] is not None else {})
-            for row, grade in (named | grades).items()
-        ]
+        names = self.document_ids or (None,) * len(self.documents)
+        named = {row: 1 for row in relevant if names[row] is not None}
+        return [Judged(self.documents[row], grade, names[row]).as_json() for row, grade in (named | grades).items()]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, from which `from_json` makes an equal subset in another process."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from embviz_callback.grammar import agreeing, counted
 from embviz_callback.pairs.check.collisions import expected_collisions
@@ -93,11 +93,8 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
 }
 
 
-class Reach(Protocol):
-    """How far into a text a model reads."""
-
-    def __call__(self, texts: Sequence[str]) -> Sequence[tuple[int, int]]:
-        """Per text its length in tokens and how many of its characters are read."""
+# Per text its length in tokens, and how many of its characters a model reads.
+Reach = Callable[[Sequence[str]], Sequence[tuple[int, int]]]
 
 
 @dataclass(frozen=True)

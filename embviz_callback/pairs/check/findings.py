@@ -99,10 +99,6 @@ class Checkup:
         """Whether nothing is wrong or suspect."""
         return all(finding.level == NOTE for finding in self.findings)
 
-    def finding(self, kind: str) -> Finding | None:
-        """The finding of that kind, if there is one."""
-        return next((finding for finding in self.findings if finding.kind == kind), None)
-
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON, every place included."""
         return {

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -26,7 +26,7 @@ from embviz_callback.pairs.intake.objects import rows_of
 from embviz_callback.pairs.intake.opening import open_text, show_path
 from embviz_callback.pairs.intake.parsing import Broken, Expected, Material, parse_items, refuse_odd
 from embviz_callback.pairs.intake.streaming import stream_lines, stream_rows
-from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, Problems, Spot, show
+from embviz_callback.pairs.problems import DataError, DataLimits, Problems, Spot, show
 from embviz_callback.pairs.records import Record, to_name, to_positives, to_text
 from embviz_callback.pairs.texts import clean, is_blank
 
@@ -65,7 +65,6 @@ class LineStream:
     Attributes:
         path: The file.
         name: As the user gave it.
-        read_item: What one line holds, nothing if something is wrong with it; it gets the line's number, from 0.
         is_plain: Whether lines are documents and not JSON.
         skip_bad: Leave items out that have a problem instead of refusing the corpus at the end.
         limits: Of its texts, and of what it unpacks to.
@@ -75,10 +74,9 @@ class LineStream:
 
     path: Path
     name: str
-    read_item: Callable[[Any, Problems, int], list[Candidate]]
     is_plain: bool
     skip_bad: bool
-    limits: DataLimits = DEFAULT_LIMITS
+    limits: DataLimits
     problems: Problems = field(init=False)
     skipped: int = 0
 
@@ -89,7 +87,7 @@ class LineStream:
         self.problems, self.skipped, n_found = Problems(self.name, limits=self.limits), 0, 0
         at = -1
         for at, item in enumerate((stream_lines if self.is_plain else stream_rows)(self.path, self.limits)):
-            found = self.read_item(item, self.problems, at)
+            found = _of_line(item, self.problems, at)
             self.skipped += not found
             n_found += len(found)
             yield from found
@@ -111,7 +109,7 @@ class PartStream:
 
     paths: tuple[Path, ...]
     name: str
-    limits: DataLimits = DEFAULT_LIMITS
+    limits: DataLimits
 
     def __iter__(self) -> Iterator[Candidate]:
         n_found = 0
@@ -213,7 +211,7 @@ def _long(path: Path, name: str, reading: Reading) -> CorpusFile | None:
     if not is_plain and (_are_records(first, names, reading) or any(map(is_collection, first))):
         return None
     noted = tuple(_document_notes(names)) if names and "pos" not in names else ()
-    stream = LineStream(path, name, _of_line, is_plain, reading.skip_bad and not is_plain, reading.limits)
+    stream = LineStream(path, name, is_plain, reading.skip_bad and not is_plain, reading.limits)
     return CorpusFile(stream, name, file_sha256(path), noted=noted)
 
 

@@ -128,26 +128,6 @@ def renaming(name: str, title: str, is_known_by: Callable[[frozenset[str]], bool
     return Form(name, title, is_known_by, among(*theirs.values()), translate)
 
 
-def titled(title: Any, text: Any) -> Any:
-    """A document with its title: title, a space, text, as BEIR joins them.
-
-    Returns:
-        The text as it is, whatever it is, where there is no title.
-
-    Example:
-        >>> titled("Hà Nội", "Thủ đô."), titled("", "Thủ đô."), titled("Hà Nội", "")
-        ('Hà Nội Thủ đô.', 'Thủ đô.', 'Hà Nội')
-    """
-    if not isinstance(title, str) or not title.strip() or not isinstance(text, str):
-        return text
-    return f"{title} {text}".strip()
-
-
-def passage(value: Any) -> Any:
-    """The text of a passage ``{"title", "text"}``, or of a value that is a text already."""
-    return titled(value.get("title"), value.get("text")) if isinstance(value, Mapping) else value
-
-
 def listed(value: Any) -> Any:
     """A text as a list of one; all else as it is."""
     return [value] if isinstance(value, str) else value

@@ -1,6 +1,6 @@
 """Labels and scores of pairs: which of them say that a document answers a query."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from embviz_callback.pairs.formats.form import Item, Reading
@@ -32,8 +32,13 @@ ALL_LABELS = (*LABELS, *_TELLING)
 
 def label_column(names: frozenset[str]) -> str | None:
     """The column of a pair that says whether it is one, None without."""
-    by_fold = {name.casefold(): name for name in sorted(names)}
-    return next((by_fold[name] for name in ALL_LABELS if name in by_fold), None)
+    return column_called(sorted(names), ALL_LABELS)
+
+
+def column_called(names: Iterable[str], wanted: Sequence[str]) -> str | None:
+    """The column that has the first of some names, in whatever case; None without."""
+    by_fold = {name.casefold(): name for name in names}
+    return next((by_fold[name] for name in wanted if name in by_fold), None)
 
 
 def is_label(column: str, values: Sequence[Any], reading: Reading, *, is_classified: bool = False) -> bool:
@@ -129,29 +134,26 @@ def settled(entries: Sequence[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
         The relevant ones, each query's first with the hard negatives; one that has no relevant document at all is
         left out.
     """
-    first: dict[str, int] = {}
-    items = [(at, item) for at, (_, item) in enumerate(entries) if isinstance(item, Item)]
-    for at, item in items:
-        if item.is_relevant and not item.left_out:
-            first.setdefault(_query(item), at)
-    extra: dict[int, list[Any]] = {}
-    for _, item in items:
-        if not item.is_relevant and _query(item) in first:
+    answered: set[str] = set()
+    wrong: dict[str, list[Any]] = {}
+    for _, item in entries:
+        if isinstance(item, Item) and not item.is_relevant:
             pos = item.fields.get("pos")
-            extra.setdefault(first[_query(item)], []).extend(pos if isinstance(pos, list) else [pos])
-    for at, (row, item) in enumerate(entries):
-        if not isinstance(item, Item) or item.is_relevant:
-            yield row, _with_negatives(item, extra[at]) if at in extra else item
-        elif _query(item) not in first:
-            yield row, Item({}, left_out="of a query without a relevant document")
+            wrong.setdefault(_query(item), []).extend(pos if isinstance(pos, list) else [pos])
+        elif isinstance(item, Item) and not item.left_out:
+            answered.add(_query(item))
+    for row, item in entries:
+        if isinstance(item, Item) and not item.is_relevant:
+            if _query(item) not in answered:
+                yield row, Item({}, left_out="of a query without a relevant document")
+        elif isinstance(item, Item) and not item.left_out and (negatives := wrong.pop(_query(item), [])):
+            own = item.fields.get("hard_neg") or []
+            fields = {**item.fields, "hard_neg": [*own, *negatives] if isinstance(own, list) else own}
+            yield row, Item(fields, item.called)
+        else:
+            yield row, item
 
 
 def _query(item: Item) -> str:
     query = item.fields.get("query")
     return fold(query) if isinstance(query, str) else ""
-
-
-def _with_negatives(item: Item, negatives: Sequence[Any]) -> Item:
-    own = item.fields.get("hard_neg") or []
-    fields: Mapping[str, Any] = {**item.fields, "hard_neg": [*own, *negatives] if isinstance(own, list) else own}
-    return Item(fields, item.called, item.left_out)

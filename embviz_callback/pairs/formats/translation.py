@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from embviz_callback.grammar import counted
-from embviz_callback.pairs.formats.collections.parts import document_id, document_text
+from embviz_callback.pairs.formats.collections.parts import as_document, document_id
 from embviz_callback.pairs.formats.detection import form_of, names_of
 from embviz_callback.pairs.formats.form import Form, Item, Reading
 from embviz_callback.pairs.formats.labels import is_label, is_undecided, label_column, says_relevant, settled
@@ -119,33 +119,25 @@ def _plain(item: Item) -> Item:
         found["id"] = text_id(item.fields["id"])
     given = [given] if isinstance(given, Mapping) else given
     if isinstance(given, list | tuple) and any(isinstance(one, Mapping) for one in given):
-        found["pos"] = [_document(one) for one in given]
-        named = [{"text": _document(one), "grade": 1, "id": document_id(one)} for one in given if _has_id(one)]
+        found["pos"] = [as_document(one) for one in given]
+        named = [{"text": as_document(one), "grade": 1, "id": document_id(one)} for one in given if _has_id(one)]
         found |= {"judged": named} if named and not item.fields.get("judged") else {}
     if isinstance(hard, list | tuple) and any(isinstance(one, Mapping) for one in hard):
         found["hard_neg"] = [_hard_negative(one) for one in hard]
     return replace(item, fields={**item.fields, **found}) if found else item
 
 
-def _document(one: Any) -> Any:
-    """Its text; what has none stays for the reader of records to refuse."""
-    if not isinstance(one, Mapping):
-        return one
-    text = document_text(one)[1]
-    return one if text is None else text
-
-
 def _has_id(one: Any) -> bool:
     """Whether a document can be named: what has no text is refused as a positive."""
     if not isinstance(one, Mapping) or is_blank(document_id(one) or ""):
         return False
-    return isinstance(_document(one), str) and not is_blank(_document(one))
+    return isinstance(as_document(one), str) and not is_blank(as_document(one))
 
 
 def _hard_negative(one: Any) -> Any:
     """With all that stands in it: what differs, how much it weighs, and what is misspelt."""
     is_ours = not isinstance(one, Mapping) or ("text" in one and not one.get("title"))
-    return one if is_ours or _document(one) is one else {**one, "text": _document(one)}
+    return one if is_ours or as_document(one) is one else {**one, "text": as_document(one)}
 
 
 def _labelled(item: Item, row: Mapping[str, Any], column: str, reading: Reading) -> Item:

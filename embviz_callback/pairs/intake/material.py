@@ -12,8 +12,6 @@ from embviz_callback.pairs.intake.opening import open_text, show_path
 from embviz_callback.pairs.intake.parsing import Expected, Material, parse_items
 from embviz_callback.pairs.intake.tables import TABLE, table_rows
 
-_CHUNK = 1 << 20
-
 
 def read_file(path: str | os.PathLike[str], expected: Expected) -> Material:
     """The rows of a JSON, JSON Lines, CSV, TSV, Parquet or Arrow file; a `DataError` says what cannot be read."""
@@ -46,8 +44,5 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
 
 def file_sha256(path: Path) -> str:
     """Of the file's bytes, as ``sha256sum`` prints it."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, show_name
+from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, show_name, show_names
 
 _CHUNK = 1 << 22
 _MB = 1_000_000
@@ -134,8 +134,7 @@ def _files_in(folder: Path) -> str:
     names = [name for name in _names_in(folder) if re.search(r"\.(jsonl?|ndjson|csv|tsv|parquet|arrow)(\.gz)?$", name)]
     if not names:
         return " without a JSON file in it. Fix: give a JSON file"
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f". Fix: give one file in it: {', '.join(map(show_name, names[:3]))}{more}"
+    return f". Fix: give one file in it: {show_names(names, most=3)}"
 
 
 def _names_in(folder: Path) -> list[str]:

@@ -42,8 +42,12 @@ def kinds(checkup: Checkup) -> dict[str, int]:
     return {finding.kind: len(finding.places) for finding in checkup.findings}
 
 
+def finding_of(checkup: Checkup, kind: str) -> Finding | None:
+    return next((finding for finding in checkup.findings if finding.kind == kind), None)
+
+
 def places(checkup: Checkup, kind: str) -> set[tuple[str, int, str]]:
-    finding = checkup.finding(kind)
+    finding = finding_of(checkup, kind)
     return {(place.file, place.record, place.field) for place in finding.places} if finding else set()
 
 
@@ -122,7 +126,7 @@ def test_clean_pairs_are_clean() -> None:
 def test_a_positive_of_another_record_of_the_query_is_a_contradiction_too() -> None:
     first = pair("tìm phòng A", "Phòng trọ một")
     second = pair("TÌM  phòng a", "Phòng trọ hai", hard_neg=[hard("phòng trọ MỘT")])
-    finding = check(source(first, second)).finding("contradiction")
+    finding = finding_of(check(source(first, second)), "contradiction")
     assert finding is not None
     assert finding.places == (
         Place("train.json", 2, ".hard_neg[0]", "phòng trọ MỘT", "a positive of another record of the query"),
@@ -177,7 +181,7 @@ def test_statements_that_disagree_are_found_by_the_users_extractor() -> None:
         pair("phòng Q1", "Phòng trọ 9tr"),
     ]
     found = check(source(*items), None, Demands(extract=_extract, compare=("district", "price")))
-    finding = found.finding("disagreement")
+    finding = finding_of(found, "disagreement")
     assert finding is not None
     assert [(place.record, place.other) for place in finding.places] == [
         (2, "district: Q1 asked, Q3 in .pos"),
@@ -195,7 +199,8 @@ def test_what_a_model_does_not_read_is_shown() -> None:
     def reach(texts: Sequence[str]) -> list[tuple[int, int]]:
         return [(len(text.split()), len(" ".join(text.split()[:3]))) for text in texts]
 
-    finding = check(source(pair("một hai ba", "một hai ba bốn năm")), None, Demands(reach=reach)).finding("too_long")
+    found = check(source(pair("một hai ba", "một hai ba bốn năm")), None, Demands(reach=reach))
+    finding = finding_of(found, "too_long")
     assert finding is not None
     assert finding.places == (Place("train.json", 1, ".pos", "một hai ba bốn năm", "5 tokens; cut off: ' bốn năm'"),)
 
@@ -378,6 +383,6 @@ def test_real_files_leak_and_have_an_unknown_type() -> None:
         "same_document": 20,
         "other_spelling": 6,
     }
-    unknown = found.finding("unknown_type")
+    unknown = finding_of(found, "unknown_type")
     assert unknown is not None
     assert {place.text for place in unknown.places} == {"requirement"}

@@ -34,12 +34,6 @@ class Collected:
     hard: Mapping[str, Sequence[str]] = field(default_factory=dict)
     reads: frozenset[str] = frozenset()
 
-    @property
-    def named(self) -> set[str]:
-        """All documents that are judged, or hard negatives."""
-        judged = {document for grades in self.grades.values() for document in grades}
-        return judged.union(*self.hard.values())
-
 
 @dataclass(frozen=True)
 class Assembled:
@@ -68,7 +62,8 @@ def assemble(parts: Collected, reading: Reading) -> Assembled:
     Returns:
         The records.
     """
-    wanted = parts.named
+    judged = {document for grades in parts.grades.values() for document in grades}
+    wanted = judged.union(*parts.hard.values())
     texts: dict[str, str] = {}
     n_documents = repeated = 0
     for name, text in parts.documents:

@@ -22,7 +22,7 @@ from embviz_callback.pairs.intake.material import file_sha256, read_file
 from embviz_callback.pairs.intake.opening import open_text, show_path
 from embviz_callback.pairs.intake.parsing import Expected, Material
 from embviz_callback.pairs.intake.splits import choose_split
-from embviz_callback.pairs.problems import DataError, Problems, show_name
+from embviz_callback.pairs.problems import DataError, Problems, show_name, show_names
 
 _MOST_FILES, _DEEPEST = 10_000, 3
 _SPLIT_FILE = re.compile(
@@ -54,7 +54,8 @@ def translate_folder(folder: Path, reading: Reading) -> Translation:
         if parts is not None:
             return _of_collection(folder, parts, reading)
         if reading.format:
-            raise DataError(f"{name}: expected {_title(reading.format)}, found {_shown(paths)}. Fix: check the folder")
+            title = next(layout.title for layout in LAYOUTS if layout.name == reading.format)
+            raise DataError(f"{name}: expected {title}, found {_shown(paths)}. Fix: check the folder")
     saved = _saved_splits(folder)
     missing = "" if saved else missing_parts(paths)
     splits = saved or _split_files(paths)
@@ -146,13 +147,8 @@ def _nothing_usable(name: str, judgements: str, found: Assembled, reading: Readi
     )
 
 
-def _title(name: str) -> str:
-    return next(layout.title for layout in LAYOUTS if layout.name == name)
-
-
 def _shown(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
-    return f"{', '.join(map(show_name, paths[:5]))}{more}" if paths else "no files"
+    return show_names(paths, most=5) if paths else "no files"
 
 
 def _sha256(folder: Path, paths: Sequence[Path]) -> str:

@@ -6,7 +6,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.pairs.formats.form import titled
 from embviz_callback.pairs.intake.objects import IN_PYTHON
 from embviz_callback.pairs.intake.opening import show_path
 from embviz_callback.pairs.intake.streaming import stream_rows
@@ -114,6 +113,29 @@ def document_text(row: Mapping[str, Any]) -> tuple[str | None, Any]:
         name = next((one for one in DOCUMENT_TEXTS if one in row), None)
     text, title = None if name is None else row[name], row.get("title")
     return name, titled(title, "" if text is None else text) if title else text
+
+
+def titled(title: Any, text: Any) -> Any:
+    """A document with its title: title, a space, text, as BEIR joins them.
+
+    Returns:
+        The text as it is, whatever it is, where there is no title.
+
+    Example:
+        >>> titled("Hà Nội", "Thủ đô."), titled("", "Thủ đô."), titled("Hà Nội", "")
+        ('Hà Nội Thủ đô.', 'Thủ đô.', 'Hà Nội')
+    """
+    if not isinstance(title, str) or not title.strip() or not isinstance(text, str):
+        return text
+    return f"{title} {text}".strip()
+
+
+def as_document(one: Any) -> Any:
+    """The text of a document that stands as an object; what has none stays for the reader of records to refuse."""
+    if not isinstance(one, Mapping):
+        return one
+    text = document_text(one)[1]
+    return one if text is None else text
 
 
 def queries_of(part: Part) -> Iterator[Query]:

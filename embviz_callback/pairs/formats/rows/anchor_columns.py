@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, filled
-from embviz_callback.pairs.formats.labels import ALL_LABELS
+from embviz_callback.pairs.formats.labels import ALL_LABELS, column_called
 
 _NEGATIVE = re.compile(r"(hard_)?neg(ative)?s?(_?\d+)?")
 # Two texts of which a label says whether they belong together.
@@ -35,14 +35,9 @@ def is_negative(name: str) -> bool:
     return name != "hard_neg" and _NEGATIVE.fullmatch(name.casefold()) is not None
 
 
-def _column(names: Sequence[str], wanted: Sequence[str]) -> str | None:
-    by_fold = {name.casefold(): name for name in names}
-    return next((by_fold[name] for name in wanted if name in by_fold), None)
-
-
 def _is_known(names: frozenset[str]) -> bool:
     listed_names = sorted(names)
-    return _column(listed_names, _QUERIES) is not None and _column(listed_names, _ANSWERS) is not None
+    return column_called(listed_names, _QUERIES) is not None and column_called(listed_names, _ANSWERS) is not None
 
 
 def columns_of(rows: Iterable[Any]) -> Form:
@@ -76,7 +71,7 @@ def _roles_of(row: Iterable[Any], main: Roles) -> Roles:
 
 def _roles(names: Sequence[str]) -> Roles:
     """Columns of query, positive and negatives: by name, or else by their order."""
-    query, answer = _column(names, _QUERIES), _column(names, _ANSWERS)
+    query, answer = column_called(names, _QUERIES), column_called(names, _ANSWERS)
     if query is not None and answer is not None:
         negatives = (name for name in names if is_negative(name) or name.casefold() == "hard_neg")
         return Roles(query, answer, tuple(sorted(negatives, key=_in_order)))

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, each, filled, passage
+from embviz_callback.pairs.formats.collections.parts import as_document
+from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, each, filled
 from embviz_callback.pairs.formats.labels import says_relevant
 from embviz_callback.pairs.intake.parsing import Broken
 from embviz_callback.pairs.problems import show
@@ -24,7 +25,7 @@ def _is_known(names: frozenset[str]) -> bool:
 
 def _translate(row: Row, reading: Reading) -> Iterator[Item | Broken]:
     query, documents, labels = (_first(row, wanted) or wanted[0] for wanted in (_QUERIES, _DOCUMENTS, _LABELS))
-    texts, given = each(row.get(documents), passage), row.get(labels)
+    texts, given = each(row.get(documents), as_document), row.get(labels)
     called = {".query": f".{query}", ".pos": f".{documents}"}
     fields = filled(query=row.get(query), id=row.get("id"), prompt=row.get("prompt"))
     if not (isinstance(texts, list) and isinstance(given, list) and len(texts) == len(given)):
