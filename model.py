@@ -19,7 +19,7 @@ from embviz_callback.encoding.cache.cached_features import CachedFeatures
 from embviz_callback.encoding.cache.feature_store import default_cache_folder
 from embviz_callback.encoding.cache.fingerprints import state_sha256
 from embviz_callback.encoding.models.biencoder import BiEncoder, ProjectionHead, load_backbone
-from embviz_callback.encoding.models.ngrams import CharNgrams
+from embviz_callback.encoding.models.self_pooling import CharNgrams
 from pair_dataset import PairBatch
 
 

@@ -12,7 +12,8 @@ from embviz_callback.encoding.cache.feature_store import FeatureStore
 from embviz_callback.encoding.cache.fingerprints import change_stamp, content_stamp, encoder_fingerprint
 from embviz_callback.encoding.devices import device_of
 from embviz_callback.encoding.encode import batches
-from embviz_callback.encoding.models.biencoder import SELF_POOLING, BiEncoder, features_of
+from embviz_callback.encoding.models.biencoder import BiEncoder, features_of
+from embviz_callback.encoding.models.self_pooling import SELF_POOLING
 
 _log = logging.getLogger("embviz_callback")
 # Tokens in one batch: enough to fill the cores, small enough to stay in cache.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from embviz_callback.encoding.checkpoints.loading import CheckpointError, LoadedModel
 from embviz_callback.encoding.directories.modules import POOLING_FLAGS
 from embviz_callback.encoding.models.biencoder import BiEncoder, ProjectionHead
-from embviz_callback.encoding.models.ngrams import CharNgrams
+from embviz_callback.encoding.models.self_pooling import CharNgrams
 
 # The old names of the classes: every release since 2.2 knows them.
 _PACKAGE = "sentence_transformers.models"

@@ -13,13 +13,8 @@ from embviz_callback.encoding.checkpoints.hub import explain_missing, hub_direct
 from embviz_callback.encoding.devices import is_out_of_memory
 from embviz_callback.encoding.directories.model_directory import Origin, ReadModel, read_directory
 from embviz_callback.encoding.directories.modules import Tower
-from embviz_callback.encoding.models.biencoder import (
-    POOLINGS,
-    SELF_POOLING,
-    Backbone,
-    BiEncoder,
-    n_prompt_tokens,
-)
+from embviz_callback.encoding.models.biencoder import POOLINGS, Backbone, BiEncoder, n_prompt_tokens
+from embviz_callback.encoding.models.self_pooling import SELF_POOLING
 from embviz_callback.encoding.serving import Serving
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.measure import COSINE

@@ -11,7 +11,8 @@ from torch import nn
 from embviz_callback.encoding.cache.cached_features import CachedFeatures
 from embviz_callback.encoding.cache.feature_store import default_cache_folder
 from embviz_callback.encoding.checkpoints.loading import CheckpointError, LoadedModel, load_checkpoint
-from embviz_callback.encoding.models.biencoder import SELF_POOLING, BiEncoder, first_linear
+from embviz_callback.encoding.models.biencoder import BiEncoder, first_linear
+from embviz_callback.encoding.models.self_pooling import SELF_POOLING
 from embviz_callback.encoding.serving import Serving
 from embviz_callback.encoding.subject import Encode, Side, Subject
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from embviz_callback.encoding.devices import device_of
-from embviz_callback.encoding.models.ngrams import CharNgrams, NgramTokenizer
-from embviz_callback.encoding.models.static import StaticTable
+from embviz_callback.encoding.models.self_pooling import SELF_POOLING, CharNgrams, NgramTokenizer
 
 # By the names of sentence-transformers; "pooler" is what the encoder itself makes of its first token (SimCSE, DPR).
 TOKEN_POOLINGS = ("mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens")
@@ -24,8 +23,6 @@ _ENCODER_CLASSES = {
     "longt5": "LongT5EncoderModel",
     "switch_transformers": "SwitchTransformersEncoderModel",
 }
-# Encoders without tokens in a sequence: cheap to run, and pooled by themselves.
-SELF_POOLING = (CharNgrams, StaticTable)
 _NGRAM_PREFIX = "char-ngrams-"
 _MOST_SPECIAL_TOKENS = 8
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from embviz_callback.encoding.models.biencoder import Backbone, ProjectionHead, load_backbone
-from embviz_callback.encoding.models.ngrams import CharNgrams
+from embviz_callback.encoding.models.self_pooling import CharNgrams
 from embviz_callback.encoding.models.stack import ACTIVATIONS, Stack, with_weights
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.fit import is_optional

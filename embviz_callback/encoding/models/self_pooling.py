@@ -1,12 +1,14 @@
-"""A text encoder without a download: hashed character n-grams.
+"""Encoders without tokens in a sequence, which pool by themselves: hashed character n-grams, and static embeddings.
 
-It knows nothing of any language, but a linear head on top of it learns real similarity from a
-few thousand pairs within seconds on a CPU, which is what a demonstration and tests need.
+The n-grams need no download and know nothing of any language, but a linear head on top of them learns real
+similarity from a few thousand pairs within seconds on a CPU, which is what a demonstration and tests need.
 """
 
 import unicodedata
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,3 +79,45 @@ class CharNgrams(nn.Module):
         counts = torch.zeros(len(offsets), self.n_buckets, device=buckets.device)
         counts.index_put_((owner, buckets), torch.ones_like(buckets, dtype=counts.dtype), accumulate=True)
         return nn.functional.normalize(counts.sqrt(), dim=-1)
+
+
+class StaticTokenizer:
+    """Turns texts into token numbers, all in a row.
+
+    Args:
+        path: A ``tokenizer.json``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from tokenizers import Tokenizer
+
+        self._tokenizer: Any = Tokenizer.from_file(str(path))
+        self._tokenizer.no_padding()
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Numbers of all tokens, one text after the other, and where each text begins.
+
+        Returns:
+            ``(n_tokens,)`` int64 and ``(len(texts),)`` int64 offsets.
+        """
+        return in_a_row([each.ids for each in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)])
+
+
+class StaticTable(nn.Module):
+    """The mean of the vectors of a text's tokens (sentence-transformers' ``StaticEmbedding``).
+
+    Args:
+        weights: ``(n_tokens, dim)``.
+    """
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.embedding = nn.EmbeddingBag.from_pretrained(weights.float())
+
+    def forward(self, tokens: Tensor, offsets: Tensor) -> Tensor:
+        """``(n_tokens,)`` and ``(n_texts,)`` to ``(n_texts, dim)``, 0 for a text without tokens."""
+        return self.embedding(tokens, offsets)  # type: ignore[no-any-return]
+
+
+# Cheap to run.
+SELF_POOLING = (CharNgrams, StaticTable)
