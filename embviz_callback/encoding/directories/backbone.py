@@ -15,8 +15,8 @@ from embviz_callback.encoding.models.biencoder import Backbone
 from embviz_callback.encoding.models.rebuilding import fill, outline
 from embviz_callback.encoding.serving import Serving
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
-from embviz_callback.encoding.weights.stored import Weight
-from embviz_callback.encoding.weights.weights_file import file_facts, weights_in
+from embviz_callback.encoding.weights.stored import Weight, as_weight
+from embviz_callback.encoding.weights.weights_file import file_facts, read_weights_file
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _TOKENIZER_ENDS = (".model", "tokenizer.json", "vocab.txt", "vocab.json", "bpe.codes", "tokenizer.jsonl", ".tiktoken")
@@ -41,9 +41,12 @@ class Folder:
         return content
 
     def weights(self, path: Path) -> dict[str, Weight]:
-        """What a file of weights holds."""
+        """What a file of weights holds, which should hold nothing else."""
         self.used.add(path)
-        return weights_in(path)
+        contents = read_weights_file(path)
+        if not isinstance(contents.value, Mapping):
+            raise CheckpointError(f"{path} holds {type(contents.value).__name__}, not a dictionary of weights")
+        return {name: as_weight(name, value, contents.source) for name, value in contents.value.items()}
 
     def facts(self) -> tuple[str, int]:
         """SHA-256 and size in bytes of all files together."""

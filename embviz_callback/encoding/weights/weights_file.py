@@ -3,7 +3,6 @@
 import hashlib
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 
 from embviz_callback.encoding.weights.complaints import SAFE_AGAIN, CheckpointError, short
 from embviz_callback.encoding.weights.pickle_values import Storage, StoredTensor
-from embviz_callback.encoding.weights.stored import Weight, WeightsSource, as_weight
+from embviz_callback.encoding.weights.stored import WeightsSource
 from embviz_callback.encoding.weights.torch_files import read_torch_file
 
 _LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -61,24 +60,6 @@ def read_weights_file(path: Path) -> Contents:
         return _read_safetensors(path)
     reading, places = read_torch_file(path, is_zip=kind == "zip")
     return Contents(reading.value, tuple(sorted(reading.asked_for)), WeightsSource(path, places))
-
-
-def weights_in(path: Path) -> dict[str, Weight]:
-    """The weights of a file that should hold nothing else.
-
-    Args:
-        path: A file of a model directory.
-
-    Returns:
-        By name.
-
-    Raises:
-        CheckpointError: If it holds anything else.
-    """
-    contents = read_weights_file(path)
-    if not isinstance(contents.value, Mapping):
-        raise CheckpointError(f"{path} holds {type(contents.value).__name__}, not a dictionary of weights")
-    return {name: as_weight(name, value, contents.source) for name, value in contents.value.items()}
 
 
 def recognise(path: Path) -> str:
