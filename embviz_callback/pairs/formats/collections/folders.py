@@ -2,10 +2,10 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,15 @@ def _is_known(folder: Path) -> bool:
 
 def files_of(folder: Path) -> list[str]:
     """Paths of the files below a folder, relative to it, three levels deep."""
-    # What may not be listed is as good as not there.
-    levels = ("/".join("*" * depth) for depth in range(1, _DEEPEST + 1))
-    files = (one for level in levels for one in folder.glob(level) if one.is_file())
-    return sorted(one.relative_to(folder).as_posix() for one in islice(files, _MOST_FILES))
+    found: list[str] = []
+    for inner, folders, names in os.walk(folder, followlinks=True):  # what may not be listed is as good as not there
+        here = Path(inner)
+        found += [one.relative_to(folder).as_posix() for one in map(here.joinpath, names) if one.is_file()]
+        if len(here.relative_to(folder).parts) + 1 == _DEEPEST:
+            folders.clear()
+        if len(found) >= _MOST_FILES:
+            break
+    return sorted(found)
 
 
 def _of_collection(folder: Path, parts: Parts, reading: Reading) -> Translation:
