@@ -73,14 +73,15 @@ class View:
         """The map by a method: its points and facts, or the ``reason`` why there is none; empty where nobody says."""
         return self.content["maps"].get(method, {})  # type: ignore[no-any-return]
 
-    def named_documents(self) -> list[int]:
-        """Rows of the pool that it names anywhere, some of them more than once."""
+    @cached_property
+    def named_documents(self) -> frozenset[int]:
+        """Rows of the pool that it names anywhere."""
         content = self.content
         named = [*content["firsts"], *content.get("answers", ())]
         if self.has_details:
             packed = np.frombuffer(base64.b64decode(content["top"]), dtype="<i4" if content["is_wide"] else "<i2")
             named += np.unique(packed).tolist()
-        return named + [document for _, document in (content.get("heatmap") or {"pairs": ()})["pairs"]]
+        return frozenset(named + [document for _, document in (content.get("heatmap") or {"pairs": ()})["pairs"]])
 
     @cached_property
     def without_details(self) -> "View":

@@ -35,7 +35,7 @@ from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import beginning
 
-MOST_BYTES = 1_900_000
+MOST_BYTES = 1_850_000
 _SHORTER = ((2_000, 40), (500, 40), (200, 20), (80, 10))  # characters of a text, and columns: the first that fit
 _LONGEST_NAME = 80  # of an identifier, or a value of a column
 _SECTIONS = (SPREAD, RANKS)
@@ -101,7 +101,7 @@ def page(
     n = len(views[0].ranks)
     if n < len(subset.queries):
         remarks.append(f"lists, maps and ranks show {n} queries chosen at random of {len(subset.queries)}")
-    shown = ",".join(_view_text(view, is_last=view is kept[-1]) for view in kept)
+    shown = ",".join(_view_text(view, view is kept[-1]) for view in kept)
     return _assembled(title, f'{written[:-1]},"notes":{_json([*remarks, *context.notes])},"views":[{shown}]}}')
 
 
@@ -270,7 +270,7 @@ def _texts(views: Sequence[View], subset: Subset, longest: int, most_columns: in
     """The queries that are shown, and every document that any view names, up to so many characters."""
     n = len(views[0].ranks)
     shown = shown_documents(subset, n)
-    needed = {*shown, *(row for view in views for row in view.named_documents())}
+    needed = frozenset(shown).union(*(view.named_documents for view in views))
     positives: list[list[int]] = [[] for _ in range(n)]
     for query, document in subset.relevance.tolist():
         if query < n:
@@ -299,7 +299,7 @@ def _cell(value: str | float | None) -> str | float | None:
 def _thinned(views: Sequence[View], best: int, room: int) -> list[View]:
     """The views, without the details of so many that they fit."""
     bare = [view.without_details for view in views]
-    sizes, least = ([len(_view_text(view).encode()) for view in some] for some in (views, bare))
+    sizes, least = ([len(_view_text(view, False).encode()) for view in some] for some in (views, bare))
     room -= sum(least)
     cost = [size - low for size, low in zip(sizes, least, strict=True)]
     keep = set(range(len(views)))
@@ -318,8 +318,8 @@ def _spread(n_views: int, best: int, n: int) -> set[int]:
     return {*ends, *even[: max(n - 1, 0)]}
 
 
-@lru_cache(maxsize=128)  # from one evaluation to the next only the newest changes
-def _view_text(view: View, *, is_last: bool = False) -> str:
+@lru_cache(maxsize=160)  # from one evaluation to the next only the newest changes
+def _view_text(view: View, is_last: bool) -> str:
     """JSON without what the page shows of the last evaluation only, or holds once for all."""
     lean = {name: value for name, value in view.content.items() if name not in ("corpus_texts", "decides")}
     return _json(lean if is_last else {**lean, "provenance": {}})

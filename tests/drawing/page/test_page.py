@@ -19,7 +19,7 @@ from embviz_callback.analysis.compare.comparison import compare
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, GROUPS, shown
 from embviz_callback.analysis.verdict.checklist import Check, band, checklist
 from embviz_callback.drawing.page.epoch_view import View, epoch_view
-from embviz_callback.drawing.page.page import page
+from embviz_callback.drawing.page.page import _view_text, page
 from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.formats.reading import records_from
@@ -168,6 +168,15 @@ def test_a_run_of_twenty_epochs_and_five_hundred_pairs_stays_under_two_megabytes
     made = page(views, subset)
     assert len(made.encode()) < 2_000_000
     assert all("top" in one for one in data_of(made)["views"])  # type: ignore[union-attr]
+
+
+def test_of_a_run_only_the_newest_evaluation_is_put_into_words_anew(run: list[Snapshot]) -> None:
+    views = [View(epoch_view(run[1]).to_json() | {"label": f"epoch {n}", "epoch": n}) for n in range(51)]
+    page(views[:50], run[0].subset)
+    known = _view_text.cache_info().misses
+    later = data_of(page(views[1:], run[0].subset))
+    assert [one["label"] for one in later["views"]] == [f"epoch {n}" for n in range(1, 51)]  # type: ignore[union-attr]
+    assert _view_text.cache_info().misses == known + 3  # whole, without its details, and as the last
 
 
 def test_a_long_run_keeps_all_numbers_and_the_details_that_fit(run: list[Snapshot]) -> None:
