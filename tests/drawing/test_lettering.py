@@ -9,7 +9,7 @@ from matplotlib.font_manager import FontProperties
 from packaging.version import Version
 
 from embviz_callback.drawing import lettering, style
-from embviz_callback.drawing.lettering import FAMILY, Canvas
+from embviz_callback.drawing.lettering import FAMILY, Canvas, Lines
 
 VIETNAMESE = "Phòng trọ quận Bình Thạnh, giá 3tr5/tháng, gần ĐH — “ở ghép”: ✓ ≡ ✗ AVATAR Ỷ"
 
@@ -50,6 +50,24 @@ def test_a_line_takes_the_room_that_matplotlib_measures(text: str, size: float) 
     ours = lettering._Renderer(800, 100, 100).get_text_width_height_descent(text, prop, False)
     theirs = RendererAgg(800, 100, 100).get_text_width_height_descent(text, prop, False)
     assert ours == pytest.approx(theirs, abs=1.0)  # px
+
+
+@style.styled
+def test_lines_of_one_artist_look_as_each_for_itself() -> None:
+    lines, pages = [(0.1, 0.7, VIETNAMESE), (0.2, 0.3, "مرحبا 0.94")], []
+    for is_one in (True, False):
+        axes = Figure(figsize=(9, 2), dpi=100).add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        if is_one:
+            axes.add_artist(Lines(lines, 9.5, "#5A5A5A"))
+        else:
+            for x, y, text in lines:
+                axes.text(x, y, text, fontsize=9.5, color="#5A5A5A", parse_math=False)
+        page = Canvas(axes.figure)
+        page.draw()
+        pages.append(np.asarray(page.buffer_rgba()).copy())
+    assert pages[0].min() < 128
+    assert np.array_equal(*pages)
 
 
 @pytest.mark.parametrize("text", ["مرحبا", "שלום", "z\u0301\u0302", "$\\frac{a}{b}$"])

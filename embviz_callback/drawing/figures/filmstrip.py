@@ -2,17 +2,17 @@
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.drawing import style
 from embviz_callback.drawing.figures.painting import Places, Sizes, common_frame, outcomes, paint_map
+from embviz_callback.drawing.lettering import Lines
 from embviz_callback.drawing.page.epoch_view import View
 from embviz_callback.drawing.wording import number, percent
 from embviz_callback.grammar import counted
@@ -60,8 +60,9 @@ def draw_filmstrip(views: Sequence[View], method: str, *, n_left_out: int = 0) -
     paint_map(axes, every, outcomes(every, np.concatenate(hits), _SIZES), above=2)
     corners = [grid.corners(at) for at in range(len(frames))]
     axes.add_collection(PolyCollection(corners, facecolors="none", edgecolors=style.PALE, linewidths=1.2))
-    for at, view in enumerate(frames):
-        _caption(axes, grid, at, _facts(view, method, frame.count_outside(places[at])))
+    facts = [_facts(view, method, frame.count_outside(one)) for view, one in zip(frames, places, strict=True)]
+    for lines in _captions(grid, facts):
+        axes.add_artist(lines)
     _write(figure, method, _foot(frames, len(mapped) + n_left_out, is_cut=any(map(frame.count_outside, places))))
     return figure
 
@@ -115,13 +116,12 @@ def _facts(view: View, method: str, n_outside: int) -> tuple[str, str]:
     return view.label, f"trust {number(made['trustworthiness'], 2)}{moved}{cut}"
 
 
-def _caption(axes: Axes, grid: _Grid, at: int, facts: tuple[str, str]) -> None:
-    left, top = grid.corners(at)[3]
+def _captions(grid: _Grid, facts: Sequence[tuple[str, str]]) -> Iterator[Lines]:
     small = 9.5 if grid.side > _NARROW else 8
-    lines = ((facts[0], 12, style.INK, 19.0), (facts[1], small, style.FAINT, 4.0))
-    for text, size, colour, above in lines:
-        shown = style.fitted(text, grid.side - 12, size)
-        axes.text(left, top + above, shown, fontsize=size, color=colour, parse_math=False)
+    corners = [grid.corners(at)[3] for at in range(len(facts))]
+    for line, size, colour, above in ((0, 12, style.INK, 19.0), (1, small, style.FAINT, 4.0)):
+        texts = [style.fitted(fact[line], grid.side - 12, size) for fact in facts]
+        yield Lines([(x, y + above, text) for (x, y), text in zip(corners, texts, strict=True)], size, colour)
 
 
 def _foot(frames: Sequence[View], n_maps: int, *, is_cut: bool) -> str:
