@@ -7,10 +7,12 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
+
+Json = TypeVar("Json")
 
 _LONGEST_NAME = 80
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
@@ -48,13 +50,38 @@ def edition(path: Path) -> tuple[int, int, int]:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def without_nan(value: Any) -> Any:
-    """Plain JSON with null for every number that is not finite."""
+def with_leaves(value: Json, change: Callable[[Any], Any]) -> Json:
+    """Plain JSON in which every value that holds no others is changed.
+
+    Args:
+        value: Mappings, lists and tuples of values.
+        change: Takes a value and gives what stands in its place.
+
+    Returns:
+        Dictionaries and lists of new values.
+    """
+    made: Any = value
     if isinstance(value, Mapping):
-        return {name: without_nan(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        made = {name: with_leaves(one, change) for name, one in value.items()}
+    elif isinstance(value, list | tuple):
+        made = [with_leaves(one, change) for one in value]
+    else:
+        made = change(value)
+    return cast("Json", made)
+
+
+def without_nan(value: Json) -> Json:
+    """Plain JSON with null for every number that is not finite."""
+    return with_leaves(value, lambda one: None if isinstance(one, float) and not math.isfinite(one) else one)
+
+
+def read_facts(path: Path) -> Mapping[str, Any]:
+    """What a JSON file of ours says; nothing where it is not there, or damaged."""
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, Mapping) else {}
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:

@@ -14,9 +14,7 @@ from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.ending import status
 from embviz_callback.commands.looking import as_usage_error, prepared_outputs
 from embviz_callback.commands.options import (
-    add_ending_options,
     add_evaluation_options,
-    add_model_options,
     add_run_option,
     add_subject_options,
     extract_of,
@@ -60,8 +58,6 @@ def parser() -> Parser:
     made.add_argument("--train", metavar="PATH", help="the training pairs, to look for leaks into --data")
     made.add_argument("--tensorboard", metavar="DIR", help="write the figures into an event file there, too")
     add_evaluation_options(made)
-    add_model_options(made)
-    add_ending_options(made)
     return made
 
 

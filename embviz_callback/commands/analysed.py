@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
@@ -77,7 +76,7 @@ def _checkup(options: argparse.Namespace, own: RawPairs) -> Checkup:
 
 def _from_run(options: argparse.Namespace) -> Analysed:
     refuse_beside_run(data=options.data, corpus=options.corpus)
-    run = run_at(Path(options.run).expanduser())
+    run = run_at(options.run)
     kept = kept_snapshots(run)
     epochs = [one.epoch for one in kept]
     if options.epoch is None:

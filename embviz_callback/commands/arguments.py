@@ -63,12 +63,14 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """An argparse type for a whole number from `low` to `high`."""
+def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
+    """An argparse type for a whole number from `low` to `high`, or of any size."""
+    ends = f"from {low}" if high is None else f"from {low} to {high}"
 
     def read(text: str) -> int:
-        if not text.removeprefix("-").isdecimal() or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}, got {text!r}")
+        is_whole = text.removeprefix("-").isdecimal()
+        if not is_whole or int(text) < low or (high is not None and int(text) > high):
+            raise argparse.ArgumentTypeError(f"must be a whole number {ends}, got {text!r}")
         return int(text)
 
     return read

@@ -11,9 +11,7 @@ from embviz_callback.commands.kept_runs import first_best_last, kept_snapshots, 
 from embviz_callback.commands.on_sets import check_reference, comparison_said, evaluate_checkpoints, write_compared
 from embviz_callback.commands.options import (
     add_choice_option,
-    add_ending_options,
     add_evaluation_options,
-    add_model_options,
     add_run_option,
     add_subject_options,
     add_words_option,
@@ -50,8 +48,6 @@ def parser() -> Parser:
     )
     add_choice_option(made)
     add_evaluation_options(made)
-    add_model_options(made)
-    add_ending_options(made)
     add_words_option(made)
     made.set_defaults(baseline=None, trec=False)
     return made
@@ -90,7 +86,7 @@ def _epoch(text: str) -> int | None:
 
 
 def _epochs_of(options: argparse.Namespace) -> list[Snapshot]:
-    run = run_at(Path(options.run[0]).expanduser())
+    run = run_at(options.run[0])
     snapshots = kept_snapshots(run)
     if options.epochs is None:
         chosen = first_best_last(snapshots, options.metric)

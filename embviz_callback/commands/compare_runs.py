@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from embviz_callback.analysis.compare.runs import MOST_RUNS
@@ -16,6 +15,7 @@ from embviz_callback.commands.outcomes import statistics
 from embviz_callback.commands.terminal import Terminal, quietly
 from embviz_callback.delivery.results.runs_folder import KeptRun, RunsCompared, compare_runs, runs_json, write_runs
 from embviz_callback.drawing.reports.comparisons.runs_report import board_of
+from embviz_callback.drawing.wording import aligned
 
 
 def compare_kept_runs(options: argparse.Namespace, terminal: Terminal) -> int:
@@ -55,10 +55,7 @@ def _compared(options: argparse.Namespace) -> RunsCompared:
 
 def _kept(paths: Sequence[str]) -> list[KeptRun]:
     labels = tell_apart(paths, "--run")
-    return [
-        KeptRun(label, tuple(kept_snapshots(run_at(Path(path).expanduser()))))
-        for label, path in zip(labels, paths, strict=True)
-    ]
+    return [KeptRun(label, tuple(kept_snapshots(run_at(path)))) for label, path in zip(labels, paths, strict=True)]
 
 
 def _grouped(runs: list[KeptRun], groups: Sequence[str]) -> tuple[list[KeptRun], list[tuple[str, tuple[int, ...]]]]:
@@ -94,9 +91,7 @@ def _value(hparams: Mapping[str, Any], name: str) -> str:
 def _told(compared: RunsCompared, options: argparse.Namespace, terminal: Terminal) -> int:
     """Says what came of it, the numbers of the leader's best evaluation at the end."""
     board = board_of(compared.board, compared.labels)
-    rows = [board["heads"], *board["lines"]]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    lines = aligned([board["heads"], *board["lines"]])
     where = f"{output_of(options) / 'runs.md'}, and the queries of any two in runs.html"
     found = dict(zip(compared.labels, (one.metrics for one in compared.best), strict=True))
     best = found[compared.labels[compared.board.entries[0].runs[0]]]

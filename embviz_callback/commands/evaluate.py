@@ -8,9 +8,7 @@ from embviz_callback.commands.gate import add_gate_options, refuse_gate_without_
 from embviz_callback.commands.on_sets import evaluate_checkpoints
 from embviz_callback.commands.options import (
     add_choice_option,
-    add_ending_options,
     add_evaluation_options,
-    add_model_options,
     add_subject_options,
     add_words_option,
 )
@@ -27,8 +25,6 @@ def parser() -> Parser:
     made.add_argument("--trec", action="store_true", help="leave run.trec and qrels.trec beside the results")
     add_choice_option(made)
     add_evaluation_options(made)
-    add_model_options(made)
-    add_ending_options(made)
     add_gate_options(made)
     add_words_option(made)
     made.set_defaults(reference=1)

@@ -11,11 +11,11 @@ from embviz_callback.delivery.run.run_folder import RunFolder, run_folders
 from embviz_callback.snapshot import Snapshot, load_snapshot
 
 
-def run_at(given: Path) -> RunFolder:
+def run_at(path: str) -> RunFolder:
     """The folder that a run's pictures are in; the run's own, one above it, will do.
 
     Args:
-        given: Either.
+        path: Of either.
 
     Returns:
         The folder that holds ``snapshots``.
@@ -23,6 +23,7 @@ def run_at(given: Path) -> RunFolder:
     Raises:
         UsageError: If there is none, or there are several.
     """
+    given = Path(path).expanduser()
     found = run_folders(given)
     if not found:
         raise UsageError(f"--run: {given} keeps no evaluations; give the folder of a run, which holds snapshots/")

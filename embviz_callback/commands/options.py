@@ -121,10 +121,12 @@ def add_choice_option(made: argparse.ArgumentParser) -> None:
 
 
 def add_evaluation_options(made: argparse.ArgumentParser) -> None:
-    """How it is evaluated: the fields of `Settings` that are of use outside a training."""
+    """How it is evaluated (the fields of `Settings` that are of use outside a training), served and answered."""
     add_sampling_options(made, tuple(_AMOUNTS))
     for method, row in MAPS.items():
         made.add_argument(f"--skip-{method}", action="store_true", help=f"leave the {row.title} map out")
+    add_model_options(made)
+    _add_ending_options(made)
 
 
 def add_sampling_options(
@@ -301,7 +303,7 @@ def add_encoder_options(made: argparse.ArgumentParser) -> None:
     )
 
 
-def add_ending_options(made: argparse.ArgumentParser) -> None:
+def _add_ending_options(made: argparse.ArgumentParser) -> None:
     """How a pipeline takes the answer."""
     made.add_argument(
         "--fail-below-margin", type=finite_number, metavar="X", help="exit status 3 when a margin is below X"

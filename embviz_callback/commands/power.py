@@ -1,7 +1,6 @@
 """`embviz power`: how many queries it takes to see a difference between two models."""
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
@@ -61,7 +60,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
 def _measured(options: argparse.Namespace, terminal: Terminal) -> float | None:
     """The discordance; None where nobody knows it."""
     if options.run is not None:
-        kept = kept_snapshots(run_at(Path(options.run).expanduser()))
+        kept = kept_snapshots(run_at(options.run))
         kept = [one for one in kept if one.subset.fingerprint == kept[-1].subset.fingerprint]
         if len(kept) < 2:
             raise UsageError(f"--run: expected two evaluations of one subset in {options.run}, found {len(kept)}")

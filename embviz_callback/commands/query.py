@@ -5,7 +5,6 @@ import csv
 import io
 import json
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from embviz_callback.analysis.metrics.resampling import plain
@@ -16,6 +15,7 @@ from embviz_callback.commands.looking import as_usage_error
 from embviz_callback.commands.terminal import Terminal, quietly
 from embviz_callback.delivery.results.result_files import inert_cell
 from embviz_callback.delivery.results.sql_tables import TABLES, Answer, Tables
+from embviz_callback.drawing.wording import aligned
 from embviz_callback.pairs.texts import inert
 
 _FORMATS = ("table", "csv", "json")
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     if options.run is None:
         raise UsageError("required: --run")
     with quietly():
-        kept = kept_snapshots(run_at(Path(options.run).expanduser()))
+        kept = kept_snapshots(run_at(options.run))
     with closing(Tables(kept)) as tables, as_usage_error(ValueError):
         answer = tables.ask(options.sql, limit_s=options.time_limit)
     write_out({"table": _as_table, "csv": _as_csv, "json": _as_json}[options.format](answer))
@@ -62,8 +62,7 @@ def _schema() -> str:
 def _as_table(answer: Answer) -> str:
     """Columns below each other; a text is one line, and nothing that a terminal would obey."""
     rows = [answer.columns, *([" ".join(inert(_text(cell)).split()) for cell in row] for row in answer.rows)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
+    return "\n".join(aligned(rows)) + "\n"
 
 
 def _as_csv(answer: Answer) -> str:

@@ -115,20 +115,8 @@ def _compare(options: argparse.Namespace, terminal: Terminal) -> Outcome:
 
 def _run(options: argparse.Namespace, folder: Path, name: str, *, is_with: bool) -> dict[str, Any]:
     own = Path(tempfile.mkdtemp(dir=folder))
-    request = {
-        "name": name,
-        "is_with": is_with,
-        "factory": options.factory,
-        "data": options.data,
-        "steps": options.steps,
-        "epochs": options.epochs,
-        "seed": options.seed,
-        "accelerator": options.accelerator,
-        "precision": options.precision,
-        "is_deterministic": options.deterministic,
-        "folder": str(own),
-        "result": str(own / "result.json"),
-    }
+    places = {"folder": str(own), "result": str(own / "result.json")}
+    request = {**vars(options), "name": name, "is_with": is_with, **places}
     # The order of a set of texts depends on it, and would differ between two processes.
     environment = {"PYTHONHASHSEED": str(options.seed)} | os.environ
     try:

@@ -64,7 +64,7 @@ def _fit(request: Mapping[str, Any]) -> dict[str, Any]:
         accelerator=request["accelerator"],
         devices=1,
         precision=request["precision"],
-        deterministic=request["is_deterministic"] or None,
+        deterministic=request["deterministic"] or None,
         max_epochs=request["epochs"],
         limit_train_batches=request["steps"],
         limit_val_batches=request["steps"],

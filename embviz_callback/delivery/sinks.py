@@ -83,23 +83,13 @@ class TensorBoardSink:
 
         width, height = _PNG_SIZE.unpack_from(png, _PNG_SIZE_AT)
         image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
-        self._add(Summary.Value(tag=f"{self.prefix}/{name}", image=image), step)
-
-    def value(self, value: Any, step: int) -> None:
-        """Adds a ready ``Summary.Value``, such as the layout of the custom-scalars dashboard."""
-        self._add(value, step)
+        self.value(Summary.Value(tag=f"{self.prefix}/{name}", image=image), step)
 
     def text(self, name: str, markdown: str, step: int) -> None:
         """Adds a page for the text dashboard."""
-        from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-        from tensorboard.compat.proto.tensor_pb2 import TensorProto  # type: ignore[import-untyped]
-        from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto  # type: ignore[import-untyped]
-
-        one = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
-        tensor = TensorProto(dtype="DT_STRING", string_val=[markdown.encode("utf-8", "replace")], tensor_shape=one)
-        plugin = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"))
         # The suffix is what the text dashboard of every release expects, and what it strips.
-        self._add(Summary.Value(tag=f"{self.prefix}/{name}/text_summary", tensor=tensor, metadata=plugin), step)
+        tag = f"{self.prefix}/{name}/text_summary"
+        self.value(bytes_value(tag, markdown.encode("utf-8", "replace"), "text", shape=(1,)), step)
 
     def flush(self) -> None:
         """Writes what was added; after a failure the next flush begins a new file."""
@@ -115,7 +105,8 @@ class TensorBoardSink:
             file.write(records)
         self._path = path
 
-    def _add(self, value: Any, step: int) -> None:
+    def value(self, value: Any, step: int) -> None:
+        """Adds a ready ``Summary.Value``, such as the layout of the custom-scalars dashboard."""
         from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
         from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -125,6 +116,28 @@ class TensorBoardSink:
         self.folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_file_numbers)}"
         return self.folder / name
+
+
+def bytes_value(tag: str, content: bytes, plugin: str, *, shape: tuple[int, ...] = ()) -> Any:
+    """A ``Summary.Value`` of bytes; needs no TensorFlow, unlike TensorBoard's own helpers.
+
+    Args:
+        tag: Of the value.
+        content: For the plugin.
+        plugin: Name of the one that reads it.
+        shape: Of the tensor that holds it.
+
+    Returns:
+        The value.
+    """
+    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+    from tensorboard.compat.proto.tensor_pb2 import TensorProto  # type: ignore[import-untyped]
+    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto  # type: ignore[import-untyped]
+
+    dim = [TensorShapeProto.Dim(size=size) for size in shape]
+    tensor = TensorProto(dtype="DT_STRING", string_val=[content], tensor_shape=TensorShapeProto(dim=dim))
+    data = SummaryMetadata.PluginData(plugin_name=plugin)
+    return Summary.Value(tag=tag, tensor=tensor, metadata=SummaryMetadata(plugin_data=data))
 
 
 def _first_event() -> Any:

@@ -1,6 +1,7 @@
 """Numbers as readers meet them, in figures and in the report alike."""
 
 import math
+from collections.abc import Iterable, Sequence
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, SHARE
 from embviz_callback.analysis.metrics.numbers import Metrics
@@ -134,6 +135,13 @@ def change(difference: float, name: str, decimals: int | None = None) -> str:
     text = number(100 * difference if is_share else difference, digits)
     signed = f"+{text}" if difference > 0 and text.strip("0.") else text
     return f"{signed} points" if is_share else signed
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines for a terminal, their columns below each other."""
+    table = list(rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
 
 
 def rank_word(rank: float) -> str:

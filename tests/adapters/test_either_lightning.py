@@ -128,7 +128,7 @@ def test_selfcheck_fits_a_module_of_lightning_with_its_own_trainer(tmp_path: Pat
     request = {
         **{"name": "with the callback", "is_with": True, "factory": f"{tmp_path / 'mine.py'}:build"},
         **{"data": f"{tmp_path / 'val.json'}", "steps": 2, "epochs": 1, "seed": 7, "accelerator": "cpu"},
-        **{"precision": "32-true", "is_deterministic": False},
+        **{"precision": "32-true", "deterministic": False},
         **{"folder": f"{tmp_path}", "result": f"{tmp_path / 'result.json'}"},
     }
     _python("from embviz_callback.commands.selfcheck_fit import main; main()", json.dumps(request))

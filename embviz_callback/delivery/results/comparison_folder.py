@@ -112,5 +112,4 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
             for place, label in enumerate(comparison.labels)
         },
     }
-    plain: dict[str, Any] = without_nan(facts)
-    return plain
+    return without_nan(facts)

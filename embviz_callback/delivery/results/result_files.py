@@ -21,6 +21,7 @@ from embviz_callback.analysis.why.analysis import Analysis
 from embviz_callback.delivery.results.per_query import Standing
 from embviz_callback.delivery.results.plain_vectors import subset_of_arrays
 from embviz_callback.embeddings import Embeddings
+from embviz_callback.files import with_leaves
 from embviz_callback.measure import COSINE
 from embviz_callback.pairs.check.findings import Checkup
 from embviz_callback.pairs.subset import Subset
@@ -81,7 +82,7 @@ def analysis_json(snapshot: Snapshot, analysis: Analysis, checkup: Checkup | Non
         What ``analysis.json`` holds.
     """
     found = analysis.as_dict() | {"data": None if checkup is None else checkup.as_dict()}
-    light: dict[str, Any] = _cut(found)
+    light = with_leaves(found, _cut)
     if light != found:
         light["notes"] = [*light["notes"], f"texts of more than {_LONGEST_TEXT:,} characters are cut here"]
     return {
@@ -93,11 +94,7 @@ def analysis_json(snapshot: Snapshot, analysis: Analysis, checkup: Checkup | Non
 
 
 def _cut(value: Any) -> Any:
-    """JSON values without very long texts: a list of misses may name the same one a hundred times."""
-    if isinstance(value, Mapping):
-        return {name: _cut(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_cut(one) for one in value]
+    """Without very long texts: a list of misses may name the same one a hundred times."""
     return beginning(value, _LONGEST_TEXT) if isinstance(value, str) else value
 
 

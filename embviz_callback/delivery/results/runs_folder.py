@@ -125,5 +125,4 @@ def runs_json(compared: RunsCompared) -> dict[str, Any]:
             for label, one in zip(compared.labels, compared.best, strict=True)
         },
     }
-    plain: dict[str, Any] = without_nan(facts)
-    return plain
+    return without_nan(facts)

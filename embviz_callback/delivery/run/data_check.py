@@ -2,13 +2,12 @@
 
 import contextlib
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from embviz_callback.drawing.reports.data_section import brief
-from embviz_callback.files import read_json, write_atomically
+from embviz_callback.files import read_facts, write_atomically
 from embviz_callback.pairs.check.checkup import check
 from embviz_callback.pairs.check.findings import Checkup
 from embviz_callback.pairs.check.raw import RawPairs, read_raw
@@ -49,11 +48,8 @@ def data_check_once(folder: Path, snapshot: Snapshot) -> dict[str, Any]:
     """
     path = folder / _NAME
     of = {"fingerprint": snapshot.subset.fingerprint, "sha256": snapshot.provenance.data_sha256}
-    try:
-        kept = read_json(path)
-    except (OSError, ValueError):
-        kept = None
-    if isinstance(kept, Mapping) and kept.get("of") == of:
+    kept = read_facts(path)
+    if kept.get("of") == of:
         return dict(kept)
     found = data_check(snapshot, largest=_LARGEST_IN_TRAINING) | {"of": of}
     with contextlib.suppress(OSError):  # it will be checked again

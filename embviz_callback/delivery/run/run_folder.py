@@ -14,7 +14,7 @@ from embviz_callback.delivery.run.keeping import keep, kept_in, least_missed, re
 from embviz_callback.drawing.page.epoch_view import View, epoch_view
 from embviz_callback.drawing.page.page import best_view, page
 from embviz_callback.drawing.reports.asides import Context
-from embviz_callback.files import edition, read_json, safe_name, write_atomically
+from embviz_callback.files import edition, read_facts, read_json, safe_name, write_atomically
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.snapshot import Snapshot, load_snapshot
@@ -85,10 +85,8 @@ class RunFolder:
     @property
     def n_left_out(self) -> int:
         """Evaluations that the page once showed."""
-        try:
-            return int(read_json(self.path / _LEFT_OUT)["count"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0
+        count = read_facts(self.path / _LEFT_OUT).get("count")
+        return count if isinstance(count, int) else 0
 
     def views(self, fingerprint: str) -> tuple[View, ...]:
         """What the page shows of each evaluation of one subset, in the order of training."""
@@ -164,16 +162,11 @@ class RunFolder:
     @property
     def owner(self) -> str | None:
         """Id of the training whose evaluations these are; None where nothing tells."""
-        try:
-            return str(read_json(self.path / _OWNER)["run_id"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        run_id = read_facts(self.path / _OWNER).get("run_id")
+        return None if run_id is None else str(run_id)
 
     def _analysis_of(self, subset: Subset) -> Mapping[str, Any] | None:
-        try:
-            found = read_json(self.path / _ANALYSIS)
-        except (OSError, ValueError):
-            return None
+        found = read_facts(self.path / _ANALYSIS)
         return found if found.get("fingerprint") == subset.fingerprint else None
 
 

@@ -5,6 +5,7 @@ from re import escape
 from typing import Any
 
 from embviz_callback.analysis.metrics.catalogue import Chart, charts
+from embviz_callback.delivery.sinks import bytes_value
 from embviz_callback.delivery.tags import PREFIX, scalar_tag
 
 _BESIDE = {"margin": "margin_threshold"}  # drawn as a line into the chart of its metric
@@ -13,7 +14,7 @@ _BESIDE = {"margin": "margin_threshold"}  # drawn as a line into the chart of it
 def layout_value(prefix: str = PREFIX) -> Any:
     """The layout as a summary value, to be written once into any event file of the run.
 
-    Needs no TensorFlow, unlike TensorBoard's own helper. A chart draws the tags it names in every
+    A chart draws the tags it names in every
     run that has them; the margin's threshold comes from `threshold_value`.
 
     Args:
@@ -22,15 +23,9 @@ def layout_value(prefix: str = PREFIX) -> Any:
     Returns:
         A ``Summary.Value`` for the custom-scalars plugin.
     """
-    from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata  # type: ignore[import-untyped]
-    from tensorboard.compat.proto.tensor_pb2 import TensorProto  # type: ignore[import-untyped]
-    from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto  # type: ignore[import-untyped]
     from tensorboard.plugins.custom_scalar import metadata  # type: ignore[import-untyped]
 
-    content = _layout(prefix).SerializeToString()
-    tensor = TensorProto(dtype="DT_STRING", string_val=[content], tensor_shape=TensorShapeProto())
-    plugin = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name=metadata.PLUGIN_NAME))
-    return Summary.Value(tag=metadata.CONFIG_SUMMARY_TAG, tensor=tensor, metadata=plugin)
+    return bytes_value(metadata.CONFIG_SUMMARY_TAG, _layout(prefix).SerializeToString(), metadata.PLUGIN_NAME)
 
 
 def threshold_value(threshold: float, prefix: str = PREFIX) -> Any:
@@ -43,7 +38,7 @@ def threshold_value(threshold: float, prefix: str = PREFIX) -> Any:
     Returns:
         A ``Summary.Value``, to be written at the step of every evaluation.
     """
-    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
     return Summary.Value(tag=scalar_tag(prefix, "margin_threshold"), simple_value=threshold)
 

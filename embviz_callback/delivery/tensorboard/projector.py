@@ -13,7 +13,8 @@ FOLDER = "projector"
 _CONFIG = "projector_config.pbtxt"
 _MOST_COLUMNS = 20
 _LONGEST = 300  # characters of a cell
-_BREAKS = {"\t": "\\t", "\n": "\\n", "\r": "\\r", "\v": "\\v", "\f": "\\f", "\x1c": " ", "\x1d": " ", "\x1e": " "}
+_BREAKS = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\v": "\\v", "\f": "\\f"}
+_WRITTEN = str.maketrans(_BREAKS | dict.fromkeys("\x1c\x1d\x1e\x85\u2028\u2029", " "))
 _ENDING = re.compile(r"\.tsv$|\.\d+x\d+\.bytes$")
 _PLACE = re.compile(r"epoch_(\d+)(?:_step_(\d+))?")
 _SHAPE = re.compile(r"\.(\d+)x(\d+)\.bytes$")
@@ -89,8 +90,5 @@ def _query_rows(snapshot: Snapshot, names: Sequence[str]) -> Iterator[tuple[obje
 
 def _cell(value: object) -> str:
     """Text in which no character ends a cell or a line; the projector splits at tabs and line ends."""
-    text = f"{value}".replace("\\", "\\\\")
-    for character, written in _BREAKS.items():
-        text = text.replace(character, written)
-    text = text.replace("\x85", " ").replace("\u2028", " ").replace("\u2029", " ")
+    text = f"{value}".translate(_WRITTEN)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -9,6 +9,7 @@ from embviz_callback.analysis.why.columns import Value
 from embviz_callback.analysis.why.groups import Grouping
 from embviz_callback.analysis.why.thresholds import Thresholds
 from embviz_callback.drawing.wording import group_sentence
+from embviz_callback.files import with_leaves
 from embviz_callback.measure import TITLES
 
 _MOST_ROWS = 30  # of a list; analysis.json holds them all
@@ -49,8 +50,7 @@ def analysis_view(analysis: Analysis, label: str, *, n_evaluations: int = 1) -> 
             for found, plain in zip(analysis.thresholds, whole["thresholds"], strict=True)
         ],
     }
-    light: dict[str, Any] = _light(view)
-    return light
+    return with_leaves(view, _light)
 
 
 def _group(grouping: Grouping, plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,10 +75,6 @@ def _curve(found: Thresholds) -> dict[str, list[float]]:
 
 def _light(value: Any) -> Any:
     """Without NaN, with four decimals and no text longer than a reader reads."""
-    if isinstance(value, Mapping):
-        return {name: _light(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_light(one) for one in value]
     if isinstance(value, float):
         return round(value, _DIGITS) if math.isfinite(value) else None
     if isinstance(value, str) and len(value) > _MOST_CHARACTERS:

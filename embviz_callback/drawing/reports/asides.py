@@ -6,6 +6,7 @@ from typing import Any
 
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.drawing.reports.markdown import rendered
+from embviz_callback.drawing.wording import aligned
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,7 @@ class Aside:
 
     def lines(self) -> list[str]:
         """The table for a terminal."""
-        table = [self.head, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+        return aligned([self.head, *self.rows])
 
     def to_json(self) -> Mapping[str, Any]:
         """For the page."""

@@ -13,7 +13,17 @@ from embviz_callback.analysis.verdict.best import RULE
 from embviz_callback.analysis.verdict.power import discordance
 from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.drawing.reports.markdown import rendered
-from embviz_callback.drawing.wording import UNKNOWN, chance, change, grouping, interval, measured, power_sentence, worth
+from embviz_callback.drawing.wording import (
+    UNKNOWN,
+    aligned,
+    chance,
+    change,
+    grouping,
+    interval,
+    measured,
+    power_sentence,
+    worth,
+)
 
 _MOST_LISTED = 20
 
@@ -56,9 +66,7 @@ def comparison_report(comparison: Comparison, *, figures: Sequence[str] = (), as
 
 def metrics_lines(comparison: Comparison) -> list[str]:
     """The numbers side by side, as lines for a terminal: a column for each evaluation."""
-    rows = [("", *comparison.labels), *((name, *cells) for name, cells in metrics_rows(comparison))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return aligned([("", *comparison.labels), *((name, *cells) for name, cells in metrics_rows(comparison))])
 
 
 def _power(comparison: Comparison) -> str:

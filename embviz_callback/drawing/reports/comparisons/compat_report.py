@@ -119,6 +119,5 @@ def _notes(found: Compatibility) -> Iterator[str]:
 def compat_json(found: Compatibility) -> dict[str, Any]:
     """All of it as plain JSON; what cannot be judged is null."""
     plain = asdict(found) | {"becomes": found.becomes.as_dict()}
-    plain |= {"outcome": found.outcome, "reason": found.reason, "sentence": compat_sentence(found)}
-    light: dict[str, Any] = without_nan(plain)
-    return light
+    said = {"outcome": found.outcome, "reason": found.reason, "sentence": compat_sentence(found)}
+    return without_nan(plain | said)
