@@ -26,6 +26,7 @@ _NOWHERE = -32768
 # Every epoch may find others of 100,000 texts, and keeps them beside its numbers.
 _CORPUS_PLACES, _CORPUS_CHARACTERS = 3, 200
 _HISTOGRAM_BINS = 128
+_MAP_FACTS = ("trustworthiness", "continuity", "displacement", "parameter", "seed", "note")
 _DETAILS = ("top", "top_scores", "depth", "is_wide", "scores", "gaps", "answers", "heatmap", "histogram")
 
 
@@ -178,12 +179,7 @@ def _map(made: Projection | Skipped, subset: Subset, n: int) -> dict[str, Any]:
         "points": _packed(places, "<i2"),
         "centre": centre.tolist(),
         "half": half,
-        "trustworthiness": made.trustworthiness,
-        "continuity": made.continuity,
-        "displacement": made.displacement,
-        "parameter": made.parameter,
-        "seed": made.seed,
-        "note": made.note,
+        **{name: getattr(made, name) for name in _MAP_FACTS},
     }
 
 

@@ -25,7 +25,7 @@ from embviz_callback.drawing.reports.asides import NOTHING, Context
 from embviz_callback.drawing.reports.data_section import data_section
 from embviz_callback.drawing.reports.figures_in_words import oddities, readings
 from embviz_callback.drawing.reports.markdown import rendered
-from embviz_callback.drawing.wording import change, grouping, interval, measured, number, power_sentence
+from embviz_callback.drawing.wording import change, grouping, interval, power_sentence
 from embviz_callback.measure import TITLES
 from embviz_callback.snapshot import Snapshot
 
@@ -72,20 +72,24 @@ def report(
         baseline=baseline,
         grouping=_grouping(metrics),
         power=_power(metrics, history),
-        key_metrics=[_key_metric(name, metrics, baseline) for name in _names(metrics)],
+        key_metrics=[name for name in by_tier(metrics) if not _says_nothing(name, metrics)],
         readings=readings(snapshot),
         odd=oddities(snapshot),
         pictures=[name for name in FIGURES if name in figures],
-        checks=[_check(check) for check in checks],
+        checks=checks,
         course=[*history, (snapshot.label, metrics)] if history else [],
         in_course=[CATALOGUE[name] for name in shown(VERDICT)],
-        hubness=measured(metrics.get("hubness"), "hubness", _DECIMALS),
-        hubness_blind=measured(metrics.get("hubness_blind"), "hubness_blind", _DECIMALS),
         hubs=[(snapshot.text(row), count) for row, count in metrics.hubs],
         n_missed=len(missed),
         whole_corpus=_whole_corpus(snapshot),
         ranked_by=TITLES[snapshot.similarity.measure],
         worst=[_miss(snapshot, row) for row in missed[:_N_WORST]],
+        catalogue=CATALOGUE,
+        decimals=_DECIMALS,
+        nan=math.nan,
+        is_lower_better=_is_lower_better,
+        why=_why,
+        **{word.__name__: word for word in (band, interval, change)},
     )
 
 
@@ -135,43 +139,12 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _names(metrics: Metrics) -> list[str]:
-    """The headline metrics first; bounds for ties only where there are ties."""
-    return [name for name in by_tier(metrics) if not _says_nothing(name, metrics)]
-
-
 def _says_nothing(name: str, metrics: Metrics) -> bool:
+    """Of bounds for ties: where there are no ties."""
     if name == "auc_error":
         return metrics[name] == 0
     of = name.rpartition("_")[0]
     return CATALOGUE[name].is_bound and math.isclose(metrics[of], metrics[name], abs_tol=1e-9)
-
-
-def _key_metric(name: str, metrics: Metrics, baseline: Metrics | None) -> Values:
-    row = {
-        "name": name,
-        "value": measured(metrics[name], name, _DECIMALS),
-        "band": band(name, metrics[name]) if CATALOGUE[name].bands else "",
-        "interval": interval(metrics, name),
-    }
-    return row if baseline is None else row | _against(name, metrics, baseline)
-
-
-def _against(name: str, metrics: Metrics, baseline: Metrics) -> Values:
-    was = baseline.get(name, math.nan)
-    return {"untrained": measured(was, name, _DECIMALS), "change": change(metrics[name] - was, name, _DECIMALS)}
-
-
-def _check(check: Check) -> Values:
-    is_count = check.name == "figures"
-    return {
-        "name": check.name,
-        "value": number(check.value, 0 if is_count else 4),
-        "wants": "" if is_count else "less" if _is_lower_better(check.name) else "more",
-        "threshold": f"{check.threshold:g}",
-        "outcome": check.outcome,
-        "why": _why(check),
-    }
 
 
 def _is_lower_better(name: str) -> bool:
