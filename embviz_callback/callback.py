@@ -342,7 +342,7 @@ class EmbeddingVisualizer(Callback):
 
     def _guard(self, trainer: pl.Trainer) -> Guard:
         """For what happens before there is a session."""
-        return Guard(on_error=self.plan.on_error, note=lambda row: None, rank=trainer.global_rank)
+        return Guard(on_error=self.plan.on_error, rank=trainer.global_rank)
 
     def _find_places(self, trainer: pl.Trainer) -> Places:
         # A logger may be anybody's; what it does when asked for its folder must not end the fit.

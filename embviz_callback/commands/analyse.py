@@ -117,7 +117,7 @@ def _write(
     # matplotlib, which a mistyped option must not wait for
     from embviz_callback.delivery.results.analysis_folder import write_analysis
 
-    guard = Guard(on_error="warn", note=lambda row: None)
+    guard = Guard()
     made = write_analysis(output, snapshot, analysis, found.checkup, guard=guard)
     for fault in guard.faults:
         terminal.say(fault)

@@ -11,10 +11,19 @@ from embviz_callback.commands.terminal import Terminal
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Runs the command; 0 when done."""
-    from embviz_callback.encoding.cache.feature_store import default_cache_folder
+    from embviz_callback.encoding.cache.feature_store import default_cache_folder, prune, stores_in  # torch
 
     root = default_cache_folder() if options.dir is None else Path(options.dir).expanduser()
-    sys.stdout.write({"list": _list, "size": _size, "clear": _clear}[options.action](root))
+    if options.action == "clear":
+        sys.stdout.write(f"removed {len(prune(root, max_bytes=0))} from {root}\n")
+        return 0
+    stores = stores_in(root)
+    lines = [f"{'encoder and settings':<34}{'MB':>10}  last used"]
+    for info in stores:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.used_at))
+        lines.append(f"{info.name:<34}{info.n_bytes / 1e6:>10.1f}  {used}")
+    size = f"{sum(info.n_bytes for info in stores) / 1e6:.1f} MB in {root}"
+    sys.stdout.write("\n".join([*(lines if options.action == "list" else ()), size]) + "\n")
     return 0
 
 
@@ -24,25 +33,3 @@ def parser() -> Parser:
     made.add_argument("action", choices=("list", "size", "clear"), nargs="?", default="list")
     made.add_argument("--dir", help="the cache folder (default: $EMBVIZ_CACHE, else the user's cache folder)")
     return made
-
-
-def _list(root: Path) -> str:
-    from embviz_callback.encoding.cache.feature_store import stores_in
-
-    lines = [f"{'encoder and settings':<34}{'MB':>10}  last used"]
-    for info in stores_in(root):
-        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.used_at))
-        lines.append(f"{info.name:<34}{info.n_bytes / 1e6:>10.1f}  {used}")
-    return "\n".join(lines) + f"\n{_size(root)}"
-
-
-def _size(root: Path) -> str:
-    from embviz_callback.encoding.cache.feature_store import stores_in
-
-    return f"{sum(info.n_bytes for info in stores_in(root)) / 1e6:.1f} MB in {root}\n"
-
-
-def _clear(root: Path) -> str:
-    from embviz_callback.encoding.cache.feature_store import prune
-
-    return f"removed {len(prune(root, max_bytes=0))} from {root}\n"

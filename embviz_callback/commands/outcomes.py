@@ -15,7 +15,7 @@ from embviz_callback.commands.looking import Look, Request, look_at_each, prepar
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.results.trec import DEPTH, trec_files
 from embviz_callback.delivery.run.data_check import data_check
-from embviz_callback.drawing.reports.asides import Aside
+from embviz_callback.drawing.reports.asides import Aside, Context
 from embviz_callback.drawing.reports.comparisons.words_report import only_words_aside, words_aside
 from embviz_callback.drawing.reports.ship_report import ship_aside
 from embviz_callback.files import safe_name, write_atomically
@@ -71,10 +71,8 @@ def _written(look: Look, folder: Path, data: Mapping[str, Any], terminal: Termin
     from embviz_callback.delivery.results.result_folder import write_results
 
     words = words_beside(look, bm25, terminal)
-    asides = asides_of(look, words)
-    made = write_results(
-        look.snapshot, folder, data, asides=asides, progress=lambda method: terminal.bar(MAPS[method].title)
-    )
+    context = Context(data=data, asides=asides_of(look, words))
+    made = write_results(look.snapshot, folder, context, progress=lambda method: terminal.bar(MAPS[method].title))
     for fault in made.faults:
         terminal.say(f"{look.snapshot.label}: {fault}")
     return replace(made, words=words)

@@ -34,7 +34,9 @@ class Guard:
         rank: Of this process, for the message.
     """
 
-    def __init__(self, *, on_error: str, note: Callable[[Mapping[str, Any]], None], rank: int = 0) -> None:
+    def __init__(
+        self, *, on_error: str = "warn", note: Callable[[Mapping[str, Any]], None] = lambda row: None, rank: int = 0
+    ) -> None:
         self.on_error = on_error
         self.faults: list[str] = []
         self._note = note

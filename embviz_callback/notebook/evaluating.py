@@ -15,11 +15,12 @@ from embviz_callback.analysis.metrics.pictures import FIGURES, MAPS, wanted_figu
 from embviz_callback.commands.looking import Look, Request, look_at
 from embviz_callback.commands.outcomes import asides_of
 from embviz_callback.commands.terminal import Terminal
-from embviz_callback.delivery.results.result_folder import a_guard, maps_of, result_page, write_results
+from embviz_callback.delivery.guarding import Guard
+from embviz_callback.delivery.results.result_folder import maps_of, result_page, write_results
 from embviz_callback.delivery.run.data_check import data_check
 from embviz_callback.delivery.showing import show
 from embviz_callback.drawing.figures.png import draw
-from embviz_callback.drawing.reports.asides import Aside, Context
+from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.encoding.serving import Serving
 from embviz_callback.encoding.subject import GivenEncode
 from embviz_callback.evaluator import Evaluator, Listener, Moment
@@ -133,7 +134,7 @@ class Result:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes all that `embviz` would write."""
-        write_results(self.snapshot, Path(folder), data_check(self.snapshot), asides=self._asides)
+        write_results(self.snapshot, Path(folder), self._context)
 
     def _repr_html_(self) -> str:
         return numbers_html(self.snapshot)
@@ -147,8 +148,8 @@ class Result:
         return draw(name, self.snapshot.with_maps({needed: self._map(needed)} if needed else {}))
 
     @cached_property
-    def _asides(self) -> list[Aside]:
-        return asides_of(Look(self.snapshot), None)
+    def _context(self) -> Context:
+        return Context(data=data_check(self.snapshot), asides=asides_of(Look(self.snapshot), None))
 
     @cached_property
     def _maps(self) -> dict[str, Projection | Skipped]:
@@ -159,13 +160,12 @@ class Result:
         if method not in self._maps:
             others: dict[str, Any] = {f"skip_{other}": True for other in MAPS if other != method}
             alone = replace(self.snapshot, settings=replace(self.snapshot.settings, **others))
-            self._maps[method] = maps_of(alone, a_guard())[method]
+            self._maps[method] = maps_of(alone, Guard())[method]
         return self._maps[method]
 
     @cached_property
     def _all(self) -> tuple[str, Page]:
         maps = {method: self._map(method) for method in MAPS}
-        snapshot, guard = self.snapshot.with_maps(maps), a_guard()
-        context = Context(data=data_check(snapshot), asides=self._asides)
-        checks, report = show(snapshot, (), guard, context)
-        return report, Page(result_page(snapshot, checks, guard, context))
+        snapshot, guard = self.snapshot.with_maps(maps), Guard()
+        checks, report = show(snapshot, (), guard, self._context)
+        return report, Page(result_page(snapshot, checks, guard, self._context))

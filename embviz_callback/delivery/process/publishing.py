@@ -54,7 +54,7 @@ class Publisher:
 
     def publish(self, folder: Path) -> Published:
         """Draws one job: a folder with a saved snapshot and ``job.json``, or with ``conclusion.json`` alone."""
-        guard = Guard(on_error="warn", note=lambda row: None)
+        guard = Guard()
         job, name = read_job(folder), folder.name
         if not job.place:
             self._conclude(job, guard)

@@ -19,7 +19,7 @@ from embviz_callback.delivery.sinks import FolderSink
 from embviz_callback.drawing.page.epoch_view import epoch_view
 from embviz_callback.drawing.page.page import page
 from embviz_callback.drawing.page.page_analysis import analysis_view
-from embviz_callback.drawing.reports.asides import Aside, Context
+from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.files import to_json, write_atomically
 from embviz_callback.pairs.weight_rule import default_rule
 from embviz_callback.snapshot import Snapshot
@@ -66,9 +66,8 @@ class Outcome:
 def write_results(
     snapshot: Snapshot,
     folder: Path,
-    data: Mapping[str, Any] | None = None,
+    context: Context,
     *,
-    asides: Sequence[Aside] = (),
     progress: Callable[[str], Progress | None] = lambda method: None,
 ) -> Outcome:
     """Every file of an evaluation, each as soon as it can be made.
@@ -79,8 +78,7 @@ def write_results(
     Args:
         snapshot: Without maps.
         folder: Made if it is not there.
-        data: What the data check found.
-        asides: Sections of report and page.
+        context: What else report and page say.
         progress: Gives, for a map, what is told of steps done and in all.
 
     Returns:
@@ -92,19 +90,13 @@ def write_results(
     write_atomically(folder / "embeddings.npz", embeddings_npz(snapshot))
     write_atomically(folder / "metrics.json", to_json(metrics_json(snapshot, ())))
     write_atomically(folder / "errors.csv", errors_csv(snapshot))
-    guard = a_guard()
+    guard = Guard()  # a fault costs a warning and one figure
     snapshot = snapshot.with_maps(maps_of(snapshot, guard, progress))
-    context = Context(data=data, asides=asides)
     checks, _ = show(snapshot, [FolderSink(folder)], guard, context)
     content = metrics_json(snapshot, checks)
     write_atomically(folder / "metrics.json", to_json(content))
     write_atomically(folder / "report.html", result_page(snapshot, checks, guard, context))
     return Outcome(snapshot, folder, content, tuple(guard.faults))
-
-
-def a_guard() -> Guard:
-    """For what is drawn outside a training: a fault costs a warning and one figure."""
-    return Guard(on_error="warn", note=lambda row: None)
 
 
 def maps_of(snapshot: Snapshot, guard: Guard, progress: Callable[[str], Progress | None] = lambda method: None) -> Maps:

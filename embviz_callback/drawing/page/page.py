@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -88,7 +89,7 @@ def page(
         "data_check": context.data,
         "analysis": analysis,
         "board": context.board,
-        "asides": [aside.to_json() for aside in context.asides],
+        "asides": [asdict(aside) for aside in context.asides],
         **texts,
     }
     if analysis is not None:

@@ -1,7 +1,7 @@
 """What stands beside an evaluation, each as a sentence and a table: in a report, on a page and in a terminal alike."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from embviz_callback.analysis.metrics.numbers import Metrics
@@ -30,10 +30,6 @@ class Aside:
     def lines(self) -> list[str]:
         """The table for a terminal."""
         return aligned([self.head, *self.rows])
-
-    def to_json(self) -> Mapping[str, Any]:
-        """For the page."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def snapshot(epoch: int, **options: bool) -> Snapshot:
 
 
 def guard() -> Guard:
-    return Guard(on_error="warn", note=lambda row: None)
+    return Guard()
 
 
 @pytest.mark.slow
