@@ -4,20 +4,18 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from embviz_callback.delivery.alerts.rule import AlertEvent
-from embviz_callback.delivery.process.training_side import process_environment, this_python
+from embviz_callback.delivery.process.training_side import Report, started
 
 LIMIT_S = 15.0  # after which the process ends itself, whatever an endpoint does
 LIMIT_EXIT = 75  # with this exit code
 _MOST_AT_ONCE = 4
 _POLL_S = 0.05
 _PROCESS = "embviz_callback.delivery.alerts.sending_process"
-
-Report = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -97,14 +95,7 @@ class Notifier:
         if len(self._sending) >= _MOST_AT_ONCE:
             self._report("too many", f"{_MOST_AT_ONCE} messages are still on their way, so that others are left out")
             return
-        process = subprocess.Popen(
-            [this_python(), "-P", "-m", _PROCESS, self.variable],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a library's complaint may quote an address
-            env=process_environment(),
-            start_new_session=True,  # Ctrl-C is for the training
-        )
+        process = started(_PROCESS, self.variable, errors=subprocess.DEVNULL)  # a complaint may quote an address
         self._sending.append(_Sending(process, time.monotonic(), is_check))
         assert process.stdin is not None
         try:

@@ -64,15 +64,13 @@ class Publisher:
         guard.attempt("beginning", begin, where=snapshot.label, skipped="forgetting what came after the checkpoint")
         snapshot = snapshot.with_maps(make_maps(snapshot, self._previous(snapshot, name), guard, self._threads))
         sinks = self._sinks(job, snapshot.step or 0)
-        checks, _ = show(snapshot, sinks, guard, self._context(snapshot, job))
+        history = [(row.label, row.metrics) for row in job.history]
+        data = self._run.data_check(snapshot)
+        context = Context(job.baseline, history, alerts=(*job.alerts, *job.faults), data=data)
+        checks, _ = show(snapshot, sinks, guard, context)
         self._finish(snapshot, job, name, checks, sinks, guard)
         written = [path for sink in sinks if isinstance(sink, FolderSink) for path in sink.written]
         return Published([f"{path.relative_to(self.folder)}" for path in written], guard.faults)
-
-    def _context(self, snapshot: Snapshot, job: Job) -> Context:
-        history = [(row.label, row.metrics) for row in job.history]
-        data = self._run.data_check(snapshot)
-        return Context(job.baseline, history, alerts=(*job.alerts, *job.faults), data=data)
 
     def _finish(
         self, snapshot: Snapshot, job: Job, name: str, checks: Sequence[Check], sinks: Sequence[Sink], guard: Guard
@@ -153,10 +151,10 @@ class Publisher:
 
     def _previous(self, snapshot: Snapshot, name: str) -> Snapshot | None:
         """The evaluation before this one in training: one that was put off may be drawn after later ones."""
-        before = [path.name for path in self._run.kept if path.name < name]
+        before = [path for path in self._run.kept if path.name < name]
         found = self._last if self._last is not None and self._last[0] < name else None
-        if before and (found is None or found[0] < before[-1]):
-            found = self._run.before(name)
+        if before and (found is None or found[0] < before[-1].name):
+            found = before[-1].name, load_snapshot(before[-1])
         same = found is not None and found[1].subset.fingerprint == snapshot.subset.fingerprint
         return found[1] if found is not None and same else None
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import embviz_callback
 from embviz_callback.delivery.process.jobs import Jobs
@@ -116,22 +116,12 @@ class Worker:
             )
 
     def _launch(self) -> "subprocess.Popen[bytes]":
-        program = this_python()
+        this_python()  # refuses before a folder is made
         self.folder.mkdir(parents=True, exist_ok=True)
         time_limit = ("--time-limit", f"{self.limits.drawing_time_limit_s}")
         memory_limit = ("--memory-limit", f"{self.limits.memory_limit_gb}")
         with (self.folder / "worker.log").open("ab") as log:
-            # Popen with an argument list executes a new program at once. A forked child would hang
-            # in OpenMP, and multiprocessing would run the user's script a second time.
-            process = subprocess.Popen(
-                [program, "-P", "-m", _PROCESS, "--serve", *time_limit, *memory_limit, f"{self.folder}"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=process_environment(),
-                # A group of its own: Ctrl-C in the terminal is for the training, which then decides.
-                start_new_session=True,
-            )
+            process = started(_PROCESS, "--serve", *time_limit, *memory_limit, f"{self.folder}", errors=log)
         assert process.stdout is not None
         weigh(self._niceness, process.pid)
         self._clock = FairClock(process.pid)
@@ -178,7 +168,8 @@ class Worker:
             # Each time: a session is not weighed at once, and a new process may have taken the place of the old.
             weigh(self._niceness, self._process.pid)
             self._listen()
-            overdue = self._fair_s() - self._heard_at > self._patience_s and self.n_unfinished > 0
+            silent_s = self._fair_s() - self._heard_at
+            overdue = silent_s > self.limits.drawing_time_limit_s + _PATIENCE_S and self.n_unfinished > 0
             if overdue:
                 # Its own alarm should have ended it; a stopped process cannot hear that.
                 _kill_group(self._process)
@@ -233,10 +224,6 @@ class Worker:
 
     def _fair_s(self) -> float:
         return 0.0 if self._clock is None else self._clock.now()
-
-    @property
-    def _patience_s(self) -> float:
-        return self.limits.drawing_time_limit_s + _PATIENCE_S
 
     def _can_go_on(self) -> bool:
         return self._process is not None or self._starts < _MOST_STARTS
@@ -310,6 +297,31 @@ def this_python() -> str:
     if not sys.executable:
         raise OSError("this Python does not know its own program: sys.executable is empty")
     return sys.executable
+
+
+def started(module: str, *arguments: str, errors: int | IO[bytes]) -> "subprocess.Popen[bytes]":
+    """A process of ours that reads from us and answers.
+
+    Popen with an argument list executes a new program at once. A forked child would hang in OpenMP, and
+    multiprocessing would run the user's script a second time.
+
+    Args:
+        module: What it runs.
+        arguments: Of its command line.
+        errors: Where its standard error goes.
+
+    Returns:
+        The process; an OSError says that it cannot be started.
+    """
+    return subprocess.Popen(
+        [this_python(), "-P", "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=process_environment(),
+        # A group of its own: Ctrl-C in the terminal is for the training, which then decides.
+        start_new_session=True,
+    )
 
 
 def process_environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.files import edition, read_facts, read_json, safe_name, write_atomically
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.subset import Subset
-from embviz_callback.snapshot import Snapshot, load_snapshot
+from embviz_callback.snapshot import Snapshot
 
 PAGE = "report.html"
 _SNAPSHOTS = "snapshots"
@@ -57,11 +57,6 @@ class RunFolder:
     def keep(self, snapshot: Snapshot, name: str) -> None:
         """Keeps an evaluation, and thins out the others; see `embviz_callback.delivery.run.keeping.keep`."""
         keep(self.path / _SNAPSHOTS, snapshot, name)
-
-    def before(self, name: str) -> tuple[str, Snapshot] | None:
-        """The last kept evaluation that comes before a name in training, with its own name; None for the first."""
-        earlier = [path for path in self.kept if path.name < name]
-        return (earlier[-1].name, load_snapshot(earlier[-1])) if earlier else None
 
     def data_check(self, snapshot: Snapshot) -> dict[str, Any]:
         """What is wrong with the data, looked at once."""
