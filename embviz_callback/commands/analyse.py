@@ -1,7 +1,6 @@
 """`embviz analyse`: why an evaluated model fails, from its data, its groups, its errors and its features."""
 
 import argparse
-import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -143,8 +142,6 @@ def _check_tensorboard(folder: str | None) -> None:
     """Asked before the work."""
     if folder is None:
         return
-    if importlib.util.find_spec("tensorboard") is None:
-        raise UsageError("--tensorboard needs the package tensorboard; pip install tensorboard, or leave it out")
     path = Path(folder).expanduser()
     if path.exists() and not path.is_dir():
         raise UsageError(f"--tensorboard {folder} is a file; give a directory")

@@ -58,7 +58,9 @@ def _fit(request: Mapping[str, Any]) -> dict[str, Any]:
     # Not the user's training process but one of ours, which is thrown away.
     pl.seed_everything(request["seed"], workers=True, verbose=False)
     module, data = _build(factory, request["factory"])
-    spy, visualizer = _Spy(), _visualizer(request["data"]) if request["is_with"] else None
+    # The maps take longest and are drawn by the same other process as the rest.
+    options: dict[str, Any] = {"on_error": "raise", "skip_tsne": True, "skip_umap": True}
+    spy, visualizer = _Spy(), EmbeddingVisualizer(request["data"], **options) if request["is_with"] else None
     # Either Lightning, but the one of the module: no trainer takes the other's.
     trainer = lightning_of(module).Trainer(  # type: ignore[union-attr] # of one of them, as _build makes sure
         accelerator=request["accelerator"],
@@ -121,11 +123,6 @@ def _build(factory: Callable[[], Any], spec: str) -> tuple[Any, Any]:
             f"{spec}: must return (LightningModule, data for Trainer.fit), its first value is of type {kind}"
         )
     return module, data
-
-
-def _visualizer(data: str) -> EmbeddingVisualizer:
-    # The maps take longest and are drawn by the same other process as the rest.
-    return EmbeddingVisualizer(data, on_error="raise", skip_tsne=True, skip_umap=True)
 
 
 def _check_callbacks(trainer: pl.Trainer, ours: EmbeddingVisualizer | None) -> None:

@@ -188,7 +188,8 @@ class Tables:
     def __init__(self, snapshots: Sequence[Snapshot]) -> None:
         self._database = sqlite3.connect(":memory:", isolation_level=None)
         for table in TABLES:
-            self._database.execute(f"create table {table.name} ({', '.join(map(_quoted, table.columns))})")
+            columns = ", ".join(f'"{name}"' for name in table.columns)
+            self._database.execute(f"create table {table.name} ({columns})")
             marks = ", ".join("?" * len(table.columns))
             for one in snapshots[-1:] if table.is_of_all else snapshots:
                 self._database.executemany(f"insert into {table.name} values ({marks})", table.rows(one))
@@ -240,10 +241,6 @@ def _complaint(error: BaseException, limit_s: float) -> str:
         return "expected one SELECT, found something else than reading. Fix: these tables can only be read"
     there = ", ".join(table.name for table in TABLES)
     return f"expected one SELECT in SQLite's words, found: {said}. Fix: the tables are {there}"
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
 
 
 def _distinct(names: Sequence[str]) -> tuple[str, ...]:

@@ -130,7 +130,8 @@ class RunFolder:
         if resumed_after is not None:
             self.forget_after(resumed_after)
         elif owner != run_id:
-            self._forget_all()
+            for name in (_VIEWS, _SNAPSHOTS):
+                shutil.rmtree(self.path / name, ignore_errors=True)
         if owner != run_id:
             write_atomically(self.path / _OWNER, json.dumps({"run_id": run_id}))
 
@@ -149,10 +150,6 @@ class RunFolder:
         for path in self.kept:
             if read_kept(path).step > step:
                 shutil.rmtree(path)
-
-    def _forget_all(self) -> None:
-        for name in (_VIEWS, _SNAPSHOTS):
-            shutil.rmtree(self.path / name, ignore_errors=True)
 
     @property
     def owner(self) -> str | None:

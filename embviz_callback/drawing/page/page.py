@@ -6,7 +6,7 @@ import html
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from importlib.resources import files
@@ -93,7 +93,8 @@ def page(
         **texts,
     }
     if analysis is not None:
-        around["columns"] = {**_first(analysis["columns"], len(views[0].ranks)), **around["columns"]}
+        found = {name: values[: len(views[0].ranks)] for name, values in analysis["columns"].items()}
+        around["columns"] = {**found, **around["columns"]}
     written = _json(around)
     kept = _thinned(views, best["best"]["place"], most_bytes - len(written.encode()))
     dropped = sum(not view.has_details for view in kept)
@@ -189,10 +190,6 @@ def _catalogue() -> dict[str, Any]:
         "compared": shown(GROUPS),
         "maps": {method: row.title for method, row in MAPS.items()},
     }
-
-
-def _first(columns: Mapping[str, Sequence[Any]], n: int) -> dict[str, Any]:
-    return {name: values[:n] for name, values in columns.items()}
 
 
 def _assembled(title: str, data: str) -> str:

@@ -1,12 +1,10 @@
 """What the page of a run shows of an analysis: the findings of `analysis.json`, short enough to travel in it."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from embviz_callback.analysis.why.analysis import Analysis
 from embviz_callback.analysis.why.columns import Value
-from embviz_callback.analysis.why.groups import Grouping
 from embviz_callback.analysis.why.thresholds import Thresholds
 from embviz_callback.drawing.wording import group_sentence
 from embviz_callback.files import with_leaves
@@ -39,7 +37,8 @@ def analysis_view(analysis: Analysis, label: str, *, n_evaluations: int = 1) -> 
         "n_evaluations": n_evaluations,
         "columns": _columns(analysis),
         "groups": [
-            _group(grouping, plain) for grouping, plain in zip(analysis.groupings, whole["groups"], strict=True)
+            plain | {"sentence": group_sentence(grouping)}
+            for grouping, plain in zip(analysis.groupings, whole["groups"], strict=True)
         ],
         "errors": errors | {"misses": errors["misses"][:_MOST_ROWS], "crowders": errors["crowders"][:_MOST_ROWS]},
         "false_negative_suspects": suspects[:_MOST_ROWS],
@@ -51,10 +50,6 @@ def analysis_view(analysis: Analysis, label: str, *, n_evaluations: int = 1) -> 
         ],
     }
     return with_leaves(view, _light)
-
-
-def _group(grouping: Grouping, plain: Mapping[str, Any]) -> dict[str, Any]:
-    return {**plain, "sentence": group_sentence(grouping)}
 
 
 def _columns(analysis: Analysis) -> dict[str, list[Any]]:

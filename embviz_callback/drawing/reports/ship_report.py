@@ -10,6 +10,7 @@ from embviz_callback.analysis.ship.sheet import CANNOT_TELL, NOT_ASKED, Line, Se
 from embviz_callback.analysis.verdict.losses import DOUBT, Loss
 from embviz_callback.drawing.reports.asides import Aside
 from embviz_callback.drawing.wording import change, measured, number
+from embviz_callback.files import without_nan
 from embviz_callback.grammar import counted
 from embviz_callback.measure import COSINE
 
@@ -40,7 +41,7 @@ def ship_sentence(sheet: Sheet) -> str:
     if smallest is not None:
         one, whole = smallest.setting, sheet.reference.setting
         kept = f" and {one.n_bytes_kept:,} MB beside them for the second look" if one.n_bytes_kept else ""
-        found = ", ".join(_told(loss) for loss in smallest.losses)
+        found = ", ".join(f"{CATALOGUE[loss.metric].title} {changed(loss)}" for loss in smallest.losses)
         return (
             f"The smallest that is {wanted}: {_name(one, sheet)}, {one.n_bytes:,} MB per million documents{kept}"
             f" instead of {whole.n_bytes:,} MB; {found}"
@@ -61,10 +62,6 @@ def _queries(sheet: Sheet) -> str:
         return f"{queries} in {counted(sheet.n_groups, 'group')} by their most shared document"
     groups = "" if sheet.n_groups == sheet.n_queries else f" in {counted(sheet.n_groups, 'independent group')}"
     return f"{queries}{groups}"
-
-
-def _told(loss: Loss) -> str:
-    return f"{CATALOGUE[loss.metric].title} {changed(loss)}"
 
 
 def _name(setting: Setting, sheet: Sheet) -> str:
@@ -150,8 +147,5 @@ def _setting_json(setting: Setting) -> dict[str, Any]:
 
 
 def _line_json(line: Line) -> dict[str, Any]:
-    losses = {
-        loss.metric: {name: value if value == value else None for name, value in vars(loss).items()}
-        for loss in line.losses
-    }
+    losses = {loss.metric: without_nan(vars(loss)) for loss in line.losses}
     return {**_setting_json(line.setting), "values": dict(line.values), "losses": losses, "outcome": line.outcome}

@@ -1,6 +1,6 @@
 """Runs held against each other, in words and tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from embviz_callback.analysis.compare.runs import BEHIND, SAME_AS, UNDECIDED, Entry, Leaderboard
@@ -42,7 +42,8 @@ def board_of(board: Leaderboard, labels: Sequence[str]) -> dict[str, Any]:
     own = [name for name in names if _varies_within_no_entry(board, name)]
     heads = ["", CATALOGUE[board.metric].title, "without the luck of the choice", "behind the leader", "verdict", *own]
     lines = [_cells(entry, board, own) for entry in board.entries]
-    return {"said": sentences(board), "heads": heads, "lines": lines, "members": _members(board, labels)}
+    members = {entry.label: [labels[run] for run in entry.runs] for entry in board.entries if len(entry.runs) > 1}
+    return {"said": sentences(board), "heads": heads, "lines": lines, "members": members}
 
 
 def sentences(board: Leaderboard) -> list[str]:
@@ -86,7 +87,3 @@ def _gap(behind: Estimate, metric: str) -> str:
 
 def _ends(estimate: Estimate, metric: str) -> str:
     return f"{measured(estimate.low, metric)} to {measured(estimate.high, metric)}"
-
-
-def _members(board: Leaderboard, labels: Sequence[str]) -> Mapping[str, list[str]]:
-    return {entry.label: [labels[run] for run in entry.runs] for entry in board.entries if len(entry.runs) > 1}
