@@ -7,8 +7,8 @@ from pathlib import Path
 from embviz_callback.commands.arguments import Parser, UsageError, whole_number
 from embviz_callback.commands.compare_runs import compare_kept_runs
 from embviz_callback.commands.ending import answer, status
+from embviz_callback.commands.evaluate import check_reference, evaluate_checkpoints, write_compared
 from embviz_callback.commands.kept_runs import first_best_last, kept_snapshots, refuse_beside_run, run_at
-from embviz_callback.commands.on_sets import check_reference, comparison_said, evaluate_checkpoints, write_compared
 from embviz_callback.commands.options import (
     add_choice_option,
     add_evaluation_options,
@@ -18,6 +18,7 @@ from embviz_callback.commands.options import (
     output_of,
 )
 from embviz_callback.commands.terminal import Terminal, quietly
+from embviz_callback.commands.told import comparison_said
 from embviz_callback.snapshot import Snapshot
 
 _EPOCH_NUMBER = whole_number(0, 10**9)

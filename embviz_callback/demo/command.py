@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import Parser, whole_number
 from embviz_callback.commands.ending import write_out
+from embviz_callback.commands.evaluate import evaluate_each
 from embviz_callback.commands.looking import Request
 from embviz_callback.commands.options import new_output_of
-from embviz_callback.commands.outcomes import evaluate_each, statistics, summary
 from embviz_callback.commands.terminal import Terminal, calm
+from embviz_callback.commands.told import statistics, summary
 from embviz_callback.delivery.run.history import epoch_table, read_history
 from embviz_callback.demo.rental_pairs import MOST_PAIRS, generate_pairs
 from embviz_callback.files import write_atomically

@@ -10,7 +10,7 @@ import torch
 from embviz_callback.analysis.metrics.contrasts import Difference
 from embviz_callback.cli import main
 from embviz_callback.commands.compare import parser
-from embviz_callback.commands.on_sets import _verdicts
+from embviz_callback.commands.told import _verdicts
 
 QUICK = ("--skip-tsne", "--skip-umap", "--bootstrap-draws", "100")
 
