@@ -64,9 +64,7 @@ def checkup_of(snapshot: Snapshot) -> Checkup:
 
 def _checkup(snapshot: Snapshot, largest: int) -> Checkup:
     source = _file(snapshot.provenance, largest)
-    if source is not None:
-        return check(source)
-    return checkup_of(snapshot)
+    return checkup_of(snapshot) if source is None else check(source)
 
 
 def without_unkept(found: Checkup) -> Checkup:

@@ -30,16 +30,21 @@ def session_values(hparams: Mapping[str, Any], metrics: Metrics, prefix: str = P
     from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2  # type: ignore[import-untyped]
 
+    def of_session(tag: str, **content: Any) -> Any:
+        """As TensorBoard's own helper makes it, which needs TensorFlow."""
+        described = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(**content))
+        return Summary.Value(tag=tag, tensor=metadata.NULL_TENSOR, metadata=described)
+
     start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
     for name, value in hparams.items():
         _set(start.hparams[name], value)
-    yield _value(metadata.SESSION_START_INFO_TAG, session_start_info=start)
+    yield of_session(metadata.SESSION_START_INFO_TAG, session_start_info=start)
     for name in _COLUMNS:
         value = metrics.get(name, math.nan)
         if math.isfinite(value):
             yield Summary.Value(tag=f"{prefix}_final/{name}", simple_value=value)
     end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
-    yield _value(metadata.SESSION_END_INFO_TAG, session_end_info=end)
+    yield of_session(metadata.SESSION_END_INFO_TAG, session_end_info=end)
 
 
 def _set(place: Any, value: Any) -> None:
@@ -50,12 +55,3 @@ def _set(place: Any, value: Any) -> None:
         place.number_value = value
     else:
         place.string_value = f"{value}"
-
-
-def _value(tag: str, **content: Any) -> Any:
-    """As TensorBoard's own helper makes it, which needs TensorFlow."""
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
-
-    described = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(**content))
-    return Summary.Value(tag=tag, tensor=metadata.NULL_TENSOR, metadata=described)
