@@ -32,17 +32,12 @@ def analysis_report(
     Returns:
         Markdown; text from the data is inert in it.
     """
-    errors = analysis.errors
     edits = [] if analysis.edits is None else [("controlled edits", analysis.edits, "importance_edits")]
     return rendered(
         "analysis_report",
         snapshot=snapshot,
-        metrics=snapshot.metrics,
         analysis=analysis,
-        subset=analysis.subset,
         checkup=checkup,
-        errors=errors,
-        miss_share=len(errors.misses) / max(errors.n_queries, 1),
         importances=[("hard negatives", analysis.importance, "importance"), *edits],
         titles=TITLES,
         figures=figures,

@@ -54,8 +54,7 @@ def report(
     Returns:
         Markdown; text from the data is inert in it.
     """
-    metrics, baseline, history = snapshot.metrics, context.baseline, context.history
-    missed = _missed(snapshot)
+    metrics, missed = snapshot.metrics, _missed(snapshot)
     return rendered(
         "evaluation_report",
         snapshot=snapshot,
@@ -64,22 +63,19 @@ def report(
         conclusion=conclusion(checks),
         failures=[check for check in checks if check.outcome in (FAILED, CANNOT_TELL, NOT_JUDGED)],
         data=None if context.data is None else data_section(context.data),
-        asides=context.asides,
-        alerts=context.alerts,
+        beside=context,
         n_several=_n_repeated(snapshot.embeddings.relevance[:, 0]),
         n_shared=_n_repeated(snapshot.embeddings.relevance[:, 1]),
         provenance=list(_flat(snapshot.provenance.facts)),
-        baseline=baseline,
         grouping=_grouping(metrics),
-        power=_power(metrics, history),
+        power=_power(metrics, context.history),
         key_metrics=[name for name in by_tier(metrics) if not _says_nothing(name, metrics)],
         readings=readings(snapshot),
         odd=oddities(snapshot),
         pictures=[name for name in FIGURES if name in figures],
         checks=checks,
-        course=[*history, (snapshot.label, metrics)] if history else [],
+        course=[*context.history, (snapshot.label, metrics)] if context.history else [],
         in_course=[CATALOGUE[name] for name in shown(VERDICT)],
-        hubs=[(snapshot.text(row), count) for row, count in metrics.hubs],
         n_missed=len(missed),
         whole_corpus=_whole_corpus(snapshot),
         ranked_by=TITLES[snapshot.similarity.measure],

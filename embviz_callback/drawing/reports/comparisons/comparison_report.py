@@ -40,14 +40,11 @@ def comparison_report(comparison: Comparison, *, figures: Sequence[str] = (), as
         Markdown; text from the data is text and nothing else.
     """
     others = [place for place in range(len(comparison.labels)) if place != comparison.reference]
-    first = comparison.metrics[0]
     return rendered(
         "comparison_report",
         comparison=comparison,
-        n_queries=first.n_queries,
-        n_documents=first.n_documents,
-        n_corpus=first.n_corpus,
-        grouping=grouping(first.n_queries, comparison.n_groups, is_chained=comparison.is_chained),
+        first=comparison.metrics[0],
+        grouping=grouping(comparison.metrics[0].n_queries, comparison.n_groups, is_chained=comparison.is_chained),
         best=comparison.labels[comparison.best.place],
         about_best=list(_about_best(comparison)),
         rule=RULE.format(metric=CATALOGUE[comparison.best.metric].title),

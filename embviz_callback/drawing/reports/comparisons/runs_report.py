@@ -23,13 +23,10 @@ def runs_report(board: Leaderboard, labels: Sequence[str], first: Snapshot) -> s
     Returns:
         Markdown; text from the data is text and nothing else.
     """
-    metrics = first.metrics
     return rendered(
         "runs_report",
         n_runs=len(labels),
-        n_queries=metrics.n_queries,
-        n_documents=metrics.n_documents,
-        n_corpus=metrics.n_corpus,
+        first=first.metrics,
         fingerprint=first.subset.fingerprint,
         board=board_of(board, labels),
         title=CATALOGUE[board.metric].title,
