@@ -21,7 +21,6 @@ from embviz_callback.commands.terminal import Terminal, quietly
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.reading import read_pairs
 from embviz_callback.pairs.subset import choose_subset
-from embviz_callback.snapshot import Snapshot
 
 
 def parser() -> Parser:
@@ -66,19 +65,15 @@ def _measured(options: argparse.Namespace, terminal: Terminal) -> float | None:
             raise UsageError(f"--run: expected two evaluations of one subset in {options.run}, found {len(kept)}")
         first, last = (one.metrics.per_query for one in kept[-2:])
     elif options.checkpoint is not None:
-        first, last = (snapshot.metrics.per_query for snapshot in _looked_at(options, terminal))
+        if options.data is None:
+            raise UsageError("--checkpoint needs --data, the pairs on which the two are held against each other")
+        options.corpus = None
+        first, last = (look.snapshot.metrics.per_query for look in look_at(request_from(options), terminal))
     else:
         return None if options.discordance is None else float(options.discordance)
     assert first is not None
     assert last is not None
     return discordance(first, last)
-
-
-def _looked_at(options: argparse.Namespace, terminal: Terminal) -> list[Snapshot]:
-    if options.data is None:
-        raise UsageError("--checkpoint needs --data, the pairs on which the two are held against each other")
-    options.corpus = None
-    return [look.snapshot for look in look_at(request_from(options), terminal)]
 
 
 def _groups(options: argparse.Namespace) -> tuple[int, bool]:

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import json
 import logging
 import random
 import shlex
@@ -19,7 +18,7 @@ from embviz_callback.commands.terminal import Terminal, calm
 from embviz_callback.commands.told import statistics, summary
 from embviz_callback.delivery.run.history import epoch_table, read_history
 from embviz_callback.demo.rental_pairs import MOST_PAIRS, generate_pairs
-from embviz_callback.files import write_atomically
+from embviz_callback.files import to_json, write_atomically
 from embviz_callback.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def _write_pairs(folder: Path, n: int) -> tuple[list[dict[str, Any]], Path]:
     sides = {"val.json": items[:n_validation], "train.json": items[n_validation:]}
     folder.mkdir(parents=True, exist_ok=True)
     for name, side in sides.items():
-        write_atomically(folder / name, json.dumps(side, ensure_ascii=False, indent=1) + "\n")
+        write_atomically(folder / name, to_json(side))
     return sides["train.json"], folder / "val.json"
 
 

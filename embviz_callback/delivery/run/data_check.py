@@ -1,13 +1,12 @@
 """The data check of an evaluation: once per run, kept beside its evaluations."""
 
 import contextlib
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from embviz_callback.drawing.reports.data_section import brief
-from embviz_callback.files import read_facts, write_atomically
+from embviz_callback.files import read_facts, to_json, write_atomically
 from embviz_callback.pairs.check.checkup import check
 from embviz_callback.pairs.check.findings import Checkup
 from embviz_callback.pairs.check.raw import RawPairs, read_raw
@@ -53,7 +52,7 @@ def data_check_once(folder: Path, snapshot: Snapshot) -> dict[str, Any]:
         return dict(kept)
     found = data_check(snapshot, largest=_LARGEST_IN_TRAINING) | {"of": of}
     with contextlib.suppress(OSError):  # it will be checked again
-        write_atomically(path, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+        write_atomically(path, to_json(found))
     return found
 
 
