@@ -75,10 +75,7 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError(f"FACTORY must be path/file.py:function or module:function, got {options.factory!r}")
     if place.endswith(".py") and not Path(place).is_file():
         raise UsageError(f"{place}: there is no such file. Fix: check the path")
-    try:
-        read_raw(options.data)
-    except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}. Fix: check the path") from None
+    read_raw(options.data)
 
 
 def _compare(options: argparse.Namespace, terminal: Terminal) -> Outcome:
