@@ -33,14 +33,13 @@ def write_analysis(
         Names of the figures.
     """
     write_atomically(folder / "analysis.json", to_json(analysis_json(snapshot, analysis, checkup)))
-    made = []
-    for name, draw in analysis_figures(snapshot, analysis).items() if guard is not None else ():
-        assert guard is not None
-        where = f"analysis of {snapshot.label}"
-        if guard.attempt(name, partial(_write, folder / f"{name}.png", draw), where=where, skipped="this figure"):
-            made.append(name)
-    figures = made if guard is not None else ()
-    write_atomically(folder / "analysis.md", analysis_report(snapshot, analysis, checkup=checkup, figures=figures))
+    made: list[str] = []
+    if guard is not None:
+        for name, draw in analysis_figures(snapshot, analysis).items():
+            act = partial(_write, folder / f"{name}.png", draw)
+            if guard.attempt(name, act, where=f"analysis of {snapshot.label}", skipped="this figure"):
+                made.append(name)
+    write_atomically(folder / "analysis.md", analysis_report(snapshot, analysis, checkup=checkup, figures=made))
     return made
 
 
