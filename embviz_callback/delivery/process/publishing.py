@@ -10,7 +10,7 @@ from embviz_callback.analysis.metrics.pictures import MAPS, wanted_maps
 from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.process.handovers import Job, read_job
-from embviz_callback.delivery.process.jobs import Jobs
+from embviz_callback.delivery.process.jobs import CONCLUSION, Jobs
 from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.delivery.showing import make_maps, show
 from embviz_callback.delivery.sinks import FolderSink, Sink, TensorBoardSink
@@ -55,11 +55,10 @@ class Publisher:
     def publish(self, folder: Path) -> Published:
         """Draws one job: a folder with a saved snapshot and ``job.json``, or with ``conclusion.json`` alone."""
         guard = Guard()
-        job, name = read_job(folder), folder.name
-        if not job.place:
-            self._conclude(job, guard)
+        if (folder / CONCLUSION).exists():
+            self._conclude(read_job(folder), guard)
             return Published([], guard.faults)
-        snapshot = load_snapshot(folder)
+        snapshot, job, name = load_snapshot(folder), read_job(folder), folder.name
         begin = partial(self._begin, job)
         guard.attempt("beginning", begin, where=snapshot.label, skipped="forgetting what came after the checkpoint")
         snapshot = snapshot.with_maps(make_maps(snapshot, self._previous(snapshot, name), guard, self._threads))
