@@ -107,7 +107,7 @@ class TensorBoardSink:
 
     def value(self, value: Any, step: int) -> None:
         """Adds a ready ``Summary.Value``, such as the layout of the custom-scalars dashboard."""
-        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         self._waiting.append(Event(wall_time=time.time(), step=step, summary=Summary(value=[value])))
