@@ -148,7 +148,7 @@ def _hard_suspects(same: Sequence[Evaluated], columns: Columns | None) -> Iterat
 
 def _outranked(same: Sequence[Evaluated]) -> Floats:
     """Per hard pair of the last evaluation, the share of evaluations in which it won; matched by text."""
-    order = [_hard_names(one) for one in same]
+    order = [_hard_names(one.subset) for one in same]
     wins: dict[tuple[str, str], int] = dict.fromkeys(order[-1], 0)
     for one, names in zip(same, order, strict=True):
         best = one.similarity.best_positive[one.embeddings.hard_pairs[:, 0]]
@@ -158,9 +158,9 @@ def _outranked(same: Sequence[Evaluated]) -> Floats:
     return np.array([wins[name] / len(same) for name in order[-1]])
 
 
-def _hard_names(one: Evaluated) -> list[tuple[str, str]]:
-    queries, negatives = list(map(fold, one.subset.queries)), list(map(fold, one.subset.hard_negatives))
-    return [(queries[row], negatives[column]) for row, column in one.embeddings.hard_pairs.tolist()]
+def _hard_names(subset: Subset) -> list[tuple[str, str]]:
+    queries, negatives = list(map(fold, subset.queries)), list(map(fold, subset.hard_negatives))
+    return [(queries[row], negatives[column]) for row, column in subset.hard_pairs.tolist()]
 
 
 def _document_suspects(last: Evaluated, columns: Columns | None) -> Iterator[Suspect]:

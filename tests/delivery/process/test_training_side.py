@@ -47,9 +47,12 @@ def snapshot(epoch: int | None, **options: Any) -> Snapshot:
     subset = choose_subset(records_from(pairs(12)), max_samples=12, seed=7)
     random = np.random.default_rng(1)
     base = random.normal(size=(12, 8))
-    embeddings = Embeddings.from_raw(
-        base + 0.1 * (epoch or 0), base + random.normal(size=(12, 8)), subset.relevance, records=subset.records
-    )
+    queries, documents = base + 0.1 * (epoch or 0), base + random.normal(size=(12, 8))
+    hard = {
+        "hard_negatives": random.normal(size=(len(subset.hard_negatives), 8)),
+        "hard_pairs": subset.hard_pairs,
+    }
+    embeddings = Embeddings.from_raw(queries, documents, subset.relevance, records=subset.records, **hard)
     return take_snapshot(
         label="untrained" if epoch is None else f"epoch {epoch}",
         epoch=epoch,
