@@ -23,7 +23,7 @@ METRIC_ROW = """    mrr_at_3 = Metric(
     )
     mrr_at_3_optimistic, mrr_at_3_pessimistic = mrr_at_3.bounds()
     recall_at_1 = """
-FORMULA = """    parts |= {"mrr_at_3": (sums.reciprocal(3), ones)}
+FORMULA = """    parts |= {"mrr_at_3": (groups.reciprocal(3), ones)}
     return {"""
 METRIC_IS_SHOWN = """
 from embviz_callback.analysis.compare.comparison import compare

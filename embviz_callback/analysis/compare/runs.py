@@ -96,10 +96,6 @@ class _Reached:
     n_runs: int = 1
     known: tuple[Candidate, ...] = ()
 
-    @property
-    def variance(self) -> float:
-        return float(self.drawn.var()) + self.seeds
-
 
 def leaderboard(
     trainings: Sequence[Training],
@@ -238,8 +234,9 @@ def _freedom(queries: float, seeds: Sequence[tuple[float, int]], n_groups: int) 
 
 
 def _own(one: _Reached, metric: str, n_groups: int) -> Estimate:
-    freedom = _freedom(float(one.drawn.var()), [(one.seeds, one.n_runs)], n_groups)
-    reach = t_quantile(0.975, freedom) * math.sqrt(one.variance)
+    queries = float(one.drawn.var())
+    freedom = _freedom(queries, [(one.seeds, one.n_runs)], n_groups)
+    reach = t_quantile(0.975, freedom) * math.sqrt(queries + one.seeds)
     low, high = one.corrected - reach, one.corrected + reach
     if metric in RANK_NAMES:
         # Forty hits of forty leave a resample nothing to vary in, and prove no perfect run.

@@ -7,6 +7,7 @@ add a row here and its formula beside the others in `numbers` or `ranks`.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Self, overload
 
 # Units. A share is read in per cent; a score lies between 0 and 1 too, but is no share of anything that is counted.
@@ -144,10 +145,14 @@ class Metric:
         return first, last
 
 
+_of_each_query = partial(Metric, has_interval=True)  # what is known of each query has an interval over queries
+
+
 def _recall(cut: int, **others: Any) -> Metric:
     place = "in the first place" if cut == 1 else f"among the first {cut}"
-    says = f"share of a query's relevant documents {place}, mean over queries"
-    return Metric(f"recall@{cut}", says, has_interval=True, **others)
+    return _of_each_query(
+        f"recall@{cut}", f"share of a query's relevant documents {place}, mean over queries", **others
+    )
 
 
 class Named:
@@ -159,21 +164,20 @@ class Named:
 
     figures: Mapping[str, float]
 
-    positive_mean = Metric(
+    positive_mean = _of_each_query(
         "positive mean",
         "mean cosine of a query and a document that answers it",
         COSINE,
         SPREAD,
         tier=3,
         threshold=0.75,
-        has_interval=True,
         shown=(HEADLINE, GROUPS, PAGE),
         chart=_MEAN_CHART,
     )
     positive_std = Metric(
         "positive spread", "standard deviation of the positive cosines", COSINE, SPREAD, LOWER, tier=3
     )
-    negative_mean = Metric(
+    negative_mean = _of_each_query(
         "negative mean",
         "mean cosine of a query and a document that does not answer it",
         COSINE,
@@ -181,14 +185,13 @@ class Named:
         LOWER,
         tier=3,
         threshold=0.55,
-        has_interval=True,
         shown=(HEADLINE, GROUPS, PAGE),
         chart=_MEAN_CHART,
     )
     negative_std = Metric(
         "negative spread", "standard deviation of the negative cosines", COSINE, SPREAD, LOWER, tier=3
     )
-    margin = Metric(
+    margin = _of_each_query(
         "margin",
         "positive mean minus negative mean; shrinks with the scale of the scores, so never read it alone",
         COSINE,
@@ -197,11 +200,10 @@ class Named:
         tier=1,
         bands=(0.40, 0.30, 0.20, 0.10),
         threshold=0.25,
-        has_interval=True,
         shown=(VERDICT, HEADLINE, COURSE, FINAL, GROUPS, PAGE),
         chart=Chart("Margin", _APART, low=0.0),
     )
-    separation = Metric(
+    separation = _of_each_query(
         "separation",
         "margin in units of the joint spread of positives and negatives",
         SIGMA,
@@ -210,32 +212,29 @@ class Named:
         tier=1,
         bands=(3.0, 2.0, 1.5, 1.0),
         threshold=2.0,
-        has_interval=True,
         shown=(VERDICT, HEADLINE, COURSE, FINAL, GROUPS, PAGE),
         chart=Chart("Separation (σ)", _APART, low=0.0),
     )
-    rank1 = Metric(
+    rank1 = _of_each_query(
         "rank-1",
         "share of queries whose best document is a right one",
         SHARE,
         decimals=1,
         tier=1,
         threshold=0.85,
-        has_interval=True,
         shown=(VERDICT, HEADLINE, COURSE, FINAL, GROUPS, PAGE),
         chart=_RANK_CHART,
     )
     rank1_optimistic, rank1_pessimistic = rank1.bounds()
-    mrr = Metric(
+    mrr = _of_each_query(
         "MRR",
         "mean of 1 / rank of the first right document",
         good=0.9,
-        has_interval=True,
         shown=(HEADLINE, COURSE, FINAL, GROUPS, PAGE),
         chart=_RANK_CHART,
     )
     mrr_optimistic, mrr_pessimistic = mrr.bounds()
-    mrr_at_10 = Metric("MRR@10", "the same with 0 beyond rank 10", has_interval=True)
+    mrr_at_10 = _of_each_query("MRR@10", "the same with 0 beyond rank 10")
     mrr_at_10_optimistic, mrr_at_10_pessimistic = mrr_at_10.bounds()
     recall_at_1 = _recall(1)
     recall_at_1_optimistic, recall_at_1_pessimistic = recall_at_1.bounds()
@@ -245,15 +244,14 @@ class Named:
     recall_at_10_optimistic, recall_at_10_pessimistic = recall_at_10.bounds()
     recall_at_50 = _recall(50)
     recall_at_50_optimistic, recall_at_50_pessimistic = recall_at_50.bounds()
-    ndcg_at_10 = Metric(
+    ndcg_at_10 = _of_each_query(
         "nDCG@10",
         "discounted gain of the first ten by the best that it could be",
-        has_interval=True,
         shown=(HEADLINE,),
         chart=_RANK_CHART,
     )
     ndcg_at_10_optimistic, ndcg_at_10_pessimistic = ndcg_at_10.bounds()
-    map = Metric("MAP", "mean over right documents of the share of right ones down to them", has_interval=True)
+    map = _of_each_query("MAP", "mean over right documents of the share of right ones down to them")
     map_optimistic, map_pessimistic = map.bounds()
     naive_rank1 = Metric(
         "naive rank-1",

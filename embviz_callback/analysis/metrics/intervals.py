@@ -15,7 +15,7 @@ from embviz_callback.analysis.scan import Similarity
 from embviz_callback.embeddings import Embeddings, Floats, Rows
 
 _MOST_OF_ALL = 0.1  # of the queries in one group, beyond which groups say too little
-RESOLUTION = 1e-7  # a float32 cosine of two unit rows carries about this rounding
+_RESOLUTION = 1e-7  # a float32 cosine of two unit rows carries about this rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,17 +333,18 @@ def metrics_of_sums(sums: Floats, statistics: PerQuery) -> dict[str, Floats]:
             "positive_mean": positive_mean + statistics.centre,
             "negative_mean": negative_mean + statistics.centre,
             "margin": margin,
-            "separation": _separation(margin, np.sqrt(positive_variance + negative_variance)),
+            "separation": in_spreads(margin, np.sqrt(positive_variance + negative_variance)),
         }
         judged = 1.0 if statistics.positive[:, 0].any() else math.nan
         ranks = judged * sums[:, 7:] / sums[:, 6:7]
     return results | dict(zip(_rank_names(statistics), ranks.T, strict=True))
 
 
-def _separation(margin: Floats, spread: Floats) -> Floats:
-    """As `embviz_callback.analysis.metrics.numbers.separation` says, for every draw."""
-    endless = np.where(np.abs(margin) > RESOLUTION, np.copysign(np.inf, margin), np.nan)
-    return np.where(spread <= RESOLUTION, endless, margin / spread)
+def in_spreads(margin: Floats, spread: Floats) -> Floats:
+    """Margins by their spread; without any beyond rounding infinite with the margin's sign, NaN for no margin."""
+    endless = np.where(np.abs(margin) > _RESOLUTION, np.copysign(np.inf, margin), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(spread <= _RESOLUTION, endless, margin / spread)
 
 
 def _moments(sums: Floats) -> tuple[Floats, Floats]:

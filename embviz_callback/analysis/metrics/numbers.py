@@ -9,7 +9,7 @@ import numpy as np
 
 from embviz_callback.analysis.metrics import geometry
 from embviz_callback.analysis.metrics.catalogue import Named
-from embviz_callback.analysis.metrics.intervals import RESOLUTION, PerQuery, intervals_of, per_query
+from embviz_callback.analysis.metrics.intervals import PerQuery, in_spreads, intervals_of, per_query
 from embviz_callback.analysis.metrics.resampling import told
 from embviz_callback.analysis.scan import Similarity, one_thread_each, scan
 from embviz_callback.embeddings import Embeddings, Rows, ranked_rows
@@ -142,10 +142,8 @@ def separation(margin: float, positive_std: float, negative_std: float) -> float
         >>> separation(0.3, positive_std=0.3, negative_std=0.4)
         0.6
     """
-    spread = math.hypot(positive_std, negative_std)
-    if spread > RESOLUTION or math.isnan(spread) or math.isnan(margin):
-        return margin / spread
-    return math.copysign(math.inf, margin) if abs(margin) > RESOLUTION else math.nan
+    spread = np.array(math.hypot(positive_std, negative_std))
+    return float(in_spreads(np.array(margin), spread))
 
 
 @one_thread_each()

@@ -174,7 +174,9 @@ def compatibility(
     models, values = {"old": old, "new": new}, {}
     for asks, answers in product(models, models):
         if models[asks].dim == models[answers].dim:
-            found = _values(models[asks], models[answers])
+            own = models[answers]
+            counts = count(own.embeddings, scores_of(*own.asked_by(models[asks])), own.n_pool)
+            found = rank_values(counts, own.embeddings)
             check_allowed({metric: allowed}, found)
             values[asks, answers] = found[metric]
     groups, chained = sampled(old.embeddings.relevance, len(old.embeddings.queries))
@@ -209,11 +211,6 @@ def _checked(threshold: float | None, similarity: str) -> float:
     if similarity == COSINE and not -1 < threshold < 1:
         raise ValueError(f"a threshold of cosines must lie between -1 and 1, got {threshold:g}")
     return threshold
-
-
-def _values(asks: Shipped, answers: Shipped) -> dict[str, Floats]:
-    counts = count(answers.embeddings, scores_of(*answers.asked_by(asks)), answers.n_pool)
-    return rank_values(counts, answers.embeddings)
 
 
 def kinship(old: Vectors, new: Vectors, *, is_one_way: bool = True, seed: int = 0) -> Kinship:

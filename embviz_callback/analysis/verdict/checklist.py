@@ -161,7 +161,7 @@ def bright_cells(embeddings: Embeddings, *, seed: int = 0) -> Floats:
     return found
 
 
-def bright_diagonal(embeddings: Embeddings, rows: ArrayLike, columns: ArrayLike | None = None) -> float:
+def bright_diagonal(embeddings: Embeddings, rows: ArrayLike, columns: ArrayLike) -> float:
     """Share of heatmap rows whose brightest cell is a relevant one.
 
     Equally bright cells count by their expectation under random choice; a query without a
@@ -170,16 +170,12 @@ def bright_diagonal(embeddings: Embeddings, rows: ArrayLike, columns: ArrayLike 
     Args:
         embeddings: The subset.
         rows: ``(n_rows,)`` query rows of the heatmap.
-        columns: ``(n_columns,)`` its document rows; by default each row's first relevant
-            document, every document once.
+        columns: ``(n_columns,)`` its document rows.
 
     Returns:
         The share; NaN without rows.
     """
     queries = np.asarray(rows, dtype=np.int64)
-    if columns is None:
-        first = np.searchsorted(embeddings.relevance[:, 0], queries)
-        columns = np.unique(embeddings.relevance[first, 1])
     documents = np.unique(np.asarray(columns, dtype=np.int64))
     if not len(queries) or not len(documents):
         return math.nan

@@ -157,10 +157,5 @@ def bounded(metric: str, allowed: float, drop: float, changes: Floats, doubt: fl
     is_enough = len(changes) >= FEWEST_GROUPS
     below, above = one_sided_reach(metric, sign * changes, doubt, spread) if is_enough else (-math.inf, math.inf)
     low, high = sign * drop + below, sign * drop + above
-    return Loss(metric, allowed, sign * drop, low, high, _outcome(low, high, allowed))
-
-
-def _outcome(low: float, high: float, allowed: float) -> str:
-    if low > allowed:
-        return LOST
-    return KEPT if high < allowed else UNDECIDED
+    outcome = LOST if low > allowed else KEPT if high < allowed else UNDECIDED
+    return Loss(metric, allowed, sign * drop, low, high, outcome)

@@ -27,22 +27,20 @@ class Band:
     """Pairs of documents whose values differ by about the same.
 
     Attributes:
-        low: Smallest difference in it.
-        high: Largest.
+        difference: Smallest and largest in it.
         middle: Mean difference.
         n_pairs: Pairs of documents.
         cosine: Their mean cosine, with an interval drawn over documents.
     """
 
-    low: float
-    high: float
+    difference: tuple[float, float]
     middle: float
     n_pairs: int
     cosine: Estimate
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {"difference": [self.low, self.high], **told(self, "middle", "n_pairs", "cosine")}
+        return told(self, "difference", "middle", "n_pairs", "cosine")
 
 
 @dataclass(frozen=True)
@@ -192,7 +190,8 @@ def _bands(differences: Floats, code: Rows, means: Floats, replicates: Floats) -
     for band in range(len(means)):
         inside = differences[code == band]
         cosine = estimate(float(means[band]), replicates[:, band])
-        found.append(Band(float(inside.min()), float(inside.max()), float(inside.mean()), len(inside), cosine))
+        ends = float(inside.min()), float(inside.max())
+        found.append(Band(ends, float(inside.mean()), len(inside), cosine))
     return tuple(found)
 
 

@@ -62,7 +62,7 @@ class Suspect:
         }
 
 
-def suspects(history: Sequence[Evaluated], columns: Columns | None = None) -> tuple[Suspect, ...]:
+def suspects(history: Sequence[Evaluated], columns: Columns) -> tuple[Suspect, ...]:
     """Documents and hard negatives that may be a right answer which nobody marked as one.
 
     That the model puts a negative near the positive is no evidence: telling such texts apart is what it is trained
@@ -100,7 +100,7 @@ def suspects(history: Sequence[Evaluated], columns: Columns | None = None) -> tu
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """What is known of documents and of negatives: texts, and columns where there are any."""
+    """What is known of documents and of negatives: texts and columns."""
 
     documents: Sequence[str]
     negatives: Sequence[str]
@@ -109,7 +109,7 @@ class _Known:
 
     def evidence(self, document: int, negative: int, types: Collection[str]) -> tuple[str, int]:
         """Why both say the same, and how many columns are equal; "" where that is not known."""
-        own, other = (rows[at] if rows else {} for rows, at in ((self.own, document), (self.other, negative)))
+        own, other = self.own[document], self.other[negative]
         shared = own.keys() & other.keys()
         if differing(own, other):
             return "", 0
@@ -138,10 +138,9 @@ def _numbers(text: str) -> list[float]:
     return sorted(float(found.replace(",", ".")) for found in re.findall(r"\d+(?:[.,]\d+)?", fold(text)))
 
 
-def _hard_suspects(same: Sequence[Evaluated], columns: Columns | None) -> Iterator[Suspect]:
+def _hard_suspects(same: Sequence[Evaluated], columns: Columns) -> Iterator[Suspect]:
     last, outranked = same[-1], _outranked(same)
-    own, other = ((), ()) if columns is None else (columns.documents, columns.hard_negatives)
-    known = _Known(last.subset.documents, last.subset.hard_negatives, own, other)
+    known = _Known(last.subset.documents, last.subset.hard_negatives, columns.documents, columns.hard_negatives)
     pairs = last.embeddings.hard_pairs, last.similarity.hard_scores, last.embeddings.hard_negatives
     return _candidates(last, *pairs, outranked, known, types=last.subset.hard_types, is_lasting=len(same) >= 3)
 
@@ -163,7 +162,7 @@ def _hard_names(subset: Subset) -> list[tuple[str, str]]:
     return [(queries[row], negatives[column]) for row, column in subset.hard_pairs.tolist()]
 
 
-def _document_suspects(last: Evaluated, columns: Columns | None) -> Iterator[Suspect]:
+def _document_suspects(last: Evaluated, columns: Columns) -> Iterator[Suspect]:
     """Of the non-relevant documents among each query's best ten."""
     similarity, documents = last.similarity, last.embeddings.documents
     n_queries, k = similarity.top_documents.shape
@@ -173,7 +172,7 @@ def _document_suspects(last: Evaluated, columns: Columns | None) -> Iterator[Sus
     keep &= ~np.isin(pairs @ (len(documents), 1), codes)
     pairs, scores = pairs[keep], similarity.top_scores.ravel()[keep].astype(np.float64)
     outranked = (scores > similarity.best_positive[pairs[:, 0]]).astype(np.float64)
-    rows, texts = () if columns is None else columns.documents, last.subset.documents
+    rows, texts = columns.documents, last.subset.documents
     return _candidates(last, pairs, scores, documents, outranked, _Known(texts, texts, rows, rows))
 
 

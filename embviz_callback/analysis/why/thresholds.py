@@ -142,29 +142,30 @@ def _cuts() -> Floats:
     return np.arange(_BINS, dtype=np.float64) * (2 / _BINS) - 1
 
 
-def _bins(scores: NDArray[np.floating]) -> Rows:
+def _binned(scores: NDArray[np.floating], pack: Rows, n_packs: int) -> Floats:
+    """Scores of each pack in bins, ``(n_packs, n_bins)``."""
     # A score a rounding error below its bin's edge must not fall out of it.
-    return np.clip(((scores.astype(np.float64) + 1) * (_BINS / 2) + 1e-4).astype(np.int64), 0, _BINS - 1)
+    bins = np.clip(((scores.astype(np.float64) + 1) * (_BINS / 2) + 1e-4).astype(np.int64), 0, _BINS - 1)
+    found = np.bincount((pack * _BINS + bins).ravel(), minlength=n_packs * _BINS)
+    return found.astype(np.float64).reshape(n_packs, _BINS)
 
 
 def _histograms(
     embeddings: Embeddings, pack: Rows, n_packs: int, *, with_hard_negatives: bool
 ) -> tuple[Floats, Floats]:
     """Per pack of queries: relevant pairs, and all pairs, by their similarity."""
-    shown = np.zeros(n_packs * _BINS)
+    shown = np.zeros((n_packs, _BINS))
     usable = embeddings.usable_documents
     documents = embeddings.documents[usable]
     rows = np.flatnonzero(embeddings.usable_queries)
     for part in np.array_split(rows, len(rows) // _TILE + 1):
-        scores = _table(embeddings.measure, embeddings.queries[part], documents)
-        codes = pack[part][:, None] * _BINS + _bins(scores)
-        shown += np.bincount(codes.ravel(), minlength=len(shown))
+        shown += _binned(_table(embeddings.measure, embeddings.queries[part], documents), pack[part][:, None], n_packs)
     query, document = embeddings.relevance.T
     positive = _pair_histogram(embeddings, query, embeddings.documents[document], pack, n_packs)
     if with_hard_negatives and len(embeddings.hard_pairs):
         query, hard = embeddings.hard_pairs.T
         shown += _pair_histogram(embeddings, query, embeddings.hard_negatives[hard], pack, n_packs)
-    return positive.reshape(n_packs, _BINS), shown.reshape(n_packs, _BINS)
+    return positive, shown
 
 
 def _pair_histogram(embeddings: Embeddings, query: Rows, others: Vectors, pack: Rows, n_packs: int) -> Floats:
@@ -172,7 +173,7 @@ def _pair_histogram(embeddings: Embeddings, query: Rows, others: Vectors, pack: 
     keep = left.any(axis=1) & others.any(axis=1)
     wide = np.float32 if measure.name == COSINE else np.float64
     scores = _linear(measure, measure.pairs(left.astype(wide, copy=False), others.astype(wide, copy=False)))[keep]
-    return np.bincount(pack[query[keep]] * _BINS + _bins(scores), minlength=n_packs * _BINS).astype(np.float64)
+    return _binned(scores, pack[query[keep]], n_packs)
 
 
 def _table(measure: Measure, queries: Vectors, documents: Vectors) -> NDArray[np.floating]:

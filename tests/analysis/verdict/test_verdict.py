@@ -190,18 +190,18 @@ def test_every_query_has_a_cell_in_the_blocks_of_the_heatmap() -> None:
 def test_bright_diagonal_counts_rows_whose_brightest_cell_is_relevant() -> None:
     documents = np.eye(3)
     embeddings = Embeddings.from_raw(documents[[0, 1, 0, 2]], documents, [(0, 0), (1, 1), (2, 2), (3, 2)])
-    assert bright_diagonal(embeddings, [0, 1, 2, 3]) == 0.75
-    assert bright_diagonal(embeddings, [2]) == 1  # only its own column is in the picture
-    assert bright_diagonal(embeddings, [2], columns=[0, 2]) == 0
-    assert math.isnan(bright_diagonal(embeddings, []))
+    assert bright_diagonal(embeddings, [0, 1, 2, 3], [0, 1, 2, 2]) == 0.75
+    assert bright_diagonal(embeddings, [2], [2]) == 1  # only its own column is in the picture
+    assert bright_diagonal(embeddings, [2], [0, 2]) == 0
+    assert math.isnan(bright_diagonal(embeddings, [], []))
 
 
 def test_bright_diagonal_of_a_collapsed_model_is_chance() -> None:
     rows = np.random.default_rng(0).standard_normal((1, 33)).repeat(20, 0)
     embeddings = Embeddings.from_raw(rows, rows, np.stack([np.arange(20)] * 2, axis=1))
-    assert bright_diagonal(embeddings, np.arange(20)) == pytest.approx(1 / 20)
+    assert bright_diagonal(embeddings, np.arange(20), np.arange(20)) == pytest.approx(1 / 20)
 
 
 def test_a_query_without_direction_has_no_bright_cell() -> None:
     embeddings = Embeddings.from_raw([[np.nan, 0], [0, 1]], np.eye(2), [(0, 0), (1, 1)])
-    assert bright_diagonal(embeddings, [0, 1]) == 0.5
+    assert bright_diagonal(embeddings, [0, 1], [0, 1]) == 0.5

@@ -101,7 +101,7 @@ def test_planted_twins_of_positives_are_suspected(seed: int) -> None:
     assert precision >= 0.9
     assert recall >= 0.9
     # Of what the model alone holds for copies nothing is said: the twins stand in other words.
-    assert suspects([one]) == ()
+    assert suspects([one], columns_of(one.subset)) == ()
 
 
 def _planted_negatives(seed: int, n: int = 200) -> tuple[list[dict[str, Any]], set[tuple[str, str]]]:
@@ -141,7 +141,7 @@ def test_among_near_copies_that_the_model_cannot_tell_apart_the_texts_convict(se
     assert precision >= 0.8
     assert recall >= (0.9 if unread == 0 else 0.2)
     assert {suspect.evidence[0] for suspect in found} <= {f"all {n} features equal the positive's" for n in range(2, 7)}
-    assert not [suspect for suspect in suspects([one]) if suspect.is_hard]
+    assert not [suspect for suspect in suspects([one], columns_of(one.subset)) if suspect.is_hard]
 
 
 def test_what_keeps_outranking_the_positive_is_said_beside_what_the_texts_say() -> None:
@@ -159,11 +159,11 @@ def test_what_keeps_outranking_the_positive_is_said_beside_what_the_texts_say() 
         return rows
 
     one = planted.evaluate(items, encode)
-    (found,) = suspects([one, one, one])
+    (found,) = suspects([one, one, one], columns_of(one.subset))
     assert one.subset.queries[found.query] == "tìm 3"
     copied = ("the same words as the positive", "nearly a copy to the model")
     assert (found.evidence, found.outranked) == ((*copied, "keeps outranking the positive"), 1.0)
-    assert suspects([one, one])[0].evidence == copied
+    assert suspects([one, one], columns_of(one.subset))[0].evidence == copied
 
 
 def test_features_that_differ_clear_a_near_copy() -> None:
@@ -194,7 +194,7 @@ def test_texts_that_name_other_numbers_are_no_candidates_whatever_the_columns_sa
 
 def test_suspects_need_an_evaluation() -> None:
     with pytest.raises(ValueError) as error:
-        suspects([])
+        suspects([], _rows())
     assert str(error.value) == "suspects needs at least one evaluation"
 
 
