@@ -88,7 +88,7 @@ assert checks[0].reason == "missing: umap_projection, spectrum"
 assert "![spectrum](spectrum.png)" in report(snapshot, checks=checks)
 """
 
-MAP_ROW = """    MapMethod("plane", "Plane", "embviz_callback.analysis.maps.plane:plane_layout", "numpy", "numpy"),
+MAP_ROW = """    MapMethod("plane", "Plane", "embviz_callback.analysis.maps.plane:plane_layout"),
 )
 MAPS:"""
 MAP = """
