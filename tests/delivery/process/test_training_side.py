@@ -486,17 +486,19 @@ def test_f42_a_process_that_does_not_move_at_all_is_killed(tmp_path: Path, monke
     told = Told()
     worker = Worker(tmp_path, limits=Limits(), report=told)
     worker.submit("000000001_epoch", job(snapshot(1)))  # with maps: long enough to be caught
-    wait_until_drawing(worker)
-    worker.poll()
-    assert worker.pid is not None
-    os.kill(worker.pid, signal.SIGSTOP)
-    # Only while it stands still: a busy machine takes longer than that to start the next process.
-    monkeypatch.setattr(worker_module, "_PATIENCE_S", -299.0)  # the limit of 300 s becomes 1 s for the one outside
-    begun = time.monotonic()
-    while not told.kinds and time.monotonic() - begun < 60:
+    for _ in range(2):  # what took all its time gets a second try
+        wait_until_drawing(worker)
         worker.poll()
-        time.sleep(0.05)
-    monkeypatch.undo()
+        pid = worker.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        begun = time.monotonic()
+        # Only while it stands still: a busy machine takes longer than that to start the next process.
+        with monkeypatch.context() as impatient:
+            impatient.setattr(worker_module, "_PATIENCE_S", -299.0)  # of the limit of 300 s 1 s is left from outside
+            while worker.pid == pid and time.monotonic() - begun < 60:
+                worker.poll()
+                time.sleep(0.05)
     assert finish(worker)
     assert told.kinds == ["died"]
     assert "took longer than its time limit while drawing 000000001_epoch" in told.messages[0]
