@@ -97,7 +97,7 @@ def test_a_query_or_a_document_without_a_direction_gains_nothing() -> None:
 def test_grades_that_name_no_row_are_refused() -> None:
     with pytest.raises(ValueError) as error:
         Embeddings.from_raw([[1.0]], [[1.0]], [[0, 0]], grades=[[0, 1, 2]])
-    assert str(error.value) == "grades must lie within 1 x 1 rows"
+    assert str(error.value) == "grades row 0 is [0, 1], beyond 1 x 1 rows"
     with pytest.raises(ValueError) as error:
         Embeddings.from_raw([[1.0]], [[1.0]], [[0, 0]], grades=[[0, 0]])
     assert str(error.value) == "grades must be int64 triples of shape (n, 3), got int64 (1, 2)"
