@@ -41,3 +41,9 @@ def test_evaluations_of_an_older_version_are_thinned_out_too(
     monkeypatch.setattr(keeping, "MOST", 3)
     steps = kept_after([replace(one, standing=None) for one in run], tmp_path)
     assert (len(steps), steps[0], steps[-1]) == (3, run[0].step, run[4].step)
+
+
+def test_an_evaluation_that_is_done_anew_in_the_same_place_is_read_anew(run: list[Snapshot], tmp_path: Path) -> None:
+    for snapshot in run[:2]:
+        keep(tmp_path, snapshot, "000000010_x")
+        assert read_kept(tmp_path / "000000010_x").step == snapshot.step

@@ -93,3 +93,13 @@ def test_runs_are_found_in_a_folder_and_right_below_it(tmp_path: Path) -> None:
         RunFolder(tmp_path / name).keep(snapshot, "000000001_epoch")
     assert [one.path.name for one in run_folders(tmp_path)] == ["embviz", "embviz_b"]
     assert [one.path for one in run_folders(tmp_path / "elsewhere")] == [tmp_path / "elsewhere"]
+
+
+def test_the_view_of_an_evaluation_that_is_done_anew_is_read_anew(tmp_path: Path) -> None:
+    folder, (first, second) = RunFolder(tmp_path), a_run(a_subset(8), (3.0, 0.05), maps=False)
+    margins = []
+    for snapshot in (first, replace(second, label=first.label, epoch=first.epoch, step=first.step)):
+        folder.add_view(snapshot, ())
+        (view,) = folder.views(snapshot.subset.fingerprint)
+        margins.append(view.content["metrics"]["margin"])
+    assert margins == [first.metrics.margin, second.metrics.margin]
