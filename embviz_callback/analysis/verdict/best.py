@@ -242,7 +242,7 @@ def held_against_the_highest(candidates: Sequence[Candidate], metric: str) -> He
         pseudo=pseudo,
         same=same,
         undecided=others & ~same & (low <= 0),
-        contending=~others | ~(gaps > _CONTENDING * np.array(errors)),
+        contending=~(gaps > _CONTENDING * np.array(errors)),  # the highest, behind which no gap is, among them
     )
 
 

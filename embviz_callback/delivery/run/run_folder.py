@@ -24,9 +24,7 @@ _SNAPSHOTS = "snapshots"
 _VIEWS = "page-data"
 _ANALYSIS = f"{_VIEWS}/analysis/last.json"  # one folder deeper than the views
 _LEFT_OUT = f"{_VIEWS}/left-out/count.json"
-MOST_VIEWS = (
-    50  # on the page: so many that it costs the same at the tenth evaluation of a training and at the thousandth
-)
+MOST_VIEWS = 50  # on the page: the thousandth evaluation of a training must not cost more than the fiftieth
 _OWNER = "run.json"  # whose evaluations these are
 
 

@@ -14,8 +14,7 @@ _BESIDE = {"margin": "margin_threshold"}  # drawn as a line into the chart of it
 def layout_value(prefix: str = PREFIX) -> Any:
     """The layout as a summary value, to be written once into any event file of the run.
 
-    A chart draws the tags it names in every
-    run that has them; the margin's threshold comes from `threshold_value`.
+    A chart draws the tags it names in every run that has them; the margin's threshold comes from `threshold_value`.
 
     Args:
         prefix: Of the run's tags, as `scalar_tag` takes it.
