@@ -116,5 +116,6 @@ def test_labels_without_a_word_end_the_command_with_2(tmp_path: Path, capsys: py
     assert main(["--checkpoint", str(head), "--data", str(data)]) == 2
     assert capsys.readouterr().err == (
         f"embviz: {data}: expected to know which score makes a pair relevant, found the number 0.5. "
-        "Fix: say it: --relevant-from 0.8, or --relevant-label 1\n"
+        "Fix: say it: --relevant-from 0.8, or --relevant-label 1; a column that says something else is named by "
+        "--fields query=...,pos=...,metadata=score\n"
     )

@@ -123,6 +123,8 @@ def renaming(name: str, title: str, is_known_by: Callable[[frozenset[str]], bool
 
     def translate(row: Row, reading: Reading) -> Iterator[Item]:
         fields = filled(**{ours: row.get(field) for ours, field in theirs.items() if ours != "label"})
+        if "metadata" in fields and not isinstance(fields["metadata"], Mapping):
+            fields["metadata"] = {theirs["metadata"]: fields["metadata"]}
         yield Item(fields | filled(hard_neg=listed(fields.get("hard_neg"))), called)
 
     return Form(name, title, is_known_by, among(*theirs.values()), translate)

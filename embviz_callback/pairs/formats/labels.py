@@ -1,5 +1,6 @@
 """Labels and scores of pairs: which of them say that a document answers a query."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,20 @@ from embviz_callback.pairs.weight_rule import is_number
 
 LABELS = ("label", "labels", "score", "scores", "similarity_score", "gold_label", "relevance", "rating", "click")
 # Columns and words that say by themselves what they mean.
-_TELLING = ("is_relevant", "relevant", "is_duplicate", "duplicate", "is_answer", "clicked")
+_TELLING = ("is_relevant", "relevant", "is_duplicate", "duplicate", "is_answer", "clicked", "is_positive", "is_match")
+# In whatever name they stand, such as ``relatedness_score``, a column judges the pair beside it.
+_LABEL_WORDS = frozenset({
+    "label",
+    "labels",
+    "score",
+    "scores",
+    "relevance",
+    "similarity",
+    "grade",
+    "rating",
+    "judgment",
+    "judgement",
+})
 _YES = frozenset(
     {"entailment", "entails", "relevant", "duplicate", "paraphrase", "equivalent", "similar", "positive", "match"}
     | {"yes", "true"}
@@ -30,9 +44,24 @@ _UNDECIDED = frozenset({"-", "-1", "", "?", "unknown", "undecided", "n/a", "none
 ALL_LABELS = (*LABELS, *_TELLING)
 
 
-def label_column(names: frozenset[str]) -> str | None:
-    """The column of a pair that says whether it is one, None without."""
-    return column_called(sorted(names), ALL_LABELS)
+def label_column(names: frozenset[str], *, is_bare_pair: bool = False) -> str | None:
+    """The column of a pair that says whether it is one, None without.
+
+    Args:
+        names: Of all columns.
+        is_bare_pair: Whether nothing but such a column can tell, so that any name with a word for one counts.
+
+    Returns:
+        Its name.
+    """
+    named = column_called(sorted(names), ALL_LABELS)
+    worded = (name for name in sorted(names) if is_bare_pair and judges(name))
+    return named or next(worded, None)
+
+
+def judges(name: str) -> bool:
+    """Whether a word in the name of a column says that it judges: ``relatedness_score``, not ``scoreboard``."""
+    return not _LABEL_WORDS.isdisjoint(re.findall(r"[^\W_]+", fold(name)))
 
 
 def column_called(names: Iterable[str], wanted: Sequence[str]) -> str | None:
@@ -93,13 +122,14 @@ def says_relevant(value: Any, column: str, reading: Reading) -> bool:
     number = _number(value)
     if reading.relevant_from is not None and number is not None:
         return number >= reading.relevant_from
-    if isinstance(value, str) and (said := _word(value)) is not None:
+    if (said := value if isinstance(value, bool) else _word(str(value))) is not None:
         return said
     if column.casefold() in _TELLING and number in (0, 1):
         return number == 1
     raise DataError(
         f"expected to know which {show_name(column)} makes a pair relevant, found {show(value)}. "
-        f"Fix: say it: --relevant-from 0.8, or --relevant-label {_example(value)}"
+        f"Fix: say it: --relevant-from 0.8, or --relevant-label {_example(value)}; a column that says something else "
+        f"is named by --fields query=...,pos=...,metadata={show_name(column)}"
     )
 
 

@@ -10,7 +10,7 @@ from embviz_callback.pairs.formats.collections.parts import as_document, documen
 from embviz_callback.pairs.formats.detection import form_of, names_of
 from embviz_callback.pairs.formats.form import Form, Item, Reading
 from embviz_callback.pairs.formats.labels import is_label, is_undecided, label_column, says_relevant, settled
-from embviz_callback.pairs.formats.rows.anchor_columns import CLASSIFIED
+from embviz_callback.pairs.formats.rows.anchor_columns import CLASSIFIED, COLUMNS, is_negative
 from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS
 from embviz_callback.pairs.formats.rows.native import NATIVE
 from embviz_callback.pairs.intake.parsing import Broken, Material
@@ -62,7 +62,7 @@ def translate(material: Material, reading: Reading) -> Translation:
         raise DataError(f"{material.name}: expected at least one record, found an empty list. Fix: add pairs")
     form, rows = _lone_list(material, form_of(rows, reading, material.name))
     names = names_of(rows)
-    column = None if form is LABELLED_LISTS else _label(rows, names, reading)
+    column = None if form is LABELLED_LISTS else _label(rows, names, form, reading)
     try:
         entries = list(_entries(rows, form, column, reading))
     except DataError as error:
@@ -90,8 +90,12 @@ def _lone_list(material: Material, form: Form) -> tuple[Form, Sequence[Any]]:
     return form, rows
 
 
-def _label(rows: Sequence[Any], names: frozenset[str], reading: Reading) -> str | None:
-    column = reading.fields.get("label") or label_column(names)
+def _label(rows: Sequence[Any], names: frozenset[str], form: Form, reading: Reading) -> str | None:
+    # Of a row with negatives it is known that its positive is one.
+    has_negatives = "hard_neg" in names or "hard_neg" in reading.fields or any(map(is_negative, names))
+    is_bare = form.name in (COLUMNS.name, "fields") and not has_negatives
+    others = names.difference(reading.fields.values())
+    column = reading.fields.get("label") or label_column(others, is_bare_pair=is_bare)
     if column is None:
         return None
     values = [row[column] for row in rows if isinstance(row, Mapping) and row.get(column) is not None]

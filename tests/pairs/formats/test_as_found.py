@@ -145,7 +145,8 @@ def test_the_word_not_makes_a_no_of_any_label() -> None:
 def test_a_label_of_classified_pairs_that_nobody_knows_is_refused() -> None:
     assert _refusal(_snli("gần", "xa")) == (
         "pairs: expected to know which gold_label makes a pair relevant, found the text 'gần'. "
-        "Fix: say it: --relevant-from 0.8, or --relevant-label gần"
+        "Fix: say it: --relevant-from 0.8, or --relevant-label gần; a column that says something else is named by "
+        "--fields query=...,pos=...,metadata=gold_label"
     )
 
 

@@ -146,14 +146,17 @@ def test_columns_that_are_not_read_are_named(tmp_path: Path) -> None:
         [{"premise": "a", "hypothesis": "b", "label": 0}],
         [{"sentence1": "a", "sentence2": "b", "score": 4.2}],
         [{"query": "a", "pos": "b", "neg": ["c"], "click": 1}],
+        [{"sentence_A": "a", "sentence_B": "b", "relatedness_score": 4.5}],
+        [{"query": "a", "passage": "b", "llm_label": 2}],
     ],
 )
 def test_a_label_that_does_not_say_what_it_means_is_refused(rows: list[dict[str, object]]) -> None:
-    (column,) = rows[0].keys() - {"query", "pos", "neg", "premise", "hypothesis", "sentence1", "sentence2"}
+    column = list(rows[0])[-1]
     example = rows[0][column] if isinstance(rows[0][column], int) else 1
     assert _refusal(rows) == (
         f"pairs: expected to know which {column} makes a pair relevant, found the number {rows[0][column]}. "
-        f"Fix: say it: --relevant-from 0.8, or --relevant-label {example}"
+        f"Fix: say it: --relevant-from 0.8, or --relevant-label {example}; a column that says something else is named "
+        f"by --fields query=...,pos=...,metadata={column}"
     )
 
 
@@ -168,6 +171,17 @@ def test_a_cut_or_a_label_decides_and_the_other_pairs_are_hard_negatives_of_thei
         "1 record of a query without a relevant document left out",
     )
     assert read_pairs(rows[:2], Reading(relevant_label="5")).records == twin[:1]
+
+
+def test_a_column_that_judges_nothing_is_metadata_where_that_is_said() -> None:
+    reading = Reading(fields={"query": "query", "pos": "pos", "metadata": "score"})
+    (record,) = read_pairs([{"query": "a", "pos": "b", "score": -0.3}], reading).records
+    assert record.metadata == {"score": -0.3}
+
+
+def test_a_verdict_of_true_or_false_says_by_itself_what_it_means() -> None:
+    rows = [{"query": "a", "passage": "b", "judge_label": True}, {"query": "a", "passage": "c", "judge_label": False}]
+    assert read_pairs(rows).records == records_from([{"query": "a", "pos": "b", "hard_neg": ["c"]}])
 
 
 def test_a_label_that_is_a_word_of_its_own_is_a_column_of_the_users() -> None:
@@ -313,7 +327,7 @@ def test_options_that_mean_nothing_are_refused(options: dict[str, object], messa
 
 def _graded_folder(folder: Path) -> Path:
     CASES["beir"].write(folder)
-    rows = ["query-id\tcorpus-id\tscore"]
+    rows = ["query-id\tcorpus-id\trelevance_grade"]
     rows += [f"q{at}\td{at}\t2\nq{at}\td{(at + 1) % 5}\t1\nq{at}\tn{at}\t{-at}" for at in range(5)]
     (folder / "qrels" / "test.tsv").write_text("\n".join([*rows, "q9\td0\t1", "q0\td99\t2"]), encoding="utf-8")
     return folder
@@ -325,6 +339,7 @@ def test_grades_of_a_folder_are_kept_and_the_cut_says_who_is_relevant(
 ) -> None:
     found = read_pairs(_graded_folder(tmp_path), Reading(relevant_from=least))
     subset = choose_subset(found.records, max_samples=100, seed=7)
+    assert "relevance_grade" not in found.unread
     assert len(subset.relevance) == 5 * n_relevant
     assert sorted(subset.grades[:, 2].tolist()) == sorted([2] * 5 + [1] * 5 + [0, -1, -2, -3, -4])
     assert len(subset.documents) == 10  # what was judged and does not answer is ranked too

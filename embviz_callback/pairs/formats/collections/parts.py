@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from embviz_callback.pairs.formats.labels import judges
 from embviz_callback.pairs.intake.objects import IN_PYTHON
 from embviz_callback.pairs.intake.opening import show_path
 from embviz_callback.pairs.intake.streaming import stream_rows
@@ -173,7 +174,9 @@ def judgements_of(part: Part, problems: Problems) -> dict[str, dict[str, int]]:
             fix = "write query, document and grade in each line"
             spot.refuse(expected="identifiers of a query and a document", found=show(row), fix=fix)
             continue
-        grade = to_grade(_number(_first(row, _GRADES)), spot.at("score"))
+        graded = _named(row, _GRADES) or _named(row, filter(judges, row))
+        part.unread.discard(graded or "")
+        grade = to_grade(_number(row.get(graded)), spot.at("score"))
         known = judged.setdefault(query, {})
         known[document] = max(grade, known.get(document, grade))
     return judged
