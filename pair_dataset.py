@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from embviz_callback.commands.options import add_reading_options, reading_of
+from embviz_callback.commands.options import add_reading_options
+from embviz_callback.commands.request import reading_of
 from embviz_callback.demo.rental_pairs import MOST_PAIRS, generate_pairs
 from embviz_callback.files import write_atomically
 from embviz_callback.grammar import counted

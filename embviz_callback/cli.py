@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from embviz_callback.commands import COMMANDS
 from embviz_callback.commands.ending import ended
 from embviz_callback.commands.launched import is_first, n_processes
+from embviz_callback.commands.parsers import COMMANDS, EVALUATION, Command
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.settings import nearest
 
-_EVALUATE = "embviz_callback.commands.evaluate"
 _INTERRUPTED = "interrupted; only results that were finished are kept"
 
 
@@ -54,22 +53,23 @@ def _dispatch(given: list[str]) -> int:
         return 0
     word, rest = given[0], given[1:]
     if word.startswith("-"):
-        return _run("embviz", _EVALUATE, given, interrupted=_INTERRUPTED)
+        return _run("embviz", EVALUATION, given, interrupted=_INTERRUPTED)
     if n_processes() > 1 and word != "compare":
         if is_first():
             sys.stderr.write(f"embviz: {word} works in one process. Fix: start it without a launcher\n")
         return 2
     if word in COMMANDS:
-        return _run(f"embviz {word}", COMMANDS[word][0], rest)
+        return _run(f"embviz {word}", COMMANDS[word], rest)
     sys.stderr.write(f"embviz: there is no command {word!r}{nearest(word, list(COMMANDS))}\n")
     return 2
 
 
-def _run(name: str, module: str, arguments: list[str], *, interrupted: str = "interrupted") -> int:
-    command, terminal = import_module(module), Terminal()
+def _run(name: str, command: Command, arguments: list[str], *, interrupted: str = "interrupted") -> int:
+    terminal = Terminal()
 
     def work() -> int:
-        return int(command.run(command.parser().read(arguments), terminal))
+        options = command.parser().read(arguments)
+        return int(import_module(command.room).run(options, terminal))
 
     return ended(name, work, terminal, interrupted=interrupted)
 
@@ -79,9 +79,9 @@ def greeting() -> str:
     lines = [
         "embviz shows what an embedding model has learned.",
         "",
-        "  embviz --checkpoint best_model.pt --data val.json    metrics, five figures and a report",
+        f"  embviz --checkpoint best_model.pt --data val.json    {EVALUATION.says}",
         "  embviz --checkpoint a.pt b.pt --data val.json        the same for several, compared",
-        *(f"  embviz {name:<46}{meaning}" for name, (_, meaning) in COMMANDS.items()),
+        *(f"  embviz {name:<46}{command.says}" for name, command in COMMANDS.items()),
         "  embviz --help                                        every option",
     ]
     return "\n".join(lines) + "\n"

@@ -7,12 +7,14 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from embviz_callback.settings import SIMILARITIES
+
 Vectors = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Product = Callable[[Vectors, Vectors], Vectors]
 _Scores = TypeVar("_Scores", float, NDArray[Any])
 
-COSINE, DOT, EUCLIDEAN, MANHATTAN = SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+COSINE, DOT, EUCLIDEAN, MANHATTAN = SIMILARITIES
 TITLES = {
     COSINE: "cosine similarity",
     DOT: "dot product",

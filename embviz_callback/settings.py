@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
-from embviz_callback.measure import SIMILARITIES
-
+SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 Options = TypeVar("Options")
 
 

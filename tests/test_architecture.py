@@ -9,7 +9,7 @@ import pytest
 
 import embviz_callback
 from benchmarks.house import largest_folder, lines_of_code, modules
-from embviz_callback.commands import COMMANDS
+from embviz_callback.commands.parsers import COMMANDS
 
 PACKAGE = Path(embviz_callback.__file__).parent
 DRAWING_SIDE = ("torch", "transformers", "pytorch_lightning", "lightning")
@@ -100,7 +100,7 @@ def test_the_tests_lie_where_the_package_has_what_they_test() -> None:
 
 
 def test_no_two_modules_share_a_name() -> None:
-    subcommands = {place.rpartition(".")[2] for place, _meaning in COMMANDS.values()}
+    subcommands = {command.room.rpartition(".")[2] for command in COMMANDS.values()}
     names = [path.stem for path in modules(PACKAGE.parent)]
     # What a subcommand is called, its file is called too.
     assert [name for name in {*names} - subcommands if names.count(name) > 1] == []

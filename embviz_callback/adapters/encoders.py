@@ -23,8 +23,8 @@ from embviz_callback.encoding.subject import (
     sides_of,
 )
 from embviz_callback.encoding.text_encoder import truncated_share_of
-from embviz_callback.measure import COSINE, SIMILARITIES
-from embviz_callback.settings import Settings
+from embviz_callback.measure import COSINE
+from embviz_callback.settings import SIMILARITIES, Settings
 
 _PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy")
 # The columns of pairs by the names that sentence-transformers' documentation gives them.

@@ -9,17 +9,10 @@ from embviz_callback.analysis.maps.projections import Projection, Skipped, proje
 from embviz_callback.analysis.metrics.pictures import MAPS, wanted_maps
 from embviz_callback.analysis.why.analysis import Analysis, Questions, analyse
 from embviz_callback.commands.analysed import Analysed, analysed_by
-from embviz_callback.commands.arguments import Parser, UsageError, whole_number
+from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.ending import status
 from embviz_callback.commands.looking import as_usage_error, prepared_outputs
-from embviz_callback.commands.options import (
-    add_evaluation_options,
-    add_run_option,
-    add_subject_options,
-    extract_of,
-    output_of,
-    rule_of,
-)
+from embviz_callback.commands.request import extract_of, output_of, rule_of
 from embviz_callback.commands.terminal import Terminal, quietly
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.sinks import TensorBoardSink
@@ -35,29 +28,6 @@ from embviz_callback.pairs.check.importing import load_function
 from embviz_callback.snapshot import Snapshot
 
 _MOST_EDITS = 1000
-
-
-def parser() -> Parser:
-    """The runner's options and those of the analysis."""
-    made = Parser(
-        prog="embviz analyse",
-        description="Says why a model fails. Several checkpoints are one run, oldest first: the last is analysed.",
-    )
-    add_subject_options(made, is_required=False)
-    add_run_option(made, "analysed")
-    made.add_argument(
-        "--epoch", type=whole_number(0, 10**9), metavar="N", help="with --run: which to analyse (default: the last)"
-    )
-    made.add_argument("--group-by", action="append", metavar="COLUMN", help="repeatable (default: all groups)")
-    made.add_argument("--features", metavar="MODULE:FUNCTION", help="reads columns from a text")
-    made.add_argument("--weights", metavar="PATH", help="the weight rule, as configs/weight-config.json")
-    made.add_argument("--edits", metavar="MODULE:FUNCTION", help="a listing to (edited listing, feature) pairs")
-    made.add_argument("--neighbours", action="append", metavar="A,B,C", help="places that lie together; repeatable")
-    made.add_argument("--place", default="district", metavar="COLUMN", help="column of places (default %(default)s)")
-    made.add_argument("--train", metavar="PATH", help="the training pairs, to look for leaks into --data")
-    made.add_argument("--tensorboard", metavar="DIR", help="write the figures into an event file there, too")
-    add_evaluation_options(made)
-    return made
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:

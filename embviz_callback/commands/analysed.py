@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.kept_runs import kept_snapshots, refuse_beside_run, run_at
 from embviz_callback.commands.looking import look_at
-from embviz_callback.commands.options import extract_of, reading_of, refuse_several_sets, request_from, rule_of
+from embviz_callback.commands.request import extract_of, reading_of, refuse_several_sets, request_from, rule_of
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.run.data_check import without_unkept
 from embviz_callback.delivery.run.run_folder import RunFolder

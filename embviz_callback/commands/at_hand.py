@@ -7,19 +7,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
 from embviz_callback.analysis.ship.sheet import Shipped
 from embviz_callback.commands.ending import answer
-from embviz_callback.commands.gate import add_loss_option
-from embviz_callback.commands.looking import Look, Request, as_usage_error, look_at, prepared_outputs
-from embviz_callback.commands.options import (
-    add_json_option,
-    add_keeping_option,
-    add_model_options,
-    add_sampling_options,
-    output_of,
-    request_from,
-)
+from embviz_callback.commands.looking import Look, as_usage_error, look_at, prepared_outputs
+from embviz_callback.commands.request import Request, output_of, request_from
 from embviz_callback.commands.terminal import Terminal, quietly
 from embviz_callback.drawing.reports.asides import Aside, asides_report
 from embviz_callback.embeddings import Embeddings, Rows
@@ -28,15 +19,6 @@ from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import fold
 
 Result = TypeVar("Result")
-
-
-def add_at_hand_options(made: argparse.ArgumentParser) -> None:
-    """What may be lost of the metric that decides, and how models at hand are evaluated."""
-    add_loss_option(made, "0.01 in the metric that decides", RANK_NAMES)
-    add_keeping_option(made)
-    add_sampling_options(made)
-    add_model_options(made)
-    add_json_option(made)
 
 
 def look_at_hand(options: argparse.Namespace, terminal: Terminal, find: Callable[[list[Shipped]], Result]) -> Result:

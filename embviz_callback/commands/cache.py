@@ -5,7 +5,6 @@ import sys
 import time
 from pathlib import Path
 
-from embviz_callback.commands.arguments import Parser
 from embviz_callback.commands.terminal import Terminal
 
 
@@ -25,11 +24,3 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     size = f"{sum(info.n_bytes for info in stores) / 1e6:.1f} MB in {root}"
     sys.stdout.write("\n".join([*(lines if options.action == "list" else ()), size]) + "\n")
     return 0
-
-
-def parser() -> Parser:
-    """What to do with the cache."""
-    made = Parser(prog="embviz cache", description="Features of frozen encoders, kept between runs.")
-    made.add_argument("action", choices=("list", "size", "clear"), nargs="?", default="list")
-    made.add_argument("--dir", help="the cache folder (default: $EMBVIZ_CACHE, else the user's cache folder)")
-    return made

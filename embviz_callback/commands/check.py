@@ -9,8 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.commands.arguments import Parser, whole_number
-from embviz_callback.commands.options import add_reading_options, extract_of, reading_of, rule_of
+from embviz_callback.commands.request import extract_of, reading_of, rule_of
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.commands.token_reach import TokenReach
 from embviz_callback.files import write_atomically
@@ -26,30 +25,6 @@ from embviz_callback.pairs.weight_rule import WeightRule
 _EXAMPLES = 3
 _WIDTH = 110
 _DEFAULT_COMPARE = ("district", "price")
-
-
-def parser() -> Parser:
-    """The command's options."""
-    made = Parser(prog="embviz check", description="Looks for what is wrong in a file of pairs.")
-    made.add_argument("--data", required=True, metavar="PATH", help="the (training) pairs")
-    made.add_argument("--val", metavar="PATH", help="the validation pairs, to look for leaks")
-    add_reading_options(made)
-    made.add_argument("--batch-size", type=whole_number(1), default=128, metavar="B", help="pairs in a training batch")
-    made.add_argument("--strict", action="store_true", help="exit with 3 when something is wrong or suspect")
-    made.add_argument(
-        "--ignore", action="append", default=[], metavar="KIND", help="leave this finding out; repeatable"
-    )
-    made.add_argument("--json", action="store_true", help="everything as one JSON object on standard output")
-    made.add_argument("--fix", metavar="OUT", help="write the mended --data here, and OUT.changes.json beside it")
-    made.add_argument("--drop-leaks", action="store_true", help="with --fix: drop records that have a text of --val")
-    made.add_argument("--weights", metavar="PATH", help="the weight rule, as configs/weight-config.json")
-    made.add_argument("--encoder", metavar="NAME", help="an encoder whose tokenizer counts tokens")
-    made.add_argument(
-        "--max-length", type=whole_number(1), metavar="N", help="tokens that are read (default: the encoder's)"
-    )
-    made.add_argument("--features", metavar="MODULE:FUNCTION", help="reads columns from a text, to compare them")
-    made.add_argument("--compare", metavar="COLUMNS", help="columns to compare, with commas (default district,price)")
-    return made
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:

@@ -4,54 +4,17 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from embviz_callback.commands.arguments import Parser, UsageError, whole_number
+from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.compare_runs import compare_kept_runs
 from embviz_callback.commands.ending import answer, status
 from embviz_callback.commands.evaluate import check_reference, evaluate_checkpoints, write_compared
 from embviz_callback.commands.kept_runs import first_best_last, kept_snapshots, refuse_beside_run, run_at
-from embviz_callback.commands.options import (
-    add_choice_option,
-    add_evaluation_options,
-    add_run_option,
-    add_subject_options,
-    add_words_option,
-    output_of,
-)
+from embviz_callback.commands.request import output_of
 from embviz_callback.commands.terminal import Terminal, quietly
 from embviz_callback.commands.told import comparison_said
 from embviz_callback.snapshot import Snapshot
 
-_EPOCH_NUMBER = whole_number(0, 10**9)
 _NOTHING = -1  # no epoch has this number
-
-
-def parser() -> Parser:
-    """The evaluation's options, and where epochs of a run come from."""
-    made = Parser(prog="embviz compare", description="Compares checkpoints, epochs of a run or runs.")
-    add_subject_options(made, is_required=False)
-    add_run_option(made, "its epochs compared, or several runs with one another,", several=True)
-    made.add_argument(
-        "--group",
-        action="append",
-        metavar="NAME[=VALUE,...]",
-        help="with several --run: runs with one value of this hyperparameter are averaged, such as seeds of one"
-        " learning rate; only those with the given values; repeatable",
-    )
-    made.add_argument(
-        "--epochs",
-        nargs="+",
-        type=_epoch,
-        metavar="N",
-        help="with --run: which, 'untrained' or numbers (default: the untrained model, the best and the last)",
-    )
-    made.add_argument(
-        "--reference", type=whole_number(1, 10**6), default=1, metavar="N", help="compare with the n-th (default 1)"
-    )
-    add_choice_option(made)
-    add_evaluation_options(made)
-    add_words_option(made)
-    made.set_defaults(baseline=None, trec=False)
-    return made
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
@@ -80,10 +43,6 @@ def _compare_epochs(options: argparse.Namespace, terminal: Terminal) -> int:
     answer(*comparison_said(comparison, output_of(options)), options, terminal)
     found = dict(zip(comparison.labels, comparison.metrics, strict=True))
     return status(found, options.fail_below_margin, terminal)
-
-
-def _epoch(text: str) -> int | None:
-    return None if text == "untrained" else _EPOCH_NUMBER(text)
 
 
 def _epochs_of(options: argparse.Namespace) -> list[Snapshot]:

@@ -10,7 +10,7 @@ from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.ending import answer, status
 from embviz_callback.commands.kept_runs import kept_snapshots, refuse_beside_run, run_at
 from embviz_callback.commands.looking import as_usage_error, tell_apart
-from embviz_callback.commands.options import output_of
+from embviz_callback.commands.request import output_of
 from embviz_callback.commands.terminal import Terminal, quietly
 from embviz_callback.commands.told import statistics
 from embviz_callback.delivery.results.runs_folder import KeptRun, RunsCompared, compare_runs, runs_json, write_runs

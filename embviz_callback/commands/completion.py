@@ -2,24 +2,12 @@
 
 import argparse
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
-from embviz_callback.commands.arguments import Parser, UsageError
+from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.ending import write_out
+from embviz_callback.commands.parsers import COMMANDS, EVALUATION
 from embviz_callback.commands.terminal import Terminal
-
-_SHELLS = ("bash", "zsh", "tcsh")
-
-
-def parser() -> Parser:
-    """Which shell."""
-    made = Parser(
-        prog="embviz completion",
-        description='Prints a completion script. bash: eval "$(embviz completion bash)", also in ~/.bashrc.',
-    )
-    made.add_argument("shell", choices=_SHELLS)
-    return made
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
@@ -40,14 +28,10 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
 
 def _whole_parser() -> argparse.ArgumentParser:
     """All commands in one, which only a completion needs; each command reads its own arguments."""
-    from embviz_callback.commands import COMMANDS
-    from embviz_callback.commands.evaluate import parser as evaluation
-
-    whole = argparse.ArgumentParser(prog="embviz", parents=[evaluation()], add_help=False)
+    whole = argparse.ArgumentParser(prog="embviz", parents=[EVALUATION.parser()], add_help=False)
     commands = whole.add_subparsers()
-    for name, (module, meaning) in COMMANDS.items():
-        own = import_module(module).parser()
-        commands.add_parser(name, parents=[own], add_help=False, help=meaning)
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, parents=[command.parser()], add_help=False, help=command.says)
     return whole
 
 

@@ -7,15 +7,17 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.launched import OtherRankDone
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.redaction import redacted
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.texts import beginning
+
+if TYPE_CHECKING:
+    from embviz_callback.analysis.metrics.numbers import Metrics
 
 _LONGEST_MESSAGE = 500
 _LONGEST_PATH = 100  # of one that is too long, the beginning tells which
@@ -92,7 +94,9 @@ def write_out(text: str) -> None:
     sys.stdout.flush()
 
 
-def status(found: Mapping[str, Metrics], least: float | None, terminal: Terminal, *, faults: Sequence[str] = ()) -> int:
+def status(
+    found: "Mapping[str, Metrics]", least: float | None, terminal: Terminal, *, faults: Sequence[str] = ()
+) -> int:
     """The exit status of what was evaluated.
 
     Args:

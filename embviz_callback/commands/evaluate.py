@@ -6,24 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import embviz_callback
 from embviz_callback.analysis.compare.comparison import Comparison
 from embviz_callback.analysis.metrics.pictures import MAPS, wanted_maps
 from embviz_callback.analysis.ship import lexical
 from embviz_callback.analysis.ship.sheet import ship_sheet
-from embviz_callback.commands.arguments import Parser, UsageError
+from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.ending import answer, status
-from embviz_callback.commands.gate import add_gate_options, baseline_of, gate_status, refuse_gate_without_baseline
+from embviz_callback.commands.gate import baseline_of, gate_status, refuse_gate_without_baseline
 from embviz_callback.commands.launched import OtherRankDone, is_first
-from embviz_callback.commands.looking import Look, Request, as_usage_error, look_at_each, prepared_outputs
-from embviz_callback.commands.options import (
-    add_choice_option,
-    add_evaluation_options,
-    add_subject_options,
-    add_words_option,
-    output_of,
-    request_from,
-)
+from embviz_callback.commands.looking import Look, as_usage_error, look_at_each, prepared_outputs
+from embviz_callback.commands.request import Request, output_of, request_from
 from embviz_callback.commands.terminal import Terminal, quietly
 from embviz_callback.commands.told import said
 from embviz_callback.delivery.results.trec import DEPTH, trec_files
@@ -38,22 +30,6 @@ if TYPE_CHECKING:
     from embviz_callback.delivery.results.result_folder import Outcome
 
 WORDS, FOLDED = "words", "folded"
-
-
-def parser() -> Parser:
-    """Every option, with its default."""
-    made = Parser(prog="embviz", description="Evaluates embedding models on pairs, and draws what they see.")
-    made.add_argument("--version", action="version", version=f"embviz {embviz_callback.__version__}")
-    add_subject_options(made, is_required=False)
-    meaning = "vectors from elsewhere instead of --checkpoint: one row of queries and of documents per record of --data"
-    made.add_argument("--vectors", nargs=2, metavar=("Q.npy", "D.npy"), help=meaning)
-    made.add_argument("--trec", action="store_true", help="leave run.trec and qrels.trec beside the results")
-    add_choice_option(made)
-    add_evaluation_options(made)
-    add_gate_options(made)
-    add_words_option(made)
-    made.set_defaults(reference=1)
-    return made
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:

@@ -7,29 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embviz_callback.analysis.metrics.pictures import MAPS
-from embviz_callback.commands.arguments import Parser, UsageError
+from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.looking import as_usage_error
-from embviz_callback.commands.options import add_encoder_options, new_output_of
+from embviz_callback.commands.request import new_output_of
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.drawing.reports.model_card import model_card
 from embviz_callback.files import read_json
 
 if TYPE_CHECKING:
     from embviz_callback.encoding.checkpoints.loading import LoadedModel
-
-
-def parser() -> Parser:
-    """What is exported, and where to."""
-    made = Parser(prog="embviz export", description="A checkpoint as a sentence-transformers directory.")
-    made.add_argument("--checkpoint", required=True, metavar="PATH", help=".pt, .ckpt, .safetensors or a directory")
-    made.add_argument("--output", required=True, metavar="DIR", help="must not exist, or be empty")
-    add_encoder_options(made)
-    made.add_argument(
-        "--metrics",
-        metavar="PATH",
-        help="metrics.json of its evaluation; numbers, checklist and maps go into the card",
-    )
-    return made
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:

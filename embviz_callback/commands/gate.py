@@ -1,67 +1,21 @@
 """The gate of a pipeline: whether a model is worse than a baseline, beyond chance and beyond what is allowed."""
 
 import argparse
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from embviz_callback.analysis.metrics.catalogue import CATALOGUE, RANK_NAMES
 from embviz_callback.analysis.verdict.best import chosen_metric
 from embviz_callback.analysis.verdict.losses import LOST, UNDECIDED, Loss, losses
 from embviz_callback.commands.arguments import UsageError
-from embviz_callback.commands.looking import Request, as_usage_error, look_at
+from embviz_callback.commands.looking import as_usage_error, look_at
+from embviz_callback.commands.request import Request
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.results.per_query import Standing, read_standing
 from embviz_callback.drawing.wording import change
 from embviz_callback.snapshot import Snapshot
 
 MISSED, CANNOT_TELL = 3, 4
-GATED = (*RANK_NAMES, *(name for name, row in CATALOGUE.items() if row.has_interval and name not in RANK_NAMES))
-
-
-def add_gate_options(made: argparse.ArgumentParser) -> None:
-    """What the model is held against."""
-    made.add_argument(
-        "--baseline",
-        metavar="PATH",
-        help="metrics.json, embeddings.npz or checkpoint of another model on the same data; exit status 3 where a loss"
-        " against it is shown, 4 where the data cannot tell",
-    )
-    add_loss_option(made, "none in the metric that decides")
-    made.add_argument(
-        "--undecided",
-        choices=("fail", "pass"),
-        help="with --baseline: exit status 3 or 0 where the data cannot tell (default: 4)",
-    )
-
-
-def add_loss_option(made: argparse.ArgumentParser, otherwise: str, names: Sequence[str] = GATED) -> None:
-    """What may be lost of the metrics `names`; `otherwise` is what may where nothing is said."""
-    made.add_argument(
-        "--allow-loss",
-        action="append",
-        type=partial(_allowed, names),
-        metavar="METRIC=SHARE",
-        help=f"loss that is accepted, such as rank1=0.01; repeatable (default: {otherwise})",
-    )
-
-
-def _allowed(names: Sequence[str], text: str) -> tuple[str, float]:
-    """Refused before hours of work, and not after them."""
-    name, _, share = text.partition("=")
-    try:
-        least = float(share)
-    except ValueError:
-        least = math.nan
-    if not (math.isfinite(least) and least >= 0):
-        raise argparse.ArgumentTypeError(
-            f"expected METRIC=SHARE of at least 0, such as rank1=0.01, found {text!r}"
-        ) from None
-    if name not in names:
-        raise argparse.ArgumentTypeError(f"expected a loss of one of {', '.join(names)}, found {name!r}")
-    return name, least
 
 
 def refuse_gate_without_baseline(options: argparse.Namespace) -> None:

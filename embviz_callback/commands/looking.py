@@ -4,7 +4,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from embviz_callback.analysis.scan import CorpusScan
 from embviz_callback.analysis.ship.sheet import Shipped
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.launched import joined, own_device
+from embviz_callback.commands.request import Request
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.provenance import versions
 from embviz_callback.delivery.results.plain_vectors import embeddings_in_order, load_rows
@@ -21,11 +22,9 @@ from embviz_callback.embeddings import Embeddings
 from embviz_callback.encoding.checkpoints.hub import explain_missing, is_hub_name
 from embviz_callback.evaluator import Encoded, Evaluator, Listener, Moment
 from embviz_callback.grammar import counted
-from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.reading import read_pairs
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import beginning
-from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Provenance, Snapshot
 
 if TYPE_CHECKING:
@@ -39,43 +38,6 @@ _Saved = tuple[Subset, Embeddings, CorpusScan | None]  # what an embeddings.npz 
 
 _LARGE = 2**26  # bytes of a corpus that are read in some seconds
 _PACKAGES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "numba", "matplotlib")
-
-_RECOGNISED = Reading()
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is evaluated.
-
-    Attributes:
-        checkpoints: At least one path; an ``embeddings.npz`` is measured again without its model.
-        data: Path of the pairs, or whatever else `read_pairs` takes; None only where every checkpoint is an
-            ``embeddings.npz``.
-        settings: Options of the evaluation.
-        serving: Names and values of `Serving` that the user gave.
-        device: As torch calls it; "auto" for CUDA where there is one, else the CPU.
-        reading: How data and corpus are read.
-        corpus: As `Evaluator.on` takes it; None for none.
-        corpus_sample: Texts of it that are ranked, drawn by their hashes; None for all.
-        is_shared: Whether all processes that a launcher has started ask for this, each for its share.
-        vectors: Paths of query and document rows in the order of the records, in place of checkpoints; None for none.
-        depth: See `Evaluator`.
-        most_kept: Most texts of the corpus, drawn at random where there are more, that are ranked and stay at hand
-            with their vectors; None where the vectors are forgotten as soon as they are ranked.
-    """
-
-    checkpoints: tuple[str, ...]
-    data: Any
-    settings: Settings
-    serving: Mapping[str, Any] = field(default_factory=dict)
-    device: str = "auto"
-    reading: Reading = _RECOGNISED
-    corpus: Any = None
-    corpus_sample: int | None = None
-    is_shared: bool = False
-    vectors: tuple[str, ...] | None = None
-    depth: int = 0
-    most_kept: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,25 +1,22 @@
 """Groups of options that several commands share: what is looked at, how, and how the command ends."""
 
 import argparse
-import re
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.analysis.metrics.catalogue import CHOOSABLE
+from embviz_callback.analysis.metrics.catalogue import CATALOGUE, CHOOSABLE, RANK_NAMES
 from embviz_callback.analysis.metrics.pictures import MAPS
-from embviz_callback.commands.arguments import UsageError, finite_number, whole_number
-from embviz_callback.commands.looking import Request
+from embviz_callback.commands.arguments import finite_number, whole_number
 from embviz_callback.delivery.tags import SET_NAME, set_names
-from embviz_callback.measure import SIMILARITIES
-from embviz_callback.pairs.check.importing import load_function
-from embviz_callback.pairs.formats.form import Reading
-from embviz_callback.pairs.problems import DataLimits, show
-from embviz_callback.pairs.weight_rule import WeightRule, default_rule, read_rule
-from embviz_callback.settings import RANGES, Settings
+from embviz_callback.pairs.problems import DataLimits
+from embviz_callback.settings import RANGES, SIMILARITIES, Settings
 
 MOST_KEPT = 200_000  # texts of a corpus whose vectors are kept: 200 MB at 256 dimensions
+GATED = (*RANK_NAMES, *(name for name, row in CATALOGUE.items() if row.has_interval and name not in RANK_NAMES))
 _DEFAULTS = Settings()
 _AMOUNTS = {
     "max_samples": "queries that are evaluated",
@@ -28,10 +25,6 @@ _AMOUNTS = {
     "heatmap_pairs": "rows and columns of the heatmap",
     "bootstrap_draws": "resamplings behind an interval",
 }
-_SERVING = (
-    *("encoder", "pooling", "max_length", "query_prompt", "document_prompt", "tokenizer", "dtype", "prefix"),
-    *("head_activation", "lora_alpha", "document_encoder"),
-)
 _ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "SiLU", "Sigmoid")
 
 
@@ -167,17 +160,6 @@ def add_keeping_option(made: argparse.ArgumentParser, when: str = "") -> None:
     )
 
 
-def _most_kept(options: argparse.Namespace) -> int | None:
-    """Texts of a corpus whose vectors stay at hand; None for a command that needs none of them."""
-    if not hasattr(options, "most_documents"):
-        return None
-    if getattr(options, "bm25", "words") is not None:
-        return int(options.most_documents or MOST_KEPT)
-    if options.most_documents is not None:
-        raise UsageError("--most-documents has no use without --bm25; leave it out")
-    return None
-
-
 def add_reading_options(made: argparse.ArgumentParser) -> None:
     """Options for how data are read, where they cannot be recognised or should be read otherwise."""
     made.add_argument("--format", default="", metavar="NAME", help="the form of the data (default: recognised)")
@@ -194,62 +176,6 @@ def add_reading_options(made: argparse.ArgumentParser) -> None:
     made.add_argument("--relevant-label", default="", metavar="L", help="the label of a relevant pair")
     sizes = ",".join(f"{one.name}={one.default}" for one in fields(DataLimits))
     made.add_argument("--limits", default="", metavar="NAME=N,...", help=f"how much data may hold (default {sizes})")
-
-
-def reading_of(options: argparse.Namespace, rule: WeightRule | None = None) -> Reading:
-    """What the options of `add_reading_options` say; a `DataError` says if they mean nothing.
-
-    Args:
-        options: Of a command.
-        rule: Weighs hard negatives that bring no weight; None for the default.
-
-    Returns:
-        How data are read.
-    """
-    pairs = [part.partition("=") for part in options.fields.split(",") if part]
-    return Reading(
-        format=options.format,
-        fields={ours.strip(): theirs.strip() for ours, _, theirs in pairs},
-        split=options.split,
-        relevant_from=options.relevant_from,
-        relevant_label=options.relevant_label,
-        skip_bad=getattr(options, "skip_bad_records", False),
-        rule=rule,
-        limits=limits_named(options.limits),
-    )
-
-
-def extract_of(options: argparse.Namespace) -> Any:
-    """The user's function that reads columns from a text, or None."""
-    return load_function(options.features) if options.features else None
-
-
-def rule_of(options: argparse.Namespace) -> WeightRule:
-    """The weights to compare effects with."""
-    return read_rule(options.weights) if options.weights else default_rule()
-
-
-def limits_named(given: str) -> DataLimits:
-    """What ``--limits records=2000000,columns=300`` says.
-
-    Args:
-        given: Empty for the defaults.
-
-    Returns:
-        The limits.
-
-    Raises:
-        UsageError: If there is no such limit, or its value is no whole number of at least 1.
-    """
-    known = [one.name for one in fields(DataLimits)]
-    found = {}
-    for part in filter(None, given.split(",")):
-        name, _, value = (word.strip() for word in part.partition("="))
-        if name not in known or not re.fullmatch("[0-9]{1,15}", value) or not int(value):
-            expected = f"--limits: expected NAME=N with a name of {', '.join(known)}, found {show(part)}"
-            raise UsageError(f"{expected}. Fix: --limits records=2000000")
-        found[name] = int(value)
-    return DataLimits(**found)
 
 
 def add_model_options(made: argparse.ArgumentParser) -> None:
@@ -320,62 +246,53 @@ def add_json_option(made: argparse.ArgumentParser) -> None:
     )
 
 
-def settings_from(options: argparse.Namespace) -> Settings:
-    """The settings that the options give; what no option gives has its default."""
-    return Settings(**{
-        option.name: getattr(options, option.name)
-        for option in fields(Settings)
-        if option.name not in _SERVING and getattr(options, option.name, None) is not None
-    })
-
-
-def refuse_several_sets(options: argparse.Namespace) -> None:
-    """For what looks at one set.
-
-    Raises:
-        UsageError: If there are several.
-    """
-    if isinstance(options.data, Mapping):
-        raise UsageError("--data: expected one path, found several sets. Fix: embviz and embviz compare take them")
-
-
-def request_from(options: argparse.Namespace, rule: WeightRule | None = None) -> Request:
-    """What the options ask to look at.
-
-    Args:
-        options: Of all groups but the run's.
-        rule: Weighs hard negatives; None for the default.
-
-    Returns:
-        The request.
-    """
-    refuse_several_sets(options)
-    serving = {name: getattr(options, name) for name in _SERVING} | {"cache": not options.no_cache}
-    return Request(
-        checkpoints=tuple(options.checkpoint or ()),
-        vectors=None if getattr(options, "vectors", None) is None else tuple(options.vectors),
-        data=options.data,
-        settings=settings_from(options),
-        serving=serving,
-        device=options.device,
-        reading=reading_of(options, rule),
-        corpus=options.corpus,
-        corpus_sample=getattr(options, "corpus_sample", None),
-        is_shared=True,
-        most_kept=_most_kept(options),
+def add_gate_options(made: argparse.ArgumentParser) -> None:
+    """What the model is held against."""
+    made.add_argument(
+        "--baseline",
+        metavar="PATH",
+        help="metrics.json, embeddings.npz or checkpoint of another model on the same data; exit status 3 where a loss"
+        " against it is shown, 4 where the data cannot tell",
+    )
+    add_loss_option(made, "none in the metric that decides")
+    made.add_argument(
+        "--undecided",
+        choices=("fail", "pass"),
+        help="with --baseline: exit status 3 or 0 where the data cannot tell (default: 4)",
     )
 
 
-def output_of(options: argparse.Namespace) -> Path:
-    """The folder that results go to."""
-    return Path(options.output).expanduser()
+def add_loss_option(made: argparse.ArgumentParser, otherwise: str, names: Sequence[str] = GATED) -> None:
+    """What may be lost of the metrics `names`; `otherwise` is what may where nothing is said."""
+    made.add_argument(
+        "--allow-loss",
+        action="append",
+        type=partial(_allowed, names),
+        metavar="METRIC=SHARE",
+        help=f"loss that is accepted, such as rank1=0.01; repeatable (default: {otherwise})",
+    )
 
 
-def new_output_of(options: argparse.Namespace) -> Path:
-    """The same where nothing may lie yet; a UsageError says that it is a file, or that something is in it."""
-    folder = output_of(options)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output {options.output} is a file; give a directory")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"--output {options.output} is not empty; give a new directory")
-    return folder
+def _allowed(names: Sequence[str], text: str) -> tuple[str, float]:
+    """Refused before hours of work, and not after them."""
+    name, _, share = text.partition("=")
+    try:
+        least = float(share)
+    except ValueError:
+        least = math.nan
+    if not (math.isfinite(least) and least >= 0):
+        raise argparse.ArgumentTypeError(
+            f"expected METRIC=SHARE of at least 0, such as rank1=0.01, found {text!r}"
+        ) from None
+    if name not in names:
+        raise argparse.ArgumentTypeError(f"expected a loss of one of {', '.join(names)}, found {name!r}")
+    return name, least
+
+
+def add_at_hand_options(made: argparse.ArgumentParser) -> None:
+    """What may be lost of the metric that decides, and how models at hand are evaluated."""
+    add_loss_option(made, "0.01 in the metric that decides", RANK_NAMES)
+    add_keeping_option(made)
+    add_sampling_options(made)
+    add_model_options(made)
+    add_json_option(made)

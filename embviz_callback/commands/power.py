@@ -6,39 +6,15 @@ import numpy as np
 
 from embviz_callback.analysis.metrics.intervals import sampled
 from embviz_callback.analysis.verdict.power import discordance, planned, queries_needed, smallest_difference
-from embviz_callback.commands.arguments import Parser, UsageError, finite_number
+from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.ending import write_out
 from embviz_callback.commands.kept_runs import kept_snapshots, run_at
 from embviz_callback.commands.looking import look_at
-from embviz_callback.commands.options import (
-    add_model_options,
-    add_reading_options,
-    add_sampling_options,
-    reading_of,
-    request_from,
-)
+from embviz_callback.commands.request import reading_of, request_from
 from embviz_callback.commands.terminal import Terminal, quietly
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.reading import read_pairs
 from embviz_callback.pairs.subset import choose_subset
-
-
-def parser() -> Parser:
-    """What difference is looked for, and where the discordance comes from."""
-    made = Parser(
-        prog="embviz power", description="Says how many queries show a difference in rank-1 in 80 % of cases."
-    )
-    made.add_argument("--data", metavar="PATH", help="the pairs: what a comparison on them can show")
-    made.add_argument("--difference", type=finite_number, default=0.02, metavar="X", help="default %(default)s")
-    made.add_argument(
-        "--discordance", type=finite_number, metavar="X", help="share of the queries that two models disagree on"
-    )
-    made.add_argument("--run", metavar="DIR", help="measure it between the last two evaluations that a run keeps")
-    made.add_argument("--checkpoint", nargs=2, metavar="PATH", help="measure it between two checkpoints on --data")
-    add_sampling_options(made)
-    add_reading_options(made)
-    add_model_options(made)
-    return made
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any
 
 from embviz_callback.analysis.metrics.resampling import plain
-from embviz_callback.commands.arguments import Parser, UsageError, finite_number
+from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.ending import write_out
 from embviz_callback.commands.kept_runs import kept_snapshots, run_at
 from embviz_callback.commands.looking import as_usage_error
@@ -17,23 +17,6 @@ from embviz_callback.delivery.results.result_files import inert_cell
 from embviz_callback.delivery.results.sql_tables import TABLES, Answer, Tables
 from embviz_callback.drawing.wording import aligned
 from embviz_callback.pairs.texts import inert
-
-_FORMATS = ("table", "csv", "json")
-
-
-def parser() -> Parser:
-    """Whose evaluations, what is asked, and how the answer is written."""
-    made = Parser(
-        prog="embviz query",
-        description="Answers a SELECT about the evaluations that a run keeps; without one it lists the tables.",
-    )
-    made.add_argument("sql", nargs="?", metavar="SQL", help='"select query, rank from ranks where epoch = 7"')
-    made.add_argument("--run", metavar="DIR", help="folder of a run that was visualised")
-    made.add_argument("--format", choices=_FORMATS, default="table", help="of the answer (default %(default)s)")
-    made.add_argument(
-        "--time-limit", type=finite_number, default=10.0, metavar="S", help="seconds (default %(default)g)"
-    )
-    return made
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.commands.arguments import Parser, UsageError, whole_number
+from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.process.training_side import this_python
 from embviz_callback.files import read_json
@@ -48,25 +48,6 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     else:
         sys.stdout.write(describe(outcome))
     return outcome.status
-
-
-def parser() -> Parser:
-    """Which training, on which pairs."""
-    made = Parser(
-        prog="embviz selfcheck",
-        description="Fits your model three times, twice without and once with the callback, and compares hashes.",
-    )
-    made.add_argument("factory", metavar="FACTORY", help="path/file.py:function or module:function; it is called")
-    made.add_argument("--data", required=True, metavar="PATH", help="the pairs that the callback evaluates")
-    made.add_argument("--steps", type=whole_number(1, 100_000), default=4, help="batches in an epoch (default 4)")
-    made.add_argument("--epochs", type=whole_number(1, 1000), default=2, help="(default 2)")
-    made.add_argument("--seed", type=whole_number(0, 2**32 - 1), default=7, help="of every run (default 7)")
-    made.add_argument("--accelerator", default="auto", help="as in Lightning's Trainer: cpu, gpu (default auto)")
-    made.add_argument("--precision", default="32-true", help="as in Lightning's Trainer (default 32-true)")
-    made.add_argument("--deterministic", action="store_true", help="PyTorch's deterministic algorithms, in every run")
-    made.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    made.epilog = "The function takes nothing and returns (LightningModule, what Trainer.fit takes as data)."
-    return made
 
 
 def _check_options(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from embviz_callback.analysis.compare.comparison import Comparison
 from embviz_callback.analysis.metrics.contrasts import LEVEL
 from embviz_callback.analysis.metrics.numbers import Metrics
-from embviz_callback.commands.options import output_of
+from embviz_callback.commands.request import output_of
 from embviz_callback.delivery.alerts.regression import JOINT, Moved, joint_sentence, outcome_of
 from embviz_callback.drawing.reports.comparisons.comparison_report import metrics_lines, sentences
 

@@ -9,15 +9,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embviz_callback.commands.arguments import Parser, whole_number
 from embviz_callback.commands.ending import write_out
 from embviz_callback.commands.evaluate import evaluate_each
-from embviz_callback.commands.looking import Request
-from embviz_callback.commands.options import new_output_of
+from embviz_callback.commands.looking import as_usage_error
+from embviz_callback.commands.request import Request, new_output_of
 from embviz_callback.commands.terminal import Terminal, calm
 from embviz_callback.commands.told import statistics, summary
 from embviz_callback.delivery.run.history import epoch_table, read_history
-from embviz_callback.demo.rental_pairs import MOST_PAIRS, generate_pairs
+from embviz_callback.demo.rental_pairs import generate_pairs
 from embviz_callback.files import to_json, write_atomically
 from embviz_callback.settings import Settings
 
@@ -32,30 +31,13 @@ _INTRODUCTION = (
 )
 
 
-def parser() -> Parser:
-    """Where to, and how much."""
-    made = Parser(prog="embviz demo", description="A small training with the callback on, and its evaluation.")
-    made.add_argument("--output", default="embviz-demo", metavar="DIR", help="new or empty (default %(default)s)")
-    made.add_argument(
-        "--pairs",
-        type=whole_number(20, MOST_PAIRS),
-        default=2500,
-        metavar="N",
-        help="invented, a fifth of them for validation (default %(default)s)",
-    )
-    made.add_argument(
-        "--epochs", type=whole_number(1, 100), default=4, metavar="N", help="of the training (default %(default)s)"
-    )
-    return made
-
-
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Runs the command; 0 when done."""
     output = new_output_of(options)
     calm(is_watched=sys.stderr.isatty())
     logging.getLogger("embviz_callback").addHandler(logging.StreamHandler())  # a low margin is to be heard of
-    terminal.say(_INTRODUCTION.format(n=options.pairs))
     training, validation = _write_pairs(output, options.pairs)
+    terminal.say(_INTRODUCTION.format(n=options.pairs))
     from embviz_callback.demo.training import train  # Lightning takes seconds
 
     # Only now: its import sets a level of its own.
@@ -72,7 +54,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
 
 def _write_pairs(folder: Path, n: int) -> tuple[list[dict[str, Any]], Path]:
     """The training pairs and the file of the validation pairs; no text is on both sides, since none occurs twice."""
-    items = generate_pairs(n, seed=_SEED, hard_negatives=2)
+    with as_usage_error(ValueError, "--pairs: "):
+        items = generate_pairs(n, seed=_SEED, hard_negatives=2)
     random.Random(_SEED).shuffle(items)
     n_validation = round(_VALIDATION_SHARE * n)
     sides = {"val.json": items[:n_validation], "train.json": items[n_validation:]}

@@ -13,7 +13,8 @@ from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import FIGURES, MAPS, wanted_figures
 from embviz_callback.commands.evaluate import asides_of
-from embviz_callback.commands.looking import Look, Request, look_at
+from embviz_callback.commands.looking import Look, look_at
+from embviz_callback.commands.request import Request
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.results.result_folder import maps_of, result_page, write_results

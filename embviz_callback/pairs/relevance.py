@@ -3,8 +3,6 @@
 from collections.abc import Hashable, Iterable
 from itertools import chain
 
-import numpy as np
-
 from embviz_callback.pairs.records import Record
 from embviz_callback.pairs.texts import fold
 
@@ -22,7 +20,8 @@ def components(groups: Iterable[Iterable[Hashable]]) -> list[int]:
         >>> components([["a", "b"], ["c"], ["b", "d"]])
         [0, 1, 0]
     """
-    from scipy.sparse import coo_array  # slow to import, and reading needs it not
+    import numpy as np  # slow to import like scipy, and reading needs neither
+    from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     members = [list(names) for names in groups]

@@ -10,7 +10,7 @@ import torch
 from small_runs import a_run, a_subset
 
 from embviz_callback.commands.at_hand import models_at_hand
-from embviz_callback.commands.looking import Request
+from embviz_callback.commands.request import Request
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.results.result_files import embeddings_npz
 from embviz_callback.settings import Settings

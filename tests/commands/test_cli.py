@@ -158,17 +158,22 @@ def test_without_arguments_it_says_what_it_can_do(capsys: pytest.CaptureFixture[
     assert "embviz --checkpoint best_model.pt --data val.json" in greeting()
 
 
-def test_help_and_mistakes_do_not_wait_for_torch() -> None:
+def test_help_and_mistakes_wait_for_nothing_that_they_do_not_need() -> None:
     program = (
-        "import sys\nfrom embviz_callback.cli import main\n"
-        "try: main(['--help'])\nexcept SystemExit as done: assert done.code == 0\n"
+        "import sys\nfrom embviz_callback.cli import COMMANDS, main\n"
+        "for asked in (['--help'], ['--version'], *([name, '--help'] for name in COMMANDS)):\n"
+        "    try: main(asked)\n    except SystemExit as done: assert done.code == 0\n"
+        "assert main(['--fail-below-margin', 'nan']) == 2\n"
+        "heavy = {'torch', 'transformers', 'matplotlib', 'sklearn'}\n"
+        "print(*sorted({*heavy, 'numpy', 'scipy', 'jinja2', 'shtab'} & set(sys.modules)), file=sys.stderr)\n"
         "assert main(['--checkpoint', 'nowhere.pt', '--data', 'x']) == 2\n"
-        "assert not {'torch', 'transformers', 'matplotlib', 'sklearn'} & set(sys.modules)"
+        "print(*sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (
         0,
-        f"embviz: nowhere.pt does not exist (working directory {Path.cwd()})\n",
+        "embviz: argument --fail-below-margin: must be a number, got 'nan'\n\n"
+        f"embviz: nowhere.pt does not exist (working directory {Path.cwd()})\n\n",
     )
     assert "--fail-below-margin X" in done.stdout
 

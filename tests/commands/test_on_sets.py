@@ -9,7 +9,7 @@ import torch
 
 from embviz_callback.analysis.metrics.contrasts import Difference
 from embviz_callback.cli import main
-from embviz_callback.commands.compare import parser
+from embviz_callback.commands.parsers import COMMANDS
 from embviz_callback.commands.told import _verdicts
 
 QUICK = ("--skip-tsne", "--skip-umap", "--bootstrap-draws", "100")
@@ -95,7 +95,7 @@ def test_one_checkpoint_on_two_sets(place: Path, tmp_path: Path, capsys: pytest.
 
 def test_a_file_of_that_name_goes_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    read = parser().read
+    read = COMMANDS["compare"].parser().read
     assert read(["--data", "a=b.json"]).data == {"a": "b.json"}
     Path("a=b.json").touch()
     assert read(["--data", "a=b.json"]).data == "a=b.json"

@@ -10,7 +10,8 @@ import pytest
 
 from embviz_callback import evaluate, evaluate_pairs
 from embviz_callback.commands.arguments import UsageError
-from embviz_callback.commands.looking import Request, look_at
+from embviz_callback.commands.looking import look_at
+from embviz_callback.commands.request import Request
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.results.result_files import embeddings_npz
 from embviz_callback.settings import Settings

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from embviz_callback.commands.arguments import UsageError
-from embviz_callback.commands.options import limits_named
+from embviz_callback.commands.request import limits_named
 from embviz_callback.pairs.corpus import read_corpus
 from embviz_callback.pairs.formats.reading import DataError, DataLimits, PairFile, Reading, read_pairs
 

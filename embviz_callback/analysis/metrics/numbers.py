@@ -13,8 +13,9 @@ from embviz_callback.analysis.metrics.intervals import PerQuery, in_spreads, int
 from embviz_callback.analysis.metrics.resampling import told
 from embviz_callback.analysis.scan import Similarity, one_thread_each, scan
 from embviz_callback.embeddings import Embeddings, Rows, ranked_rows
-from embviz_callback.measure import COSINE, SIMILARITIES, Product
+from embviz_callback.measure import COSINE, Product
 from embviz_callback.pairs.subset import Subset
+from embviz_callback.settings import SIMILARITIES
 
 _NEIGHBOURS = 10
 

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.numbers import relevance_pairs
 from embviz_callback.embeddings import Embeddings, Rows
-from embviz_callback.measure import COSINE, SIMILARITIES
+from embviz_callback.measure import COSINE
 from embviz_callback.pairs.records import Record
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import clean, fold, is_blank
+from embviz_callback.settings import SIMILARITIES
 
 
 def subset_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[Subset, Embeddings]:

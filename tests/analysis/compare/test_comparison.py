@@ -17,7 +17,7 @@ from embviz_callback.analysis.metrics.catalogue import CATALOGUE
 from embviz_callback.analysis.metrics.contrasts import compared
 from embviz_callback.analysis.metrics.intervals import per_query
 from embviz_callback.cli import main
-from embviz_callback.commands.compare import parser
+from embviz_callback.commands.parsers import COMMANDS
 from embviz_callback.delivery.results.comparison_folder import comparison_json
 from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.delivery.tensorboard.dashboards import layout_value, threshold_value
@@ -327,6 +327,7 @@ def test_mistakes_are_answered_in_one_line(
 
 
 def test_the_command_knows_the_options_of_an_evaluation() -> None:
-    options = parser().parse_args(["--checkpoint", "a", "b", "--data", "d.json", "--max-samples", "20"])
+    arguments = ["--checkpoint", "a", "b", "--data", "d.json", "--max-samples", "20"]
+    options = COMMANDS["compare"].parser().parse_args(arguments)
     assert (options.max_samples, options.reference, options.run) == (20, 1, None)
     assert not math.isnan(options.seed)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from embviz_callback.analysis.scan import Scan, Similarity, scan
 from embviz_callback.analysis.scan import passes as passes_room
 from embviz_callback.embeddings import Embeddings, ranked_rows
-from embviz_callback.measure import SIMILARITIES
+from embviz_callback.settings import SIMILARITIES
 
 EXACT = ("pair_above", "pair_tied", "above", "tied", "rank", "best_positive_row", "top_documents", "row_count")
 COUNTS = (*EXACT, "naive_hits", "gain_above", "gain_tied", "negative_count", "n_pool", "measure")

@@ -10,7 +10,8 @@ from embviz_callback import evaluate_pairs
 from embviz_callback.analysis.metrics.numbers import compute_metrics
 from embviz_callback.analysis.scan import scan
 from embviz_callback.embeddings import Embeddings, Floats, Vectors
-from embviz_callback.measure import DOT, EUCLIDEAN, MANHATTAN, SIMILARITIES
+from embviz_callback.measure import DOT, EUCLIDEAN, MANHATTAN
+from embviz_callback.settings import SIMILARITIES
 
 OTHERS = SIMILARITIES[1:]
 

@@ -20,7 +20,8 @@ from embviz_callback.analysis.ship.codes import (
 from embviz_callback.analysis.ship.ranking import count
 from embviz_callback.analysis.ship.sheet import Shipped
 from embviz_callback.embeddings import Embeddings
-from embviz_callback.measure import DOT, EUCLIDEAN, SIMILARITIES
+from embviz_callback.measure import DOT, EUCLIDEAN
+from embviz_callback.settings import SIMILARITIES
 
 
 def near_pairs(n: int = 60, dim: int = 24, noise: float = 1.0, seed: int = 0) -> Embeddings:
