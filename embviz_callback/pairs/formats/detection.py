@@ -5,7 +5,8 @@ from shlex import quote
 from typing import Any
 
 from embviz_callback.pairs.field_names import is_likely, meant_fields
-from embviz_callback.pairs.formats.form import OURS, Form, Reading, renaming
+from embviz_callback.pairs.formats.collections.parts import as_document
+from embviz_callback.pairs.formats.form import OURS, Form, Reading, cell, renaming
 from embviz_callback.pairs.formats.labels import ALL_LABELS
 from embviz_callback.pairs.formats.rows.anchor_columns import COLUMNS, columns_of
 from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS, MSMARCO_RECORDS
@@ -40,6 +41,16 @@ def names_of(rows: Sequence[Any]) -> frozenset[str]:
     return frozenset(names)
 
 
+def _names_within(rows: Sequence[Any]) -> frozenset[str]:
+    """All field names of some rows, those of objects in them that are no documents behind a dot."""
+    inner = {f"{name}.{one}" for row in rows if isinstance(row, Mapping) for name in row for one in _keys(row[name])}
+    return names_of(rows) | inner
+
+
+def _keys(value: Any) -> Sequence[str]:
+    return list(value) if isinstance(value, Mapping) and as_document(value) is value else ()
+
+
 def _form_named(name: str) -> Form:
     by_name = {form.name: form for form in ROW_FORMS}
     if name not in by_name:
@@ -61,7 +72,7 @@ def form_of(rows: Sequence[Any], reading: Reading, name: str) -> Form:
     """
     names = names_of(rows)
     if reading.fields:
-        return _by_fields(reading.fields, names, name)
+        return _by_fields(reading.fields, _names_within(rows), name)
     if reading.format:
         found = _form_named(reading.format)
     elif sum(isinstance(row, list | tuple) for row in rows) * 2 > len(rows):
@@ -90,6 +101,7 @@ def _check_hope(rows: Sequence[Any], names: frozenset[str], name: str) -> None:
         fix = "give the folder in which queries, corpus and qrels lie"
         raise DataError(f"{name}: expected pairs, found {found}. Fix: {fix}")
     missing = [field for field in ("query", "pos") if field not in names and field not in meant_fields(names)]
+    names = _names_within(rows)
     free = [column for column in sorted(names - set(OURS)) if any(_may_hold_texts(row, column) for row in rows)]
     # One that is there needs the other, which another column may hold.
     if len(missing) == 2 or (missing and free):
@@ -102,7 +114,7 @@ def _check_hope(rows: Sequence[Any], names: frozenset[str], name: str) -> None:
 
 def _may_hold_texts(row: Any, column: str) -> bool:
     is_typable = column.isprintable() and "," not in column  # as a value of --fields
-    return is_typable and isinstance(row, Mapping) and isinstance(row.get(column), str | list | Mapping)
+    return is_typable and isinstance(row, Mapping) and isinstance(cell(row, column), str | list | Mapping)
 
 
 def _likely_fields(names: frozenset[str], free: list[str]) -> str:

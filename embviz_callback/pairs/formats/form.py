@@ -122,12 +122,20 @@ def renaming(name: str, title: str, is_known_by: Callable[[frozenset[str]], bool
     called = {f".{ours}": f".{field}" for ours, field in theirs.items()}
 
     def translate(row: Row, reading: Reading) -> Iterator[Item]:
-        fields = filled(**{ours: row.get(field) for ours, field in theirs.items() if ours != "label"})
+        fields = filled(**{ours: cell(row, field) for ours, field in theirs.items() if ours != "label"})
         if "metadata" in fields and not isinstance(fields["metadata"], Mapping):
             fields["metadata"] = {theirs["metadata"]: fields["metadata"]}
         yield Item(fields | filled(hard_neg=listed(fields.get("hard_neg"))), called)
 
-    return Form(name, title, is_known_by, among(*theirs.values()), translate)
+    outer = (field.partition(".")[0] for field in theirs.values())
+    return Form(name, title, is_known_by, among(*theirs.values(), *outer), translate)
+
+
+def cell(row: Row, name: str) -> Any:
+    """What a row holds under a name, of which ``data.query`` is one in an object of the row; None for nothing."""
+    outer, _, inner = name.partition(".")
+    held = row.get(outer)
+    return held.get(inner) if name not in row and isinstance(held, Mapping) else row.get(name)
 
 
 def listed(value: Any) -> Any:

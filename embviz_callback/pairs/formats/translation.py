@@ -8,7 +8,7 @@ from typing import Any
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.collections.parts import as_document, document_id
 from embviz_callback.pairs.formats.detection import form_of, names_of
-from embviz_callback.pairs.formats.form import Form, Item, Reading
+from embviz_callback.pairs.formats.form import Form, Item, Reading, cell
 from embviz_callback.pairs.formats.labels import is_label, is_undecided, label_column, says_relevant, settled
 from embviz_callback.pairs.formats.rows.anchor_columns import CLASSIFIED, COLUMNS, is_negative
 from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS
@@ -98,7 +98,7 @@ def _label(rows: Sequence[Any], names: frozenset[str], form: Form, reading: Read
     column = reading.fields.get("label") or label_column(others, is_bare_pair=is_bare)
     if column is None:
         return None
-    values = [row[column] for row in rows if isinstance(row, Mapping) and row.get(column) is not None]
+    values = [value for row in rows if isinstance(row, Mapping) and (value := cell(row, column)) is not None]
     is_classified = any(name.casefold() in CLASSIFIED for name in names)
     return column if values and is_label(column, values, reading, is_classified=is_classified) else None
 
@@ -145,7 +145,7 @@ def _hard_negative(one: Any) -> Any:
 
 
 def _labelled(item: Item, row: Mapping[str, Any], column: str, reading: Reading) -> Item:
-    value = row.get(column)
+    value = cell(row, column)
     if value is None:
         return Item({}, left_out=f"without a {column}")
     if is_undecided(value, reading):

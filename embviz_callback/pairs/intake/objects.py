@@ -74,13 +74,16 @@ def _is_dataset(value: Any) -> bool:
 
 
 def _with_index(frame: Any) -> Any:
-    """A data frame whose index has a name, such as ``query``, with that as a column too."""
+    """A data frame, or one column of it, whose index has a name, such as ``query``, with that as a column too."""
+    frame = frame if hasattr(frame, "columns") else frame.to_frame()
     names = [name for name in frame.index.names if name is not None]
     return frame.reset_index(names) if names and not set(names) & set(frame.columns) else frame
 
 
 def _of_example(row: Any) -> Any:
     """An `InputExample` of sentence-transformers as what it holds; a label that it was not given is 0."""
+    if hasattr(row, "_asdict"):  # a named tuple says what its places are
+        return _plain(row._asdict())
     texts = getattr(row, "texts", None)
     if not isinstance(texts, list) or not hasattr(row, "label"):
         return _plain(row)

@@ -18,12 +18,21 @@ _MB = 1_000_000
 
 _GZIP = b"\x1f\x8b"
 _FOREIGN = (
-    (b"PK\x03\x04", "a zip archive", "unpack it and give the file in it"),
+    (
+        b"PK\x03\x04",
+        "a zip archive or a workbook",
+        "unpack it and give the file in it, or save the sheet as CSV (UTF-8)",
+    ),
+    (b"\xd0\xcf\x11\xe0", "a workbook of an old Excel", "save the sheet as CSV (UTF-8)"),
     (b"BZh", "compressed by bzip2", "unpack it with bunzip2, or compress it by gzip"),
     (b"\xfd7zXZ", "compressed by xz", "unpack it with unxz, or compress it by gzip"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it with unzstd, or compress it by gzip"),
     (b"PAR1", "a parquet file", "name it as the data or as the corpus, or export it as JSON Lines"),
     (b"SQLite format 3", "an SQLite database", "export the table as JSON Lines"),
+    (b"\x80\x04", "a pickle", "load it where it was written, and write its records as JSON Lines"),
+    (b"\x80\x05", "a pickle", "load it where it was written, and write its records as JSON Lines"),
+    (b"\x93NUMPY", "an array of numpy", "write its records as JSON Lines; vectors are given by --vectors"),
+    (b"\x89HDF", "an HDF5 file", "export the table as JSON Lines"),
     (b"%PDF", "a PDF document", "give the JSON file"),
     (b"\x89PNG", "a PNG picture", "give the JSON file"),
 )
@@ -176,7 +185,8 @@ def _decode(raw: bytes, name: str) -> str:
 
 
 def _convert(name: str, encoding: str) -> str:
-    return f"Fix: convert it: iconv -f {encoding} -t UTF-8 {name} > utf8.json"
+    suffix = Path(name.removesuffix(".gz")).suffix  # by which a table is known
+    return f"Fix: convert it: iconv -f {encoding} -t UTF-8 {name} > utf8{suffix}"
 
 
 def _wrong_encoding(raw: bytes, offset: int, name: str) -> str:

@@ -13,7 +13,7 @@ from embviz_callback.pairs.intake.opening import Opened
 from embviz_callback.pairs.intake.splits import choose_split
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, Spot, show, show_names
 
-WRAPPERS = ("data", "records", "pairs", "examples", "train", "validation", "test")
+WRAPPERS = ("data", "records", "rows", "pairs", "examples", "train", "validation", "test")
 
 _JSON_LINES = re.compile(r"\.(jsonl|ndjson)(\.gz)?$", re.IGNORECASE)
 _BLANK = " \t\r\n"
@@ -196,6 +196,16 @@ def rows_of_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     return [{name: cell for name, cell in row.items() if cell is not None} for row in rows]
 
 
+def _rows_of_cells(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The rows of ``to_json(orient="split")`` and of tables of W&B, None for any other object."""
+    names, rows = value.get("columns"), value.get("data")
+    if not (isinstance(names, list) and isinstance(rows, list) and all(isinstance(name, str) for name in names)):
+        return None
+    if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+        return None
+    return [{name: cell for name, cell in zip(names, row, strict=True) if cell is not None} for row in rows]
+
+
 def parse_document(text: str, name: str) -> Any:
     """The one JSON value of a text, such as a configuration.
 
@@ -262,6 +272,10 @@ def lists_of_records(value: Mapping[Any, Any]) -> dict[str, list[Any]]:
 
 def _unwrap(decoder: _Decoder, value: Any, name: str, expected: Expected) -> Material:
     is_object = isinstance(value, Mapping)
+    table = _rows_of_cells(value) if is_object else None
+    if table is not None:
+        _check_whole(value, name, decoder.n_odd)
+        return Material(table, name, name, notes=("the file holds names of columns and rows of cells",))
     lists = lists_of_records(value) if is_object else {}
     if lists:
         chosen = choose_split(lists, expected.split, name) if len(lists) > 1 else next(iter(lists))
@@ -327,6 +341,7 @@ def _line(decoder: _Decoder, line: str, at: int, *, is_last: bool) -> Any:
 
 def _syntax(error: json.JSONDecodeError, name: str) -> str:
     what, fix = _diagnose(error)
+    fix = fix if error.doc[: error.pos].strip() else f"{fix}; the name of a table ends in .csv or .tsv"
     return f"{name}: {what} at {_position(error.doc, error.pos)}. Fix: {fix}"
 
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from embviz_callback.pairs.intake.arrow import arrow_rows, kind_of
 from embviz_callback.pairs.intake.opening import show_path
-from embviz_callback.pairs.intake.tables import csv_rows
+from embviz_callback.pairs.intake.tables import csv_rows, tsv_cells
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits
 
 _GZIP = b"\x1f\x8b"
@@ -74,7 +74,7 @@ def _text_rows(numbered: Iterator[tuple[int, str]], name: str) -> Iterator[Any]:
         yield from csv_rows((f"{line}\n" for _, line in numbered), name)
         return
     if plain.endswith((".tsv", ".txt")):
-        yield from (line.split("\t") if "\t" in line else line.split() for _, line in numbered)
+        yield from (tsv_cells(line) if "\t" in line else line.split() for _, line in numbered)
         return
     for at, line in numbered:
         yield _value(line, at, name)

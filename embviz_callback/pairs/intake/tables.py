@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from embviz_callback.pairs.problems import DataError, show, show_name
@@ -14,6 +15,9 @@ TABLE = re.compile(r"\.(csv|tsv)(\.gz)?$", re.IGNORECASE)
 NAMES_ABOVE = "or, if the first line is a record, put a line of names above it (query, positive, negative)"
 _NO_NAMES = "the first line is read as a record (--fields query=...,pos=..., if it holds names)"
 _LONGEST_CELL = 1 << 27
+_SAID_SEPARATOR = re.compile(r"sep=(\S)\r?\n")  # Excel asks for this line
+_QUOTED = re.compile(r'"((?:[^"]|"")*""(?:[^"]|"")*)"')
+_NOTHING = ("", r"\N")  # the latter in dumps of databases
 _PRINTED_ARRAY = re.compile(r"""\[(?P<quote>['"]).*?(?P=quote)\s+['"]""")
 
 
@@ -59,19 +63,15 @@ def _rows(text: str, name: str, *, is_tsv: bool) -> Iterator[list[str]]:
     if is_tsv:  # a quote in any other is a quote
         yield from (line.rstrip("\r").split("\t") for line in text.split("\n") if line.strip("\r"))
         return
-    first = text[: text.find("\n")] if "\n" in text else text
-    # Spreadsheets write semicolons where the comma stands in numbers.
-    delimiter = ";" if first.count(";") > first.count(",") else ","
-    yield from csv_rows(io.StringIO(text, newline=""), name, delimiter)
+    yield from csv_rows(io.StringIO(text, newline=""), name)
 
 
-def csv_rows(lines: Iterable[str], name: str, delimiter: str = ",") -> Iterator[list[str]]:
-    """The cells of lines of CSV.
+def csv_rows(lines: Iterable[str], name: str) -> Iterator[list[str]]:
+    """The cells of lines of CSV, between which stands what the first line has most of.
 
     Args:
         lines: With their ends.
         name: Of the file, for errors.
-        delimiter: Between cells.
 
     Yields:
         Rows that have cells.
@@ -82,10 +82,20 @@ def csv_rows(lines: Iterable[str], name: str, delimiter: str = ",") -> Iterator[
     csv.field_size_limit(_LONGEST_CELL)
     # A NUL ends a line to this module; the reader of texts replaces it.
     without_nul = (line.replace("\0", "\ufffd") for line in lines)
+    first = next(without_nul, "")
+    said = _SAID_SEPARATOR.match(first)
+    # Spreadsheets write semicolons where the comma stands in numbers.
+    separator = said[1] if said else max(",;\t|", key=first.count)
     try:
-        yield from (row for row in csv.reader(without_nul, delimiter=delimiter) if row)
+        yield from (row for row in csv.reader(chain([] if said else [first], without_nul), delimiter=separator) if row)
     except csv.Error as error:
         raise DataError(f"{name}: no valid CSV ({error}). Fix: write it with a CSV writer") from None
+
+
+def tsv_cells(line: str) -> list[str]:
+    """The cells of a line of TSV by itself; one with doubled quotes between quotes was quoted as CSV is."""
+    cells = line.split("\t")
+    return [cell if (quoted := _QUOTED.fullmatch(cell)) is None else quoted[1].replace('""', '"') for cell in cells]
 
 
 def _quoted_rows(text: str) -> list[list[str]]:
@@ -106,7 +116,7 @@ def _row(names: Sequence[str], cells: Sequence[str], at: int, name: str) -> dict
             f"{name}: expected {len(names)} cells as in its first line, found {len(cells)} in row {at:,}. "
             f"Fix: quote or replace {separator} inside a text"
         )
-    return {column: _cell(cell, name) for column, cell in zip(names, cells, strict=False) if cell}
+    return {column: _cell(cell, name) for column, cell in zip(names, cells, strict=False) if cell not in _NOTHING}
 
 
 def _cell(cell: str, name: str) -> Any:

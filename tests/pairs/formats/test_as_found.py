@@ -52,6 +52,10 @@ def _refusal(given: Any, reading: Reading | None = None) -> str:
         ("indexed.csv", ",sent0,sent1,neg_1,neg_2\n0,trọ Q1,Phòng Quận 1,Quận 2,Quận 4\n"),
         ("capitals.csv", "Query,Positive,Negative_1,Negative_2\r\ntrọ Q1,Phòng Quận 1,Quận 2,Quận 4\r\n"),
         ("quoted.tsv", "query\tpositive\tneg_1\tneg_2\ntrọ Q1\tPhòng Quận 1\tQuận 2\tQuận 4\n"),
+        ("dump.tsv", "query\tpos\tneg_1\tneg_2\tneg_3\ntrọ Q1\tPhòng Quận 1\tQuận 2\tQuận 4\t\\N\n"),
+        ("tabs.csv", "query\tpos\tneg_1\tneg_2\ntrọ Q1\tPhòng Quận 1\tQuận 2\tQuận 4\n"),
+        ("pipes.csv", "query|pos|neg_1|neg_2\ntrọ Q1|Phòng Quận 1|Quận 2|Quận 4\n"),
+        ("excel.csv", "\ufeffsep=;\r\nquery;pos;neg_1;neg_2\r\ntrọ Q1;Phòng Quận 1;Quận 2;Quận 4\r\n"),
     ],
 )
 def test_a_cell_that_holds_a_list_is_one_however_it_was_written(name: str, text: str) -> None:
@@ -101,6 +105,38 @@ def test_a_tsv_file_that_quotes_as_csv_does_is_read_so_and_any_other_keeps_its_q
     plain = _file("plain.tsv", 'query\tpositive\ntrọ "Q1\t"Phòng ""đẹp"" Q1\n')
     assert read_pairs(quoted).records[0].positives == ('Phòng "đẹp" Q1',)
     assert read_pairs(plain).records[0].positives == ('"Phòng ""đẹp"" Q1',)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "message"),
+    [
+        (
+            "sheet.csv",
+            "query\tpos".encode("utf-16"),
+            "byte 0 is the mark of UTF-16, not UTF-8. Fix: convert it: iconv -f UTF-16 -t UTF-8 sheet.csv > utf8.csv",
+        ),
+        (
+            "sheet.xls",
+            b"\xd0\xcf\x11\xe0....",
+            "is a workbook of an old Excel, not text. Fix: save the sheet as CSV (UTF-8)",
+        ),
+        (
+            "frame.pkl",
+            b"\x80\x04\x95....",
+            "is a pickle, not text. Fix: load it where it was written, and write its records as JSON Lines",
+        ),
+        (
+            "pairs.txt",
+            b"query\tpos\na\tb\n",
+            "no valid JSON (Expecting value) at line 1, column 1. Fix: write the file with json.dump, or correct that "
+            "place; the name of a table ends in .csv or .tsv",
+        ),
+    ],
+)
+def test_what_is_no_text_or_no_table_by_its_name_is_answered_with_what_would_be(
+    name: str, raw: bytes, message: str
+) -> None:
+    assert _refusal(_file(name, raw)) == f"{name}: {message}"
 
 
 def test_a_row_without_a_positive_never_takes_its_negative_for_one() -> None:
@@ -210,6 +246,11 @@ def test_metadata_of_any_shape_becomes_columns() -> None:
         json.dumps({"version": 2, "test": TWO}),
         json.dumps({"0": TWO[0], "1": TWO[1]}),
         json.dumps({"my pairs": TWO}),
+        json.dumps({
+            "columns": ["id", "query", "pos"],
+            "index": [0, 1],
+            "data": [[at, *row.values()] for at, row in enumerate(TWO)],
+        }),
         "\n".join(json.dumps(one, indent=2) for one in TWO),
         "\ufeff" + "\r\n".join(map(json.dumps, TWO)),
         gzip.compress(json.dumps(TWO).encode(), mtime=0),
@@ -273,6 +314,8 @@ OBJECTS: dict[str, Callable[[], Any]] = {
     "splits of frames": lambda: {"train": _frame()[:1], "dev": _frame()},
     "columns": lambda: {name: [row[name] for row in TWO] for name in ("query", "pos")},
     "frame with a named index": lambda: _frame().set_index("query"),
+    "column of a frame": lambda: _frame().set_index("query")["pos"],
+    "named tuples, the index first": lambda: list(_frame().itertuples()),
     "dataset in a format": _formatted,
     "arrow table": _table,
 }
@@ -357,12 +400,48 @@ def _csv(folder: str) -> str:
     return folder
 
 
+def _semicolons(folder: str) -> str:
+    for name in ("corpus", "queries", "qrels"):
+        _file(f"{folder}/{name}.csv", Path(_csv("commas"), f"{name}.csv").read_text().replace(",", ";"))
+    return folder
+
+
 @pytest.mark.parametrize(
     "make",
-    [lambda: _hub("set", "data"), lambda: _hub("set", "qrels"), lambda: _numbers("set"), lambda: _csv("set")],
+    [
+        lambda: _semicolons("set"),
+        lambda: _hub("set", "data"),
+        lambda: _hub("set", "qrels"),
+        lambda: _numbers("set"),
+        lambda: _csv("set"),
+    ],
 )
 def test_a_collection_is_found_in_the_folders_that_people_have(make: Callable[[], str]) -> None:
     assert _texts(read_pairs(make()).records) == _texts(records_from(TWO))
+
+
+def test_a_collection_in_tsv_that_quotes_as_csv_does_loses_its_doubled_quotes() -> None:
+    _file("set/collection.tsv", 'pid\tpassage\nd1\t"Phòng ""đẹp"" Q1"\n')
+    _file("set/queries.tsv", "qid\tquery\nq1\ttrọ Q1\n")
+    _file("set/qrels.tsv", "qid\tpid\tlabel\nq1\td1\t1\n")
+    assert read_pairs("set").records[0].positives == ('Phòng "đẹp" Q1',)
+
+
+@pytest.mark.parametrize(
+    "name", ["data/test-00000-of-00001-0123456789abcdef.jsonl", "default/test/0000.jsonl", "test/0000.jsonl"]
+)
+def test_files_of_splits_are_found_under_all_names_that_the_hub_gives_them(name: str) -> None:
+    _lines(f"set/{name}", *TWO)
+    assert (read_pairs("set").split, _texts(read_pairs("set").records)) == ("test", _texts(records_from(TWO)))
+
+
+def test_data_sets_side_by_side_are_never_read_as_one() -> None:
+    _lines("nli/pair/dev-00000-of-00001.jsonl", *TWO)
+    _lines("nli/triplet/dev-00000-of-00001.jsonl", *HARD)
+    assert _refusal("nli") == (
+        "nli: expected one split, found pair-dev, triplet-dev. Fix: say which is meant: --split pair-dev"
+    )
+    assert _texts(read_pairs("nli", Reading(split="triplet")).records) == _texts(records_from(HARD))
 
 
 def test_a_document_that_bears_the_identifier_of_another_is_counted() -> None:

@@ -211,12 +211,17 @@ def test_a_prompt_per_record_is_kept_to_its_last_space() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [{"query": "a", "pos_list": ["b"], "neg_list": ["c"]}, {"query": "a", "hit": {"text": "b"}, "negs": ["c"]}]
+    "row",
+    [
+        {"query": "a", "pos_list": ["b"], "neg_list": ["c"]},
+        {"query": "a", "hit": {"text": "b"}, "negs": ["c"]},
+        {"id": 7, "data": {"question": "a", "answer": "b", "negatives": ["c"]}},
+    ],
 )
 def test_the_fields_that_a_refusal_proposes_read_the_data(row: dict[str, object]) -> None:
     proposed = _refusal([row], Reading()).rpartition("--fields ")[2]
     fields = dict(one.split("=") for one in proposed.split(","))
-    twin = records_from([{"query": "a", "pos": "b", "hard_neg": ["c"]}])
+    twin = records_from([{"query": "a", "pos": "b", "hard_neg": ["c"], "id": row.get("id")}])
     assert read_pairs([row], Reading(fields=fields)).records == twin
 
 

@@ -337,7 +337,7 @@ CUT = json.dumps(pairs(3))[:-20]
         (
             "query,pos\na,b\n",
             "no valid JSON (Expecting value) at line 1, column 1. "
-            "Fix: write the file with json.dump, or correct that place",
+            "Fix: write the file with json.dump, or correct that place; the name of a table ends in .csv or .tsv",
         ),
         ("[1] [2]", "goes on behind its end at line 1, column 5. Fix: keep one list per file"),
         ('"text"', "expected a list of records, found the text 'text'. " + FORMAT),
@@ -383,7 +383,11 @@ def test_a_file_that_is_no_dataset_is_named_for_what_it_is(content: str, message
             '[{"query": "phòng trọ'.encode()[:-1],
             "byte 21 (0xe1) is not UTF-8: the file ends inside a character. Fix: copy or download it again",
         ),
-        (b"PK\x03\x04....", "is a zip archive, not text. Fix: unpack it and give the file in it"),
+        (
+            b"PK\x03\x04....",
+            "is a zip archive or a workbook, not text. Fix: unpack it and give the file in it, or save the sheet as "
+            "CSV (UTF-8)",
+        ),
         (
             gzip.compress(json.dumps(pairs(50)).encode(), mtime=0)[:60],
             "the compressed file ends in the middle. Fix: copy or download it again",

@@ -26,7 +26,8 @@ from embviz_callback.pairs.problems import DataError, Problems, show_name, show_
 
 _MOST_FILES, _DEEPEST = 10_000, 3
 _SPLIT_FILE = re.compile(
-    r"(?:[^/]+/)?(?P<split>train|training|validation|valid|val|dev|eval|test)(?:-\d+-of-\d+)?"
+    r"(?:(?P<folder>[^/]+)/)?(?P<split>train|training|validation|valid|val|dev|eval|test)"
+    r"(?:(?:-\d+-of-\d+)?(?:-[0-9a-f]{16})?|/\d+)"  # the hub's names of now, of once, and of its conversion
     r"\.(?:jsonl?|ndjson|csv|tsv|parquet|arrow)(?:\.gz)?",
     re.IGNORECASE,
 )
@@ -187,11 +188,13 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _split_files(paths: Sequence[str]) -> dict[str, list[str]]:
+    matches = [match for match in map(_SPLIT_FILE.fullmatch, paths) if match]
+    # Each of several folders is a data set of its own, or a subset of one.
+    are_several = len({match["folder"] for match in matches}) > 1
     found: dict[str, list[str]] = {}
-    for path in paths:
-        match = _SPLIT_FILE.fullmatch(path)
-        if match:
-            found.setdefault(match["split"].lower(), []).append(path)
+    for match in matches:
+        subset = f"{match['folder']}-" if are_several and match["folder"] else ""
+        found.setdefault(f"{subset}{match['split'].lower()}", []).append(match.string)
     return found
 
 
