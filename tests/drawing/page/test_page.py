@@ -410,12 +410,21 @@ def test_the_page_fits_the_window(tab: Tab, written: Path, width: int, scheme: s
 
 
 @pytest.mark.slow
-def test_a_page_without_maps_and_of_one_evaluation_works(tab: Tab, run: list[Snapshot], tmp_path: Path) -> None:
+def test_a_page_of_one_evaluation_without_maps_shows_nothing_that_takes_several(
+    tab: Tab, written: Path, run: list[Snapshot], tmp_path: Path
+) -> None:
+    heads = "[...document.querySelectorAll('main h2')].filter((one) => one.offsetParent).map((one) => one.textContent)"
+    tab.open(written)
+    of_several = tab.ask(heads)
     path = tmp_path / "one.html"
     path.write_text(a_page([run[0].with_maps({})]), encoding="utf-8")
     tab.open(path)
     assert tab.text("#nomap") == "No such map was made."
     assert tab.text("#facts").endswith("1 evaluation")
+    asks_for_several = {"The run", "Every query at every evaluation", "Difference between two evaluations"}
+    assert asks_for_several < set(of_several)
+    assert tab.ask(heads) == [head for head in of_several if head not in asks_for_several]
+    assert tab.ask("document.querySelector('nav').offsetParent") is None
 
 
 @pytest.mark.slow

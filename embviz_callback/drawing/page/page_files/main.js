@@ -83,6 +83,8 @@ element("play").addEventListener("click", () => {
 element("title").textContent = data.title;
 element("facts").textContent = `${data.subset.n_queries.toLocaleString("en")} queries of ${data.subset.n_available.toLocaleString("en")}, ${data.subset.n_documents.toLocaleString("en")} documents${data.subset.n_corpus ? ` + ${data.subset.n_corpus.toLocaleString("en")} of the corpus` : ""} · subset ${data.subset.fingerprint}, seed ${data.subset.seed} · ${views.length} ${views.length === 1 ? "evaluation" : "evaluations"}`;
 element("foot").textContent = [...data.notes, ...Object.entries(views.at(-1).provenance).map(([name, value]) => `${name}: ${typeof value === "object" ? JSON.stringify(value) : value}`)].join(" · ");
+// What tells evaluations apart says nothing of a single one.
+for (const part of document.querySelectorAll(".several")) part.hidden = views.length < 2;
 readColours();
 readAddress();
 draw();
