@@ -458,10 +458,7 @@ def _candidates_among(
         item.pop("metadata", None)
     one = planted.evaluate(items, planted.LinearEncoder(_DEAF, noise=0.1, seed=seed))
     found = suspects([one], columns_of(one.subset, partial(_read_but, unread)))
-    named = [
-        (one.subset.queries[s.query], (one.subset.hard_negatives if s.is_hard else one.subset.documents)[s.negative])
-        for s in found
-    ]
+    named = [(suspect.query, suspect.negative) for suspect in found]
     for pair in named[:20]:
         rates.add(f"one of the first 20 candidates is one, {what}", pair in truth)
     for pair in truth:

@@ -10,7 +10,7 @@ from embviz_callback.analysis.maps.projections import Projection, Skipped, proje
 from embviz_callback.analysis.metrics.contrasts import Difference, compared
 from embviz_callback.analysis.metrics.intervals import PerQuery, per_query, point, sampled
 from embviz_callback.analysis.metrics.numbers import Evaluated, Metrics
-from embviz_callback.analysis.scan import pool_text
+from embviz_callback.analysis.metrics.searches import searches
 from embviz_callback.analysis.verdict.best import Best, Fall, candidate, choose_best, chosen_metric, fallen
 from embviz_callback.pairs.texts import fold
 
@@ -236,12 +236,7 @@ def _is_in_order(snapshots: Sequence[Evaluated]) -> bool:
 
 def standings(one: Evaluated) -> dict[str, Standing]:
     """Where each query stood, by its folded text: rows differ between two readings of the same data."""
-    found = {}
-    for row, text in enumerate(one.subset.queries):
-        document = int(one.similarity.came_first[row])
-        first = pool_text(one.subset, one.corpus_texts, document) if document >= 0 else ""
-        found[fold(text)] = Standing(float(one.similarity.rank[row]), first)
-    return found
+    return {fold(found.query): Standing(found.rank, found.first or "") for found in searches(one)}
 
 
 def changes_between(before: Evaluated, after: Evaluated, *, labels: tuple[str, str]) -> Changes:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -243,9 +243,11 @@ def mean_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def plain(value: Any) -> Any:
-    """A value, and all that it holds, for JSON: NaN is null, an infinity the text "Infinity" or "-Infinity"."""
+    """A value with all it holds as JSON: NaN is null, an infinity "Infinity" or "-Infinity", a value its fields."""
     if hasattr(value, "as_dict"):
         return value.as_dict()
+    if is_dataclass(value):
+        return told(value, *vars(value))
     if isinstance(value, Mapping):
         return {name: plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

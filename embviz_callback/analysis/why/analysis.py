@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from embviz_callback.analysis.metrics.intervals import sampling_groups
 from embviz_callback.analysis.metrics.numbers import Evaluated
+from embviz_callback.analysis.metrics.resampling import told
 from embviz_callback.analysis.why.columns import Columns, Extract, columns_of
 from embviz_callback.analysis.why.continuity import Continuity, Neighbourhood, continuity, neighbourhood
 from embviz_callback.analysis.why.errors import Errors, errors_of
@@ -81,18 +82,9 @@ class Analysis:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON with texts in place of rows."""
-        return {
-            "subset": self.subset.fingerprint,
-            "groups": [one.as_dict() for one in self.groupings],
-            "errors": self.errors.as_dict(self.subset, self.columns),
-            "false_negative_suspects": [one.as_dict(self.subset) for one in self.suspects],
-            "importance": self.importance.as_dict(),
-            "controlled_edits": None if self.edits is None else self.edits.as_dict(),
-            "continuity": [one.as_dict(self.subset.documents) for one in self.continuity],
-            "neighbourhood": None if self.neighbourhood is None else self.neighbourhood.as_dict(),
-            "thresholds": [one.as_dict() for one in self.thresholds],
-            "notes": list(self.notes),
-        }
+        findings = ("groups=groupings", "errors", "false_negative_suspects=suspects", "importance")
+        further = ("controlled_edits=edits", "continuity", "neighbourhood", "thresholds", "notes")
+        return {"subset": self.subset.fingerprint, **told(self, *findings, *further)}
 
 
 def analyse(history: Sequence[Evaluated], questions: Questions | None = None) -> Analysis:
@@ -117,12 +109,14 @@ def analyse(history: Sequence[Evaluated], questions: Questions | None = None) ->
     drawn: Mapping[str, Any] = {"seed": ask.seed, "clusters": clusters}
     names = tuple(ask.group_by) if ask.group_by is not None else worth_grouping(columns)
     numeric = columns.numeric()[:_MOST_GROUPED]
-    found = (continuity(embeddings.documents, columns.documents, name, seed=ask.seed) for name in numeric)
+    found = (
+        continuity(embeddings.documents, subset.documents, columns.documents, name, seed=ask.seed) for name in numeric
+    )
     return Analysis(
         subset=subset,
         columns=columns,
         groupings=tuple(grouped_by(embeddings, similarity, columns, name, draws=ask.draws, **drawn) for name in names),
-        errors=errors_of(embeddings, similarity, columns, corpus_texts=last.corpus_texts),
+        errors=errors_of(last, columns),
         suspects=suspects(history, columns),
         importance=importance_of_types(
             embeddings, similarity, subset.hard_types, rule=ask.rule, draws=ask.draws, **drawn

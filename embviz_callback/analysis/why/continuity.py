@@ -38,36 +38,26 @@ class Band:
     n_pairs: int
     cosine: Estimate
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return told(self, "difference", "middle", "n_pairs", "cosine")
-
 
 @dataclass(frozen=True)
 class Violation:
     """A document that lies closer to one of a distant value than to one of a near value.
 
     Attributes:
-        anchor: Its row.
-        near: Row of the document with the near value.
-        far: Row of the one with the distant value.
+        document: Its text.
+        near: Text of the document with the near value.
+        far: Text of the one with the distant value.
         near_difference: Difference of the values.
         far_difference: Difference of the values.
         excess: By how much the distant one's cosine is larger.
     """
 
-    anchor: int
-    near: int
-    far: int
+    document: str
+    near: str
+    far: str
     near_difference: float
     far_difference: float
     excess: float
-
-    def as_dict(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Plain JSON with the texts that the rows stand for."""
-        rows = {"document": self.anchor, "near": self.near, "far": self.far}
-        numbers = told(self, "near_difference", "far_difference", "excess")
-        return {name: texts[row] for name, row in rows.items()} | numbers
 
 
 @dataclass(frozen=True)
@@ -76,38 +66,36 @@ class Continuity:
 
     Attributes:
         column: Whose values.
-        bands: From the smallest difference to the largest, about equally many pairs each.
+        verdict: "falls smoothly", "falls with rises" or "no fall shown".
         spearman: Rank correlation of difference and cosine over all pairs: -1 a perfect fall.
         smoothness: Mean over documents of that correlation among its own pairs, sign turned: 1 if
             every document's neighbours by value are its neighbours by cosine, 0 for no relation.
         fall: Cosine of the first band minus that of the last.
         rises: Bands, counted from 0, whose cosine is above the one before, beyond chance in any of the steps.
-        verdict: "falls smoothly", "falls with rises" or "no fall shown".
-        violations: One per document at most, worst first.
         n_documents: Documents with a value, of which at most 600 are used.
+        bands: From the smallest difference to the largest, about equally many pairs each.
+        violations: One per document at most, worst first.
     """
 
     column: str
-    bands: tuple[Band, ...]
+    verdict: str
     spearman: float
     smoothness: float
     fall: Estimate
     rises: tuple[int, ...]
-    verdict: str
-    violations: tuple[Violation, ...]
     n_documents: int
-
-    def as_dict(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Plain JSON with the texts that the rows stand for."""
-        names = ("column", "verdict", "spearman", "smoothness", "fall", "rises", "n_documents", "bands")
-        return told(self, *names) | {"violations": [one.as_dict(texts) for one in self.violations]}
+    bands: tuple[Band, ...]
+    violations: tuple[Violation, ...]
 
 
-def continuity(documents: Vectors, rows: Sequence[Row], column: str, *, seed: int = 0) -> Continuity | None:
+def continuity(
+    documents: Vectors, texts: Sequence[str], rows: Sequence[Row], column: str, *, seed: int = 0
+) -> Continuity | None:
     """The curve of one numeric column.
 
     Args:
         documents: ``(n, dim)`` unit rows; zero rows are left out.
+        texts: Of the documents.
         rows: One row of columns per document.
         column: Whose values; documents without a number in it are left out.
         seed: Of the resamples, and of the choice where there are more than 600 documents.
@@ -138,7 +126,7 @@ def continuity(documents: Vectors, rows: Sequence[Row], column: str, *, seed: in
         fall=fall,
         rises=rises,
         verdict=_verdict(fall, rises),
-        violations=_violations(differences, cosines, edges, chosen),
+        violations=_violations(differences, cosines, edges, [texts[row] for row in chosen]),
         n_documents=n_known,
     )
 
@@ -211,13 +199,13 @@ def _smoothness(differences: Floats, cosines: Similarities) -> float:
 
 
 def _violations(
-    differences: Floats, cosines: Similarities, edges: Floats, rows: Sequence[int]
+    differences: Floats, cosines: Similarities, edges: Floats, texts: Sequence[str]
 ) -> tuple[Violation, ...]:
     """Per document: the least alike of the two nearest bands against the most alike of the farther half."""
     # The first band may hold equal values only, which no distant one can outdo.
     near_end, far_start = edges[2 if len(edges) > 3 else 1], edges[len(edges) // 2]
     found = []
-    for at in range(len(rows)):
+    for at in range(len(texts)):
         near = np.flatnonzero(differences[at] < near_end)
         near = near[near != at]
         far = np.flatnonzero(differences[at] >= far_start)
@@ -227,8 +215,8 @@ def _violations(
         excess = float(cosines[at, best] - cosines[at, worst])
         if excess > 0:
             gaps = float(differences[at, worst]), float(differences[at, best])
-            found.append(Violation(rows[at], rows[worst], rows[best], *gaps, excess))
-    return tuple(sorted(found, key=lambda one: (-one.excess, one.anchor))[:_SHOWN])
+            found.append(Violation(texts[at], texts[worst], texts[best], *gaps, excess))
+    return tuple(sorted(found, key=lambda one: -one.excess)[:_SHOWN])
 
 
 @dataclass(frozen=True)

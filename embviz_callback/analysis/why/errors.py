@@ -1,17 +1,16 @@
 """What goes wrong: each miss, the commonest confusions, near misses and documents that crowd in."""
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from embviz_callback.analysis.metrics.numbers import Evaluated
 from embviz_callback.analysis.metrics.resampling import or_least, told
-from embviz_callback.analysis.scan import Similarity, pool_text
+from embviz_callback.analysis.metrics.searches import Search, searches
+from embviz_callback.analysis.scan import pool_text
 from embviz_callback.analysis.why.columns import Columns, Row, Value, is_number
-from embviz_callback.embeddings import Embeddings
-from embviz_callback.pairs.subset import Subset
 from embviz_callback.pairs.texts import fold
 
 NEAR = 0.02
@@ -23,32 +22,29 @@ class Miss:
     """A query whose best document is wrong.
 
     Attributes:
-        query: Its row.
-        expected: Row of its best positive, -1 without a usable one.
-        rank: Expected rank of that one, infinite without.
-        first: Row of the pool that came first, of a document or of the corpus; -1 if nothing could be ranked.
-        expected_score: Similarity of the best positive.
-        first_score: Similarity of the document that came first.
-        differs: Columns in which the two documents differ; none for a text of the corpus, which has none.
+        search: What it found.
+        differs: Columns in which the expected document and the one that came first differ, with both values; none for
+            a text of the corpus, which has no columns.
     """
 
-    query: int
-    expected: int
-    rank: float
-    first: int
-    expected_score: float
-    first_score: float
-    differs: tuple[str, ...]
+    search: Search
+    differs: Mapping[str, tuple[Value, Value]]
 
     @property
     def gap(self) -> float:
         """By how much the wrong one won."""
-        return self.first_score - self.expected_score
+        return self.search.first_score - self.search.score
 
     @property
     def is_near(self) -> bool:
         """Whether it lost by at most 0.02."""
         return self.gap <= NEAR
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON; where nothing could be ranked, nothing was expected."""
+        found = told(self.search, "query", "expected", "rank", "first", "expected_score=score", "first_score")
+        expected = None if math.isnan(self.search.score) else self.search.expected
+        return found | {"expected": expected, **told(self, "gap", "near=is_near", "differs")}
 
 
 @dataclass(frozen=True)
@@ -56,14 +52,18 @@ class Crowder:
     """A document that comes first for queries it does not answer.
 
     Attributes:
-        document: Its row of the pool.
+        document: Its text.
         wrong_firsts: For how many queries.
         own: How many queries it answers.
     """
 
-    document: int
+    document: str
     wrong_firsts: int
     own: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return told(self, "document", "wrong_firsts", "answers=own")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,6 @@ class Errors:
             have it), commonest first. One miss may differ in several columns.
         lone_confusions: (column, misses in which the documents differ there and nowhere else).
         crowders: Documents that come first wrongly for at least two queries, worst first.
-        corpus_texts: Row of the pool to text, for rows of a corpus among these.
     """
 
     n_queries: int
@@ -85,7 +84,6 @@ class Errors:
     confusions: tuple[tuple[str, int, int], ...]
     lone_confusions: tuple[tuple[str, int], ...]
     crowders: tuple[Crowder, ...]
-    corpus_texts: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def near_misses(self) -> tuple[Miss, ...]:
@@ -96,43 +94,19 @@ class Errors:
         """The confusions in words: "price: 38 of 92"."""
         return tuple(f"{column}: {count} of {total}" for column, count, total in self.confusions)
 
-    def as_dict(self, subset: Subset, columns: Columns) -> dict[str, Any]:
-        """Plain JSON with the texts that the rows stand for."""
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
         return {
             "n_queries": self.n_queries,
             "n_misses": len(self.misses),
             "n_near_misses": len(self.near_misses),
             "confusions": [dict(zip(("column", "differ", "of"), one, strict=True)) for one in self.confusions],
             "lone_confusions": [dict(zip(("column", "misses"), one, strict=True)) for one in self.lone_confusions],
-            "crowders": [
-                {"document": self.text(subset, one.document), **told(one, "wrong_firsts", "answers=own")}
-                for one in self.crowders
-            ],
-            "misses": [self._plain_miss(miss, subset, columns) for miss in self.misses],
-        }
-
-    def text(self, subset: Subset, row: int) -> str:
-        """Of a row that a miss or a crowder names."""
-        return pool_text(subset, self.corpus_texts, row)
-
-    def _plain_miss(self, miss: Miss, subset: Subset, columns: Columns) -> dict[str, Any]:
-        expected, first = (columns.documents[row] if miss.differs else {} for row in (miss.expected, miss.first))
-        names = ("query", "expected", "rank", "first", "expected_score", "first_score", "gap", "near=is_near")
-        return told(miss, *names) | {
-            "query": subset.queries[miss.query],
-            "expected": subset.documents[miss.expected] if miss.expected >= 0 else None,
-            "first": self.text(subset, miss.first) if miss.first >= 0 else None,
-            "differs": {name: [expected[name], first[name]] for name in miss.differs},
+            **told(self, "crowders", "misses"),
         }
 
 
-def errors_of(
-    embeddings: Embeddings,
-    similarity: Similarity,
-    columns: Columns,
-    *,
-    corpus_texts: Mapping[int, str] | None = None,
-) -> Errors:
+def errors_of(one: Evaluated, columns: Columns) -> Errors:
     """Every query whose first document is not surely relevant.
 
     A tie for the first place is a miss, named with the first of the tied documents that is not
@@ -140,33 +114,31 @@ def errors_of(
     2 %, names as sets.
 
     Args:
-        embeddings: The subset's vectors.
-        similarity: Their scan.
+        one: The evaluation.
         columns: One row per text.
-        corpus_texts: Row of the pool to text, where the documents were ranked among a corpus.
 
     Returns:
         The misses and their statistics.
     """
     misses = []
     differ, both, lone = Counter[str](), Counter[str](), Counter[str]()
-    for query in np.flatnonzero(~similarity.is_hit).tolist():
-        expected, first = int(similarity.best_positive_row[query]), int(similarity.came_first[query])
+    for search in searches(one):
+        if search.is_hit:
+            continue
+        expected, first = (rows[search.row] for rows in (one.similarity.best_positive_row, one.similarity.came_first))
         is_known = expected >= 0 and 0 <= first < len(columns.documents)
         own, other = (columns.documents[row] if is_known else {} for row in (expected, first))
-        differs, rank = differing(own, other), float(similarity.rank[query])
-        scores = float(similarity.best_positive[query]), float(similarity.first_score[query])
-        misses.append(Miss(query, expected, rank, first, *scores, differs))
+        differs = differing(own, other)
+        misses.append(Miss(search, {name: (own[name], other[name]) for name in differs}))
         differ.update(differs)
         both.update(own.keys() & other.keys())
         lone.update(differs if len(differs) == 1 else ())
     return Errors(
-        n_queries=len(embeddings.queries),
-        misses=tuple(sorted(misses, key=lambda miss: (or_least(-miss.gap), miss.query))),
+        n_queries=len(one.subset.queries),
+        misses=tuple(sorted(misses, key=lambda miss: or_least(-miss.gap))),
         confusions=tuple((name, count, both[name]) for name, count in _commonest(differ)),
         lone_confusions=tuple(_commonest(lone)),
-        crowders=_crowders(misses, embeddings),
-        corpus_texts=corpus_texts or {},
+        crowders=_crowders(one),
     )
 
 
@@ -197,8 +169,8 @@ def is_same(one: Value, other: Value) -> bool:
     return fold(str(one)) == fold(str(other))
 
 
-def _crowders(misses: Sequence[Miss], embeddings: Embeddings) -> tuple[Crowder, ...]:
-    counts = Counter(miss.first for miss in misses if miss.first >= 0)
-    own = Counter(embeddings.relevance[:, 1].tolist())
-    found = [Crowder(row, count, own[row]) for row, count in counts.items() if count > 1]
-    return tuple(sorted(found, key=lambda one: (-one.wrong_firsts, one.document)))
+def _crowders(one: Evaluated) -> tuple[Crowder, ...]:
+    firsts = one.similarity.came_first[~one.similarity.is_hit & (one.similarity.came_first >= 0)]
+    counts, own = Counter(firsts.tolist()), Counter(one.subset.relevance[:, 1].tolist())
+    several = sorted((-count, row) for row, count in counts.items() if count > 1)
+    return tuple(Crowder(pool_text(one.subset, one.corpus_texts, row), -count, own[row]) for count, row in several)

@@ -77,11 +77,6 @@ class Grouping:
     n_without: int
     n_left_out: int = 0
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        names = ("column", "groups", "labels", "affinity", "silhouette", "chance", "n_without", "n_left_out")
-        return told(self, *names)
-
 
 def grouped_by(
     embeddings: Embeddings,

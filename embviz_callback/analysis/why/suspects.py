@@ -28,10 +28,10 @@ class Suspect:
     """A negative of a query that may be a right answer to it: a candidate for a reader's eye.
 
     Attributes:
-        query: Row of the query.
-        positive: Row of its best positive.
-        is_hard: Whether it is a hard negative; else a document of the pool.
-        negative: Its row among hard negatives or documents.
+        query: Its text.
+        positive: Its best positive.
+        is_hard: Whether the negative is a hard negative; else a document of the pool.
+        negative: Its text.
         evidence: Why, in words, what the texts say first.
         n_shared: Columns that are known of both and equal.
         score: Its similarity with the query in the last evaluation.
@@ -40,10 +40,10 @@ class Suspect:
         outranked: Share of the evaluations in which it stood above the best positive.
     """
 
-    query: int
-    positive: int
+    query: str
+    positive: str
     is_hard: bool
-    negative: int
+    negative: str
     evidence: tuple[str, ...]
     n_shared: int
     score: float
@@ -51,15 +51,10 @@ class Suspect:
     likeness: float
     outranked: float
 
-    def as_dict(self, subset: Subset) -> dict[str, Any]:
-        """Plain JSON with the texts."""
-        negatives = subset.hard_negatives if self.is_hard else subset.documents
-        return {
-            "query": subset.queries[self.query],
-            "positive": subset.documents[self.positive],
-            "negative": negatives[self.negative],
-            **told(self, "hard=is_hard", "evidence", "score", "positive_score", "likeness", "outranked"),
-        }
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        texts, numbers = ("query", "positive", "negative"), ("score", "positive_score", "likeness", "outranked")
+        return told(self, *texts, "hard=is_hard", "evidence", *numbers)
 
 
 def suspects(history: Sequence[Evaluated], columns: Columns) -> tuple[Suspect, ...]:
@@ -93,9 +88,9 @@ def suspects(history: Sequence[Evaluated], columns: Columns) -> tuple[Suspect, .
     last = history[-1]
     same = [one for one in history if one.subset.fingerprint == last.subset.fingerprint]
     found = [*_hard_suspects(same, columns), *_document_suspects(last, columns)]
-    return tuple(
-        sorted(found, key=lambda one: (-one.n_shared, -or_least(one.outranked), -or_least(one.likeness), one.query))
-    )
+    row = {text: place for place, text in enumerate(last.subset.queries)}
+    found.sort(key=lambda one: row[one.query])  # those of equal evidence
+    return tuple(sorted(found, key=lambda one: (-one.n_shared, -or_least(one.outranked), -or_least(one.likeness))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,10 +212,10 @@ def _candidates(
             more = ["nearly a copy to the model"] if near[at] else []
             more += ["keeps outranking the positive"] if lasting[at] else []
             yield Suspect(
-                query=int(query[at]),
-                positive=int(positive[at]),
+                query=last.subset.queries[query[at]],
+                positive=known.documents[positive[at]],
                 is_hard=types is not None,
-                negative=int(negative[at]),
+                negative=known.negatives[negative[at]],
                 evidence=(said, *more),
                 n_shared=n_shared,
                 score=float(scores[at]),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
+from embviz_callback.analysis.metrics.searches import missed
 from embviz_callback.analysis.scan import CorpusScan
 from embviz_callback.analysis.verdict.checklist import FAILED, PASSED, READY, Check, band, conclusion
 from embviz_callback.analysis.why.analysis import Analysis
@@ -116,27 +117,10 @@ def errors_csv(snapshot: Snapshot) -> str:
     # Only where it is not what everybody expects.
     said = () if snapshot.similarity.measure == COSINE else (snapshot.similarity.measure,)
     writer.writerow((*_ERROR_COLUMNS, *("similarity" for _ in said)))
-    ranks = snapshot.similarity.rank
-    wrong = np.flatnonzero(~snapshot.similarity.is_hit)
-    for row in wrong[np.argsort(-ranks[wrong], kind="stable")]:
-        writer.writerow([inert_cell(beginning(cell, _LONGEST_CELL)) for cell in (*_error(snapshot, int(row)), *said)])
+    for one in missed(snapshot):
+        cells = (one.query, one.expected, f"{one.rank:g}", one.first or "", _score(one.score), _score(one.first_score))
+        writer.writerow([inert_cell(beginning(cell, _LONGEST_CELL)) for cell in (*cells, one.id or "", *said)])
     return file.getvalue()
-
-
-def _error(snapshot: Snapshot, row: int) -> tuple[str, ...]:
-    subset, found = snapshot.subset, snapshot.similarity
-    relevant = subset.relevance[subset.relevance[:, 0] == row, 1]
-    best = int(found.best_positive_row[row])
-    first = int(found.came_first[row])
-    return (
-        subset.queries[row],
-        subset.documents[best if best >= 0 else int(relevant[0])],
-        f"{found.rank[row]:g}",
-        "" if first < 0 else snapshot.text(first),
-        _score(found.best_positive[row]),
-        _score(found.first_score[row]),
-        subset.ids[row] or "",
-    )
 
 
 def _score(value: float) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
+from embviz_callback.analysis.metrics.searches import searches
 from embviz_callback.snapshot import Snapshot
 
 Row = tuple[Any, ...]
@@ -48,20 +49,10 @@ def _metrics(one: Snapshot) -> Iterator[Row]:
 
 
 def _ranks(one: Snapshot) -> Iterator[Row]:
-    subset, found = one.subset, one.similarity
-    for row, query in enumerate(subset.queries):
-        best, first = int(found.best_positive_row[row]), int(found.came_first[row])
-        yield (
-            *_which(one),
-            query,
-            float(found.rank[row]),
-            bool(found.is_hit[row]),
-            float(found.best_positive[row]),
-            None if best < 0 else subset.documents[best],
-            float(found.first_score[row]),
-            None if first < 0 else one.text(first),
-            subset.ids[row],
-        )
+    for found in searches(one):
+        expected = None if math.isnan(found.score) else found.expected
+        standing = (found.query, found.rank, found.is_hit, found.score, expected)
+        yield (*_which(one), *standing, found.first_score, found.first, found.id)
 
 
 def _top(one: Snapshot) -> Iterator[Row]:

@@ -10,6 +10,7 @@ import numpy as np
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, LOWER, VERDICT, by_tier, shown
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import FIGURES
+from embviz_callback.analysis.metrics.searches import missed
 from embviz_callback.analysis.verdict.checklist import (
     CANNOT_TELL,
     DESCRIBED,
@@ -54,7 +55,7 @@ def report(
     Returns:
         Markdown; text from the data is inert in it.
     """
-    metrics, missed = snapshot.metrics, _missed(snapshot)
+    metrics, wrong = snapshot.metrics, missed(snapshot)
     return rendered(
         "evaluation_report",
         snapshot=snapshot,
@@ -76,10 +77,10 @@ def report(
         checks=checks,
         course=[*context.history, (snapshot.label, metrics)] if context.history else [],
         in_course=[CATALOGUE[name] for name in shown(VERDICT)],
-        n_missed=len(missed),
+        n_missed=len(wrong),
         whole_corpus=_whole_corpus(snapshot),
         ranked_by=TITLES[snapshot.similarity.measure],
-        worst=[_miss(snapshot, row) for row in missed[:_N_WORST]],
+        worst=wrong[:_N_WORST],
         catalogue=CATALOGUE,
         decimals=_DECIMALS,
         nan=math.nan,
@@ -156,24 +157,3 @@ def _why(check: Check) -> str:
     if check.meets is None:
         return check.reason.partition("not judged: ")[2]
     return check.reason if check.outcome == DESCRIBED and not check.meets else ""
-
-
-def _missed(snapshot: Snapshot) -> list[int]:
-    """Queries that find a wrong document first, the farthest off first."""
-    missed = np.flatnonzero(~snapshot.similarity.is_hit)
-    return [int(row) for row in missed[np.argsort(-snapshot.similarity.rank[missed], kind="stable")]]
-
-
-def _miss(snapshot: Snapshot, row: int) -> Values:
-    similarity, relevance = snapshot.similarity, snapshot.embeddings.relevance
-    own = int(similarity.best_positive_row[row])
-    own = own if own >= 0 else int(relevance[np.searchsorted(relevance[:, 0], row), 1])
-    first = int(similarity.came_first[row])
-    return {
-        "query": snapshot.subset.queries[row],
-        "expected": snapshot.subset.documents[own],
-        "rank": float(similarity.rank[row]),
-        "score": float(similarity.best_positive[row]),
-        "first": snapshot.text(first) if first >= 0 else "none",
-        "first_score": float(similarity.first_score[row]),
-    }

@@ -223,9 +223,8 @@ def test_what_came_first_is_shown_with_its_text(snapshot: Snapshot) -> None:
     assert listed[query] == first
     assert bars(snapshot, row)[0].text == first
     assert standings(snapshot)[query].first == first
-    errors = analyse([snapshot]).errors
-    miss = next(one for one in errors.misses if one.query == row)
-    assert (errors.text(snapshot.subset, miss.first), miss.differs, miss.gap > 0) == (first, (), True)
+    miss = next(one for one in analyse([snapshot]).errors.misses if one.search.query == query)
+    assert (miss.search.first, miss.differs, miss.gap > 0) == (first, {}, True)
     assert first in a_page([snapshot])
 
 

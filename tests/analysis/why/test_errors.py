@@ -14,6 +14,7 @@ from embviz_callback.analysis.why.analysis import Questions, analyse, worth_grou
 from embviz_callback.analysis.why.columns import Columns, columns_of
 from embviz_callback.analysis.why.errors import differing, errors_of, is_same
 from embviz_callback.analysis.why.suspects import Suspect, suspects
+from embviz_callback.delivery.results.plain_vectors import subset_of_arrays
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.texts import fold
 
@@ -22,8 +23,14 @@ def _rows(*values: dict[str, Any]) -> Columns:
     return Columns(values, values, values, ())
 
 
-def _three() -> tuple[Embeddings, Columns]:
-    """Query 0 finds its own, query 1 finds document 0, query 2 loses to document 0 by a hair."""
+def _judged(queries: np.ndarray, documents: np.ndarray) -> planted.Evaluation:
+    """Each query is answered by the document of its number."""
+    subset, embeddings = subset_of_arrays({"query": queries, "document": documents})
+    return planted.Evaluation(subset, embeddings, scan(embeddings))
+
+
+def _three() -> tuple[planted.Evaluation, Columns]:
+    """Query 1 finds its own, query 2 finds document 1, query 3 loses to document 1 by a hair."""
     documents = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     queries = np.array([[1.0, 0.1, 0.0], [1.0, 0.2, 0.0], [1.0, 0.0, 0.99]])
     columns = _rows(
@@ -31,34 +38,34 @@ def _three() -> tuple[Embeddings, Columns]:
         {"price": 7.0, "area": 20.0, "names": ("gym", "wc")},
         {"price": 7.0, "area": 30.0},
     )
-    return Embeddings.from_raw(queries, documents, [[0, 0], [1, 1], [2, 2]]), columns
+    return _judged(queries, documents), columns
 
 
 def test_every_miss_says_what_came_first_and_what_differs() -> None:
-    embeddings, columns = _three()
-    found = errors_of(embeddings, scan(embeddings), columns)
+    found = errors_of(*_three())
     assert found.n_queries == 3
-    assert [(miss.query, miss.expected, miss.first, miss.differs) for miss in found.misses] == [
-        (1, 1, 0, ("price",)),
-        (2, 2, 0, ("price", "area")),
+    misses = [(miss.search.query, miss.search.expected, miss.search.first, miss.differs) for miss in found.misses]
+    assert misses == [
+        ("query 2", "document 2", "document 1", {"price": (7.0, 5.0)}),
+        ("query 3", "document 3", "document 1", {"price": (7.0, 5.0), "area": (30.0, 20.0)}),
     ]
     assert found.misses[0].gap == pytest.approx(0.8 / math.hypot(1, 0.2), abs=1e-5)
-    assert [miss.query for miss in found.near_misses] == [2]
+    assert [miss.search.query for miss in found.near_misses] == ["query 3"]
 
 
 def test_confusions_are_counted_by_column() -> None:
-    embeddings, columns = _three()
-    found = errors_of(embeddings, scan(embeddings), columns)
+    found = errors_of(*_three())
     assert found.sentences() == ("price: 2 of 2", "area: 1 of 2")
     assert found.lone_confusions == (("price", 1),)
-    assert [(one.document, one.wrong_firsts, one.own) for one in found.crowders] == [(0, 2, 1)]
+    assert [(one.document, one.wrong_firsts, one.own) for one in found.crowders] == [("document 1", 2, 1)]
 
 
 def test_an_unusable_query_is_a_miss_without_a_winner() -> None:
-    one = Embeddings.from_raw(np.array([[0.0, 0.0], [0.0, 1.0]]), np.eye(2), [[0, 0], [1, 1]])
-    found = errors_of(one, scan(one), _rows({"price": 1.0}, {"price": 2.0}))
-    assert [(miss.query, miss.first, miss.differs) for miss in found.misses] == [(0, -1, ())]
-    assert math.isinf(found.misses[0].rank)
+    one = _judged(np.array([[0.0, 0.0], [0.0, 1.0]]), np.eye(2))
+    found = errors_of(one, _rows({"price": 1.0}, {"price": 2.0}))
+    assert [(miss.search.query, miss.search.first, miss.differs) for miss in found.misses] == [("query 1", None, {})]
+    assert math.isinf(found.misses[0].search.rank)
+    assert found.misses[0].as_dict()["expected"] is None
 
 
 def test_values_are_compared_as_a_reader_would() -> None:
@@ -97,7 +104,7 @@ def test_planted_twins_of_positives_are_suspected(seed: int) -> None:
     found = tuple(suspect for suspect in suspects([one], columns) if not suspect.is_hard)
     # The twin's own query is answered by the original just as well: both directions are right.
     everywhere = expected | {query for query in one.subset.queries if query.startswith("hỏi khác")}
-    precision, recall = _precision_and_recall(found, everywhere, lambda one_found: one.subset.queries[one_found.query])
+    precision, recall = _precision_and_recall(found, everywhere, lambda suspect: suspect.query)
     assert precision >= 0.9
     assert recall >= 0.9
     # Of what the model alone holds for copies nothing is said: the twins stand in other words.
@@ -134,7 +141,7 @@ def test_among_near_copies_that_the_model_cannot_tell_apart_the_texts_convict(se
     found = tuple(suspect for suspect in suspects([one], columns_of(one.subset, read)) if suspect.is_hard)
 
     def name(suspect: Suspect) -> tuple[str, str]:
-        return fold(one.subset.queries[suspect.query]), fold(one.subset.hard_negatives[suspect.negative])
+        return fold(suspect.query), fold(suspect.negative)
 
     precision, _ = _precision_and_recall(found[:20], expected, name)
     _, recall = _precision_and_recall(found, expected, name)
@@ -160,7 +167,7 @@ def test_what_keeps_outranking_the_positive_is_said_beside_what_the_texts_say() 
 
     one = planted.evaluate(items, encode)
     (found,) = suspects([one, one, one], columns_of(one.subset))
-    assert one.subset.queries[found.query] == "tìm 3"
+    assert found.query == "tìm 3"
     copied = ("the same words as the positive", "nearly a copy to the model")
     assert (found.evidence, found.outranked) == ((*copied, "keeps outranking the positive"), 1.0)
     assert suspects([one, one], columns_of(one.subset))[0].evidence == copied
@@ -188,7 +195,7 @@ def test_texts_that_name_other_numbers_are_no_candidates_whatever_the_columns_sa
     items = [{"query": f"tìm {row}", "pos": text} for row, text in enumerate(texts)]
     one = planted.evaluate(items, lambda given: np.ones((len(given), 2)))
     found = suspects([one], columns_of(one.subset, lambda text: features))
-    pairs = {(one.subset.queries[s.query], one.subset.documents[s.negative]) for s in found}
+    pairs = {(suspect.query, suspect.negative) for suspect in found}
     assert pairs == {("tìm 0", texts[1]), ("tìm 1", texts[0])}
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from embviz_callback.analysis.metrics.intervals import sampling_groups
 from embviz_callback.analysis.metrics.numbers import compute_metrics
+from embviz_callback.analysis.metrics.resampling import plain
 from embviz_callback.analysis.scan import scan
 from embviz_callback.analysis.why.columns import Columns, columns_of, memberships
 from embviz_callback.analysis.why.groups import grouped_by, silhouette
@@ -189,7 +190,7 @@ def test_unusable_rows_are_in_no_mean() -> None:
     rows = tuple({"side": "left" if at < 6 else "right"} for at in range(12))
     found = grouped_by(one, scan(one), Columns(rows, rows, rows, ()), "side", draws=100)
     assert np.isfinite(found.affinity).all()
-    assert json.loads(json.dumps(found.as_dict()))["column"] == "side"
+    assert json.loads(json.dumps(plain(found)))["column"] == "side"
 
 
 def test_more_groups_than_can_be_read_are_left_out_and_counted() -> None:

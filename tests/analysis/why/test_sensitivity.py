@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from scipy.stats import beta, spearmanr
 
 from embviz_callback.analysis.metrics.intervals import sampling_groups
-from embviz_callback.analysis.metrics.resampling import draw_clusters, estimate, spearman
+from embviz_callback.analysis.metrics.resampling import draw_clusters, estimate, plain, spearman
 from embviz_callback.analysis.scan import scan
-from embviz_callback.analysis.why.continuity import continuity, neighbourhood
+from embviz_callback.analysis.why.continuity import Continuity, continuity, neighbourhood
 from embviz_callback.analysis.why.sensitivity import importance_of_edits, importance_of_types
 from embviz_callback.analysis.why.thresholds import _lower_bounds, _run, thresholds
-from embviz_callback.embeddings import Embeddings
+from embviz_callback.embeddings import Embeddings, Vectors
 from embviz_callback.pairs.weight_rule import WeightRule, default_rule
 
 
@@ -171,9 +171,14 @@ def _on_an_arc(values: Sequence[float], scale: float = 0.1) -> np.ndarray[Any, n
     return unit(np.stack([np.cos(angles), np.sin(angles)], axis=1))
 
 
+def _curve(documents: Vectors, prices: Sequence[float]) -> Continuity | None:
+    texts, rows = [f"phòng {price:g}" for price in prices], [{"price": float(price)} for price in prices]
+    return continuity(documents, texts, rows, "price")
+
+
 def test_a_smooth_fall_is_called_one() -> None:
     prices = np.linspace(2, 10, 60)
-    found = continuity(_on_an_arc(prices), [{"price": float(price)} for price in prices], "price")
+    found = _curve(_on_an_arc(prices), prices)
     assert found is not None
     assert found.verdict == "falls smoothly"
     assert found.spearman == pytest.approx(-1.0, abs=1e-3)
@@ -187,7 +192,7 @@ def test_a_smooth_fall_is_called_one() -> None:
 
 def test_a_similarity_that_ignores_the_price_does_not_fall() -> None:
     rng = np.random.default_rng(0)
-    found = continuity(unit(rng.normal(size=(80, 16))), [{"price": float(p)} for p in rng.uniform(2, 9, 80)], "price")
+    found = _curve(unit(rng.normal(size=(80, 16))), rng.uniform(2, 9, 80))
     assert found is not None
     assert found.verdict == "no fall shown"
     assert abs(found.smoothness) < 0.1
@@ -197,21 +202,19 @@ def test_a_curve_that_comes_back_up_names_the_bands_and_the_listings() -> None:
     # Only the last digit matters: 2 and 12 lie side by side, 2 and 7 far apart.
     prices = [float(whole) for whole in range(20)] * 4
     angles = np.array(prices) % 10 / 10 * 2 * np.pi
-    found = continuity(
-        unit(np.stack([np.cos(angles), np.sin(angles)], axis=1)), [{"price": price} for price in prices], "price"
-    )
+    found = _curve(unit(np.stack([np.cos(angles), np.sin(angles)], axis=1)), prices)
     assert found is not None
     assert found.rises != ()
     assert found.verdict != "falls smoothly"
     worst = found.violations[0]
     assert worst.far_difference > worst.near_difference
     assert worst.excess > 0
-    assert json.loads(json.dumps(found.as_dict(["x"] * 80)))["violations"]
+    assert json.loads(json.dumps(plain(found)))["violations"][0]["document"] == worst.document
 
 
 def test_too_few_values_make_no_curve() -> None:
-    assert continuity(unit(np.eye(3)), [{"price": 5.0}] * 3, "price") is None
-    assert continuity(unit(np.eye(3)), [{}] * 3, "price") is None
+    assert _curve(unit(np.eye(3)), [5.0] * 3) is None
+    assert continuity(unit(np.eye(3)), ["", "", ""], [{}] * 3, "price") is None
 
 
 def test_neighbouring_districts_are_told_from_distant_ones() -> None:

@@ -310,8 +310,8 @@ def test_report_errors_page_and_analysis_name_the_same_first_document_of_a_tie()
     assert {row["query"]: row["first"] for row in listed} == firsts
     shown = epoch_view(snapshot).content["firsts"]
     assert {query: subset.documents[row] for query, row in zip(subset.queries, shown, strict=True)} == firsts
-    misses = errors_of(snapshot.embeddings, snapshot.similarity, columns_of(subset)).misses
-    assert {subset.queries[miss.query]: subset.documents[miss.first] for miss in misses} == firsts
+    misses = errors_of(snapshot, columns_of(subset)).misses
+    assert {miss.search.query: miss.search.first for miss in misses} == firsts
     assert {query: standing.first for query, standing in standings(snapshot).items()} == firsts
 
 
