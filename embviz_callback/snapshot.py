@@ -119,6 +119,10 @@ class Snapshot:
         """The text of a row of the pool: a document, or one of the corpus."""
         return pool_text(self.subset, self.corpus_texts, row)
 
+    def map_of(self, method: str) -> Projection | Skipped:
+        """The map by a method, or why there is none."""
+        return self.maps.get(method, Skipped("it was not asked for"))
+
     def with_maps(self, maps: Mapping[str, Projection | Skipped]) -> Self:
         """The same evaluation with its maps."""
         return replace(self, maps=dict(maps))

@@ -85,8 +85,13 @@ def placed_axes(figure: Figure, left: float, bottom: float, width: float, height
 def head(figure: Figure, title: str, snapshot: Snapshot) -> None:
     """The title: what is shown, of which weights."""
     epoch = "" if snapshot.epoch is None or "epoch" in snapshot.label else f", epoch {snapshot.epoch}"
-    text = fitted(f"{title} · {snapshot.label}{epoch}", figure.bbox.width - 40, TITLE_SIZE)
+    entitle(figure, f"{title} · {snapshot.label}{epoch}")
+
+
+def entitle(figure: Figure, title: str) -> None:
+    """Writes one line above a figure."""
     where = {"y": 1 - 10 / figure.bbox.height} if figure.get_layout_engine() is None else {}
+    text = fitted(title, figure.bbox.width - 40, TITLE_SIZE)
     figure.suptitle(text, x=0.012, ha="left", fontsize=TITLE_SIZE, parse_math=False, **where)
 
 
@@ -102,10 +107,19 @@ def foot(figure: Figure, snapshot: Snapshot, *lines: str, has_corpus: bool = Tru
     subset = snapshot.subset
     size = f"{counted(len(subset.queries), 'query')}, {pool(len(subset.documents), subset.n_corpus * has_corpus)}"
     size += ", without the corpus" if subset.n_corpus and not has_corpus else ""
-    room = figure.bbox.width - 30
-    text = "\n".join(fitted(line, room, NOTE_SIZE) for line in (*lines, f"{size} · subset {subset.fingerprint}"))
+    note(figure, *lines, f"{size} · subset {subset.fingerprint}")
+
+
+def note(figure: Figure, *lines: str) -> None:
+    """Writes lines below a figure."""
+    text = "\n".join(fitted(line, figure.bbox.width - 30, NOTE_SIZE) for line in lines)
     where = {"y": 8 / figure.bbox.height} if figure.get_layout_engine() is None else {}
     figure.supxlabel(text, x=0.012, ha="left", fontsize=NOTE_SIZE, color=FAINT, parse_math=False, **where)
+
+
+def legend_above(axes: Axes, **others: Any) -> None:
+    """A legend over the upper edge; options as of `Axes.legend`."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, borderaxespad=0.2, **others)
 
 
 def shown(text: str) -> str:

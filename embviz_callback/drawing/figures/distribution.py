@@ -139,7 +139,7 @@ def _densities(axes: Axes, kinds: tuple[Group, ...]) -> None:
     axes.set(xlim=(-1, 1), ylim=(0, height), ylabel="density of pairs")
     axes.tick_params(labelbottom=False)
     axes.grid(visible=True)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, borderaxespad=0.2, reverse=True)
+    style.legend_above(axes, reverse=True)
 
 
 def _margin(axes: Axes, kinds: tuple[Group, ...]) -> None:

@@ -135,10 +135,8 @@ def _foot(frames: Sequence[View], n_maps: int, *, is_cut: bool) -> str:
 
 
 def _write(figure: Figure, method: str, foot: str) -> None:
-    title = f"{MAPS[method].title} maps of the run"
-    figure.suptitle(title, x=0.012, y=1 - 10 / figure.bbox.height, ha="left", fontsize=style.TITLE_SIZE)
-    room = figure.bbox.width - 30
-    text = style.fitted(foot, room, style.NOTE_SIZE)
+    style.entitle(figure, f"{MAPS[method].title} maps of the run")
+    text = style.fitted(foot, figure.bbox.width - 30, style.NOTE_SIZE)
     figure.text(0.012, 14 / figure.bbox.height, text, fontsize=style.NOTE_SIZE, color=style.FAINT, parse_math=False)
 
 

@@ -114,8 +114,7 @@ def _mark(axes: Axes, scores: NDArray[np.float32], relevant: Cells, grades: NDAr
         linewidths=2.2,
         label=f"brightest of its row, but wrong ({len(wrong)})" if levels == [0] else f"wrong first ({len(wrong)})",
     )
-    columns = {"ncols": len(levels) + 1, "columnspacing": 0.9, "handletextpad": 0.1}
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, borderaxespad=0.2, **columns)
+    style.legend_above(axes, ncols=len(levels) + 1, columnspacing=0.9, handletextpad=0.1)
 
 
 def _ring(grade: int, at: int) -> str:

@@ -6,7 +6,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.maps.projections import Projection
+from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.pictures import FIGURES, MAPS
 from embviz_callback.drawing import style
 from embviz_callback.drawing.figures.painting import Places, Sizes, in_radii, outcomes, paint_map, placed
@@ -37,17 +37,16 @@ def draw_map(snapshot: Snapshot, method: str) -> Figure:
     Returns:
         The map, or a panel with the reason.
     """
-    made, title = snapshot.maps.get(method), FIGURES[MAPS[method].figure].title
-    if not isinstance(made, Projection):
-        reason = "it was not asked for" if made is None else made.reason
-        return style.text_panel(title, snapshot, reason)
+    made, title = snapshot.map_of(method), FIGURES[MAPS[method].figure].title
+    if isinstance(made, Skipped):
+        return style.text_panel(title, snapshot, made.reason)
     figure = style.new_figure(_HEIGHT, is_fixed=True)
     style.head(figure, title, snapshot)
     axes = style.placed_axes(figure, *_SQUARE)
     places, is_hit = in_radii(placed(made)), snapshot.similarity.is_hit
     _join(axes, places[: len(is_hit)], places[len(is_hit) :], snapshot.embeddings.relevance, is_hit)
     paint_map(axes, places, outcomes(places, is_hit, _SIZES, names=True), above=3)
-    _explain(axes)
+    style.legend_above(axes, ncols=3, markerscale=1.4, handletextpad=0.2)
     _frame(axes, places)
     n_missing = int((~np.isfinite(places[:, 0])).sum())
     style.foot(figure, snapshot, *_facts(made, n_missing=n_missing), has_corpus=False)
@@ -61,18 +60,6 @@ def _join(
     is_hit = found[relevance[:, 0]]
     axes.add_collection(LineCollection(list(lines[is_hit]), colors=style.FAINT, linewidths=0.8, alpha=0.35, zorder=1))
     axes.add_collection(LineCollection(list(lines[~is_hit]), colors=style.MISS, linewidths=1.0, alpha=0.5, zorder=2))
-
-
-def _explain(axes: Axes) -> None:
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1.0),
-        ncols=3,
-        frameon=False,
-        markerscale=1.4,
-        handletextpad=0.2,
-        borderaxespad=0.2,
-    )
 
 
 def _frame(axes: Axes, places: Places) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.compare.comparison import Comparison
@@ -47,21 +46,18 @@ def draw_comparison_metrics(comparison: Comparison) -> Figure:
         The figure; the best one's dots are filled.
     """
     n = len(comparison.labels)
-    figure = style.new_figure(190 + 34 * n, _WIDTH)
+    figure = _new_figure(190 + 34 * n, "Metrics with 95 % intervals")
     first, best = comparison.metrics[0], comparison.best.place
-    _title(figure, "Metrics with 95 % intervals")
     for place, name in enumerate(_SHOWN):
         axes = figure.add_subplot(1, len(_SHOWN), place + 1)
         for row, metrics in enumerate(comparison.metrics):
-            _dot(
-                axes, metrics.get(name, np.nan), metrics.intervals.get(name), row, is_best=row == comparison.best.place
-            )
+            _dot(axes, metrics.get(name, np.nan), metrics.intervals.get(name), row, is_best=row == best)
         axes.set(title=CATALOGUE[name].label, ylim=(n - 0.5, -0.5), yticks=range(n))
         axes.set_yticklabels([style.fitted(label, _LABEL_ROOM, 12) for label in comparison.labels], parse_math=False)
         axes.tick_params(axis="y", labelleft=place == 0, length=0)
         axes.grid(visible=True, axis="x")
         axes.margins(x=0.1)
-    _foot(
+    style.note(
         figure,
         f"filled: the best, {comparison.labels[best]} · intervals of each alone; whether a difference is"
         " beyond chance is in the table of paired intervals",
@@ -88,8 +84,7 @@ def draw_comparison_distributions(snapshots: Sequence[Snapshot], labels: Sequenc
     Returns:
         The figure; all share one axis.
     """
-    figure = style.new_figure(150 + 120 * len(snapshots), _WIDTH)
-    _title(figure, "Similarity distributions")
+    figure = _new_figure(150 + 120 * len(snapshots), "Similarity distributions")
     low, high = _range(snapshots)
     for place, (snapshot, label) in enumerate(zip(snapshots, labels, strict=True)):
         axes = figure.add_subplot(len(snapshots), 1, place + 1)
@@ -107,8 +102,8 @@ def draw_comparison_distributions(snapshots: Sequence[Snapshot], labels: Sequenc
         axes.tick_params(labelbottom=place == len(snapshots) - 1)
         axes.grid(visible=True, axis="x")
     axes.set(xlabel="cosine similarity")
-    note = f"blue: positive pairs, orange: negative pairs, as densities; dashed: means; dotted: {labels[0]}"
-    _foot(figure, note, f"subset {snapshots[0].subset.fingerprint}")
+    drawn = f"blue: positive pairs, orange: negative pairs, as densities; dashed: means; dotted: {labels[0]}"
+    style.note(figure, drawn, f"subset {snapshots[0].subset.fingerprint}")
     return figure
 
 
@@ -147,9 +142,9 @@ def draw_comparison_maps(
     """
     columns = 2 if len(maps) in (2, 4) else 3
     rows = -(-len(maps) // columns)
-    figure = style.new_figure(120 + rows * (_WIDTH // columns + 30), _WIDTH)
     made = [one for one in maps if isinstance(one, Projection)]
-    _title(figure, f"{MAPS[made[0].method].title if made else 'No'} maps on common axes")
+    title = f"{MAPS[made[0].method].title if made else 'No'} maps on common axes"
+    figure = _new_figure(120 + rows * (_WIDTH // columns + 30), title)
     # Of the first map: the unit in which moves are given.
     places = [in_radii(placed(one), placed(made[0])) for one in made]
     frame = common_frame(places) if places else Frame(np.zeros(2), 1.0)
@@ -167,7 +162,7 @@ def draw_comparison_maps(
         panel.draw(axes, before)
         before = panel
     cut = " · far points cut off" if any(map(frame.count_outside, places)) else ""
-    _foot(
+    style.note(
         figure,
         f"blue: query whose first document is right · red cross: wrong · green diamond: document{cut}",
         f"arrow: from where the query was before; the {_MOST_ARROWS} longest moves over {_LONG_MOVE} radii, those of"
@@ -224,14 +219,8 @@ class _Panel:
         return f"{len(chosen)} of {len(long):,}"
 
 
-def _title(figure: Figure, text: str) -> None:
-    engine = figure.get_layout_engine()
-    if isinstance(engine, ConstrainedLayoutEngine):
-        engine.set(w_pad=0.12, h_pad=0.06)  # inches
-    figure.suptitle(text, x=0.012, ha="left", fontsize=style.TITLE_SIZE, parse_math=False)
-
-
-def _foot(figure: Figure, *lines: str) -> None:
-    room = figure.bbox.width - 30
-    text = "\n".join(style.fitted(line, room, style.NOTE_SIZE) for line in lines)
-    figure.supxlabel(text, x=0.012, ha="left", fontsize=style.NOTE_SIZE, color=style.FAINT, parse_math=False)
+def _new_figure(height: int, title: str) -> Figure:
+    figure = style.new_figure(height, _WIDTH)
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.06)  # inches
+    style.entitle(figure, title)
+    return figure

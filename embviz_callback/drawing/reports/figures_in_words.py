@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from embviz_callback.analysis.maps.projections import Projection
+from embviz_callback.analysis.maps.projections import Skipped
 from embviz_callback.analysis.metrics.catalogue import ONE_CLUSTER
 from embviz_callback.analysis.metrics.pictures import BRIGHT_SHARE, CLEAR_SHARE, MAPS, TRUSTED
 from embviz_callback.analysis.verdict.checklist import bright_cells
@@ -23,9 +23,9 @@ def readings(snapshot: Snapshot) -> tuple[str, ...]:
 
 def map_reading(snapshot: Snapshot, method: str) -> str:
     """Whether queries and their documents form clear clusters on a map, in one sentence."""
-    name, made = MAPS[method].title, snapshot.maps.get(method)
-    if not isinstance(made, Projection):
-        return f"{name}: no map, {'it was not asked for' if made is None else made.reason}"
+    name, made = MAPS[method].title, snapshot.map_of(method)
+    if isinstance(made, Skipped):
+        return f"{name}: no map, {made.reason}"
     least = max(CLEAR_SHARE, made.blind_share)
     word = "clear" if made.clear_share > least else "not clear"
     doubt = "; with so little trust its distances say little" if made.trustworthiness < TRUSTED else ""

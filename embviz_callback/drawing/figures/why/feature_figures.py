@@ -31,16 +31,14 @@ def draw_importance(
 
     Args:
         snapshot: What was measured.
-        importance: The effects.
+        importance: Its effects, one at least.
         title: For the head.
         over: What the intervals were drawn over.
 
     Returns:
-        The figure, or a panel that says why there is none.
+        The figure.
     """
     effects = importance.effects[:_MOST_BARS]
-    if not effects:
-        return style.text_panel(title, snapshot, "there is no hard negative to compare with")
     weighted = any(effect.weight is not None for effect in effects)
     figure = style.new_figure(220 + _ROW * max(len(effects), 2))
     style.head(figure, title, snapshot)
@@ -178,14 +176,11 @@ def draw_confusions(snapshot: Snapshot, errors: Errors) -> Figure:
 
     Args:
         snapshot: What was measured.
-        errors: Its misses.
+        errors: Its misses, of which two documents differ in a column at least.
 
     Returns:
-        The figure, or a panel that says why there is none.
+        The figure.
     """
-    if not errors.confusions:
-        reason = "there is no miss" if not errors.misses else "the documents have no columns in which they differ"
-        return style.text_panel("What the misses confuse", snapshot, reason)
     rows = errors.confusions[:_MOST_BARS]
     lone = dict(errors.lone_confusions)
     figure = style.new_figure(210 + _ROW * max(len(rows), 2))

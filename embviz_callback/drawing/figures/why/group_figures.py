@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.maps.projections import Projection
+from embviz_callback.analysis.maps.projections import Skipped
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import MAPS
 from embviz_callback.analysis.why.columns import Columns, memberships
@@ -162,10 +162,9 @@ def draw_map_by(snapshot: Snapshot, method: str, columns: Columns, column: str) 
         The map, or a panel with the reason.
     """
     title = f"{MAPS[method].title} map by {column}"
-    made = snapshot.maps.get(method)
-    if not isinstance(made, Projection):
-        reason = "it was not asked for" if made is None else made.reason
-        return style.text_panel(title, snapshot, reason)
+    made = snapshot.map_of(method)
+    if isinstance(made, Skipped):
+        return style.text_panel(title, snapshot, made.reason)
     figure = style.new_figure(_MAP_HEIGHT)
     style.head(figure, title, snapshot)
     axes = figure.add_subplot()
