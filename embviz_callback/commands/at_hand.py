@@ -1,11 +1,9 @@
 """Models whose vectors stay at hand, row for row of the same texts: what `embviz ship` and `embviz compat` look at."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
-
-import numpy as np
 
 from embviz_callback.analysis.ship.sheet import Shipped
 from embviz_callback.commands.ending import answer
@@ -13,10 +11,10 @@ from embviz_callback.commands.looking import Look, as_usage_error, look_at, prep
 from embviz_callback.commands.request import Request, output_of, request_from
 from embviz_callback.commands.terminal import Terminal, quietly
 from embviz_callback.drawing.reports.asides import Aside, asides_report
-from embviz_callback.embeddings import Embeddings, Rows
+from embviz_callback.embeddings import Embeddings
 from embviz_callback.files import to_json, write_atomically
 from embviz_callback.pairs.subset import Subset
-from embviz_callback.pairs.texts import fold
+from embviz_callback.pairs.texts import places_of
 
 Result = TypeVar("Result")
 
@@ -67,7 +65,7 @@ def _in_order_of(first: Subset, own: Subset, embeddings: Embeddings) -> Embeddin
     """The rows of equal texts in the first subset's order: files of other seeds have them in another."""
     if own.queries == first.queries and own.documents == first.documents:
         return embeddings
-    queries, documents = _places(first.queries, own.queries), _places(first.documents, own.documents)
+    queries, documents = places_of(first.queries, own.queries), places_of(first.documents, own.documents)
     served = embeddings.served
     return replace(
         embeddings,
@@ -86,11 +84,6 @@ def _in_order_of(first: Subset, own: Subset, embeddings: Embeddings) -> Embeddin
             hard_negatives=served.hard_negatives[:0],
         ),
     )
-
-
-def _places(wanted: Sequence[str], there: Sequence[str]) -> Rows:
-    row = {fold(text): place for place, text in enumerate(there)}
-    return np.array([row[fold(text)] for text in wanted], dtype=np.int64)
 
 
 def tell(

@@ -3,6 +3,7 @@
 import functools
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 
 REPLACEMENT = "\ufffd"
 
@@ -39,6 +40,24 @@ def fold_once(text: str) -> str:
 
 
 _kept_fold = functools.lru_cache(maxsize=_KEPT)(fold_once)
+
+
+def places_of(wanted: Iterable[str], there: Sequence[str]) -> list[int]:
+    """Where each of some texts stands among others, the first of equal ones.
+
+    Args:
+        wanted: Each of them is there.
+        there: Where they are looked for.
+
+    Returns:
+        Places, from 0.
+
+    Example:
+        >>> places_of(["Phòng B", "phòng a"], ["Phòng A", "phòng  a", "phòng b"])
+        [2, 0]
+    """
+    place = {fold(text): at for at, text in reversed([*enumerate(there)])}
+    return [place[fold(text)] for text in wanted]
 
 
 def clean(text: str) -> str:

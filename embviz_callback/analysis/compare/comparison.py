@@ -12,7 +12,7 @@ from embviz_callback.analysis.metrics.intervals import PerQuery, per_query, poin
 from embviz_callback.analysis.metrics.numbers import Evaluated, Metrics
 from embviz_callback.analysis.metrics.searches import searches
 from embviz_callback.analysis.verdict.best import Best, Fall, candidate, choose_best, chosen_metric, fallen
-from embviz_callback.pairs.texts import fold
+from embviz_callback.pairs.texts import fold, places_of
 
 
 @dataclass(frozen=True)
@@ -217,8 +217,7 @@ def in_order_of(first: Evaluated, one: Evaluated) -> PerQuery:
     """What an evaluation's queries contribute, in the order of the first evaluation's queries."""
     found = one.metrics.per_query or per_query(one.similarity, one.embeddings)
     groups, chained = sampled(first.embeddings.relevance, len(first.embeddings.queries))
-    row = {fold(text): place for place, text in enumerate(one.subset.queries)}
-    order = np.array([row[fold(text)] for text in first.subset.queries])
+    order = np.array(places_of(first.subset.queries, one.subset.queries))
     return replace(found.taken(order), groups=groups, chained=chained)
 
 

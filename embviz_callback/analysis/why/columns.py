@@ -8,6 +8,7 @@ import numpy as np
 
 from embviz_callback.embeddings import Rows
 from embviz_callback.pairs.subset import Subset
+from embviz_callback.pairs.weight_rule import is_number
 
 Value = str | float | tuple[str, ...]
 Row = Mapping[str, Value]
@@ -50,11 +51,6 @@ class Columns:
         return tuple(name for name, found in values.items() if found and all(map(is_number, found)))
 
 
-def is_number(value: object) -> bool:
-    """Whether a column's value is a number."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def columns_of(subset: Subset, extract: Extract | None = None) -> Columns:
     """The subset's metadata, completed by what an extractor reads from the texts.
 
@@ -77,7 +73,7 @@ def columns_of(subset: Subset, extract: Extract | None = None) -> Columns:
 def _row(text: str, own: Mapping[str, str | float], extract: Extract | None) -> Row:
     read = extract(text) if extract is not None else {}
     row = {name: tuple(value) if isinstance(value, list) else value for name, value in {**read, **own}.items()}
-    return {name: value for name, value in row.items() if not is_number(value) or abs(value) <= _LARGEST}  # type: ignore[arg-type]
+    return {name: value for name, value in row.items() if isinstance(value, str | tuple) or abs(value) <= _LARGEST}
 
 
 def memberships(rows: Sequence[Row], column: str, *, edges: Sequence[float] | None = None) -> dict[str, Rows]:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.resampling import Estimate, estimate, mean_ranks, simultaneous, spearman, told
-from embviz_callback.analysis.why.columns import Row, is_number
+from embviz_callback.analysis.why.columns import Row
 from embviz_callback.embeddings import Floats, Rows, Vectors
 from embviz_callback.pairs.texts import fold
+from embviz_callback.pairs.weight_rule import is_number
 
 _MOST_DOCUMENTS = 600
 _BANDS = 8

@@ -10,8 +10,8 @@ from embviz_callback.analysis.metrics.numbers import Evaluated
 from embviz_callback.analysis.metrics.resampling import or_least, told
 from embviz_callback.analysis.metrics.searches import Search, searches
 from embviz_callback.analysis.scan import pool_text
-from embviz_callback.analysis.why.columns import Columns, Row, Value, is_number
-from embviz_callback.pairs.texts import fold
+from embviz_callback.analysis.why.columns import Columns, Row, Value
+from embviz_callback.pairs.check.disagreement import agree
 
 NEAR = 0.02
 _SAME_NUMBER = 0.02  # shares below which two prices are one price
@@ -156,17 +156,7 @@ def differing(one: Row, other: Row) -> tuple[str, ...]:
         >>> differing({"price": 5.0, "area": 20.0}, {"price": 7.0, "area": 20.0, "floor": 1.0})
         ('price',)
     """
-    return tuple(name for name, value in one.items() if name in other and not is_same(value, other[name]))
-
-
-def is_same(one: Value, other: Value) -> bool:
-    """Whether two values of a column are equal to a reader."""
-    if is_number(one) and is_number(other):
-        larger = max(abs(float(one)), abs(float(other)))  # type: ignore[arg-type]
-        return abs(float(one) - float(other)) <= _SAME_NUMBER * larger  # type: ignore[arg-type]
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        return {fold(name) for name in one} == {fold(name) for name in other}
-    return fold(str(one)) == fold(str(other))
+    return tuple(name for name, value in one.items() if name in other and not agree(value, other[name], _SAME_NUMBER))
 
 
 def _crowders(one: Evaluated) -> tuple[Crowder, ...]:

@@ -1,6 +1,6 @@
 """Vectors from elsewhere, an API or another framework: plain arrays, and the subset that they are of."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from embviz_callback.embeddings import Embeddings, Rows
 from embviz_callback.measure import COSINE
 from embviz_callback.pairs.records import Record
 from embviz_callback.pairs.subset import Subset
-from embviz_callback.pairs.texts import clean, fold, is_blank
+from embviz_callback.pairs.texts import clean, fold, is_blank, places_of
 from embviz_callback.settings import SIMILARITIES
 
 
@@ -79,13 +79,9 @@ def embeddings_in_order(
     for at, record in enumerate(records):
         if len(record.positives) != 1 or record.judged:
             raise ValueError(f"a record must have one document, record {at + 1} has {len(record.positives)} or grades")
-    query_rows, document_rows = (
-        _first_rows(one.query for one in records),
-        _first_rows(one.positives[0] for one in records),
-    )
     return Embeddings.from_raw(
-        queries[[query_rows[fold(text)] for text in subset.queries]],
-        documents[[document_rows[fold(text)] for text in subset.documents]],
+        queries[places_of(subset.queries, [one.query for one in records])],
+        documents[places_of(subset.documents, [one.positives[0] for one in records])],
         subset.relevance,
         records=subset.records,
     )
@@ -116,13 +112,6 @@ def load_rows(path: Path) -> NDArray[Any]:
     return rows
 
 
-def _first_rows(texts: Iterable[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for at, text in enumerate(texts):
-        found.setdefault(fold(text), at)
-    return found
-
-
 def _texts(given: NDArray[Any] | None, n: int, name: str) -> list[str]:
     if given is None:
         return [f"{name} {row + 1}" for row in range(n)]
@@ -134,12 +123,11 @@ def _texts(given: NDArray[Any] | None, n: int, name: str) -> list[str]:
 
 def _merged(texts: Sequence[str]) -> tuple[tuple[str, ...], Rows]:
     """Distinct texts by their folds in the order of their first rows, and which of them each row is."""
-    number: dict[str, int] = {}
     spelling: dict[str, str] = {}
     for text in texts:
-        number.setdefault(fold(text), len(number))
         spelling.setdefault(fold(text), text)
-    return tuple(spelling.values()), np.array([number[fold(text)] for text in texts], dtype=np.int64)
+    distinct = tuple(spelling.values())
+    return distinct, np.array(places_of(texts, distinct), dtype=np.int64)
 
 
 def _bare_subset(queries: tuple[str, ...], documents: tuple[str, ...], relevance: Rows) -> Subset:

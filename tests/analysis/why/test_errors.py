@@ -12,7 +12,7 @@ import pytest
 from embviz_callback.analysis.scan import scan
 from embviz_callback.analysis.why.analysis import Questions, analyse, worth_grouping
 from embviz_callback.analysis.why.columns import Columns, columns_of
-from embviz_callback.analysis.why.errors import differing, errors_of, is_same
+from embviz_callback.analysis.why.errors import differing, errors_of
 from embviz_callback.analysis.why.suspects import Suspect, suspects
 from embviz_callback.delivery.results.plain_vectors import subset_of_arrays
 from embviz_callback.embeddings import Embeddings
@@ -69,10 +69,9 @@ def test_an_unusable_query_is_a_miss_without_a_winner() -> None:
 
 
 def test_values_are_compared_as_a_reader_would() -> None:
-    assert is_same(5.0, 5.05)
-    assert not is_same(5.0, 5.5)
-    assert is_same("Quận 1", "quận  1")
-    assert is_same(("wc", "gym"), ("GYM", "wc"))
+    same = {"price": 5.0, "district": "Quận 1", "names": ("wc", "gym")}
+    assert differing(same, {"price": 5.05, "district": "quận  1", "names": ("GYM", "wc")}) == ()
+    assert differing(same, {"price": 5.5, "district": "Quận 2", "names": ("wc",)}) == ("price", "district", "names")
     assert differing({"price": 5.0, "floor": 1.0}, {"price": 5.0}) == ()
 
 
