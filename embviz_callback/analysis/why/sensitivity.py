@@ -255,9 +255,9 @@ def _least_squares(drops: Floats, table: Floats, resampled: Draws) -> tuple[Floa
 
 
 def _agreement(effects: Sequence[Effect]) -> float:
-    pairs = [(effect.drop.value, effect.weight) for effect in effects if effect.weight is not None]
-    pairs = [(drop, weight) for drop, weight in pairs if not math.isnan(drop)]
-    return spearman(np.array([drop for drop, _ in pairs]), np.array([weight for _, weight in pairs], dtype=np.float64))
+    known = [effect for effect in effects if effect.weight is not None and not math.isnan(effect.drop.value)]
+    drops, weights = ([one.drop.value for one in known], [one.weight for one in known])
+    return spearman(np.array(drops), np.array(weights, dtype=np.float64))
 
 
 def _out_of_order(effects: Sequence[Effect], replicates: Mapping[str, NDArray[np.float64]]) -> tuple[Disorder, ...]:

@@ -188,7 +188,7 @@ class Alarms:
             return judge_regression(alert, memory.origins, snapshot, name)
         if snapshot.epoch is None:
             return None
-        memory.alert, event = judge(alert, memory.alert, _reading_of(snapshot))
+        memory.alert, event = judge(alert, memory.alert, Reading.of(snapshot))
         return event
 
     def _announce(self, alert: Alert, event: AlertEvent) -> None:
@@ -218,19 +218,3 @@ class Alarms:
             act = partial(self._note, {"event": "sets", "said": self._joint})
             self._attempt("note", act, "a row of events.jsonl")
         self._outcomes = outcomes
-
-
-def _reading_of(snapshot: Snapshot) -> Reading:
-    """What an evaluation tells the alert."""
-    metrics = snapshot.metrics
-    return Reading(
-        epoch=snapshot.epoch or 0,
-        step=snapshot.step or 0,
-        margin=metrics.margin,
-        separation=metrics.separation,
-        rank1=metrics.rank1,
-        interval=metrics.intervals.get("margin"),
-        non_finite=metrics.non_finite,
-        verdict=snapshot.diagnosis.verdict,
-        reason=snapshot.diagnosis.reason,
-    )

@@ -11,7 +11,7 @@ import numpy as np
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, CHOOSABLE
 from embviz_callback.analysis.verdict.best import Candidate, candidate
 from embviz_callback.analysis.verdict.losses import KEPT, LOST, Loss, loss_at_look
-from embviz_callback.delivery.alerts.rule import AlertEvent, check_listeners
+from embviz_callback.delivery.alerts.rule import AlertEvent, Reading, check_listeners
 from embviz_callback.delivery.results.per_query import Standing, read_standing
 from embviz_callback.drawing.wording import change
 from embviz_callback.grammar import counted
@@ -164,19 +164,9 @@ def _event(
         said += f" over {counted(looks, 'evaluation')}"
     else:
         said = f"regression of {of} is no longer shown at epoch {snapshot.epoch}: {moved} against {against}, {allowed}"
-    return AlertEvent(
-        kind=kind,
-        cause="regression" if kind == "firing" else "",
-        is_first=is_first,
-        epoch=snapshot.epoch or 0,
-        step=snapshot.step or 0,
-        margin=snapshot.metrics.margin,
-        threshold=alert.loss,
-        separation=snapshot.metrics.separation,
-        rank1=snapshot.metrics.rank1,
-        message=said,
-        of=f"regression of {of}",
-    )
+    cause = "regression" if kind == "firing" else ""
+    reading, of = Reading.of(snapshot), f"regression of {of}"
+    return reading.event(kind, cause, said, threshold=alert.loss, is_first=is_first, of=of)
 
 
 @dataclass(frozen=True)

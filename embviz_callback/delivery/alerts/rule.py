@@ -5,10 +5,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.grammar import counted
+
+if TYPE_CHECKING:
+    from embviz_callback.snapshot import Snapshot
 
 _LONGEST_HEADLINE = 63
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -193,6 +196,40 @@ class Reading:
     verdict: str = ""
     reason: str = ""
 
+    @classmethod
+    def of(cls, snapshot: "Snapshot") -> Self:
+        """What a snapshot tells it."""
+        metrics, diagnosis = snapshot.metrics, snapshot.diagnosis
+        return cls(
+            epoch=snapshot.epoch or 0,
+            step=snapshot.step or 0,
+            margin=metrics.margin,
+            separation=metrics.separation,
+            rank1=metrics.rank1,
+            interval=metrics.intervals.get("margin"),
+            non_finite=metrics.non_finite,
+            verdict=diagnosis.verdict,
+            reason=diagnosis.reason,
+        )
+
+    def event(
+        self, kind: str, cause: str, message: str, *, threshold: float, is_first: bool, of: str = "margin"
+    ) -> AlertEvent:
+        """What is said of it; arguments as `AlertEvent` has them."""
+        return AlertEvent(
+            kind=kind,
+            cause=cause,
+            is_first=is_first,
+            epoch=self.epoch,
+            step=self.step,
+            margin=self.margin,
+            threshold=threshold,
+            separation=self.separation,
+            rank1=self.rank1,
+            message=message,
+            of=of,
+        )
+
 
 def judge(alert: MarginAlert, state: AlertState, reading: Reading) -> tuple[AlertState, AlertEvent | None]:
     """One step of the alert.
@@ -247,18 +284,8 @@ def _fire(alert: MarginAlert, state: AlertState, reading: Reading, cause: str) -
 
 
 def _event(alert: MarginAlert, reading: Reading, kind: str, cause: str, *, is_first: bool) -> AlertEvent:
-    return AlertEvent(
-        kind=kind,
-        cause=cause,
-        is_first=is_first,
-        epoch=reading.epoch,
-        step=reading.step,
-        margin=reading.margin,
-        threshold=alert.threshold,
-        separation=reading.separation,
-        rank1=reading.rank1,
-        message=_message(alert, reading, kind, cause),
-    )
+    message = _message(alert, reading, kind, cause)
+    return reading.event(kind, cause, message, threshold=alert.threshold, is_first=is_first)
 
 
 def _message(alert: MarginAlert, reading: Reading, kind: str, cause: str) -> str:

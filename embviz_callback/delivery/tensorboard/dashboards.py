@@ -1,10 +1,10 @@
 """What TensorBoard's custom-scalars dashboard shows together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from re import escape
 from typing import Any
 
-from embviz_callback.analysis.metrics.catalogue import Chart, charts
+from embviz_callback.analysis.metrics.catalogue import charts
 from embviz_callback.delivery.sinks import bytes_value
 from embviz_callback.delivery.tags import PREFIX, scalar_tag
 
@@ -49,14 +49,10 @@ def _layout(prefix: str) -> Any:
         tags = [f"^{escape(scalar_tag(prefix, name))}$" for name in names]
         return layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=tags))
 
-    questions = dict.fromkeys(drawn.question for drawn in charts())
-    found = {question: [chart(drawn.title, names) for drawn, names in _charts(question)] for question in questions}
+    found: dict[str, list[Any]] = {}
+    for drawn, rows in charts().items():
+        names = [row.name for row in rows]
+        names += [_BESIDE[name] for name in names if name in _BESIDE]
+        found.setdefault(drawn.question, []).append(chart(drawn.title, names))
     found["Is something wrong?"] = [chart("Alert (1 while firing)", ["alert"])]
     return layout_pb2.Layout(category=[layout_pb2.Category(title=title, chart=made) for title, made in found.items()])
-
-
-def _charts(question: str) -> Iterator[tuple[Chart, list[str]]]:
-    for drawn, rows in charts().items():
-        if drawn.question == question:
-            names = [row.name for row in rows]
-            yield drawn, [*names, *(_BESIDE[name] for name in names if name in _BESIDE)]

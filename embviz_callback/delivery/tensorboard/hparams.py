@@ -27,6 +27,7 @@ def session_values(hparams: Mapping[str, Any], metrics: Metrics, prefix: str = P
     Yields:
         ``Summary.Value``, for the step of that evaluation.
     """
+    from google.protobuf.json_format import ParseDict  # type: ignore[import-untyped]
     from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2  # type: ignore[import-untyped]
 
@@ -37,7 +38,7 @@ def session_values(hparams: Mapping[str, Any], metrics: Metrics, prefix: str = P
 
     start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
     for name, value in hparams.items():
-        _set(start.hparams[name], value)
+        ParseDict(value, start.hparams[name])
     yield of_session(metadata.SESSION_START_INFO_TAG, session_start_info=start)
     for name in _COLUMNS:
         value = metrics.get(name, math.nan)
@@ -45,13 +46,3 @@ def session_values(hparams: Mapping[str, Any], metrics: Metrics, prefix: str = P
             yield Summary.Value(tag=f"{prefix}_final/{name}", simple_value=value)
     end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
     yield of_session(metadata.SESSION_END_INFO_TAG, session_end_info=end)
-
-
-def _set(place: Any, value: Any) -> None:
-    # A truth value is an int to Python, and a number to the table if it is not asked for first.
-    if isinstance(value, bool):
-        place.bool_value = value
-    elif isinstance(value, int | float):
-        place.number_value = value
-    else:
-        place.string_value = f"{value}"

@@ -112,30 +112,12 @@ def bars(snapshot: Snapshot, row: int) -> tuple[Bar, ...]:
     Returns:
         Bars, best first.
     """
-    similarity, embeddings = snapshot.similarity, snapshot.embeddings
-    relevant = set(embeddings.relevance[embeddings.relevance[:, 0] == row, 1].tolist())
-    own = int(similarity.best_positive_row[row])
-    found = [
-        (place, int(document), float(score))
-        for place, (document, score) in enumerate(
-            zip(similarity.top_documents[row, :_N_BARS], similarity.top_scores[row, :_N_BARS], strict=True), start=1
-        )
-        if document >= 0
-    ]
-    made = [
-        _bar(
-            snapshot,
-            row,
-            document,
-            place,
-            score,
-            "own" if document == own else "also relevant" if document in relevant else "wrong",
-        )
-        for place, document, score in found
-    ]
+    similarity, own = snapshot.similarity, int(snapshot.similarity.best_positive_row[row])
+    top = zip(similarity.top_documents[row, :_N_BARS].tolist(), similarity.top_scores[row, :_N_BARS], strict=True)
+    found = [(place, document, score) for place, (document, score) in enumerate(top, start=1) if document >= 0]
     if own >= 0 and own not in {document for _, document, _ in found}:
-        made.append(_bar(snapshot, row, own, float(similarity.rank[row]), float(similarity.best_positive[row]), "own"))
-    return tuple(made)
+        found.append((similarity.rank[row], own, similarity.best_positive[row]))
+    return tuple(_bar(snapshot, row, document, float(rank), float(score)) for rank, document, score in found)
 
 
 def shared_features(snapshot: Snapshot, query: int, document: int) -> tuple[str, ...]:
@@ -227,11 +209,13 @@ def _leads(snapshot: Snapshot) -> NDArray[np.float64]:
     return leads
 
 
-def _bar(snapshot: Snapshot, query: int, document: int, rank: float, score: float, kind: str) -> Bar:
-    grades = snapshot.embeddings.grades
-    own = grades[(grades[:, 0] == query) & (grades[:, 1] == document), 2]
-    grade = int(own[0]) if len(own) else None
-    return Bar(rank, snapshot.text(document), score, kind, shared_features(snapshot, query, document), grade)
+def _bar(snapshot: Snapshot, query: int, document: int, rank: float, score: float) -> Bar:
+    embeddings, own = snapshot.embeddings, snapshot.similarity.best_positive_row[query]
+    grade = [int(grade) for _, of, grade in embeddings.grades[embeddings.grades[:, 0] == query] if of == document]
+    is_relevant = document in embeddings.relevance[embeddings.relevance[:, 0] == query, 1]
+    kind = "own" if document == own else "also relevant" if is_relevant else "wrong"
+    shared = shared_features(snapshot, query, document)
+    return Bar(rank, snapshot.text(document), score, kind, shared, *grade[:1])
 
 
 def _shared_phrases(query: str, document: str) -> dict[tuple[str, ...], str]:
