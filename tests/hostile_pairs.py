@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from embviz_callback.pairs.corpus import read_corpus
-from embviz_callback.pairs.formats.reading import DataError, read_pairs, records_from
+from embviz_callback.pairs.formats.reading import DataError, Reading, read_pairs, records_from
 from tests.forms import CASES
 
 NAMES = ("pairs.json", "pairs.jsonl", "pairs.json.gz", "pairs.ndjson.gz", "pairs.txt", "pairs")
@@ -184,7 +184,7 @@ def read_or_refuse_pairs(path: Path, *, skip_bad: bool = False) -> str:
 
     Args:
         path: The file.
-        skip_bad: See `read_pairs`.
+        skip_bad: See `Reading`.
 
     Returns:
         "" if it was read, otherwise the error.
@@ -197,7 +197,7 @@ def read_or_refuse_pairs(path: Path, *, skip_bad: bool = False) -> str:
 
 def _read_or_refuse(path: Path, *, skip_bad: bool, named: Path | None = None) -> str:
     try:
-        found = read_pairs(path, skip_bad=skip_bad)
+        found = read_pairs(path, Reading(skip_bad=skip_bad))
     except DataError as error:
         check_error(str(error), named or path)
         return str(error)

@@ -51,7 +51,8 @@ def encode_texts(encode: Encode, texts: Sequence[str], **options: Any) -> Vector
         return np.empty((0, 0), dtype=np.float32)
     dims = sorted({part.shape[1] for part in parts})
     if len(dims) > 1:
-        raise ValueError(_mixed(dims))
+        found = " and ".join(map(str, dims))
+        raise ValueError(f"encode must return rows of one dim, got {found} in different batches")
     # One copy from the device for all batches, so that the device is waited for only once.
     rows: Vectors = torch.cat(parts).cpu().to(torch.float32).numpy()
     place = {text: row for row, text in enumerate(distinct)}
@@ -173,6 +174,7 @@ def encode_blocks(
     corpus: Corpus,
     *,
     batch_size: int,
+    similarity: str = COSINE,
     rank: int = 0,
     n_ranks: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -188,11 +190,12 @@ def encode_blocks(
         side: The documents'.
         corpus: The texts.
         batch_size: Texts per call.
+        similarity: Of the model.
         rank: Of this process.
         n_ranks: Processes that share the corpus out.
         progress: Told of texts done and of all of this rank.
         on_halved: Called with the new batch size.
-        options: Passed on to `encode_ranked`.
+        options: Passed on to `encode_texts`.
 
     Yields:
         Blocks in the order of the source; within each the longest texts are encoded first.
@@ -211,8 +214,8 @@ def encode_blocks(
         rows, texts = rows[ascending], [texts[at] for at in ascending.tolist()]
         told = None if progress is None else partial(_told, progress, done, n_own)
         prompted = [side.prompt + text for text in texts] if side.prompt else texts
-        vectors = encode_ranked(side.encode, prompted, batch_size=sizes[-1], progress=told, on_halved=halved, **options)
-        yield Block(rows, texts, vectors)
+        raw = encode_texts(side.encode, prompted, batch_size=sizes[-1], progress=told, on_halved=halved, **options)
+        yield Block(rows, texts, ranked_rows("corpus", raw, similarity))
         done += len(texts)
     if -(-n_own // batch_size) < -(-n_most // batch_size):
         _attempt(side.encode, [side.prompt])
@@ -220,33 +223,6 @@ def encode_blocks(
 
 def _told(progress: Callable[[int, int], None], before: int, total: int, done: int, _: int) -> None:
     progress(before + done, total)
-
-
-def encode_ranked(encode: Encode, texts: Sequence[str], *, similarity: str = COSINE, **options: Any) -> Vectors:
-    """Rows of different texts as they are ranked, encoded with the longest first and brought from the device at once.
-
-    Args:
-        encode: See `encode_texts`.
-        texts: At least one.
-        similarity: Of the model.
-        options: Those of `batches`.
-
-    Returns:
-        ``(n_texts, dim)`` in the order of `texts`, see `ranked_rows`.
-
-    Raises:
-        ValueError: If the dim changes from batch to batch.
-    """
-    order = np.array(sorted(range(len(texts)), key=lambda at: (-len(texts[at]), texts[at])))
-    vectors: Vectors | None = None
-    for rows, part in batches(encode, [texts[at] for at in order.tolist()], **options):
-        if vectors is None:
-            vectors = np.empty((len(texts), part.shape[1]), dtype=np.float32)
-        if part.shape[1] != vectors.shape[1]:
-            raise ValueError(_mixed(sorted({part.shape[1], vectors.shape[1]})))
-        vectors[order[rows]] = ranked_rows("corpus", part.to("cpu", torch.float32).numpy(), similarity)
-    assert vectors is not None
-    return vectors
 
 
 def encode_subset(subject: Subject, subset: Subset, *, batch_size: int, **options: Any) -> Embeddings:
@@ -335,7 +311,3 @@ def _checked(rows: Any, n_texts: int) -> Tensor:
             f"encode must return one row per text, shape ({n_texts}, dim), got {tuple(rows.shape)} for {n_texts} texts"
         )
     return rows.detach()
-
-
-def _mixed(dims: Sequence[int]) -> str:
-    return f"encode must return rows of one dim, got {' and '.join(map(str, dims))} in different batches"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from embviz_callback.pairs import corpus as corpus_room
 from embviz_callback.pairs.corpus import Candidate, corpus_for, own_corpus, read_corpus
 from embviz_callback.pairs.formats import corpora as corpora_room
-from embviz_callback.pairs.formats.corpora import LineStream
-from embviz_callback.pairs.formats.reading import Record, read_pairs, records_from
+from embviz_callback.pairs.formats.corpora import ItemStream
+from embviz_callback.pairs.formats.reading import Reading, Record, read_pairs, records_from
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.subset import Subset, choose_subset
 from embviz_callback.pairs.texts import fold
@@ -115,8 +115,8 @@ def test_what_is_no_text_is_refused_with_file_record_and_field(tmp_path: Path, c
 
 
 def test_bad_items_can_be_left_out_and_counted() -> None:
-    found = read_corpus(["một", 7, {"text": ""}], skip_bad=True)
-    assert (found.candidates, found.skipped) == ((Candidate("một"),), 2)
+    found = read_corpus(["một", 7, {"text": ""}], Reading(skip_bad=True))
+    assert found.candidates == (Candidate("một"),)
     assert found.notes[0].startswith("2 of 3 items left out, the first because of corpus[1]: expected non-empty text")
 
 
@@ -275,7 +275,7 @@ def test_a_long_file_holds_the_same_texts_and_is_read_anew_each_time(
     at_once = read_corpus(path)
     monkeypatch.setattr(corpora_room, "_LONG", 1)
     as_stream = read_corpus(path)
-    assert isinstance(as_stream.candidates, LineStream)
+    assert isinstance(as_stream.candidates, ItemStream)
     assert list(as_stream.candidates) == list(at_once.candidates)
     assert (as_stream.name, as_stream.sha256) == (at_once.name, at_once.sha256)
     one, other = corpus_for(SUBSET, at_once), corpus_for(SUBSET, as_stream)
@@ -293,7 +293,7 @@ def test_what_is_wrong_in_a_long_file_is_said_with_line_and_field(
         f"{path}[1]: expected the field text, or pos of a dataset, found an object with note (record 2). "
         "Fix: rename the field that holds the document to text"
     )
-    found = read_corpus(path, skip_bad=True)
+    found = read_corpus(path, Reading(skip_bad=True))
     assert len(corpus_for(SUBSET, found)) == 2
     assert found.notes[-1].startswith(f"1 of 3 items left out, the first because of {path}[1]: expected the field text")
 

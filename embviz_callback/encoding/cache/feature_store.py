@@ -12,7 +12,7 @@ import os
 import shutil
 import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,35 +56,28 @@ class FeatureStore:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self._row: dict[bytes, int] = {}
-        self._features: Tensor | None = None  # more rows than are filled, so that growing is cheap
+        self._rows: dict[bytes, Tensor] = {}
         self._unwritten: list[bytes] = []
         self._seen_shards: set[str] = set()
         self.reload()
 
     def __len__(self) -> int:
-        return len(self._row)
+        return len(self._rows)
 
     def missing(self, texts: Sequence[str]) -> list[str]:
         """The distinct texts that have no features yet, in the order given."""
-        return [text for text in dict.fromkeys(texts) if text_key(text) not in self._row]
+        return [text for text in dict.fromkeys(texts) if text_key(text) not in self._rows]
 
     def get(self, texts: Sequence[str]) -> Tensor:
         """Features of texts that are all there.
 
         Args:
-            texts: ``n`` texts.
+            texts: ``n`` texts, at least one.
 
         Returns:
-            ``(n, dim)`` float32 on the CPU, a copy.
-
-        Raises:
-            KeyError: If a text has no features.
+            ``(n, dim)`` float32 on the CPU, a copy; a KeyError says that a text has no features.
         """
-        rows = [self._row[text_key(text)] for text in texts]
-        if self._features is None:
-            raise KeyError("the store is empty")
-        return self._features[torch.tensor(rows, dtype=torch.int64)]
+        return torch.stack([self._rows[text_key(text)] for text in texts])
 
     def add(self, texts: Sequence[str], features: Tensor) -> None:
         """Keeps features; every 2,048 of them are written as one shard.
@@ -93,19 +86,17 @@ class FeatureStore:
             texts: ``n`` texts.
             features: ``(n, dim)``, any float type and device.
         """
-        keys = [text_key(text) for text in texts]
-        self._unwritten += [key for key in dict.fromkeys(keys) if key not in self._row]
-        self._extend(keys, features.detach().to("cpu", torch.float32))
+        self._unwritten += self._keep(map(text_key, texts), features.detach().to("cpu", torch.float32, copy=True))
         if len(self._unwritten) >= _SHARD_ROWS:
             self.flush()
 
     def flush(self) -> None:
         """Writes what is not on disk yet."""
         keys, self._unwritten = self._unwritten, []
-        if self.folder is None or not keys or self._features is None:
+        if self.folder is None or not keys:
             return
         try:
-            self._write(self.folder, keys, self._features[torch.tensor([self._row[key] for key in keys])])
+            self._write(self.folder, keys, torch.stack([self._rows[key] for key in keys]))
         except OSError as error:
             # The features are in memory and the run goes on; only the next run computes them again.
             _log.warning("features are not kept on disk (%s: %s); going on in memory", self.folder, error)
@@ -129,18 +120,13 @@ class FeatureStore:
             _log.warning("%s is damaged (%s); its features are computed again", path.name, error)
             path.unlink(missing_ok=True)
             return
-        self._extend(keys, features)
+        self._keep(keys, features)
 
-    def _extend(self, keys: Sequence[bytes], features: Tensor) -> None:
-        fresh = {key: index for index, key in enumerate(keys) if key not in self._row}
-        start, end = len(self._row), len(self._row) + len(fresh)
-        self._row.update(zip(fresh, range(start, end), strict=True))
-        if self._features is None or len(self._features) < end:
-            grown = torch.empty(max(end, 2 * start), features.shape[1])
-            if self._features is not None:
-                grown[:start] = self._features[:start]
-            self._features = grown
-        self._features[start:end] = features[list(fresh.values())]
+    def _keep(self, keys: Iterable[bytes], features: Tensor) -> list[bytes]:
+        """Takes in what is new of some features, and names it."""
+        fresh = {key: row for key, row in zip(keys, features, strict=True) if key not in self._rows}
+        self._rows |= fresh
+        return list(fresh)
 
     def _write(self, folder: Path, keys: Sequence[bytes], features: Tensor) -> None:
         name = f"{uuid.uuid4().hex}.safetensors"

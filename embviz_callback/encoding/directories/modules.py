@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from embviz_callback.encoding.directories.backbone import WEIGHTS, Folder, read_transformer
 from embviz_callback.encoding.directories.settings_files import read_settings
-from embviz_callback.encoding.models.biencoder import TOKEN_POOLINGS, Backbone, ProjectionHead
+from embviz_callback.encoding.models.biencoder import TOKEN_POOLINGS, Backbone
 from embviz_callback.encoding.models.self_pooling import StaticTable, StaticTokenizer
-from embviz_callback.encoding.models.stack import ACTIVATIONS, Residual, Stack, Unit, with_weights
+from embviz_callback.encoding.models.stack import ACTIVATIONS, Residual, Stack, Unit, layer_of
 from embviz_callback.encoding.serving import Serving
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.stored import fetch
@@ -254,7 +254,7 @@ def _layers(kind: str, path: Path, folder: Folder) -> list[nn.Module]:
         return [Unit()]
     weights = _module_weights(path, folder)
     if kind == "LayerNorm":
-        return [_layer_norm(weights, path)]
+        return [_layer(weights, "norm", path)]
     facts = folder.json(path / "config.json")
     if facts.get("module_input_name", "sentence_embedding") != "sentence_embedding":
         raise CheckpointError(f"{path} is a Dense layer with another input, which cannot be read")
@@ -262,11 +262,11 @@ def _layers(kind: str, path: Path, folder: Folder) -> list[nn.Module]:
     if activation not in ACTIVATIONS:
         raise CheckpointError(f"{path} has the activation {short(activation)}; {', '.join(ACTIVATIONS)} can be read")
     past = weights.pop("residual.weight", None)
-    dense = _dense(weights, path)
+    dense: Any = _layer(weights, "linear", path)
     layers: list[nn.Module] = [dense] if activation == "Identity" else [dense, ACTIVATIONS[activation]()]
     if not facts.get("use_residual"):
         return layers
-    shape = (dense.linear.out_features, dense.linear.in_features)
+    shape = (dense.out_features, dense.in_features)
     if past.shape != shape if past is not None else shape[0] != shape[1]:
         raise CheckpointError(f"{path} should have a residual.weight of shape {shape}")
     return [Residual(layers, past)]
@@ -276,20 +276,13 @@ def _activation(facts: Mapping[str, Any]) -> str:
     return str(facts.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
 
 
-def _layer_norm(weights: Mapping[str, Tensor], path: Path) -> nn.LayerNorm:
-    if "norm.weight" not in weights:
-        raise CheckpointError(f"{path} should have norm.weight and norm.bias, it has {short(sorted(weights))}")
-    own = {name.removeprefix("norm."): tensor for name, tensor in weights.items()}
-    return with_weights(nn.LayerNorm(own["weight"].numel()), own, f"{path}: its weights")
-
-
-def _dense(weights: Mapping[str, Tensor], path: Path) -> ProjectionHead:
-    matrix = weights.get("linear.weight")
-    if matrix is None or matrix.ndim != 2:
-        raise CheckpointError(f"{path} should have linear.weight of shape (dim, dim_in), it has {sorted(weights)}")
-    head = ProjectionHead(matrix.shape[1], matrix.shape[0])
-    head.linear = nn.Linear(matrix.shape[1], matrix.shape[0], bias="linear.bias" in weights)
-    return with_weights(head, weights, f"{path}: its weights")
+def _layer(weights: Mapping[str, Tensor], name: str, path: Path) -> nn.Module:
+    """The linear map or the norm that a module is made of."""
+    own = {key.removeprefix(f"{name}."): tensor for key, tensor in weights.items()}
+    shape, axes = ("(dim, dim_in)", 2) if name == "linear" else ("(dim,)", 1)
+    if f"{name}.weight" not in weights or own["weight"].ndim != axes:
+        raise CheckpointError(f"{path} should have {name}.weight of shape {shape}, it has {short(sorted(weights))}")
+    return layer_of(own, f"{path}: its weights")
 
 
 def _module_weights(path: Path, folder: Folder) -> dict[str, Tensor]:

@@ -114,12 +114,15 @@ class ProjectionHead(nn.Module):
         dim_in: Size of the backbone's pooled features.
         dim_out: Size of the embedding.
         layer_norm: False, True or "after" the linear map, or "before" it.
+        bias: Whether the linear map has one.
     """
 
-    def __init__(self, dim_in: int, dim_out: int, *, layer_norm: bool | Literal["before", "after"] = False) -> None:
+    def __init__(
+        self, dim_in: int, dim_out: int, *, layer_norm: bool | Literal["before", "after"] = False, bias: bool = False
+    ) -> None:
         super().__init__()
         self.norm_first = layer_norm == "before"
-        self.linear = nn.Linear(dim_in, dim_out, bias=False)
+        self.linear = nn.Linear(dim_in, dim_out, bias=bias)
         self.ln = nn.LayerNorm(dim_in if self.norm_first else dim_out) if layer_norm else None
 
     def forward(self, features: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from embviz_callback.encoding.models.biencoder import Backbone, ProjectionHead, load_backbone
 from embviz_callback.encoding.models.self_pooling import CharNgrams
-from embviz_callback.encoding.models.stack import ACTIVATIONS, Stack, with_weights
+from embviz_callback.encoding.models.stack import ACTIVATIONS, Stack, layer_of, with_weights
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.fit import is_optional
 from embviz_callback.encoding.weights.heads import Layer
@@ -49,18 +49,12 @@ def build_head(layers: Sequence[Layer], config: Mapping[str, Any], path: Path) -
         raise CheckpointError(f"{path}: its head {short(matrices[0].name)} has {len(norms)} norms, one can be read")
     named = {f"linear.{part}": weight for part, weight in matrices[0].weights.items()}
     named |= {f"ln.{part}": weight for norm in norms for part, weight in norm.weights.items()}
-    return _projection(fetch(named), config, path)
-
-
-def _projection(weights: Mapping[str, Tensor], config: Mapping[str, Any], path: Path) -> ProjectionHead:
-    matrix = weights["linear.weight"]
+    weights = fetch(named)
     if not all(tensor.is_floating_point() for tensor in weights.values()):
         types = ", ".join(sorted({f"{tensor.dtype}" for tensor in weights.values()}))
         raise CheckpointError(f"{path}: a head's weights must be of a float type, got {types}")
-    dim_out, dim_in = matrix.shape
-    head = ProjectionHead(dim_in, dim_out, layer_norm=_layer_norm(weights, config))
-    if "linear.bias" in weights:
-        head.linear = nn.Linear(dim_in, dim_out)
+    dim_out, dim_in = weights["linear.weight"].shape
+    head = ProjectionHead(dim_in, dim_out, layer_norm=_layer_norm(weights, config), bias="linear.bias" in weights)
     return with_weights(head, weights, f"{path}: the head's weights")
 
 
@@ -108,10 +102,7 @@ def _stacked(layers: Sequence[Layer], activation: object, path: Path) -> Stack:
 
 
 def _module(layer: Layer, path: Path) -> nn.Module:
-    weights = fetch(layer.weights)
-    shape = weights["weight"].shape
-    made: nn.Module = nn.LayerNorm(shape) if layer.is_norm else nn.Linear(shape[1], shape[0], bias="bias" in weights)
-    return with_weights(made, weights, f"{path}: the weights of {short(layer.name)}")
+    return layer_of(fetch(layer.weights), f"{path}: the weights of {short(layer.name)}")
 
 
 def _layer_norm(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> Any:

@@ -38,15 +38,22 @@ def with_weights(layer: _Layer, weights: Mapping[str, Tensor], whose: str) -> _L
     return layer
 
 
+def layer_of(weights: Mapping[str, Tensor], whose: str) -> nn.Module:
+    """A linear map, or where ``weight`` is a vector a layer norm, with weights in it; see `with_weights`."""
+    shape = weights["weight"].shape
+    made = nn.LayerNorm(shape) if len(shape) == 1 else nn.Linear(shape[1], shape[0], bias="bias" in weights)
+    return with_weights(made, weights, whose)
+
+
 class Stack(nn.Sequential):
-    """Several layers one after the other, the first of which is a linear map or a `ProjectionHead`."""
+    """Several layers one after the other, the first of which is a linear map."""
 
 
 class Residual(nn.Module):
     """Layers whose input is added to what they make of it.
 
     Args:
-        layers: In their order; the first is a `ProjectionHead`.
+        layers: In their order; the first is a linear map.
         past: ``(dim_out, dim_in)``, what the input is multiplied by; None for the input itself.
     """
 

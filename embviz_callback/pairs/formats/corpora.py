@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,42 +60,40 @@ Documents = Iterable[Candidate]
 
 
 @dataclass(eq=False)
-class LineStream:
-    """The texts of a long file of JSON Lines or of one document a line.
+class ItemStream:
+    """The texts of items, such as the lines of a long file, which are read anew each time.
 
     Attributes:
-        path: The file.
+        items: Gives their places and the items.
         name: As the user gave it.
-        is_plain: Whether lines are documents and not JSON.
         skip_bad: Leave items out that have a problem instead of refusing the corpus at the end.
-        limits: Of its texts, and of what it unpacks to.
-        problems: Of the last time it was read.
-        skipped: Items left out then.
+        limits: Of their texts.
+        n_items: How many there are, None where only reading tells.
+        has_odd: See `Material`.
+        remarks: What was left out or replaced when they were last read to their end, one sentence each.
     """
 
-    path: Path
+    items: Callable[[], Iterable[tuple[int, Any]]]
     name: str
-    is_plain: bool
     skip_bad: bool
     limits: DataLimits
-    problems: Problems = field(init=False)
-    skipped: int = 0
-
-    def __post_init__(self) -> None:
-        self.problems = Problems(self.name, limits=self.limits)
+    n_items: int | None = None
+    has_odd: bool = False
+    remarks: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Candidate]:
-        self.problems, self.skipped, n_found = Problems(self.name, limits=self.limits), 0, 0
-        at = -1
-        for at, item in enumerate((stream_lines if self.is_plain else stream_rows)(self.path, self.limits)):
-            found = _of_line(item, self.problems, at)
-            self.skipped += not found
+        problems = Problems(self.name, self.n_items, limits=self.limits)
+        n_read = n_found = skipped = 0
+        for at, item in self.items():
+            found = _of_line(item, problems, at, has_odd=self.has_odd)
+            n_read += 1
             n_found += len(found)
+            skipped += not found
             yield from found
-        self.problems.n_records = at + 1
-        if self.problems.total and not (self.skip_bad and n_found):
-            raise self.problems.error()
+        if problems.total and not (self.skip_bad and n_found):
+            raise problems.error()
         _refuse_none(n_found, self.name)
+        self.remarks = tuple(problems.remarks(skipped, counted(self.n_items or n_read, "item")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,26 +133,21 @@ class CorpusFile:
         candidates: At least one, in the order given, equal ones included; of a long file read anew each time.
         name: The path as the user gave it, or "corpus" for an object in Python.
         sha256: Of the file as it is on disk, empty for an object or a folder.
-        skipped: Records left out because something was wrong with them, as far as it is known before they are read.
         noted: What was recognised, assumed, replaced or not read, one sentence each.
     """
 
     candidates: Documents
     name: str = "corpus"
     sha256: str = ""
-    skipped: int = 0
     noted: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """`noted`, and what the last reading of a long file has left out or replaced."""
-        if not isinstance(self.candidates, LineStream):
-            return self.noted
-        problems = self.candidates.problems
-        return (*self.noted, *problems.remarks(self.candidates.skipped, counted(problems.n_records or 0, "item")))
+        return (*self.noted, *(self.candidates.remarks if isinstance(self.candidates, ItemStream) else ()))
 
 
-def read_corpus(given: Any, reading: Reading | None = None, *, skip_bad: bool = False) -> CorpusFile:
+def read_corpus(given: Any, reading: Reading | None = None) -> CorpusFile:
     """The texts of a corpus.
 
     A file is a JSON array or JSON Lines of texts, of documents (``text``, with ``title`` and an identifier where
@@ -163,15 +157,13 @@ def read_corpus(given: Any, reading: Reading | None = None, *, skip_bad: bool = 
     Args:
         given: A path, or the same texts and records handed over in Python.
         reading: How records of a data set are to be read, and which part of a folder.
-        skip_bad: Leave items out that have a problem, and count them, instead of refusing the corpus.
 
     Returns:
         At least one text.
         What cannot be read or is no text is a `DataError`, of a long file as it is gone through.
     """
-    reading = reading or Reading()
     # The form of the pairs is not that of the corpus.
-    reading = replace(reading, format="", skip_bad=reading.skip_bad or skip_bad)
+    reading = replace(reading or Reading(), format="")
     if not isinstance(given, str | os.PathLike):
         return _from_object(given, reading)
     name = show_path(given)
@@ -204,15 +196,13 @@ def _is_long(path: Path) -> bool:
 def _long(path: Path, name: str, reading: Reading) -> CorpusFile | None:
     """A file of documents or of our records, by its first lines; None for records of another form."""
     is_plain = bool(_PLAIN_TEXT.search(name))
-    first = list(islice((stream_lines if is_plain else stream_rows)(path, reading.limits), _LOOKED_AT))
+    read = partial(stream_lines if is_plain else stream_rows, path, reading.limits)
+    first = list(islice(read(), _LOOKED_AT))
     names = names_of(first)
-    if not names.issuperset(reading.fields.values()):
-        reading = replace(reading, fields={})
     if not is_plain and (_are_records(first, names, reading) or any(map(is_collection, first))):
         return None
-    noted = tuple(_document_notes(names)) if names and "pos" not in names else ()
-    stream = LineStream(path, name, is_plain, reading.skip_bad and not is_plain, reading.limits)
-    return CorpusFile(stream, name, file_sha256(path), noted=noted)
+    stream = ItemStream(lambda: enumerate(read()), name, reading.skip_bad and not is_plain, reading.limits)
+    return CorpusFile(stream, name, file_sha256(path), tuple(_document_notes(names)))
 
 
 def _from_object(given: Any, reading: Reading) -> CorpusFile:
@@ -232,35 +222,24 @@ def _candidates(given: Material, reading: Reading) -> CorpusFile:
         corpus = given.rows[0]["corpus"]
         rows = named_texts(corpus) if isinstance(corpus, Mapping) else rows_of(corpus)[0]
         given = replace(given, rows=rows, has_odd=False)
-    problems = Problems(given.name, n_records=len(given.rows), limits=reading.limits)
     names = names_of(given.rows)
-    if not names.issuperset(reading.fields.values()):
-        reading = replace(reading, fields={})
+    entries: Sequence[tuple[int, Any]] = list(enumerate(given.rows))
+    notes, has_odd = tuple(_document_notes(names)), given.has_odd
     if _are_records(given.rows, names, reading):
-        found, notes = _of_records(given, reading, problems)
-    else:
-        found = [_of_line(item, problems, at, has_odd=given.has_odd) for at, item in enumerate(given.rows)]
-        notes = () if "pos" in names else tuple(_document_notes(names))
-    whole = tuple(candidate for part in found for candidate in part)
-    if problems.total and not (reading.skip_bad and whole):
-        raise problems.error()
-    skipped = sum(not part for part in found)
-    noted = (*given.notes, *notes, *problems.remarks(skipped, counted(len(given.rows), "item")))
-    return CorpusFile(whole, given.path, given.sha256, skipped, noted)
+        fields = reading.fields if names.issuperset(reading.fields.values()) else {}
+        translated = translate(replace(given, notes=()), replace(reading, fields=fields))
+        entries, notes, has_odd = translated.entries, translated.notes, False
+    stream = ItemStream(lambda: entries, given.name, reading.skip_bad, reading.limits, len(given.rows), has_odd)
+    found = tuple(stream)
+    return CorpusFile(found, given.path, given.sha256, (*given.notes, *notes, *stream.remarks))
 
 
 def _are_records(items: Sequence[Any], names: frozenset[str], reading: Reading) -> bool:
     """Whether the items are records of another form than ours."""
-    if reading.fields:
+    if reading.fields and names.issuperset(reading.fields.values()):
         return True
     are_lists = all(isinstance(item, list | tuple) for item in items)
     return are_lists or not (names & {"pos", "text", "document_text"} or known_form(names) is None)
-
-
-def _of_records(given: Material, reading: Reading, problems: Problems) -> tuple[list[list[Candidate]], tuple[str, ...]]:
-    translated = translate(replace(given, notes=()), reading)
-    found = [_of_item(item, Spot(problems, row), has_odd=False) for row, item in translated.entries]
-    return found, translated.notes
 
 
 def _of_line(item: Any, problems: Problems, at: int, *, has_odd: bool = False) -> list[Candidate]:
@@ -310,6 +289,9 @@ def _of_object(item: Mapping[Any, Any], spot: Spot) -> list[Candidate]:
 
 
 def _document_notes(names: frozenset[str]) -> Iterator[str]:
+    """Of items that are documents and not our records."""
+    if "pos" in names:
+        return
     if "title" in names:
         yield "titles stand before the texts"
     yield from unread_notes(sorted(names - set(DOCUMENT_FIELDS)))

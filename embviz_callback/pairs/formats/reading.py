@@ -77,9 +77,7 @@ class PairFile:
         return len(grades) > 1 or min(grades, default=self.relevant_from) < self.relevant_from
 
 
-def read_pairs(
-    given: Any, reading: Reading | None = None, *, rule: WeightRule | None = None, skip_bad: bool = False
-) -> PairFile:
+def read_pairs(given: Any, reading: Reading | None = None) -> PairFile:
     """The pairs of a file or folder of any known form, or of an object in Python.
 
     The form is recognised by the names of fields and files (docs/data.md lists the forms). An object that
@@ -89,17 +87,14 @@ def read_pairs(
     Args:
         given: A path; or a list or another iterable of records, a pandas DataFrame, a `Dataset` or `DatasetDict`.
         reading: Overrules what is recognised, and says what cannot be.
-        rule: Weighs hard negatives that bring no weight, where `reading` has no rule.
-        skip_bad: As in `reading`, for whoever needs nothing else of it.
 
     Returns:
         Records, skipped count and notes.
 
     Raises:
-        DataError: If the source cannot be read, no record is usable, or (unless `skip_bad`) any has a problem.
+        DataError: If the source cannot be read, no record is usable, or (unless it may be skipped) any has a problem.
     """
     reading = reading or Reading()
-    reading = replace(reading, rule=reading.rule or rule, skip_bad=reading.skip_bad or skip_bad)
     found = find_records(given, reading)
     source = found.source
     made, problems = _check(found, reading)
@@ -149,25 +144,21 @@ def _is_by_itself(value: Mapping[str, Any]) -> bool:
     return is_collection(value) or is_whole(value)
 
 
-def records_from(
-    items: Iterable[Mapping[str, Any] | Record], *, rule: WeightRule | None = None, skip_bad: bool = False
-) -> tuple[Record, ...]:
+def records_from(items: Iterable[Mapping[str, Any] | Record]) -> tuple[Record, ...]:
     """Records from rows of any known form, handed over in Python.
 
     Args:
         items: Mappings, or records that pass as they are.
-        rule: Weighs hard negatives that bring no weight.
-        skip_bad: Leave items out that have a problem.
 
     Returns:
         The records, in order.
 
     Raises:
-        DataError: If `items` is no list of records, none is usable, or (unless `skip_bad`) any has a problem.
+        DataError: If `items` is no list of records, or any has a problem.
     """
     if isinstance(items, str | os.PathLike):
         raise DataError(f"pairs: expected a list of records, found {show(items)}. Fix: use read_pairs for a file")
-    return read_pairs(items, rule=rule, skip_bad=skip_bad).records
+    return read_pairs(items).records
 
 
 def _check(found: Translation, reading: Reading) -> tuple[list[Record | None], Problems]:

@@ -8,6 +8,8 @@ import os
 import re
 import stat
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits
 _CHUNK = 1 << 22
 _MB = 1_000_000
 
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 _FOREIGN = (
     (
         b"PK\x03\x04",
@@ -76,9 +78,10 @@ def open_text(path: str | os.PathLike[str], *, is_json: bool = True, limits: Dat
         be read, or it is not UTF-8 text.
     """
     name = show_path(path)
-    raw = _bytes_of(Path(path), name, limits)
-    is_packed = raw.startswith(_GZIP)
-    text = _decode(_unpack(raw, name, limits) if is_packed else raw, name)
+    with told(Path(path), name):
+        raw = _bytes_of(Path(path), name, limits)
+        is_packed = raw.startswith(GZIP)
+        text = _decode(_unpack(raw, name, limits) if is_packed else raw, name)
     _check_kind(text, name, is_json=is_json)
     notes = ("named .gz, but not compressed",) if name.endswith(".gz") and not is_packed else ()
     return Opened(text, name, hashlib.sha256(raw).hexdigest(), notes)
@@ -90,20 +93,30 @@ def show_path(path: str | os.PathLike[str]) -> str:
     return text if text.isprintable() else ascii(text)
 
 
-def _bytes_of(path: Path, name: str, limits: DataLimits) -> bytes:
+@contextmanager
+def told(path: Path, name: str) -> Iterator[None]:
+    """Says of a file that cannot be read which it is, why, and what to do."""
     try:
-        _check_readable(path, name)
-        with path.open("rb") as file:
-            raw = file.read(limits.megabytes * _MB + 1)
+        yield
     except DataError:  # a ValueError too, and already says what there is to say
         raise
     except FileNotFoundError:
         raise DataError(f"{name}: there is no such file{_neighbours(path)}") from None
     except PermissionError:
         raise DataError(f"{name}: this user may not read it. Fix: chmod +r, or copy it") from None
+    except EOFError:
+        raise DataError(f"{name}: the compressed file ends in the middle. Fix: copy or download it again") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{name}: the gzip data are damaged ({error}). Fix: copy or download it again") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise DataError(f"{name}: cannot be read ({reason}). Fix: check the path") from None
+
+
+def _bytes_of(path: Path, name: str, limits: DataLimits) -> bytes:
+    _check_readable(path, name)
+    with path.open("rb") as file:
+        raw = file.read(limits.megabytes * _MB + 1)
     _check_size(len(raw), name, limits)
     return raw
 
@@ -155,17 +168,12 @@ def _names_in(folder: Path) -> list[str]:
 
 def _unpack(raw: bytes, name: str, limits: DataLimits) -> bytes:
     parts, n_bytes = [], 0
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
-            while part := file.read(_CHUNK):
-                parts.append(part)
-                n_bytes += len(part)
-                _check_size(n_bytes, name, limits)
-                limits.check_unpacked(n_bytes, len(raw), name)
-    except EOFError:
-        raise DataError(f"{name}: the compressed file ends in the middle. Fix: copy or download it again") from None
-    except (OSError, zlib.error) as error:
-        raise DataError(f"{name}: the gzip data are damaged ({error}). Fix: copy or download it again") from None
+    with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+        while part := file.read(_CHUNK):
+            parts.append(part)
+            n_bytes += len(part)
+            _check_size(n_bytes, name, limits)
+            limits.check_unpacked(n_bytes, len(raw), name)
     return b"".join(parts)
 
 

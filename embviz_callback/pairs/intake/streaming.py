@@ -3,18 +3,15 @@
 import gzip
 import json
 import re
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from embviz_callback.pairs.intake.arrow import arrow_rows, kind_of
-from embviz_callback.pairs.intake.opening import show_path
+from embviz_callback.pairs.intake.opening import GZIP, show_path, told
 from embviz_callback.pairs.intake.tables import csv_rows, tsv_cells
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits
 
-_GZIP = b"\x1f\x8b"
 _JSON = json.JSONDecoder(strict=False)  # json.loads would make one for every line
 _LONGEST_LINE = 16_000_000
 
@@ -31,7 +28,7 @@ def stream_rows(path: Path, limits: DataLimits = DEFAULT_LIMITS) -> Iterator[Any
         A file that cannot be read, is no UTF-8 or holds a line that is no JSON is a `DataError`.
     """
     name = show_path(path)
-    with _told(name):
+    with told(path, name):
         if kind := kind_of(path):
             yield from arrow_rows(path, name, kind, limits, is_streamed=True)
             return
@@ -40,14 +37,14 @@ def stream_rows(path: Path, limits: DataLimits = DEFAULT_LIMITS) -> Iterator[Any
 
 def stream_lines(path: Path, limits: DataLimits = DEFAULT_LIMITS) -> Iterator[str]:
     """The lines of a UTF-8 file that are not blank, without their ends; errors as of `stream_rows`."""
-    with _told(show_path(path)):
+    with told(path, show_path(path)):
         yield from (line for _, line in _decoded(path, show_path(path), limits))
 
 
 def _raw_lines(path: Path, name: str, limits: DataLimits) -> Iterator[bytes]:
     """Lines as they are, those of a compressed file as long as it holds no more than it may."""
     with path.open("rb") as file:
-        is_packed = file.read(2) == _GZIP
+        is_packed = file.read(2) == GZIP
     n_packed, n_unpacked = path.stat().st_size, 0
     with cast(BinaryIO, gzip.open(path) if is_packed else path.open("rb")) as lines:
         while raw := lines.readline(_LONGEST_LINE):
@@ -55,17 +52,6 @@ def _raw_lines(path: Path, name: str, limits: DataLimits) -> Iterator[bytes]:
             if is_packed:
                 limits.check_unpacked(n_unpacked, n_packed, name)
             yield raw
-
-
-@contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Says of a file that cannot be read which it is and what to do."""
-    try:
-        yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{name}: the gzip data are damaged ({error}). Fix: copy or download it again") from None
-    except OSError as error:
-        raise DataError(f"{name}: cannot be read ({error.strerror or error}). Fix: check the path") from None
 
 
 def _text_rows(numbered: Iterator[tuple[int, str]], name: str) -> Iterator[Any]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embviz_callback.pairs.formats.reading import DataError, HardNegative, Record, read_pairs, records_from
+from embviz_callback.pairs.formats.reading import DataError, HardNegative, Reading, Record, read_pairs, records_from
 from embviz_callback.pairs.weight_rule import WeightRule
 
 REAL = Path(__file__).parents[3] / ".." / "shared" / "data" / "rental"
@@ -120,7 +120,7 @@ def test_the_hash_is_that_of_the_file_on_disk() -> None:
 
 def test_the_rule_handed_over_weighs_hard_negatives() -> None:
     rule = WeightRule(base={"other": 3.0})
-    (record,) = read_pairs(write([{**PAIR, "hard_neg": ["x"]}]), rule=rule).records
+    (record,) = read_pairs(write([{**PAIR, "hard_neg": ["x"]}]), Reading(rule=rule)).records
     assert record.hard_negatives[0].weight == 3.0
 
 
@@ -290,7 +290,7 @@ def test_many_problems_are_counted_and_the_first_twenty_shown() -> None:
 
 def test_bad_records_can_be_skipped_and_are_counted() -> None:
     content = "\n".join([json.dumps(pairs(5)[0]), "{broken", *map(json.dumps, pairs(5)[1:]), '{"query": "x"}'])
-    file = read_pairs(write(content, "data.jsonl"), skip_bad=True)
+    file = read_pairs(write(content, "data.jsonl"), Reading(skip_bad=True))
     assert file.records == records_from(pairs(5))
     assert file.skipped == 2
     assert file.notes == (
@@ -302,7 +302,7 @@ def test_bad_records_can_be_skipped_and_are_counted() -> None:
 
 def test_a_file_of_bad_records_only_is_refused_even_when_skipping() -> None:
     with pytest.raises(DataError) as error:
-        read_pairs(write([{"query": "", "pos": "a"}]), skip_bad=True)
+        read_pairs(write([{"query": "", "pos": "a"}]), Reading(skip_bad=True))
     assert str(error.value) == (
         "data.json[0].query: expected non-empty text, found blank text (record 1 of 1). "
         "Fix: write a text, or drop the record"
@@ -536,7 +536,7 @@ def test_whatever_the_bytes_they_are_read_or_refused(
         raw = raw[:at] + inserted + raw[at + length :]
     path = write(raw, name)
     try:
-        outcome = read_pairs(path, skip_bad=skip_bad).path
+        outcome = read_pairs(path, Reading(skip_bad=skip_bad)).path
     except DataError as error:
         outcome = str(error)
     assert outcome.startswith(name)

@@ -7,6 +7,7 @@ from typing import Any
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.collections.parts import Query
 from embviz_callback.pairs.formats.form import Item, Reading, filled
+from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.texts import clean, is_blank
 
 
@@ -35,32 +36,23 @@ class Collected:
     reads: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class Assembled:
-    """The records of a collection.
-
-    Attributes:
-        entries: Row of the query and `Item`.
-        notes: What a reader of the figures must know of how they came to be, one sentence each.
-        missing: Judged documents that there are not, or that are blank.
-        unasked: Judged queries that there are not.
-    """
-
-    entries: tuple[tuple[int, Any], ...]
-    notes: tuple[str, ...]
-    missing: int
-    unasked: int
-
-
-def assemble(parts: Collected, reading: Reading) -> Assembled:
+def assemble(
+    parts: Collected, reading: Reading, source: str, judgements: str
+) -> tuple[tuple[tuple[int, Item], ...], tuple[str, ...]]:
     """One record per judged query; documents that nobody judged are only counted.
 
     Args:
         parts: What is joined.
         reading: From which grade on a document is relevant.
+        source: Its name, for the error.
+        judgements: Where the judgements stand, likewise.
 
     Returns:
-        The records.
+        Row of the query and `Item` of at least one record; and what a reader of the figures must know of how they came
+        to be, one sentence each.
+
+    Raises:
+        DataError: If there is no query with a relevant document.
     """
     judged = {document for grades in parts.grades.values() for document in grades}
     wanted = judged.union(*parts.hard.values())
@@ -78,6 +70,8 @@ def assemble(parts: Collected, reading: Reading) -> Assembled:
     entries = [(query.row, _item(query, parts, texts, reading)) for query in asked]
     kept = tuple((row, item) for row, item in entries if not item.left_out)
     missing, unasked = len(wanted) - len(texts), len(parts.grades.keys() - {query.id for query in asked})
+    if not kept:
+        raise DataError(f"{source}: {_none_found(reading, missing, unasked, judgements)}")
     counts = {
         "judged documents that are not there or blank": missing,
         "documents with another text under the identifier of an earlier one, left out": repeated,
@@ -87,7 +81,17 @@ def assemble(parts: Collected, reading: Reading) -> Assembled:
     }
     about = _notes(parts, reading, len(texts), n_documents - len(texts) - repeated)
     notes = (*about, *(f"{what}: {count:,}" for what, count in counts.items() if count))
-    return Assembled(kept, notes, missing, unasked)
+    return kept, notes
+
+
+def _none_found(reading: Reading, missing: int, unasked: int, judgements: str) -> str:
+    expected = f"expected a query with a document of grade {reading.least_grade:g} or more, found none"
+    if not unasked and not missing:
+        return f"{expected} in {judgements}. Fix: lower --relevant-from"
+    return (
+        f"{expected}; not there are {unasked:,} of the judged queries and {missing:,} of the documents. "
+        f"Fix: check that {judgements} uses their identifiers"
+    )
 
 
 def _item(query: Query, parts: Collected, texts: Mapping[str, str], reading: Reading) -> Item:

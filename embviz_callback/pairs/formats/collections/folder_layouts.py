@@ -1,8 +1,9 @@
 """Where the parts of a collection lie in a folder, one layout for each form."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 _TABLE = r"\.(?:jsonl|ndjson|parquet|arrow|tsv|csv)"
 _SHARD = r"(?:-\d+-of-\d+)?"
@@ -83,6 +84,12 @@ class Parts:
     queries: dict[str, list[str]]
     judgements: dict[str, list[str]]
 
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Which of the three parts are not there."""
+        parts = {"documents": self.corpus, "queries": self.queries, "judgements": self.judgements}
+        return tuple(name for name, files in parts.items() if not files)
+
     def queries_of(self, split: str) -> list[str]:
         """The queries that a part is judged by: its own, those of its subset, or the only ones."""
         own = self.queries.get(split) or self.queries.get(_subset(split)) or self.queries.get("")
@@ -107,29 +114,24 @@ def find_parts(paths: Sequence[str], only: str = "") -> Parts | None:
     Returns:
         The first layout of which all three parts are there, None if there is none.
     """
-    for layout in LAYOUTS:
-        if only in ("", layout.name):
-            found = Parts(layout, *(dict(_matches(paths, pattern)) for pattern in _patterns(layout)))
-            if found.corpus and found.queries and found.judgements:
-                return found
-    return None
+    layouts = (layout for layout in LAYOUTS if only in ("", layout.name))
+    return next((found for found in map(partial(_parts, paths), layouts) if not found.lacking), None)
 
 
 def missing_parts(paths: Sequence[str]) -> str:
     """What a folder lacks that holds two of the three parts of a collection, in words; empty for any other."""
-    for layout in LAYOUTS:
-        found = [dict(_matches(paths, pattern)) for pattern in _patterns(layout)]
-        lacking = [name for name, files in zip(("documents", "queries", "judgements"), found, strict=True) if not files]
-        if len(lacking) == 1:
-            return f"{layout.title}, in which there are no {lacking[0]}"
+    for found in map(partial(_parts, paths), LAYOUTS):
+        if len(found.lacking) == 1:
+            return f"{found.layout.title}, in which there are no {found.lacking[0]}"
     return ""
 
 
-def _patterns(layout: Layout) -> tuple[str, str, str]:
-    return layout.corpus, layout.queries, layout.judgements
+def _parts(paths: Sequence[str], layout: Layout) -> Parts:
+    """What of a layout there is among the files of a folder."""
+    return Parts(layout, *(_matches(paths, one) for one in (layout.corpus, layout.queries, layout.judgements)))
 
 
-def _matches(paths: Sequence[str], pattern: str) -> Iterator[tuple[str, list[str]]]:
+def _matches(paths: Sequence[str], pattern: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in paths:
         match = re.fullmatch(pattern, path.removesuffix(".gz"))
@@ -139,4 +141,4 @@ def _matches(paths: Sequence[str], pattern: str) -> Iterator[tuple[str, list[str
             split = None if groups.get("split") == "queries" else groups.get("split")
             named = [part for part in (groups.get("subset"), split) if part]
             found.setdefault("-".join(named), []).append(path)
-    return iter(found.items())
+    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.files import read_json
-from embviz_callback.pairs.formats.collections.assembly import Assembled, Collected, assemble
+from embviz_callback.pairs.formats.collections.assembly import Collected, assemble
 from embviz_callback.pairs.formats.collections.folder_layouts import LAYOUTS, Parts, find_parts, missing_parts
 from embviz_callback.pairs.formats.collections.one_file import translate_rows
 from embviz_callback.pairs.formats.collections.parts import Part, documents_of, judgements_of, queries_of
@@ -127,29 +127,17 @@ def _of_collection(folder: Path, parts: Parts, reading: Reading) -> Translation:
         corpus=documents.name,
         grades=grades,
     )
-    found = assemble(collected, reading)
-    if not found.entries:
-        raise DataError(_nothing_usable(name, judgements.name, found, reading))
+    entries, notes = assemble(collected, reading, name, judgements.name)
     unread = tuple(sorted(set().union(*(part.unread for part in read))))
     sha256 = _sha256(folder, [path for part in read for path in part.paths])
     return Translation(
         Material(range(queries.n_rows), queries.name, name, sha256),
-        entries=found.entries,
+        entries=entries,
         form=parts.layout.name,
-        notes=(*found.notes, *unread_notes(unread)),
+        notes=(*notes, *unread_notes(unread)),
         unread=unread,
         split=split,
         corpus=documents.name if len(documents.paths) == 1 else name,
-    )
-
-
-def _nothing_usable(name: str, judgements: str, found: Assembled, reading: Reading) -> str:
-    expected = f"{name}: expected a query with a document of grade {reading.least_grade:g} or more"
-    if not found.unasked and not found.missing:
-        return f"{expected}, found none in {judgements}. Fix: lower --relevant-from"
-    return (
-        f"{expected}, found none; not there are {found.unasked:,} of the judged queries and {found.missing:,} of the "
-        f"documents. Fix: check that {judgements} uses their identifiers"
     )
 
 

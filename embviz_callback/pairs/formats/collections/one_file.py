@@ -37,10 +37,7 @@ def translate_rows(material: Material, reading: Reading) -> Translation:
         reading: How they are to be read.
 
     Returns:
-        The records.
-
-    Raises:
-        DataError: If a row cannot be read, or the corpus that identifiers name is not there.
+        The records; a `DataError` says that a row cannot be read, or that the corpus is not there.
     """
     collected = None if reading.fields else _collected(material, reading)
     if collected is None:
@@ -50,19 +47,14 @@ def translate_rows(material: Material, reading: Reading) -> Translation:
         refuse_odd(row, Spot(problems, at))
     if problems.total and not reading.skip_bad:
         raise problems.error()
-    found = assemble(collected, reading)
-    if not found.entries:
-        raise DataError(
-            f"{material.name}: expected a query with a document of {collected.corpus or 'its corpus'}, found none "
-            f"({found.missing:,} documents are not there). Fix: check that both use the same identifiers"
-        )
+    entries, notes = assemble(collected, reading, material.name, material.name)
     unread = tuple(sorted(names_of(material.rows) - collected.reads))
     return Translation(
         replace(material, rows=range(max(len(material.rows), len(list(collected.queries)))), has_odd=False),
         # Lines that are no JSON are for the reader of records to refuse.
-        entries=(*found.entries, *((at, row) for at, row in enumerate(material.rows) if not isinstance(row, Mapping))),
+        entries=(*entries, *((at, row) for at, row in enumerate(material.rows) if not isinstance(row, Mapping))),
         form=collected.form,
-        notes=(*material.notes, *found.notes, *unread_notes(unread)),
+        notes=(*material.notes, *notes, *unread_notes(unread)),
         unread=unread,
         corpus=collected.corpus,
     )
