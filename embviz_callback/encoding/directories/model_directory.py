@@ -6,9 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.encoding.directories.backbone import Folder, is_causal, not_used, on_base, read_transformer
+from embviz_callback.encoding.directories.backbone import (
+    Folder,
+    adapt,
+    is_adapter,
+    is_causal,
+    not_used,
+    on_base,
+    read_transformer,
+)
 from embviz_callback.encoding.directories.diagnoses import what_instead
-from embviz_callback.encoding.directories.lora_folders import adapt, is_adapter
 from embviz_callback.encoding.directories.modules import Tower, read_modules, tower_of
 from embviz_callback.encoding.models.biencoder import Backbone
 from embviz_callback.encoding.serving import Serving

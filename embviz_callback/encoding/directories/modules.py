@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from embviz_callback.encoding.directories.backbone import WEIGHTS, Folder, read_transformer
 from embviz_callback.encoding.directories.settings_files import read_settings
 from embviz_callback.encoding.models.biencoder import TOKEN_POOLINGS, Backbone
+from embviz_callback.encoding.models.rebuilding import ACTIVATIONS, Residual, Stack, Unit, layer_of
 from embviz_callback.encoding.models.self_pooling import StaticTable, StaticTokenizer
-from embviz_callback.encoding.models.stack import ACTIVATIONS, Residual, Stack, Unit, layer_of
 from embviz_callback.encoding.serving import Serving
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.stored import fetch

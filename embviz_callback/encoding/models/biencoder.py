@@ -23,7 +23,7 @@ _ENCODER_CLASSES = {
     "longt5": "LongT5EncoderModel",
     "switch_transformers": "SwitchTransformersEncoderModel",
 }
-_NGRAM_PREFIX = "char-ngrams-"
+NGRAM_PREFIX = "char-ngrams-"
 _MOST_SPECIAL_TOKENS = 8
 
 
@@ -178,7 +178,7 @@ def load_backbone(
     Returns:
         The encoder in eval mode, on the CPU.
     """
-    if name.startswith(_NGRAM_PREFIX):
+    if name.startswith(NGRAM_PREFIX):
         return _ngram_backbone(name)
     from transformers import AutoConfig, AutoTokenizer  # takes seconds to import
 
@@ -214,10 +214,10 @@ def _width(config: Any) -> int:
 
 
 def _ngram_backbone(name: str) -> Backbone:
-    width = name.removeprefix(_NGRAM_PREFIX)
+    width = name.removeprefix(NGRAM_PREFIX)
     if not width.isdecimal() or int(width) < 1:
         raise ValueError(
-            f"a built-in encoder is named {_NGRAM_PREFIX}<width>, for instance char-ngrams-4096; got {name!r}"
+            f"a built-in encoder is named {NGRAM_PREFIX}<width>, for instance char-ngrams-4096; got {name!r}"
         )
     return Backbone(CharNgrams(int(width)), NgramTokenizer(int(width)), int(width), None, name)
 

@@ -1,28 +1,93 @@
-"""A model from weights: the encoder's architecture by name, the head's by its weights."""
+"""A model from weights: the encoder's architecture by name, the head's layers by their weights."""
 
 import contextlib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from embviz_callback.encoding.models.biencoder import Backbone, ProjectionHead, load_backbone
+from embviz_callback.encoding.models.biencoder import NGRAM_PREFIX, Backbone, ProjectionHead, load_backbone
 from embviz_callback.encoding.models.self_pooling import CharNgrams
-from embviz_callback.encoding.models.stack import ACTIVATIONS, Stack, layer_of, with_weights
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
 from embviz_callback.encoding.weights.fit import is_optional
 from embviz_callback.encoding.weights.heads import Layer
 from embviz_callback.encoding.weights.stored import Weight, fetch
 
-_BUILT_IN = "char-ngrams-"
+# A fixed list: a class path in a file is never imported.
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    kind.__name__: kind for kind in (nn.Identity, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid)
+}
+_Layer = TypeVar("_Layer", bound=nn.Module)
 _TOKEN_TABLE = re.compile(r"word_embeddings|embed_tokens|tok_embeddings|wte")
 _RESIZED = ", or, if tokens were added to it, the folder into which save_pretrained wrote both encoder and tokenizer"
 _FREE_ELEMENTS = 50_000_000  # 200 MB
+
+
+def with_weights(layer: _Layer, weights: Mapping[str, Tensor], whose: str) -> _Layer:
+    """Puts weights into a layer, which must be all that it has.
+
+    Args:
+        layer: In float32.
+        weights: Of any type, by the layer's own names.
+        whose: Which weights of which file, for the error.
+
+    Returns:
+        The layer.
+
+    Raises:
+        CheckpointError: If one is missing, of another shape, or too many.
+    """
+    expected, found = (
+        {name: tuple(tensor.shape) for name, tensor in state.items()} for state in (layer.state_dict(), weights)
+    )
+    if expected != found:
+        raise CheckpointError(f"{whose} must have the shapes {expected}, got {found}")
+    layer.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    return layer
+
+
+def layer_of(weights: Mapping[str, Tensor], whose: str) -> nn.Module:
+    """A linear map, or where ``weight`` is a vector a layer norm, with weights in it; see `with_weights`."""
+    shape = weights["weight"].shape
+    made = nn.LayerNorm(shape) if len(shape) == 1 else nn.Linear(shape[1], shape[0], bias="bias" in weights)
+    return with_weights(made, weights, whose)
+
+
+class Stack(nn.Sequential):
+    """Several layers one after the other, the first of which is a linear map."""
+
+
+class Residual(nn.Module):
+    """Layers whose input is added to what they make of it.
+
+    Args:
+        layers: In their order; the first is a linear map.
+        past: ``(dim_out, dim_in)``, what the input is multiplied by; None for the input itself.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], past: Tensor | None) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.past = None if past is None else nn.Parameter(past.float())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Maps ``(n, dim_in)`` to ``(n, dim_out)``."""
+        beside = features if self.past is None else features @ self.past.T
+        projected: Tensor = self.layers(features) + beside
+        return projected
+
+
+class Unit(nn.Module):
+    """Scales rows to length 1."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Maps ``(n, dim)`` to the same."""
+        return torch.nn.functional.normalize(features, dim=-1)
 
 
 def build_head(layers: Sequence[Layer], config: Mapping[str, Any], path: Path) -> nn.Module:
@@ -128,7 +193,7 @@ def outline(name: str, *, where: str, revision: str | None = None, **options: An
     """
     with _explained(name, where):
         _refuse_foreign_code(name, revision)
-        with contextlib.nullcontext() if name.startswith(_BUILT_IN) else torch.device("meta"):
+        with contextlib.nullcontext() if name.startswith(NGRAM_PREFIX) else torch.device("meta"):
             return load_backbone(name, revision=revision, pretrained=False, **options)
 
 
@@ -219,7 +284,7 @@ def _mismatch(entry: Any, name: str) -> str:
 
 def _refuse_foreign_code(name: str, revision: str | None) -> None:
     """Says so in few words, where transformers would advise to trust the code that comes with a model."""
-    if name.startswith(_BUILT_IN):
+    if name.startswith(NGRAM_PREFIX):
         return
     from transformers import CONFIG_MAPPING, PretrainedConfig
 

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from embviz_callback.grammar import agreeing, counted
-from embviz_callback.pairs.check.collisions import expected_collisions
 from embviz_callback.pairs.check.disagreement import Extract, disagreements, idle_types
-from embviz_callback.pairs.check.findings import LEVELS, NOTE, SUSPECT, WRONG, Checkup, FileFacts, Finding
-from embviz_callback.pairs.check.leaks import leaks
+from embviz_callback.pairs.check.findings import NOTE, SUSPECT, WRONG, Checkup, FileFacts, Finding, expected_collisions
 from embviz_callback.pairs.check.raw import Hit, Place, RawPairs, RawRecord, answers_of, raw_records, record_key
 from embviz_callback.pairs.flaws import BLANK, NOT_NFC, flaws, words_key
 from embviz_callback.pairs.problems import show_name
 from embviz_callback.pairs.texts import fold, is_blank
 from embviz_callback.pairs.weight_rule import WeightRule, default_rule
 
+_Known = dict[tuple[str, Any], RawRecord]  # by a text and the part that it plays, the first record
 _DROP = "embviz check --fix drops them"
 # Of each level: kind, title as `agreeing` takes it, how to mend it; what --fix mends says so.
 _FINDINGS: Mapping[str, Mapping[str, tuple[str, str]]] = {
@@ -137,7 +136,7 @@ def check(train: RawPairs, validation: RawPairs | None = None, demands: Demands 
         hits += _names(source, of_source)
         hits += _in_file(of_source, demands)
     if validation is not None:
-        hits += leaks(*seen)
+        hits += _leaks(*seen)
     return Checkup(
         files=tuple(_facts(source, of_source) for source, of_source in zip(sources, seen, strict=True)),
         findings=_findings(hits),
@@ -150,11 +149,11 @@ def _findings(hits: Iterable[Hit]) -> tuple[Finding, ...]:
     places: dict[str, list[Place]] = {}
     for kind, place in hits:
         places.setdefault(kind, []).append(place)
-    found = []
+    found, levels = [], list(_FINDINGS)
     for kind, where in places.items():
         level, title, fix = KINDS[kind]
         found.append(Finding(kind, level, agreeing(len(where), title), fix, tuple(where)))
-    return tuple(sorted(found, key=lambda one: (LEVELS.index(one.level), -len(one.places), one.kind)))
+    return tuple(sorted(found, key=lambda one: (levels.index(one.level), -len(one.places), one.kind)))
 
 
 def _facts(source: RawPairs, seen: Sequence[RawRecord]) -> FileFacts:
@@ -270,3 +269,63 @@ def _too_long(seen: Sequence[RawRecord], reach: Reach) -> Iterator[Hit]:
         n_tokens, n_read = measured[text]
         if n_read < len(text):
             yield raw.hit("too_long", place, text, f"{n_tokens:,} tokens; cut off: {text[n_read:]!r}")
+
+
+def _leaks(train: Sequence[RawRecord], validation: Sequence[RawRecord]) -> Iterator[Hit]:
+    """Validation texts that stand in the training file, by how much that gives away.
+
+    A pair whose query and document stand in one training record is named once, as a pair. Texts
+    that play the other part (a validation query that is a training document) count as well.
+
+    Args:
+        train: Training records.
+        validation: Held-out records.
+
+    Yields:
+        Kind of leak and the place in the validation file.
+    """
+    known = _first_records(train)
+    for raw in validation:
+        for kind, field, text, seen in _of_record(raw, known):
+            yield raw.hit(kind, field, text, f"{seen.file} record {seen.index + 1:,}")
+
+
+def _first_records(train: Sequence[RawRecord]) -> _Known:
+    """The first training record of every text, by the part that the text plays in it."""
+    known: _Known = {}
+    for raw in train:
+        query = fold(raw.query)
+        keys: list[tuple[str, Any]] = [("query", query), ("words", words_key(raw.query))] if query else []
+        for _, text in raw.positives:
+            keys += [("pair", (query, fold(text))), ("document", fold(text)), ("words", words_key(text))]
+        keys += [("negative", fold(negative.text)) for negative in raw.negatives]
+        for key in keys:
+            known.setdefault(key, raw)
+    return known
+
+
+def _of_record(raw: RawRecord, known: _Known) -> Iterator[tuple[str, str, str, RawRecord]]:
+    query, is_leaked = fold(raw.query), False
+    for place, text in raw.positives:
+        folded = fold(text)
+        if pair := known.get(("pair", (query, folded))):
+            is_leaked = True
+            yield "leaked_pair", place, f"{raw.query} -> {text}", pair
+        elif seen := known.get(("document", folded)) or known.get(("query", folded)):
+            yield "leaked_document", place, text, seen
+        else:
+            yield from _near(place, text, known)
+            if negative := known.get(("negative", folded)):
+                yield "seen_as_negative", place, text, negative
+    if is_leaked or not query:
+        return
+    if seen := known.get(("query", query)) or known.get(("document", query)):
+        yield "leaked_query", ".query", raw.query, seen
+    else:
+        yield from _near(".query", raw.query, known)
+
+
+def _near(place: str, text: str, known: _Known) -> Iterator[tuple[str, str, str, RawRecord]]:
+    words = words_key(text)
+    if words and (seen := known.get(("words", words))):
+        yield "near_leak", place, text, seen

@@ -13,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embviz_callback.pairs.check.checkup import KINDS, Demands, check
-from embviz_callback.pairs.check.collisions import expected_collisions
 from embviz_callback.pairs.check.disagreement import agree
-from embviz_callback.pairs.check.findings import Checkup, Finding
+from embviz_callback.pairs.check.findings import Checkup, Finding, expected_collisions
 from embviz_callback.pairs.check.mending import mend
 from embviz_callback.pairs.check.raw import Place, RawPairs, raw_records, read_raw
 from embviz_callback.pairs.flaws import flaws, is_placeholder, mended, words_key

@@ -5,8 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.pairs.formats.collections.assembly import Collected, assemble
-from embviz_callback.pairs.formats.collections.parts import Part, Query, documents_of, judgements_of, queries_of
+from embviz_callback.pairs.formats.collections.parts import Collected, Part, Query, assemble, judgements_of, queries_of
 from embviz_callback.pairs.formats.detection import names_of
 from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.formats.translation import Translation, translate, unread_notes
@@ -86,7 +85,7 @@ def _llamaindex(value: Mapping[str, Any], material: Material) -> Collected:
         form="llamaindex",
         title="a LlamaIndex data set (queries, corpus, relevant_docs)",
         queries=list(queries_of(_part(value["queries"]))),
-        documents=documents_of(_part(value["corpus"])),
+        documents=_part(value["corpus"]),
         # An object in Python has no name under which its corpus could be read again.
         corpus="" if material.path == IN_PYTHON else material.path,
         grades=_judged(relevant, material),
@@ -103,7 +102,7 @@ def _rows_of_ids(material: Material, corpus: Part, form: str, title: str, names:
         form=form,
         title=f"{title} ({text}, {right}, {wrong})",
         queries=[Query(at, called[at], row.get(text, row.get(own.removesuffix("_id")))) for at, row in rows],
-        documents=documents_of(corpus),
+        documents=corpus,
         corpus=corpus.name,
         grades={called[at]: dict.fromkeys(_ids(row.get(right)), 1) for at, row in rows},
         hard={called[at]: _ids(row.get(wrong)) for at, row in rows},
