@@ -108,6 +108,11 @@ def _encoder_named(path: Path, serving: Serving, config: Mapping[str, Any]) -> t
         name, revision, where = serving.encoder, None, f"{path} is to be read with"
     elif isinstance(noted, str) and noted:
         name, where = noted, f"{path} names"
+    elif (path.parent / "config.json").is_file():
+        raise CheckpointError(
+            f"{path} names no encoder, but lies in the folder of one; give the folder, {path.parent}, or, if the file "
+            f"holds more than what is read from there, --encoder {path.parent}"
+        )
     else:
         name, where = DEFAULT_ENCODER, f"{path} names no encoder, so that it is read with the default"
     if Path(name).expanduser().is_dir():

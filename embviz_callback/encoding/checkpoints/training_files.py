@@ -129,8 +129,17 @@ def read_training_file(path: Path, *, prefix: str | None = None) -> TrainingFile
         config=_config(noted.get("hyper_parameters"), noted.get("config"), noted),
         epoch=_number(noted.get("epoch"), int, contents),
         loss=_number(noted.get("loss"), float, contents),
-        notes=(*_left_aside(contents.left_aside), *_no_weights(entries)),
+        notes=(*_left_aside(contents.left_aside), *_no_weights(entries), *_beside(content, field, prefix)),
     )
+
+
+def _beside(content: Mapping[Any, Any], field: str | None, prefix: str | None) -> tuple[str, ...]:
+    """The note on further weights in a file, such as averaged ones, of which nobody has said which are meant."""
+    others = () if field is None or prefix else (name for name in content if name not in (field, *_NEVER_WEIGHTS))
+    found = [str(name) for name in others if any(_is_dense(part) and part.shape for _, part in _entries(content[name]))]
+    if not found:
+        return ()
+    return (f"read from {field}; there are more weights in {short(', '.join(found))} (--prefix {short(found[0])})",)
 
 
 def _entries(state: Any) -> Iterator[tuple[str, Any]]:

@@ -135,7 +135,16 @@ def _whole(path: Path, folder: Folder, serving: Serving) -> tuple[Backbone, tupl
     dtype = dtype_named(serving.dtype, weights.values(), config.get("dtype", config.get("torch_dtype")))
     sketch = outline(str(path), where=f"{path} is an", tokenizer=serving.tokenizer, dtype=dtype)
     backbone, unused = fill(sketch, weights, path)
-    return backbone, not_used(unused)
+    return backbone, (*_own_code(config), *not_used(unused))
+
+
+def _own_code(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The note on a model that another class should make; the weights may fit this one all the same."""
+    given = config.get("auto_map")
+    named = given.get("AutoModel") if isinstance(given, Mapping) else None
+    if not named:
+        return ()
+    return (f"its code, {short(str(named))}, is not run: the class of transformers is, which may give other vectors",)
 
 
 def has_tokenizer(path: Path, folder: Folder) -> bool:

@@ -22,6 +22,8 @@ _MARKS: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 _MODEL_FILES = ("config.json", "modules.json", "adapter_config.json")
 _WEIGHT_ENDS = (".pt", ".ckpt", ".safetensors", ".bin", ".pth")
+# What a training needs to go on, beside the weights.
+_OF_TRAINING = re.compile(r"(optimizer|scheduler|scaler|sampler|rng_state|random_states|training_args)[_\d]*\.")
 
 
 def what_instead(path: Path) -> str:
@@ -39,15 +41,18 @@ def what_instead(path: Path) -> str:
     for marks, sentence in _MARKS:
         if any(name.endswith(marks) for name in (*names, *below)):
             return sentence
-    models = [name for name in names if any((path / name / one).is_file() for one in _MODEL_FILES)]
-    for near in (_weights_in(path), [path / name for name in models], *map(_weights_in, map(path.joinpath, names))):
+    # Two levels, since the hub's cache has snapshots/<hash>.
+    models = [found.parent for level in ("*", "*/*") for one in _MODEL_FILES for found in path.glob(f"{level}/{one}")]
+    for near in (_weights_in(path), models, *map(_weights_in, map(path.joinpath, names))):
         if near:
             return f"there is no config.json in it; did you mean {max(near, key=_last_number)}?"
     return f"there is no config.json and no modules.json in it, only {short(', '.join(names)) or 'nothing'}"
 
 
 def _weights_in(folder: Path) -> list[Path]:
-    return [entry for entry in folder.iterdir() if entry.name.endswith(_WEIGHT_ENDS)] if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    return [one for one in folder.iterdir() if one.name.endswith(_WEIGHT_ENDS) and not _OF_TRAINING.match(one.name)]
 
 
 def _last_number(path: Path) -> tuple[int, str]:

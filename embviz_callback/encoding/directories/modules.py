@@ -187,14 +187,26 @@ class _LowerCase:
 
 def _static(path: Path, folder: Folder) -> Backbone:
     weights = _module_weights(path, folder)
-    table = weights.get("embedding.weight")
-    if set(weights) != {"embedding.weight"} or table is None or table.ndim != 2:
+    table = _table(weights)
+    if table is None or table.ndim != 2:
         raise CheckpointError(f"{path} should have embedding.weight of shape (tokens, dim), it has {sorted(weights)}")
     if not (path / "tokenizer.json").is_file():
         raise CheckpointError(f"{path} has no tokenizer.json; copy or download the model again")
     folder.used.add(path / "tokenizer.json")
     tokenizer = StaticTokenizer(path / "tokenizer.json")
     return Backbone(StaticTable(table).eval(), tokenizer, table.shape[1], None, str(folder.root))
+
+
+def _table(weights: Mapping[str, Tensor]) -> Tensor | None:
+    """A vector per token; None where other weights are there than those of StaticEmbedding or of Model2Vec."""
+    if set(weights) == {"embedding.weight"}:
+        return weights["embedding.weight"]
+    if not {"embeddings"} <= set(weights) <= {"embeddings", "mapping", "weights"}:
+        return None
+    # Model2Vec lets tokens share rows and weighs them.
+    table = weights["embeddings"].float()
+    table = table[weights["mapping"].long()] if "mapping" in weights else table
+    return table * weights["weights"][:, None] if "weights" in weights else table
 
 
 def _sentence_config(path: Path, folder: Folder) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from embviz_callback.encoding.weights.complaints import SAFE_AGAIN
+
 _LOCAL = struct.Struct("<4s5H3L2H")
 _END = struct.Struct("<4s4H2LH")
 _LOCATOR = struct.Struct("<4sLQL")
@@ -51,6 +53,8 @@ def records_of(path: Path) -> dict[str, Record]:
         told = _directory_told(file, size)
         with zipfile.ZipFile(file) as archive:
             entries, start = archive.infolist(), archive.start_dir
+        if any(Path(entry.filename).name == "constants.pkl" for entry in entries):
+            raise ArchiveError(f"is a TorchScript program, which would have to be run; {SAFE_AGAIN}")
         declared = sum(entry.file_size for entry in entries)
         # torch.save never compresses, so that a record cannot be larger than the file.
         if declared > size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):

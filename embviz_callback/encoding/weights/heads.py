@@ -71,21 +71,22 @@ def find_head(
         The layers in their order, none if there is no head; and what else there is, by the first part of its name.
 
     Raises:
-        CheckpointError: If there are several heads, or one that normalises over batches.
+        CheckpointError: If there are several heads, one that normalises over batches, or other weights of the size
+            of the features that may be part of one.
     """
     layers = _layers({name: weight for name, weight in rest.items() if not _OTHER_PURPOSE.search(name)})
     matrices = [layer for layer in layers if not layer.is_norm and layer.weights["weight"].shape[0] < _MANY]
     fitting = {layer.group for layer in matrices if layer.dim_in == dim}
     matrices = [layer for layer in matrices if not fitting or layer.group in fitting]
     if not matrices:
-        return [], _ignored(rest, [])
+        return [], _ignored(rest, [], layers, path, dim)
     group = _group_of(matrices, path, near)
     chain = _chain([layer for layer in matrices if layer.group == group], path, dim if fitting else matrices[0].dim_in)
     mates = {group, group.rpartition(".")[0]} if any(layer.name == group for layer in matrices) else {group}
     head = [layer for layer in layers if layer in chain or (layer.is_norm and layer.family in mates)]
     if any(f"{layer.name}.running_mean" in rest for layer in head):
         raise CheckpointError(f"{path}: its head normalises over batches, which cannot be read; export the model")
-    return head, _ignored(rest, head)
+    return head, _ignored(rest, head, layers, path, dim)
 
 
 def _group_of(matrices: list[Layer], path: Path, near: str) -> str:
@@ -149,6 +150,33 @@ def _layers(rest: Mapping[str, Weight]) -> list[Layer]:
     ]
 
 
-def _ignored(rest: Mapping[str, Weight], head: list[Layer]) -> tuple[str, ...]:
+def _ignored(
+    rest: Mapping[str, Weight], head: list[Layer], layers: list[Layer], path: Path, dim: int
+) -> tuple[str, ...]:
     used = {f"{layer.name}.{part}".lstrip(".") for layer in head for part in layer.weights}
-    return tuple(sorted({name.split(".")[0] for name in rest if name not in used}))
+    unused = {name: weight for name, weight in rest.items() if name not in used}
+    # What stands with other linear maps is the head of another task.
+    of_others = {
+        name for layer in layers if layer not in head and not layer.is_norm for name in (layer.name, layer.family)
+    }
+    odd = [
+        name
+        for name, weight in unused.items()
+        if dim in weight.shape
+        and 0 not in weight.shape
+        and not _OTHER_PURPOSE.search(name)
+        and of_others.isdisjoint(_modules_of(name))
+    ]
+    if odd:
+        raise CheckpointError(
+            f"{path} holds {short(', '.join(odd))}, which may be part of what makes its vectors and "
+            "cannot be read; if they are not, save the weights without them, else evaluate the model in memory: "
+            "embviz_callback.evaluate(model, data, encode=...)"
+        )
+    return tuple(sorted({name.split(".")[0] for name in unused}))
+
+
+def _modules_of(name: str) -> list[str]:
+    """The modules in which a weight lies, from the outermost on."""
+    parts = name.split(".")[:-1]
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from embviz_callback.encoding.weights.archives import ArchiveError, Record, records_of
-from embviz_callback.encoding.weights.complaints import SAFE_AGAIN, CheckpointError, asks_for_code, short
+from embviz_callback.encoding.weights.complaints import CheckpointError, asks_for_code, short
 from embviz_callback.encoding.weights.pickle_reader import AttackError, PickleError, Reading, read_pickle
 
 Places = Mapping[str, Record]
@@ -71,8 +71,6 @@ def bytes_of(path: Path, record: Record) -> bytearray:
 
 def _read_zip(path: Path) -> tuple[Reading, Places]:
     records = records_of(path)
-    if any(Path(name).name == "constants.pkl" for name in records):
-        raise CheckpointError(f"{path} is a TorchScript program, which would have to be run; {SAFE_AGAIN}")
     pickle = next((name for name in records if name.endswith("data.pkl")), None)
     if pickle is None:
         names = short(", ".join([*records][:3]))

@@ -418,11 +418,13 @@ def test_a_run_folder_is_answered_with_the_file_in_it(tmp_path: Path) -> None:
         (["checkpoint-9/modules.json", "checkpoint-10/modules.json"], "checkpoint-10"),
         (["epoch=9-step=90.ckpt", "epoch=10-step=100.ckpt"], "epoch=10-step=100.ckpt"),
         (["checkpoints/epoch=9.ckpt", "checkpoints/epoch=10.ckpt", "hparams.yaml"], "checkpoints/epoch=10.ckpt"),
+        (["model.safetensors", "optimizer.pt", "scheduler_1.bin", "training_args.bin"], "model.safetensors"),
+        (["snapshots/abc/config.json", "blobs/1", "refs/main"], "snapshots/abc"),
     ],
 )
 def test_a_folder_of_checkpoints_is_answered_with_the_newest(tmp_path: Path, names: list[str], newest: str) -> None:
     for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
     assert _error(tmp_path) == (
         f"{tmp_path} is a directory, but no model: there is no config.json in it; did you mean {tmp_path / newest}?"

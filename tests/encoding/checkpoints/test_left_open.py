@@ -1,6 +1,7 @@
 """What a file leaves open: who says it instead, or the sentence that asks for it."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch import Tensor
 from embviz_callback.encoding.checkpoints import hub
 from embviz_callback.encoding.checkpoints.loading import CheckpointError, LoadedModel, load_checkpoint
 from embviz_callback.encoding.subject import Side, Subject, notes_on_prompts
-from tests.tiny_models import tiny_bert, vectors
+from embviz_callback.encoding.weights.complaints import SAFE_AGAIN
+from tests.tiny_models import tiny_bert, tiny_tokenizer, vectors
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,68 @@ def test_of_two_encoders_the_one_that_is_named_is_read_and_the_other_is_no_head(
     found = load_checkpoint(tmp_path / "both.ckpt", encoder=str(encoders[0]), pooling="mean", prefix=name)
     own = encoders[0] if name == "model" else encoders[1]
     assert torch.equal(vectors(found.model), vectors(load_checkpoint(own, pooling="mean").model))
+
+
+def test_averaged_weights_beside_the_others_are_said_and_read_where_they_are_named(
+    tmp_path: Path, encoders: tuple[Path, Path]
+) -> None:
+    path = tmp_path / "both.pt"
+    torch.save({"model": _weights(encoders[0]), "ema": _weights(encoders[1]), "optimizer": {"a": torch.ones(2)}}, path)
+    for said, own in (({}, encoders[0]), ({"prefix": "ema"}, encoders[1])):
+        found = load_checkpoint(path, encoder=str(encoders[0]), pooling="mean", max_length=64, **said)
+        assert torch.equal(vectors(found.model), vectors(load_checkpoint(own, pooling="mean").model))
+        assert found.notes == (() if said else ("read from model; there are more weights in ema (--prefix ema)",))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("text_projection", (16, 8)), ("proj.weight_v", (8, 16)), ("pool.query", (16,)), ("norm.0.weight", (16,))],
+)
+def test_weights_that_may_make_the_vectors_are_never_left_aside(
+    tmp_path: Path, encoders: tuple[Path, Path], name: str, shape: tuple[int, ...]
+) -> None:
+    path = tmp_path / "more.pt"
+    other = {"topic.0.weight": torch.ones(3, 16), "topic.1.weight": torch.ones(16), "head.weight": torch.ones(8, 16)}
+    torch.save({**_weights(encoders[0], "encoder."), **other}, path)
+    assert "not used: topic" in load_checkpoint(path, encoder=str(encoders[0])).notes
+    torch.save({**_weights(encoders[0], "encoder."), **other, name: torch.ones(shape)}, path)
+    assert _refusal(path, encoder=str(encoders[0])) == (
+        f" holds {name}, which may be part of what makes its vectors and cannot be read; if they are not, save the "
+        "weights without them, else evaluate the model in memory: embviz_callback.evaluate(model, data, encode=...)"
+    )
+
+
+def test_a_folder_that_names_code_of_its_own_is_read_without_it_and_says_so(tmp_path: Path) -> None:
+    folder = tiny_bert(tmp_path / "bert")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "modeling.OwnModel"}}))
+    assert load_checkpoint(folder, pooling="mean").notes == (
+        "its code, modeling.OwnModel, is not run: the class of transformers is, which may give other vectors",
+    )
+
+
+def test_weights_in_the_folder_of_their_encoder_lead_to_it(encoders: tuple[Path, Path]) -> None:
+    assert _refusal(encoders[0] / "model.safetensors") == (
+        f" names no encoder, but lies in the folder of one; give the folder, {encoders[0]}, or, if the file holds more "
+        f"than what is read from there, --encoder {encoders[0]}"
+    )
+
+
+def test_static_embeddings_of_model2vec_are_read_with_shared_rows_and_weights(tmp_path: Path) -> None:
+    table, mapping, weights = torch.randn(5, 4), torch.arange(59) % 5, torch.rand(59)
+    save_file({"embeddings": table, "mapping": mapping, "weights": weights}, tmp_path / "model.safetensors")
+    tiny_tokenizer().backend_tokenizer.save(str(tmp_path / "tokenizer.json"))
+    module = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.StaticEmbedding"}
+    (tmp_path / "modules.json").write_text(json.dumps([module]))
+    ids = tiny_tokenizer()("phòng gác", add_special_tokens=False)["input_ids"]
+    mean = torch.stack([table[at % 5] * weights[at] for at in ids]).mean(dim=0)
+    assert torch.allclose(load_checkpoint(tmp_path).model.encode(["phòng gác"])[0], mean, atol=1e-6)
+
+
+def test_a_program_is_called_one(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "m.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m/constants.pkl", b"0" * 99)
+    assert _refusal(tmp_path / "m.pt") == f" is a TorchScript program, which would have to be run; {SAFE_AGAIN}"
 
 
 def test_a_pooler_without_weights_is_never_made_up(tmp_path: Path, encoders: tuple[Path, Path]) -> None:
