@@ -75,7 +75,7 @@ def _checkup(options: argparse.Namespace, own: RawPairs) -> Checkup:
 
 
 def _from_run(options: argparse.Namespace) -> Analysed:
-    refuse_beside_run(data=options.data, corpus=options.corpus)
+    refuse_beside_run(options)
     run = run_at(options.run)
     kept = kept_snapshots(run)
     epochs = [one.epoch for one in kept]

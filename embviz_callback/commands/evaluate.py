@@ -18,7 +18,7 @@ from embviz_callback.commands.looking import Look, as_usage_error, look_at_each,
 from embviz_callback.commands.request import Request, output_of, request_from
 from embviz_callback.commands.terminal import Terminal, quietly
 from embviz_callback.commands.told import said
-from embviz_callback.delivery.results.trec import DEPTH, trec_files
+from embviz_callback.delivery.results.trec import trec_files
 from embviz_callback.delivery.run.data_check import data_check
 from embviz_callback.drawing.reports.asides import Aside, Context
 from embviz_callback.drawing.reports.comparisons.words_report import only_words_aside, words_aside
@@ -66,7 +66,7 @@ def evaluate_checkpoints(options: argparse.Namespace, terminal: Terminal) -> int
     with quietly():
         asked = [(request_from(one), output_of(one)) for one in own.values()]
         baseline = baseline_of(options, asked[0][0], terminal)
-        found = evaluate_each(asked, terminal, trec=options.trec, bm25=options.bm25)
+        found = evaluate_each(asked, terminal)
         outcomes = dict(zip(own, found, strict=True))
         comparisons = {name: _compared(outcomes[name], own[name]) for name in own if is_compared}
     answer(*said(options, outcomes, comparisons), options, terminal)
@@ -100,17 +100,13 @@ def check_reference(options: argparse.Namespace, n: int) -> None:
         raise UsageError(f"--reference must be at most {n}, got {options.reference}")
 
 
-def evaluate_each(
-    asked: Sequence[tuple[Request, Path]], terminal: Terminal, *, trec: bool = False, bm25: str | None = None
-) -> "list[list[Outcome]]":
+def evaluate_each(asked: Sequence[tuple[Request, Path]], terminal: Terminal) -> "list[list[Outcome]]":
     """Looks at every checkpoint, loaded once, on one or several sets, and writes the files of each.
 
     Args:
         asked: What is wanted of each set, and the folder of its results, with a folder in it for each of several
             checkpoints.
         terminal: Hears what is going on.
-        trec: Leave a run and its judgements too.
-        bm25: As for `words_beside`.
 
     Returns:
         For each set one outcome per checkpoint, in the order given.
@@ -118,9 +114,7 @@ def evaluate_each(
     Raises:
         OtherRankDone: In every process but the first of several, when all is encoded.
     """
-    if trec:
-        asked = [(replace(request, depth=DEPTH), output) for request, output in asked]
-    if bm25 is not None:
+    if asked[0][0].bm25 is not None:
         refuse_without_bm25s()
     looks = look_at_each([request for request, _ in asked], terminal)  # first: a mistyped path leaves no folder behind
     if not is_first():
@@ -134,17 +128,17 @@ def evaluate_each(
             for place, (look, (request, output)) in enumerate(zip(found, asked, strict=True)):
                 folder = output / safe_name(look.snapshot.label) if len(request.checkpoints) > 1 else output
                 data[place] = data[place] or data_check(look.snapshot)
-                outcomes[place].append(_written(look, folder, data[place], terminal, bm25))
-                for name, content in trec_files(look.snapshot).items() if trec else ():
+                outcomes[place].append(_written(look, request, folder, data[place], terminal))
+                for name, content in trec_files(look.snapshot).items() if request.trec else ():
                     write_atomically(folder / name, content)
     return outcomes
 
 
-def _written(look: Look, folder: Path, data: Mapping[str, Any], terminal: Terminal, bm25: str | None) -> "Outcome":
+def _written(look: Look, request: Request, folder: Path, data: Mapping[str, Any], terminal: Terminal) -> "Outcome":
     # matplotlib, which a mistyped option must not wait for: all is checked before the first look
     from embviz_callback.delivery.results.result_folder import write_results
 
-    words = words_beside(look, bm25, terminal)
+    words = words_beside(look, request.bm25, terminal)
     context = Context(data=data, asides=asides_of(look, words))
     made = write_results(look.snapshot, folder, context, progress=lambda method: terminal.bar(MAPS[method].title))
     for fault in made.faults:

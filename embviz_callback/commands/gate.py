@@ -45,7 +45,7 @@ def baseline_of(options: argparse.Namespace, request: Request, terminal: Termina
     if options.baseline.endswith(".json"):
         with as_usage_error(ValueError, "--baseline: "):
             return read_standing(Path(options.baseline).expanduser())
-    looks = look_at(replace(request, checkpoints=(options.baseline,)), terminal)
+    looks = look_at(replace(request, checkpoints=(options.baseline,), vectors=None, trec=False), terminal)
     return Standing.of(next(iter(looks)).snapshot)
 
 

@@ -1,5 +1,6 @@
 """What a run that was visualised keeps of its evaluations, as commands take it with ``--run``."""
 
+import argparse
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,16 +73,13 @@ def first_best_last(snapshots: Sequence[Snapshot], metric: str = "") -> list[Sna
     return [snapshots[place] for place in sorted({0, best, len(snapshots) - 1})]
 
 
-def refuse_beside_run(**given: object) -> None:
+def refuse_beside_run(options: argparse.Namespace) -> None:
     """Says that an option has no use beside ``--run``.
-
-    Args:
-        given: Option to its value; None for one that was not given.
 
     Raises:
         UsageError: If one was given.
     """
     why = {"corpus": "whose evaluations hold what they were ranked among", "data": "whose evaluations hold their pairs"}
-    for name, value in given.items():
-        if value is not None:
-            raise UsageError(f"--{name} has no use with --run, {why[name]}; leave it out")
+    for name, reason in why.items():
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name} has no use with --run, {reason}; leave it out")

@@ -18,6 +18,7 @@ from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.provenance import versions
 from embviz_callback.delivery.results.plain_vectors import embeddings_in_order, load_rows
 from embviz_callback.delivery.results.result_files import read_embeddings
+from embviz_callback.delivery.results.trec import DEPTH
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.encoding.checkpoints.hub import explain_missing, is_hub_name
 from embviz_callback.evaluator import Encoded, Evaluator, Listener, Moment
@@ -109,7 +110,7 @@ def _looks(requests: Sequence[Request], labels: Sequence[str], terminal: Termina
     with as_usage_error(ValueError):
         files = {path: Path(path).expanduser() for path in first.checkpoints if path.endswith(".npz")}
         saved = {path: read_embeddings(file) for path, file in files.items()}
-    evaluators = [replace(_evaluator(one, saved, terminal), depth=one.depth) for one in requests]
+    evaluators = [_evaluator(one, saved, terminal) for one in requests]
     device = device_named(first.device) if len(saved) < len(labels) else "none"
     device = own_device(device) if first.is_shared else device
     facts = {"device": device, "precision": "float32", "versions": _versions()}
@@ -198,10 +199,8 @@ def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal
         if _is_large(request.corpus):
             terminal.say(f"{request.corpus}: reading its texts a first time")
         evaluator = Evaluator.on(
-            pairs, request.settings, corpus=request.corpus, max_corpus=request.corpus_sample, reading=request.reading
+            pairs, request.settings, corpus=request.corpus, max_corpus=request.max_corpus, reading=request.reading
         )
-        if request.most_kept is not None:
-            evaluator = evaluator.with_sampled_corpus(request.most_kept)
         for note in evaluator.notes:
             terminal.say(note)
     other = f"{next(iter(saved), '')} on" if request.data is None else "--data gives"
@@ -212,7 +211,7 @@ def _evaluator(request: Request, saved: Mapping[str, _Saved], terminal: Terminal
                 f"{path} was made on subset {subset.fingerprint}, {other} {evaluator.subset.fingerprint}: give the "
                 f"same --data, --max-samples, --seed and --corpus, or {instead}"
             )
-    return evaluator
+    return replace(evaluator, depth=DEPTH if request.trec else 0, keeps_vectors=request.keeps_vectors)
 
 
 def _served(path: str, label: str, request: Request, facts: Mapping[str, Any], terminal: Terminal) -> "_Served":

@@ -36,12 +36,12 @@ class Request:
         device: As torch calls it; "auto" for CUDA where there is one, else the CPU.
         reading: How data and corpus are read.
         corpus: As `Evaluator.on` takes it; None for none.
-        corpus_sample: Texts of it that are ranked, drawn by their hashes; None for all.
+        max_corpus: Most texts of it that are ranked, drawn by their hashes; None for all.
+        keeps_vectors: Whether its vectors stay at hand; otherwise they are forgotten as soon as they are ranked.
         is_shared: Whether all processes that a launcher has started ask for this, each for its share.
         vectors: Paths of query and document rows in the order of the records, in place of checkpoints; None for none.
-        depth: See `Evaluator`.
-        most_kept: Most texts of the corpus, drawn at random where there are more, that are ranked and stay at hand
-            with their vectors; None where the vectors are forgotten as soon as they are ranked.
+        trec: Whether a run and its judgements are left too.
+        bm25: As for `words_beside`.
     """
 
     checkpoints: tuple[str, ...]
@@ -51,11 +51,12 @@ class Request:
     device: str = "auto"
     reading: Reading = _RECOGNISED
     corpus: Any = None
-    corpus_sample: int | None = None
+    max_corpus: int | None = None
+    keeps_vectors: bool = False
     is_shared: bool = False
     vectors: tuple[str, ...] | None = None
-    depth: int = 0
-    most_kept: int | None = None
+    trec: bool = False
+    bm25: str | None = None
 
 
 def settings_from(options: argparse.Namespace) -> Settings:
@@ -88,6 +89,7 @@ def request_from(options: argparse.Namespace, rule: WeightRule | None = None) ->
         The request.
     """
     refuse_several_sets(options)
+    sample, most_kept = getattr(options, "corpus_sample", None), _most_kept(options)
     serving = {name: getattr(options, name) for name in _SERVING} | {"cache": not options.no_cache}
     return Request(
         checkpoints=tuple(options.checkpoint or ()),
@@ -98,9 +100,11 @@ def request_from(options: argparse.Namespace, rule: WeightRule | None = None) ->
         device=options.device,
         reading=reading_of(options, rule),
         corpus=options.corpus,
-        corpus_sample=getattr(options, "corpus_sample", None),
+        max_corpus=min((most for most in (sample, most_kept) if most is not None), default=None),
+        keeps_vectors=most_kept is not None,
         is_shared=True,
-        most_kept=_most_kept(options),
+        trec=getattr(options, "trec", False),
+        bm25=getattr(options, "bm25", None),
     )
 
 

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +16,17 @@ from embviz_callback.files import read_json
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.check.raw import read_raw
 
+_FITS = ("without the callback", "without the callback, again", "with the callback")
 _NAMED = 3
 _FIT = "embviz_callback.commands.selfcheck_fit"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the comparison of the runs says.
-
-    Attributes:
-        status: The exit status that goes with it.
-        sentence: What can be concluded.
-        differing: By group, the names whose hashes differ; an empty list for a group that is the same.
-        facts: Steps of each run, and evaluations in the run with the callback (0 if there was none).
-    """
-
-    status: int
-    sentence: str
-    differing: dict[str, list[str]]
-    facts: dict[str, int]
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Runs the command; 0 when done, 3 if the callback changes something, 1 if the training differs from itself."""
     _check_options(options)
-    outcome = _compare(options, terminal)
-    if options.json:
-        told = {"status": outcome.status, "sentence": outcome.sentence, "differing": outcome.differing} | outcome.facts
-        sys.stdout.write(json.dumps(told, ensure_ascii=False, indent=1) + "\n")
-    else:
-        sys.stdout.write(describe(outcome))
-    return outcome.status
+    told = _compare(options, terminal)
+    sys.stdout.write(json.dumps(told, ensure_ascii=False, indent=1) + "\n" if options.json else _described(told))
+    return int(told["status"])
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -59,36 +38,35 @@ def _check_options(options: argparse.Namespace) -> None:
     read_raw(options.data)
 
 
-def _compare(options: argparse.Namespace, terminal: Terminal) -> Outcome:
+def _compare(options: argparse.Namespace, terminal: Terminal) -> dict[str, Any]:
+    """Exit status, what can be concluded, by group the names whose hashes differ, and how much was done."""
     bar = terminal.bar("selfcheck") or (lambda done, total: None)
+    fits: list[dict[str, Any]] = []
+    differing: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory(prefix="embviz-selfcheck-") as folder:
-        bar(0, 3)
-        without = _run(options, Path(folder), "without the callback", is_with=False)
-        bar(1, 3)
-        control = _run(options, Path(folder), "without the callback, again", is_with=False)
-        bar(2, 3)
-        differing = _differing(without["groups"], control["groups"])
-        facts = {"steps": without["steps"], "evaluations": 0}
-        if any(differing.values()):
-            sentence = (
-                "Two fits without the callback already differ: this training is not deterministic by itself, so nothing"
-                " can be concluded about the callback. Try --deterministic, or --accelerator cpu."
-            )
-            bar(3, 3)
-            return Outcome(1, sentence, differing, facts)
-        watched = _run(options, Path(folder), "with the callback", is_with=True)
-        bar(3, 3)
-    differing = _differing(without["groups"], watched["groups"])
-    changed = [group for group, names in differing.items() if names]
-    facts["evaluations"] = watched["evaluations"]
-    seen = f"in {counted(facts['steps'], 'step')} with {counted(facts['evaluations'], 'evaluation')}"
-    if changed:
-        sentence = (
-            f"The training is not the same with the callback, {seen}: {', '.join(changed)}."
-            " Look first at what the module's encode changes."
+        while len(fits) < len(_FITS) and not any(differing.values()):
+            bar(len(fits), len(_FITS))
+            fits.append(_run(options, Path(folder), _FITS[len(fits)], is_with=len(fits) == len(_FITS) - 1))
+            differing = _differing(fits[0]["groups"], fits[-1]["groups"])
+    bar(len(_FITS), len(_FITS))
+    facts = {"steps": fits[0]["steps"], "evaluations": fits[-1]["evaluations"]}
+    status, sentence = _conclusion(len(fits) == len(_FITS), [name for name, names in differing.items() if names], facts)
+    return {"status": status, "sentence": sentence, "differing": differing, **facts}
+
+
+def _conclusion(is_with: bool, changed: list[str], facts: dict[str, int]) -> tuple[int, str]:
+    if not is_with:
+        return 1, (
+            "Two fits without the callback already differ: this training is not deterministic by itself, so nothing"
+            " can be concluded about the callback. Try --deterministic, or --accelerator cpu."
         )
-        return Outcome(3, sentence, differing, facts)
-    return Outcome(0, f"The callback changes nothing {seen}: every hash is the same.", differing, facts)
+    seen = f"in {counted(facts['steps'], 'step')} with {counted(facts['evaluations'], 'evaluation')}"
+    if not changed:
+        return 0, f"The callback changes nothing {seen}: every hash is the same."
+    return 3, (
+        f"The training is not the same with the callback, {seen}: {', '.join(changed)}."
+        " Look first at what the module's encode changes."
+    )
 
 
 def _run(options: argparse.Namespace, folder: Path, name: str, *, is_with: bool) -> dict[str, Any]:
@@ -126,18 +104,11 @@ def _differing(one: dict[str, dict[str, str]], other: dict[str, dict[str, str]])
     }
 
 
-def describe(outcome: Outcome) -> str:
-    """The outcome for a reader: a table of groups, then the sentence.
-
-    Args:
-        outcome: Of the comparison.
-
-    Returns:
-        Lines of text.
-    """
-    lines = [f"{'group':<24}{'with and without' if outcome.status != 1 else 'twice without'}"]
-    for group, names in outcome.differing.items():
+def _described(told: dict[str, Any]) -> str:
+    """For a reader: a table of groups, then the sentence."""
+    lines = [f"{'group':<24}{'with and without' if told['status'] != 1 else 'twice without'}"]
+    for group, names in told["differing"].items():
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         shown = f"different: {', '.join(names[:_NAMED])}{more}" if names else "same"
         lines.append(f"{group:<24}{shown}")
-    return "\n".join([*lines, "", outcome.sentence, ""])
+    return "\n".join([*lines, "", told["sentence"], ""])

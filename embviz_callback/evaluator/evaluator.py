@@ -105,14 +105,6 @@ class Evaluator:
         notes = (*made.notes, *(f"{read.name}: {note}" for note in read.notes), beside.sentence)
         return replace(made, subset=beside.beside(subset), corpus=beside, notes=notes)
 
-    def with_sampled_corpus(self, most: int) -> Self:
-        """The same among at most so many texts of the corpus, whose vectors stay; the last note says of how many."""
-        if self.corpus is None:
-            return self
-        corpus = self.corpus.sampled(most)
-        notes = (*self.notes[:-1], corpus.sentence)
-        return replace(self, corpus=corpus, subset=corpus.beside(self.subset), notes=notes, keeps_vectors=True)
-
     def look(
         self,
         subject: "Subject",

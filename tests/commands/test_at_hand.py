@@ -56,7 +56,7 @@ def test_of_a_larger_corpus_a_sample_is_ranked_and_kept(tmp_path: Path, capsys: 
     (tmp_path / "more.txt").write_text("\n".join(f"nhà {n}" for n in range(30)), encoding="utf-8")
     request = Request(
         (str(tmp_path / "a.pt"),), str(tmp_path / "val.json"), Settings(), {"cache": False}, "cpu",
-        corpus=str(tmp_path / "more.txt"), most_kept=10,
+        corpus=str(tmp_path / "more.txt"), max_corpus=10, keeps_vectors=True,
     )  # fmt: skip
     (model,) = models_at_hand(request, Terminal())
     assert model.n_pool == 14
