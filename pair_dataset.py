@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from embviz_callback.commands.arguments import Parser
 from embviz_callback.commands.options import add_reading_options
 from embviz_callback.commands.request import reading_of
 from embviz_callback.demo.rental_pairs import MOST_PAIRS, generate_pairs
@@ -340,7 +341,7 @@ def write_pairs(path: Path, items: Sequence[dict[str, Any]]) -> None:
     write_atomically(path, json.dumps(items, ensure_ascii=False, indent=1) + "\n")
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     """Answers a wrong argument in one line."""
 
     def error(self, message: str) -> NoReturn:

@@ -4,7 +4,7 @@ import argparse
 import difflib
 import math
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class UsageError(ValueError):
@@ -19,6 +19,23 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: object) -> None:
         super().__init__(allow_abbrev=False, **options)  # type: ignore[arg-type]
+
+    def option(self, spec: str, says: str, **more: Any) -> None:
+        """Adds an argument that takes a value.
+
+        Args:
+            spec: What it is called, and what stands for its value as help shows it: "--data PATH".
+            says: What help says of it.
+            more: As for `add_argument`.
+        """
+        name, _, metavar = spec.partition(" ")
+        if metavar:
+            more["metavar"] = metavar
+        self.add_argument(name, help=says, **more)
+
+    def flag(self, name: str, says: str) -> None:
+        """Adds an option that is given or not."""
+        self.add_argument(name, action="store_true", help=says)
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse for every mistake but a mistyped option, which `read` finds first.

@@ -48,7 +48,7 @@ def _evaluation() -> Parser:
     add_subject_options(made, is_required=False)
     meaning = "vectors from elsewhere instead of --checkpoint: one row of queries and of documents per record of --data"
     made.add_argument("--vectors", nargs=2, metavar=("Q.npy", "D.npy"), help=meaning)
-    made.add_argument("--trec", action="store_true", help="leave run.trec and qrels.trec beside the results")
+    made.flag("--trec", "leave run.trec and qrels.trec beside the results")
     add_choice_option(made)
     add_evaluation_options(made)
     add_gate_options(made)
@@ -60,50 +60,43 @@ def _evaluation() -> Parser:
 def _demo() -> Parser:
     """Where to, and how much."""
     made = Parser(prog="embviz demo", description="A small training with the callback on, and its evaluation.")
-    made.add_argument("--output", default="embviz-demo", metavar="DIR", help="new or empty (default %(default)s)")
-    made.add_argument(
-        "--pairs",
+    made.option("--output DIR", "new or empty (default %(default)s)", default="embviz-demo")
+    made.option(
+        "--pairs N",
+        "invented, a fifth of them for validation (default %(default)s)",
         type=whole_number(20),
         default=2500,
-        metavar="N",
-        help="invented, a fifth of them for validation (default %(default)s)",
     )
-    made.add_argument(
-        "--epochs", type=whole_number(1, 100), default=4, metavar="N", help="of the training (default %(default)s)"
-    )
+    made.option("--epochs N", "of the training (default %(default)s)", type=whole_number(1, 100), default=4)
     return made
 
 
 def _check() -> Parser:
     """The command's options."""
     made = Parser(prog="embviz check", description="Looks for what is wrong in a file of pairs.")
-    made.add_argument("--data", required=True, metavar="PATH", help="the (training) pairs")
-    made.add_argument("--val", metavar="PATH", help="the validation pairs, to look for leaks")
+    made.option("--data PATH", "the (training) pairs", required=True)
+    made.option("--val PATH", "the validation pairs, to look for leaks")
     add_reading_options(made)
-    made.add_argument("--batch-size", type=whole_number(1), default=128, metavar="B", help="pairs in a training batch")
-    made.add_argument("--strict", action="store_true", help="exit with 3 when something is wrong or suspect")
-    made.add_argument(
-        "--ignore", action="append", default=[], metavar="KIND", help="leave this finding out; repeatable"
-    )
-    made.add_argument("--json", action="store_true", help="everything as one JSON object on standard output")
-    made.add_argument("--fix", metavar="OUT", help="write the mended --data here, and OUT.changes.json beside it")
-    made.add_argument("--drop-leaks", action="store_true", help="with --fix: drop records that have a text of --val")
-    made.add_argument("--weights", metavar="PATH", help="the weight rule, as configs/weight-config.json")
-    made.add_argument("--encoder", metavar="NAME", help="an encoder whose tokenizer counts tokens")
-    made.add_argument(
-        "--max-length", type=whole_number(1), metavar="N", help="tokens that are read (default: the encoder's)"
-    )
-    made.add_argument("--features", metavar="MODULE:FUNCTION", help="reads columns from a text, to compare them")
-    made.add_argument("--compare", metavar="COLUMNS", help="columns to compare, with commas (default district,price)")
+    made.option("--batch-size B", "pairs in a training batch", type=whole_number(1), default=128)
+    made.flag("--strict", "exit with 3 when something is wrong or suspect")
+    made.option("--ignore KIND", "leave this finding out; repeatable", action="append", default=[])
+    made.flag("--json", "everything as one JSON object on standard output")
+    made.option("--fix OUT", "write the mended --data here, and OUT.changes.json beside it")
+    made.flag("--drop-leaks", "with --fix: drop records that have a text of --val")
+    made.option("--weights PATH", "the weight rule, as configs/weight-config.json")
+    made.option("--encoder NAME", "an encoder whose tokenizer counts tokens")
+    made.option("--max-length N", "tokens that are read (default: the encoder's)", type=whole_number(1))
+    made.option("--features MODULE:FUNCTION", "reads columns from a text, to compare them")
+    made.option("--compare COLUMNS", "columns to compare, with commas (default district,price)")
     return made
 
 
 def _convert() -> Parser:
     """The command's options."""
     made = Parser(prog="embviz convert", description="Writes data of any known form in another.")
-    made.add_argument("source", metavar="IN", help="a file or folder of data")
-    made.add_argument("out", metavar="OUT", help="the file to write; for beir and trec a folder")
-    made.add_argument("--to", required=True, choices=tuple(OUT_FORMS), help="the form to write")
+    made.option("source IN", "a file or folder of data")
+    made.option("out OUT", "the file to write; for beir and trec a folder")
+    made.option("--to", "the form to write", required=True, choices=tuple(OUT_FORMS))
     add_reading_options(made)
     return made
 
@@ -113,23 +106,19 @@ def _compare() -> Parser:
     made = Parser(prog="embviz compare", description="Compares checkpoints, epochs of a run or runs.")
     add_subject_options(made, is_required=False)
     add_run_option(made, "its epochs compared, or several runs with one another,", several=True)
-    made.add_argument(
-        "--group",
-        action="append",
-        metavar="NAME[=VALUE,...]",
-        help="with several --run: runs with one value of this hyperparameter are averaged, such as seeds of one"
+    made.option(
+        "--group NAME[=VALUE,...]",
+        "with several --run: runs with one value of this hyperparameter are averaged, such as seeds of one"
         " learning rate; only those with the given values; repeatable",
+        action="append",
     )
-    made.add_argument(
-        "--epochs",
+    made.option(
+        "--epochs N",
+        "with --run: which, 'untrained' or numbers (default: the untrained model, the best and the last)",
         nargs="+",
         type=_epoch,
-        metavar="N",
-        help="with --run: which, 'untrained' or numbers (default: the untrained model, the best and the last)",
     )
-    made.add_argument(
-        "--reference", type=whole_number(1, 10**6), default=1, metavar="N", help="compare with the n-th (default 1)"
-    )
+    made.option("--reference N", "compare with the n-th (default 1)", type=whole_number(1, 10**6), default=1)
     add_choice_option(made)
     add_evaluation_options(made)
     add_words_option(made)
@@ -149,17 +138,15 @@ def _analyse() -> Parser:
     )
     add_subject_options(made, is_required=False)
     add_run_option(made, "analysed")
-    made.add_argument(
-        "--epoch", type=whole_number(0, 10**9), metavar="N", help="with --run: which to analyse (default: the last)"
-    )
-    made.add_argument("--group-by", action="append", metavar="COLUMN", help="repeatable (default: all groups)")
-    made.add_argument("--features", metavar="MODULE:FUNCTION", help="reads columns from a text")
-    made.add_argument("--weights", metavar="PATH", help="the weight rule, as configs/weight-config.json")
-    made.add_argument("--edits", metavar="MODULE:FUNCTION", help="a listing to (edited listing, feature) pairs")
-    made.add_argument("--neighbours", action="append", metavar="A,B,C", help="places that lie together; repeatable")
-    made.add_argument("--place", default="district", metavar="COLUMN", help="column of places (default %(default)s)")
-    made.add_argument("--train", metavar="PATH", help="the training pairs, to look for leaks into --data")
-    made.add_argument("--tensorboard", metavar="DIR", help="write the figures into an event file there, too")
+    made.option("--epoch N", "with --run: which to analyse (default: the last)", type=whole_number(0, 10**9))
+    made.option("--group-by COLUMN", "repeatable (default: all groups)", action="append")
+    made.option("--features MODULE:FUNCTION", "reads columns from a text")
+    made.option("--weights PATH", "the weight rule, as configs/weight-config.json")
+    made.option("--edits MODULE:FUNCTION", "a listing to (edited listing, feature) pairs")
+    made.option("--neighbours A,B,C", "places that lie together; repeatable", action="append")
+    made.option("--place COLUMN", "column of places (default %(default)s)", default="district")
+    made.option("--train PATH", "the training pairs, to look for leaks into --data")
+    made.option("--tensorboard DIR", "write the figures into an event file there, too")
     add_evaluation_options(made)
     return made
 
@@ -170,14 +157,10 @@ def _query() -> Parser:
         prog="embviz query",
         description="Answers a SELECT about the evaluations that a run keeps; without one it lists the tables.",
     )
-    made.add_argument("sql", nargs="?", metavar="SQL", help='"select query, rank from ranks where epoch = 7"')
-    made.add_argument("--run", metavar="DIR", help="folder of a run that was visualised")
-    made.add_argument(
-        "--format", choices=("table", "csv", "json"), default="table", help="of the answer (default %(default)s)"
-    )
-    made.add_argument(
-        "--time-limit", type=finite_number, default=10.0, metavar="S", help="seconds (default %(default)g)"
-    )
+    made.option("sql SQL", '"select query, rank from ranks where epoch = 7"', nargs="?")
+    made.option("--run DIR", "folder of a run that was visualised")
+    made.option("--format", "of the answer (default %(default)s)", choices=("table", "csv", "json"), default="table")
+    made.option("--time-limit S", "seconds (default %(default)g)", type=finite_number, default=10.0)
     return made
 
 
@@ -200,14 +183,13 @@ def _compat() -> Parser:
         description="Says whether queries of a new model may search documents that an old one has indexed.",
     )
     what = "a checkpoint, a model directory, or an embeddings.npz of the same texts"
-    made.add_argument("--old", required=True, metavar="PATH", help=f"whose documents are indexed: {what}")
-    made.add_argument("--new", required=True, metavar="PATH", help="the other, likewise")
+    made.option("--old PATH", f"whose documents are indexed: {what}", required=True)
+    made.option("--new PATH", "the other, likewise", required=True)
     add_data_options(made)
-    made.add_argument(
-        "--threshold",
+    made.option(
+        "--threshold X",
+        "score from which documents are shown; what it becomes is said (default 0.6, of cosines)",
         type=finite_number,
-        metavar="X",
-        help="score from which documents are shown; what it becomes is said (default 0.6, of cosines)",
     )
     add_at_hand_options(made)
     return made
@@ -218,13 +200,11 @@ def _power() -> Parser:
     made = Parser(
         prog="embviz power", description="Says how many queries show a difference in rank-1 in 80 % of cases."
     )
-    made.add_argument("--data", metavar="PATH", help="the pairs: what a comparison on them can show")
-    made.add_argument("--difference", type=finite_number, default=0.02, metavar="X", help="default %(default)s")
-    made.add_argument(
-        "--discordance", type=finite_number, metavar="X", help="share of the queries that two models disagree on"
-    )
-    made.add_argument("--run", metavar="DIR", help="measure it between the last two evaluations that a run keeps")
-    made.add_argument("--checkpoint", nargs=2, metavar="PATH", help="measure it between two checkpoints on --data")
+    made.option("--data PATH", "the pairs: what a comparison on them can show")
+    made.option("--difference X", "default %(default)s", type=finite_number, default=0.02)
+    made.option("--discordance X", "share of the queries that two models disagree on", type=finite_number)
+    made.option("--run DIR", "measure it between the last two evaluations that a run keeps")
+    made.option("--checkpoint PATH", "measure it between two checkpoints on --data", nargs=2)
     add_sampling_options(made)
     add_reading_options(made)
     add_model_options(made)
@@ -234,14 +214,10 @@ def _power() -> Parser:
 def _export() -> Parser:
     """What is exported, and where to."""
     made = Parser(prog="embviz export", description="A checkpoint as a sentence-transformers directory.")
-    made.add_argument("--checkpoint", required=True, metavar="PATH", help=".pt, .ckpt, .safetensors or a directory")
-    made.add_argument("--output", required=True, metavar="DIR", help="must not exist, or be empty")
+    made.option("--checkpoint PATH", ".pt, .ckpt, .safetensors or a directory", required=True)
+    made.option("--output DIR", "must not exist, or be empty", required=True)
     add_encoder_options(made)
-    made.add_argument(
-        "--metrics",
-        metavar="PATH",
-        help="metrics.json of its evaluation; numbers, checklist and maps go into the card",
-    )
+    made.option("--metrics PATH", "metrics.json of its evaluation; numbers, checklist and maps go into the card")
     return made
 
 
@@ -249,7 +225,7 @@ def _cache() -> Parser:
     """What to do with the cache."""
     made = Parser(prog="embviz cache", description="Features of frozen encoders, kept between runs.")
     made.add_argument("action", choices=("list", "size", "clear"), nargs="?", default="list")
-    made.add_argument("--dir", help="the cache folder (default: $EMBVIZ_CACHE, else the user's cache folder)")
+    made.option("--dir", "the cache folder (default: $EMBVIZ_CACHE, else the user's cache folder)")
     return made
 
 
@@ -259,15 +235,15 @@ def _selfcheck() -> Parser:
         prog="embviz selfcheck",
         description="Fits your model three times, twice without and once with the callback, and compares hashes.",
     )
-    made.add_argument("factory", metavar="FACTORY", help="path/file.py:function or module:function; it is called")
-    made.add_argument("--data", required=True, metavar="PATH", help="the pairs that the callback evaluates")
-    made.add_argument("--steps", type=whole_number(1, 100_000), default=4, help="batches in an epoch (default 4)")
-    made.add_argument("--epochs", type=whole_number(1, 1000), default=2, help="(default 2)")
-    made.add_argument("--seed", type=whole_number(0, 2**32 - 1), default=7, help="of every run (default 7)")
-    made.add_argument("--accelerator", default="auto", help="as in Lightning's Trainer: cpu, gpu (default auto)")
-    made.add_argument("--precision", default="32-true", help="as in Lightning's Trainer (default 32-true)")
-    made.add_argument("--deterministic", action="store_true", help="PyTorch's deterministic algorithms, in every run")
-    made.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    made.option("factory FACTORY", "path/file.py:function or module:function; it is called")
+    made.option("--data PATH", "the pairs that the callback evaluates", required=True)
+    made.option("--steps", "batches in an epoch (default 4)", type=whole_number(1, 100_000), default=4)
+    made.option("--epochs", "(default 2)", type=whole_number(1, 1000), default=2)
+    made.option("--seed", "of every run (default 7)", type=whole_number(0, 2**32 - 1), default=7)
+    made.option("--accelerator", "as in Lightning's Trainer: cpu, gpu (default auto)", default="auto")
+    made.option("--precision", "as in Lightning's Trainer (default 32-true)", default="32-true")
+    made.flag("--deterministic", "PyTorch's deterministic algorithms, in every run")
+    made.flag("--json", "one JSON object on standard output")
     made.epilog = "The function takes nothing and returns (LightningModule, what Trainer.fit takes as data)."
     return made
 
