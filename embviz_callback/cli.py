@@ -68,7 +68,7 @@ def _run(name: str, command: Command, arguments: list[str], *, interrupted: str 
     terminal = Terminal()
 
     def work() -> int:
-        options = command.parser().read(arguments)
+        options = command.parser(name).read(arguments)
         return int(import_module(command.room).run(options, terminal))
 
     return ended(name, work, terminal, interrupted=interrupted)

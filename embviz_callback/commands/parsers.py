@@ -30,20 +30,25 @@ class Command:
     """A command.
 
     Attributes:
-        parser: Makes what reads its arguments.
+        options: Adds its arguments; help says of it what stands in this function's docstring.
         room: Module that has ``run(options, terminal) -> exit status``; imported when the arguments are read, since
             ``--help`` and a mistyped option must not wait for what a command works with.
         says: What it does, in a few words.
     """
 
-    parser: Callable[[], Parser]
+    options: Callable[[Parser], None]
     room: str
     says: str
 
+    def parser(self, prog: str = "") -> Parser:
+        """What reads its arguments; `prog` is what the user types."""
+        made = Parser(prog=prog, description=self.options.__doc__)
+        self.options(made)
+        return made
 
-def _evaluation() -> Parser:
-    """Every option, with its default."""
-    made = Parser(prog="embviz", description="Evaluates embedding models on pairs, and draws what they see.")
+
+def _evaluation(made: Parser) -> None:
+    """Evaluates embedding models on pairs, and draws what they see."""
     made.add_argument("--version", action="version", version=f"embviz {embviz_callback.__version__}")
     add_subject_options(made, is_required=False)
     meaning = "vectors from elsewhere instead of --checkpoint: one row of queries and of documents per record of --data"
@@ -54,12 +59,10 @@ def _evaluation() -> Parser:
     add_gate_options(made)
     add_words_option(made)
     made.set_defaults(reference=1)
-    return made
 
 
-def _demo() -> Parser:
-    """Where to, and how much."""
-    made = Parser(prog="embviz demo", description="A small training with the callback on, and its evaluation.")
+def _demo(made: Parser) -> None:
+    """A small training with the callback on, and its evaluation."""
     made.option("--output DIR", "new or empty (default %(default)s)", default="embviz-demo")
     made.option(
         "--pairs N",
@@ -68,12 +71,10 @@ def _demo() -> Parser:
         default=2500,
     )
     made.option("--epochs N", "of the training (default %(default)s)", type=whole_number(1, 100), default=4)
-    return made
 
 
-def _check() -> Parser:
-    """The command's options."""
-    made = Parser(prog="embviz check", description="Looks for what is wrong in a file of pairs.")
+def _check(made: Parser) -> None:
+    """Looks for what is wrong in a file of pairs."""
     made.option("--data PATH", "the (training) pairs", required=True)
     made.option("--val PATH", "the validation pairs, to look for leaks")
     add_reading_options(made)
@@ -88,22 +89,18 @@ def _check() -> Parser:
     made.option("--max-length N", "tokens that are read (default: the encoder's)", type=whole_number(1))
     made.option("--features MODULE:FUNCTION", "reads columns from a text, to compare them")
     made.option("--compare COLUMNS", "columns to compare, with commas (default district,price)")
-    return made
 
 
-def _convert() -> Parser:
-    """The command's options."""
-    made = Parser(prog="embviz convert", description="Writes data of any known form in another.")
+def _convert(made: Parser) -> None:
+    """Writes data of any known form in another."""
     made.option("source IN", "a file or folder of data")
     made.option("out OUT", "the file to write; for beir and trec a folder")
     made.option("--to", "the form to write", required=True, choices=tuple(OUT_FORMS))
     add_reading_options(made)
-    return made
 
 
-def _compare() -> Parser:
-    """The evaluation's options, and where epochs of a run come from."""
-    made = Parser(prog="embviz compare", description="Compares checkpoints, epochs of a run or runs.")
+def _compare(made: Parser) -> None:
+    """Compares checkpoints, epochs of a run or runs."""
     add_subject_options(made, is_required=False)
     add_run_option(made, "its epochs compared, or several runs with one another,", several=True)
     made.option(
@@ -123,19 +120,17 @@ def _compare() -> Parser:
     add_evaluation_options(made)
     add_words_option(made)
     made.set_defaults(baseline=None, trec=False)
-    return made
 
 
 def _epoch(text: str) -> int | None:
     return None if text == "untrained" else _EPOCH_NUMBER(text)
 
 
-def _analyse() -> Parser:
-    """The runner's options and those of the analysis."""
-    made = Parser(
-        prog="embviz analyse",
-        description="Says why a model fails. Several checkpoints are one run, oldest first: the last is analysed.",
-    )
+def _analyse(made: Parser) -> None:
+    """Says why a model fails.
+
+    Several checkpoints are one run, oldest first: the last is analysed.
+    """
     add_subject_options(made, is_required=False)
     add_run_option(made, "analysed")
     made.option("--epoch N", "with --run: which to analyse (default: the last)", type=whole_number(0, 10**9))
@@ -148,40 +143,27 @@ def _analyse() -> Parser:
     made.option("--train PATH", "the training pairs, to look for leaks into --data")
     made.option("--tensorboard DIR", "write the figures into an event file there, too")
     add_evaluation_options(made)
-    return made
 
 
-def _query() -> Parser:
-    """Whose evaluations, what is asked, and how the answer is written."""
-    made = Parser(
-        prog="embviz query",
-        description="Answers a SELECT about the evaluations that a run keeps; without one it lists the tables.",
-    )
+def _query(made: Parser) -> None:
+    """Answers a SELECT about the evaluations that a run keeps; without one it lists the tables."""
     made.option("sql SQL", '"select query, rank from ranks where epoch = 7"', nargs="?")
     made.option("--run DIR", "folder of a run that was visualised")
     made.option("--format", "of the answer (default %(default)s)", choices=("table", "csv", "json"), default="table")
     made.option("--time-limit S", "seconds (default %(default)g)", type=finite_number, default=10.0)
-    return made
 
 
-def _ship() -> Parser:
-    """What is measured, and what may be lost."""
-    made = Parser(
-        prog="embviz ship",
-        description="Says what a model loses with fewer dimensions and at a lower precision, and names the smallest"
-        " setting that is not worse. Of several checkpoints the first, as it is, is what all are held against.",
-    )
+def _ship(made: Parser) -> None:
+    """Says what fewer dimensions and a lower precision cost a model, and names the smallest setting that is not worse.
+
+    Of several checkpoints the first, as it is, is what all are held against.
+    """
     add_subject_options(made, is_required=True)
     add_at_hand_options(made)
-    return made
 
 
-def _compat() -> Parser:
-    """Which two, and what may be lost."""
-    made = Parser(
-        prog="embviz compat",
-        description="Says whether queries of a new model may search documents that an old one has indexed.",
-    )
+def _compat(made: Parser) -> None:
+    """Says whether queries of a new model may search documents that an old one has indexed."""
     what = "a checkpoint, a model directory, or an embeddings.npz of the same texts"
     made.option("--old PATH", f"whose documents are indexed: {what}", required=True)
     made.option("--new PATH", "the other, likewise", required=True)
@@ -192,14 +174,10 @@ def _compat() -> Parser:
         type=finite_number,
     )
     add_at_hand_options(made)
-    return made
 
 
-def _power() -> Parser:
-    """What difference is looked for, and where the discordance comes from."""
-    made = Parser(
-        prog="embviz power", description="Says how many queries show a difference in rank-1 in 80 % of cases."
-    )
+def _power(made: Parser) -> None:
+    """Says how many queries show a difference in rank-1 in 80 % of cases."""
     made.option("--data PATH", "the pairs: what a comparison on them can show")
     made.option("--difference X", "default %(default)s", type=finite_number, default=0.02)
     made.option("--discordance X", "share of the queries that two models disagree on", type=finite_number)
@@ -208,33 +186,24 @@ def _power() -> Parser:
     add_sampling_options(made)
     add_reading_options(made)
     add_model_options(made)
-    return made
 
 
-def _export() -> Parser:
-    """What is exported, and where to."""
-    made = Parser(prog="embviz export", description="A checkpoint as a sentence-transformers directory.")
+def _export(made: Parser) -> None:
+    """A checkpoint as a sentence-transformers directory."""
     made.option("--checkpoint PATH", ".pt, .ckpt, .safetensors or a directory", required=True)
     made.option("--output DIR", "must not exist, or be empty", required=True)
     add_encoder_options(made)
     made.option("--metrics PATH", "metrics.json of its evaluation; numbers, checklist and maps go into the card")
-    return made
 
 
-def _cache() -> Parser:
-    """What to do with the cache."""
-    made = Parser(prog="embviz cache", description="Features of frozen encoders, kept between runs.")
+def _cache(made: Parser) -> None:
+    """Features of frozen encoders, kept between runs."""
     made.add_argument("action", choices=("list", "size", "clear"), nargs="?", default="list")
     made.option("--dir", "the cache folder (default: $EMBVIZ_CACHE, else the user's cache folder)")
-    return made
 
 
-def _selfcheck() -> Parser:
-    """Which training, on which pairs."""
-    made = Parser(
-        prog="embviz selfcheck",
-        description="Fits your model three times, twice without and once with the callback, and compares hashes.",
-    )
+def _selfcheck(made: Parser) -> None:
+    """Fits your model three times, twice without and once with the callback, and compares hashes."""
     made.option("factory FACTORY", "path/file.py:function or module:function; it is called")
     made.option("--data PATH", "the pairs that the callback evaluates", required=True)
     made.option("--steps", "batches in an epoch (default 4)", type=whole_number(1, 100_000), default=4)
@@ -245,17 +214,11 @@ def _selfcheck() -> Parser:
     made.flag("--deterministic", "PyTorch's deterministic algorithms, in every run")
     made.flag("--json", "one JSON object on standard output")
     made.epilog = "The function takes nothing and returns (LightningModule, what Trainer.fit takes as data)."
-    return made
 
 
-def _completion() -> Parser:
-    """Which shell."""
-    made = Parser(
-        prog="embviz completion",
-        description='Prints a completion script. bash: eval "$(embviz completion bash)", also in ~/.bashrc.',
-    )
+def _completion(made: Parser) -> None:
+    """Prints a completion script. bash: eval "$(embviz completion bash)", also in ~/.bashrc."""
     made.add_argument("shell", choices=("bash", "zsh", "tcsh"))
-    return made
 
 
 EVALUATION = Command(_evaluation, f"{_ROOMS}.evaluate", "metrics, five figures and a report")
