@@ -9,10 +9,12 @@ from small_runs import a_run, a_subset
 
 from embviz_callback.cli import main
 from embviz_callback.commands.arguments import UsageError
-from embviz_callback.commands.gate import gate_status, refuse_gate_without_baseline
+from embviz_callback.commands.gate import baseline_of, gate_status, refuse_gate_without_baseline
+from embviz_callback.commands.request import Request
 from embviz_callback.commands.terminal import Terminal
 from embviz_callback.delivery.results.per_query import Standing, read_standing
-from embviz_callback.delivery.results.result_files import metrics_json
+from embviz_callback.delivery.results.result_files import embeddings_npz, metrics_json
+from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot
 
 
@@ -70,6 +72,14 @@ def test_a_loss_ends_with_3_none_with_0_and_what_cannot_be_told_with_4(
     assert same.endswith("the data cannot tell")
     assert lost.startswith(f"embviz: {bad.label}: rank1 -")
     assert lost.endswith("the loss is shown")
+
+
+def test_vectors_from_elsewhere_are_not_held_against_themselves(run: list[Snapshot], tmp_path: Path) -> None:
+    (tmp_path / "embeddings.npz").write_bytes(embeddings_npz(run[0]))
+    ours = Request((), None, Settings(), vectors=("q.npy", "d.npy"))
+    found = baseline_of(options(baseline=f"{tmp_path / 'embeddings.npz'}"), ours, Terminal())
+    assert found is not None
+    assert found.statistics.ranks["mrr"].tolist() == run[0].metrics.per_query.ranks["mrr"].tolist()  # type: ignore[union-attr]
 
 
 def test_another_subset_and_a_missing_baseline_are_refused(run: list[Snapshot]) -> None:
