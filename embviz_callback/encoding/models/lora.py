@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from embviz_callback.encoding.weights.complaints import CheckpointError, short
-from embviz_callback.encoding.weights.fit import ends_of
+from embviz_callback.encoding.weights.fit import ends_of, is_optional
 from embviz_callback.encoding.weights.stored import Weight, fetch
 
 _PART = re.compile(
@@ -19,7 +19,9 @@ _PART = re.compile(
 )
 _COPY = re.compile(r"\.modules_to_save\.\w+\.")
 # Kinds of adapters whose sum is another one.
-_OTHER = re.compile(r"\.(ia3_l|hada_w|lokr_w|oft_r|boft_R|vera_lambda)")
+_OTHER = re.compile(r"\.(ia3_l|hada_w|lokr_w|oft_r|boft_R|vera_lambda|trainable_tokens|lora_B\.(\w+\.)?bias$)")
+# Of these initialisations the adapter belongs to another base than the one it names.
+_NEW_BASES = ("pissa", "olora", "corda", "loftq")
 
 
 @dataclass
@@ -104,11 +106,16 @@ def scale_in(config: Mapping[str, Any], path: Path) -> Scale:
         The scale.
 
     Raises:
-        CheckpointError: If it is of another kind of adapter, or its alpha is no number.
+        CheckpointError: If it is of another kind of adapter or changed its base, or its alpha is no number.
     """
     kind, alpha = config.get("peft_type", "LORA"), config.get("lora_alpha")
     if kind != "LORA":
         raise CheckpointError(f"{path} is a {short(kind)} adapter; merge it and save that")
+    first = config.get("init_lora_weights")
+    if isinstance(first, str) and first.startswith(_NEW_BASES):
+        raise CheckpointError(
+            f"{path} was begun with {short(first)}, which changes the model it adapts; merge it and save that"
+        )
     if not isinstance(alpha, int | float):
         raise CheckpointError(f"{path} has no lora_alpha; copy or download the adapter again")
     listed = config.get("alpha_pattern")
@@ -131,6 +138,8 @@ def merge(encoder: nn.Module, changes: list[LowRank], scale: Scale, path: Path) 
     modules = dict(encoder.named_modules())
     for change in changes:
         own = _own_name(change.module, modules)
+        if own is None and is_optional(f"{change.module}."):
+            continue  # a pooler, which peft adapts with all linear layers, and which may have no weights
         if own is None or set(change.factors) - {"magnitude_vector"} != {"A", "B"}:
             raise CheckpointError(
                 f"{path} adapts {short(change.module)}, which its encoder does not have; "

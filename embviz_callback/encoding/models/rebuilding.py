@@ -194,7 +194,21 @@ def outline(name: str, *, where: str, revision: str | None = None, **options: An
     with _explained(name, where):
         _refuse_foreign_code(name, revision)
         with contextlib.nullcontext() if name.startswith(NGRAM_PREFIX) else torch.device("meta"):
-            return load_backbone(name, revision=revision, pretrained=False, **options)
+            backbone = load_backbone(name, revision=revision, pretrained=False, **options)
+        _check_vocabulary(backbone)
+        return backbone
+
+
+def _check_vocabulary(backbone: Backbone) -> None:
+    """Before a text has a token without a vector, which CUDA answers by losing the whole process."""
+    n_tokens = len(backbone.tokenizer) if hasattr(backbone.tokenizer, "__len__") else 0
+    table = getattr(backbone.encoder, "get_input_embeddings", lambda: None)()
+    n_rows = getattr(table, "num_embeddings", n_tokens)
+    if n_tokens > n_rows:
+        raise CheckpointError(
+            f"{backbone.name} has vectors of {n_rows:,} tokens, its tokenizer has {n_tokens:,}; give the tokenizer it "
+            "was trained with by --tokenizer, or save the model again behind resize_token_embeddings"
+        )
 
 
 def pretrained(name: str, *, where: str, **options: Any) -> Backbone:

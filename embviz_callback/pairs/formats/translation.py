@@ -44,12 +44,13 @@ class Translation:
     corpus: str = ""
 
 
-def translate(material: Material, reading: Reading) -> Translation:
+def translate(material: Material, reading: Reading, split: str = "") -> Translation:
     """The records that some rows hold, as far as they can be told without checking them.
 
     Args:
         material: The rows.
         reading: How they are to be read.
+        split: Which of them, by their column ``split``; empty for all.
 
     Returns:
         The records.
@@ -64,19 +65,25 @@ def translate(material: Material, reading: Reading) -> Translation:
     names = names_of(rows)
     column = None if form is LABELLED_LISTS else _label(rows, names, form, reading)
     try:
-        entries = list(_entries(rows, form, column, reading))
+        entries = list(_entries(rows, form, column, reading, split))
     except DataError as error:
         raise DataError(f"{material.name}: {error}") from None
     if column is not None:
         entries = list(settled(entries))
     left_out = Counter(item.left_out for _, item in entries if isinstance(item, Item) and item.left_out)
-    unread = tuple(sorted(name for name in names if not form.reads(name) and name != column))
+    read = (column, "split" if split else column)
+    unread = tuple(sorted(name for name in names if not form.reads(name) and name not in read))
     return Translation(
         replace(material, rows=rows),
         entries=tuple((row, item) for row, item in entries if not (isinstance(item, Item) and item.left_out)),
         form=form.name,
-        notes=(*material.notes, *_notes(form, column, left_out, unread)),
+        notes=(
+            *material.notes,
+            *((f"read the rows whose split is {split!r}",) if split else ()),
+            *_notes(form, column, left_out, unread),
+        ),
         unread=unread,
+        split=split,
     )
 
 
@@ -103,8 +110,10 @@ def _label(rows: Sequence[Any], names: frozenset[str], form: Form, reading: Read
     return column if values and is_label(column, values, reading, is_classified=is_classified) else None
 
 
-def _entries(rows: Sequence[Any], form: Form, column: str | None, reading: Reading) -> Iterator[Entry]:
+def _entries(rows: Sequence[Any], form: Form, column: str | None, reading: Reading, split: str) -> Iterator[Entry]:
     for at, row in enumerate(rows):
+        if split and row["split"] != split:
+            continue
         if isinstance(row, Record | Broken) or not isinstance(row, form.takes):
             yield at, row
             continue

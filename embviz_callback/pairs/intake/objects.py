@@ -82,8 +82,11 @@ def _with_index(frame: Any) -> Any:
 
 def _of_example(row: Any) -> Any:
     """An `InputExample` of sentence-transformers as what it holds; a label that it was not given is 0."""
-    if hasattr(row, "_asdict"):  # a named tuple says what its places are
-        return _plain(row._asdict())
+    # Named tuples, rows of numpy and of sqlite3 say what their places are.
+    names = getattr(row, "_fields", None) or getattr(getattr(row, "dtype", None), "names", None)
+    names = row.keys() if hasattr(row, "keys") and not isinstance(row, Mapping) else names
+    if names:
+        return _plain(dict(zip(names, row, strict=True)))
     texts = getattr(row, "texts", None)
     if not isinstance(texts, list) or not hasattr(row, "label"):
         return _plain(row)

@@ -1,11 +1,13 @@
 """Which part of a data set is looked at, where it has several."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from embviz_callback.pairs.problems import DataError, show_name
 
 # What a model is judged by while it is tuned, then what it is judged by at the end; never what it learns from.
 _PREFERRED = (("validation", "valid", "val", "dev", "eval"), ("test",))
+_KNOWN = (*_PREFERRED[0], *_PREFERRED[1], "train", "training")
 _SAME: Mapping[str, str] = {"valid": "validation", "val": "validation", "dev": "validation", "eval": "validation"}
 
 
@@ -47,6 +49,23 @@ def choose_split(available: Collection[str], wanted: str, where: str) -> str:
         f"{where}: expected a split called validation, dev or test, found {listed}. "
         f"Fix: say which is meant: --split {names[0]}"
     )
+
+
+def split_in_rows(rows: Sequence[Any], wanted: str, where: str) -> str:
+    """Which rows are looked at, where a column ``split`` says of each to which part it belongs.
+
+    Args:
+        rows: JSON values.
+        wanted: As for `choose_split`.
+        where: Likewise.
+
+    Returns:
+        The value of that column, empty without it or where it is the same everywhere.
+    """
+    if not all(isinstance(row, Mapping) and row.get("split") in _KNOWN for row in rows):
+        return ""
+    there = {row["split"] for row in rows}
+    return choose_split(there, wanted, where) if len(there) > 1 else ""
 
 
 def _only(found: list[str], where: str) -> str:

@@ -105,6 +105,71 @@ def test_static_embeddings_of_model2vec_are_read_with_shared_rows_and_weights(tm
     assert torch.allclose(load_checkpoint(tmp_path).model.encode(["phòng gác"])[0], mean, atol=1e-6)
 
 
+QUERY = "encoder.layer.0.attention.self.query"
+
+
+def _factors(module: str) -> dict[str, Tensor]:
+    sizes = {"A": (2, 16), "B": (16, 2)}
+    return {f"base_model.model.{module}.lora_{side}.weight": torch.full(size, 0.1) for side, size in sizes.items()}
+
+
+def _adapter(folder: Path, base: Path, more: dict[str, Tensor], **settings: Any) -> Path:
+    folder.mkdir()
+    facts = {"peft_type": "LORA", "base_model_name_or_path": str(base), "lora_alpha": 2, **settings}
+    (folder / "adapter_config.json").write_text(json.dumps(facts))
+    save_file(_factors(QUERY) | more, folder / "adapter_model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("more", "settings", "answer"),
+    [
+        (
+            "",
+            {"init_lora_weights": "pissa_niter_4"},
+            " was begun with pissa_niter_4, which changes the model it adapts; merge it and save that",
+        ),
+        (
+            "embeddings.word_embeddings.token_adapter.trainable_tokens_delta",
+            {},
+            " has adapters of another kind than LoRA (embeddings.word_embeddings.token_adapter.trainable_tokens_delta);"
+            " merge them and save that",
+        ),
+        (
+            f"{QUERY}.lora_B.bias",
+            {},
+            f" has adapters of another kind than LoRA ({QUERY}.lora_B.bias); merge them and save that",
+        ),
+    ],
+)
+def test_an_adapter_that_is_more_than_two_factors_is_refused(
+    tmp_path: Path, encoders: tuple[Path, Path], more: str, settings: dict[str, Any], answer: str
+) -> None:
+    folder = _adapter(tmp_path / "lora", encoders[0], {more: torch.ones(16)} if more else {}, **settings)
+    assert _refusal(folder, pooling="mean") == answer
+
+
+def test_an_adapter_of_all_linear_layers_does_without_the_pooler_that_its_model_lacks(
+    tmp_path: Path, encoders: tuple[Path, Path]
+) -> None:
+    base = tiny_bert(tmp_path / "bert")
+    bare = {name: part for name, part in _weights(base).items() if not name.startswith("pooler.")}
+    save_file(bare, base / "model.safetensors", metadata={"format": "pt"})
+    with_it, without = (_adapter(tmp_path / f"{len(more)}", base, more) for more in (_factors("pooler.dense"), {}))
+    assert torch.equal(*(vectors(load_checkpoint(one, pooling="mean").model) for one in (with_it, without)))
+
+
+def test_a_tokenizer_of_more_tokens_than_the_model_has_vectors_is_refused(tmp_path: Path) -> None:
+    folder = tiny_bert(tmp_path / "bert")
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["chung", "cư"])
+    tokenizer.save_pretrained(folder)
+    assert _refusal(folder, pooling="mean") == (
+        f" has vectors of 59 tokens, its tokenizer has {len(tokenizer)}; give the tokenizer it was trained with by "
+        "--tokenizer, or save the model again behind resize_token_embeddings"
+    )
+
+
 def test_a_program_is_called_one(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("m/constants.pkl", b"0" * 99)

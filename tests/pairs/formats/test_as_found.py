@@ -2,10 +2,12 @@
 
 import gzip
 import json
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from embviz_callback.pairs.formats.corpora import read_corpus
@@ -289,6 +291,21 @@ class _Example:
         self.texts, self.label = list(texts), label
 
 
+def _rows_of_sqlite() -> list[sqlite3.Row]:
+    database = sqlite3.connect(":memory:")
+    database.row_factory = sqlite3.Row
+    database.execute("create table pairs (id text, query text, pos text)")
+    database.executemany("insert into pairs values ('a', ?, ?)", [tuple(row.values()) for row in TWO])
+    found = database.execute("select * from pairs").fetchall()
+    database.close()
+    return found
+
+
+def _structured() -> Any:
+    kinds = [("id", "U9"), ("query", "U9"), ("pos", "U20")]
+    return np.array([("a", *row.values()) for row in TWO], dtype=kinds)
+
+
 def _frame() -> Any:
     import pandas as pd
 
@@ -316,6 +333,8 @@ OBJECTS: dict[str, Callable[[], Any]] = {
     "frame with a named index": lambda: _frame().set_index("query"),
     "column of a frame": lambda: _frame().set_index("query")["pos"],
     "named tuples, the index first": lambda: list(_frame().itertuples()),
+    "rows of a database": _rows_of_sqlite,
+    "structured array": _structured,
     "dataset in a format": _formatted,
     "arrow table": _table,
 }
@@ -433,6 +452,15 @@ def test_a_collection_in_tsv_that_quotes_as_csv_does_loses_its_doubled_quotes() 
 def test_files_of_splits_are_found_under_all_names_that_the_hub_gives_them(name: str) -> None:
     _lines(f"set/{name}", *TWO)
     assert (read_pairs("set").split, _texts(read_pairs("set").records)) == ("test", _texts(records_from(TWO)))
+
+
+def test_a_column_called_split_is_read_by_the_rule_of_splits() -> None:
+    rows = [{**row, "split": split} for row in TWO for split in ("train", "test")]
+    found = read_pairs(rows)
+    assert (found.split, found.unread, _texts(found.records)) == ("test", (), _texts(records_from(TWO)))
+    assert found.notes[0] == "read the rows whose split is 'test'"
+    assert len(read_pairs(rows, Reading(split="train")).records) == 2
+    assert len(read_pairs([{**row, "split": "train"} for row in TWO]).records) == 2
 
 
 def test_data_sets_side_by_side_are_never_read_as_one() -> None:

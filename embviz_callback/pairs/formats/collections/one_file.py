@@ -12,6 +12,7 @@ from embviz_callback.pairs.formats.translation import Translation, translate, un
 from embviz_callback.pairs.intake.objects import IN_PYTHON, rows_of
 from embviz_callback.pairs.intake.opening import show_path
 from embviz_callback.pairs.intake.parsing import Material, refuse_odd
+from embviz_callback.pairs.intake.splits import split_in_rows
 from embviz_callback.pairs.problems import DataError, Problems, Spot, show, show_name
 from embviz_callback.pairs.records import text_id
 from embviz_callback.pairs.weight_rule import is_number
@@ -40,7 +41,7 @@ def translate_rows(material: Material, reading: Reading) -> Translation:
     """
     collected = None if reading.fields else _collected(material, reading)
     if collected is None:
-        return translate(material, reading)
+        return translate(material, reading, split_in_rows(material.rows, reading.split, material.name))
     problems = Problems(material.name, n_records=len(material.rows), limits=reading.limits)
     for at, row in enumerate(material.rows if material.has_odd else ()):
         refuse_odd(row, Spot(problems, at))
