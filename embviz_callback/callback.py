@@ -12,11 +12,12 @@ from torch.nn.parameter import is_lazy
 
 from embviz_callback.adapters.either_lightning import Callback, join_loaded, pl
 from embviz_callback.adapters.encoders import subject_of
+from embviz_callback.adapters.lightning_neighbours import misleading
 from embviz_callback.adapters.lightning_scalars import carry_on, log_scalars
 from embviz_callback.analysis.verdict.best import Best
 from embviz_callback.delivery.alerts.alarms import Alert
 from embviz_callback.delivery.alerts.rule import MarginAlert
-from embviz_callback.delivery.guarding import Guard
+from embviz_callback.delivery.guarding import Guard, say
 from embviz_callback.delivery.places import Places, find_places
 from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.delivery.provenance import circumstances
@@ -189,7 +190,7 @@ class EmbeddingVisualizer(Callback):
         self._known = Memory()
         self._is_resumed = False
         self._epoch = 0
-        self._looked_at = -1
+        self._has_looked = False  # since the last batch
 
     @property
     def _evaluator(self) -> Evaluator | None:
@@ -245,28 +246,34 @@ class EmbeddingVisualizer(Callback):
         if self._evaluator is None or getattr(trainer, "barebones", False):
             return
         is_fresh = is_untrained(trainer) and not self._is_resumed
-        self._is_resumed, self._looked_at = False, -1
+        self._is_resumed, self._has_looked = False, False
+        self._epoch = trainer.current_epoch  # an epoch that is resumed in its middle does not start
         places = self._find_places(trainer)
         session = begin(
             self.plan, self._evaluators, places, self._known, is_resumed=not is_fresh, loggers=trainer.loggers
         )
         self._session = session
+        if trainer.is_global_zero:
+            session.advise(partial(misleading, trainer, self))
         carry_on(trainer, pl_module, self.prefix, session.last_values())
         # A lazy layer takes its weights from the random stream at its first call, which must be the training's.
         if is_fresh and not getattr(trainer, "fast_dev_run", False) and not any(map(is_lazy, pl_module.parameters())):
             self._evaluate(session, trainer, pl_module, epoch=None, step=0)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Notes the time."""
+        """Notes the time, and whether anybody has changed the weights after they were evaluated."""
         self._epoch = trainer.current_epoch
-        if self._session is not None:
-            self._session.epoch_begun = time.monotonic()
-            self._session.poll()
+        if (session := self._session) is not None:
+            if self._has_looked and self.when == "train_epoch_end":
+                session.advise(partial(session.weights.changed_afterwards, pl_module))
+            session.epoch_begun = time.monotonic()
+            session.poll()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Notes the loss of a step, if `training_step` gave one."""
+        self._has_looked = False
         if self._session is not None:
             self._session.training_loss.see(outputs)
 
@@ -291,14 +298,18 @@ class EmbeddingVisualizer(Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates what the training ends with, if that was not an epoch's turn."""
-        if self._session is None:
-            return
-        step = step_of_epoch(trainer)
-        if not is_untrained(trainer) and self._looked_at < step:
-            self._evaluate(self._session, trainer, pl_module, epoch=self._epoch, step=step)
+        if self._session is not None and not (self._has_looked or is_untrained(trainer)):
+            self._evaluate(self._session, trainer, pl_module, epoch=self._epoch, step=step_of_epoch(trainer))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Waits for the last figures."""
+        """Evaluates the weights that other callbacks put in place at the end; waits for the last figures."""
+        session = self._session
+        # Of its own share of the weights, or of a corpus, a rank must not look alone; of equal ones all see the same.
+        can_tell = not (is_sharding(trainer.strategy) or self.given.shard_corpus)
+        if session is not None and can_tell and session.has_other_weights(pl_module):
+            say("the weights were replaced when training ended, so they are evaluated too, as 'end of training'")
+            step = step_of_epoch(trainer) + 1
+            self._evaluate(session, trainer, pl_module, epoch=self._epoch, step=step, name="end of training")
         self._finish(is_hurried=trainer.world_size > 1)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -353,14 +364,21 @@ class EmbeddingVisualizer(Callback):
         return found or Places(None, None, self.prefix, trainer.global_rank)
 
     def _evaluate(
-        self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule, *, epoch: int | None, step: int
+        self,
+        session: Session,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        *,
+        epoch: int | None,
+        step: int,
+        name: str = "",
     ) -> bool:
         # Noted whether it succeeds or not, so that every rank agrees on what has been looked at.
-        self._looked_at = -1 if epoch is None else step
-        is_partial = epoch is not None and (self.when != "train_epoch_end" or not is_whole_epoch(trainer))
+        self._has_looked = True
+        is_partial = epoch is not None and (bool(name) or self.when != "train_epoch_end" or not is_whole_epoch(trainer))
         logged_at = step if epoch is not None or self.plan.log_baseline else None
         log = partial(log_scalars, trainer, pl_module, self.prefix, step=logged_at, guard=session.guard)
-        return session.evaluate(Moment(epoch, step, is_partial), self._subject(trainer, pl_module), log)
+        return session.evaluate(Moment(epoch, step, is_partial, name), self._subject(trainer, pl_module), log)
 
     def _subject(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Subject:
         # A retry on one rank alone would put the others' gathering of weights out of step.

