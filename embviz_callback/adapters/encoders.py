@@ -76,7 +76,7 @@ def subject_of(
     is_served = encode is None and _is_sentence_transformer(inner)
     if is_served:
         queries, documents = _sides_of_sentence_transformer(inner, prompts)
-        facts |= _prompts_of(inner, prompts)
+        facts |= _served_prompts(inner, prompts)
     else:
         ways = late_sides_of if is_late else sides_of
         queries, documents = ways(inner, encode, query_prompt=prompts.query, document_prompt=prompts.document)
@@ -163,7 +163,7 @@ def _sides_of_sentence_transformer(model: Any, prompts: Prompts) -> tuple[Side, 
         The queries' side and the documents', one and the same function where that makes no difference.
     """
     for_queries = partial(_encode_served, model, "encode_query", prompts.query)
-    own = _prompts_of(model, prompts)
+    own = _served_prompts(model, prompts)
     query_prompt, document_prompt = own.get("query_prompt", ""), own.get("document_prompt", "")
     for_documents = partial(_encode_served, model, "encode_document", prompts.document)
     if query_prompt == document_prompt and not _tells_sides_apart(model):
@@ -188,7 +188,7 @@ def _tells_sides_apart(model: Any) -> bool:
     return any(kind.__name__ in ("Router", "Asym") or not kind.__module__.startswith(_LIBRARY) for kind in kinds)
 
 
-def _prompts_of(model: Any, given: Prompts) -> dict[str, str]:
+def _served_prompts(model: Any, given: Prompts) -> dict[str, str]:
     """What is put before texts, as the report names it; nothing of a side that has no prompt."""
     own = prompts_in(model.prompts or {}, model.default_prompt_name)
     said = {"query_prompt": given.query, "document_prompt": given.document}

@@ -23,7 +23,7 @@ from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.drawing.reports.data_section import brief
 from embviz_callback.drawing.wording import group_sentence
 from embviz_callback.files import write_atomically
-from embviz_callback.grammar import counted
+from embviz_callback.grammar import agreeing, counted
 from embviz_callback.pairs.check.importing import load_function
 from embviz_callback.snapshot import Snapshot
 
@@ -137,8 +137,8 @@ def _say(options: argparse.Namespace, output: Path, snapshot: Snapshot, analysis
         sys.stdout.write((output / "analysis.json").read_text(encoding="utf-8"))
         return
     errors, metrics = analysis.errors, snapshot.metrics
-    find = "finds" if len(errors.misses) == 1 else "find"
-    lines = [f"{len(errors.misses)} of {counted(errors.n_queries, 'query')} {find} a wrong document first"]
+    find = agreeing(len(errors.misses), "find[|s] a wrong document first")
+    lines = [f"{len(errors.misses)} of {counted(errors.n_queries, 'query')} {find}"]
     lines += [f"   {sentence}" for sentence in errors.sentences()[:5]]
     lines += [
         f"by {grouping.column}: {group_sentence(grouping)}"

@@ -6,12 +6,11 @@ import time
 from pathlib import Path
 
 from embviz_callback.commands.terminal import Terminal
+from embviz_callback.encoding.cache.feature_store import default_cache_folder, prune, stores_in
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Runs the command; 0 when done."""
-    from embviz_callback.encoding.cache.feature_store import default_cache_folder, prune, stores_in  # torch
-
     root = default_cache_folder() if options.dir is None else Path(options.dir).expanduser()
     if options.action == "clear":
         sys.stdout.write(f"removed {len(prune(root, max_bytes=0))} from {root}\n")

@@ -5,7 +5,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
     source = read_raw(options.data, reading)
     validation = read_raw(options.val, reading) if options.val else None
     rule = rule_of(options)
-    checkup = _without(check(source, validation, _demands(options, rule)), options.ignore)
+    found = check(source, validation, _demands(options, rule))
+    checkup = replace(found, findings=tuple(one for one in found.findings if one.kind not in options.ignore))
     mended = _fix(options, source, validation, rule) if options.fix else None
     if options.json:
         plain = checkup.as_dict() | ({"fix": _fix_facts(options.fix, mended)} if mended else {})
@@ -112,11 +113,6 @@ class _TokenReach:
         n_special = sum(1 for start, end in offsets if start == end)
         words = [end for start, end in offsets if end > start]
         return words[max(self.max_length - n_special, 0) - 1] if self.max_length > n_special else 0
-
-
-def _without(checkup: Checkup, kinds: Sequence[str]) -> Checkup:
-    kept = tuple(finding for finding in checkup.findings if finding.kind not in kinds)
-    return Checkup(checkup.files, kept, checkup.collisions, checkup.notes)
 
 
 def _fix(options: argparse.Namespace, source: RawPairs, validation: RawPairs | None, rule: WeightRule) -> Mended:

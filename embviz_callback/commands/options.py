@@ -114,7 +114,8 @@ def add_evaluation_options(made: Parser) -> None:
     for method, row in MAPS.items():
         made.flag(f"--skip-{method}", f"leave the {row.title} map out")
     add_model_options(made)
-    _add_ending_options(made)
+    made.option("--fail-below-margin X", "exit status 3 when a margin is below X", type=finite_number)
+    add_json_option(made)
 
 
 def add_sampling_options(made: Parser, amounts: Sequence[str] = ("max_samples", "batch_size", "seed")) -> None:
@@ -200,30 +201,9 @@ def add_encoder_options(made: Parser) -> None:
     made.option("--lora-alpha X", "of LoRA weights in a file that does not say it", type=finite_number)
 
 
-def _add_ending_options(made: Parser) -> None:
-    """How a pipeline takes the answer."""
-    made.option("--fail-below-margin X", "exit status 3 when a margin is below X", type=finite_number)
-    add_json_option(made)
-
-
 def add_json_option(made: Parser) -> None:
     """The answer for a program."""
     made.flag("--json", "the numbers as one JSON object on standard output, all else on standard error")
-
-
-def add_gate_options(made: Parser) -> None:
-    """What the model is held against."""
-    made.option(
-        "--baseline PATH",
-        "metrics.json, embeddings.npz or checkpoint of another model on the same data; exit status 3 where a loss"
-        " against it is shown, 4 where the data cannot tell",
-    )
-    add_loss_option(made, "none in the metric that decides")
-    made.option(
-        "--undecided",
-        "with --baseline: exit status 3 or 0 where the data cannot tell (default: 4)",
-        choices=("fail", "pass"),
-    )
 
 
 def add_loss_option(made: Parser, otherwise: str, names: Sequence[str] = GATED) -> None:

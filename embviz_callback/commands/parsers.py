@@ -11,7 +11,7 @@ from embviz_callback.commands.options import (
     add_data_options,
     add_encoder_options,
     add_evaluation_options,
-    add_gate_options,
+    add_loss_option,
     add_model_options,
     add_reading_options,
     add_run_option,
@@ -56,7 +56,17 @@ def _evaluation(made: Parser) -> None:
     made.flag("--trec", "leave run.trec and qrels.trec beside the results")
     add_choice_option(made)
     add_evaluation_options(made)
-    add_gate_options(made)
+    made.option(
+        "--baseline PATH",
+        "metrics.json, embeddings.npz or checkpoint of another model on the same data; exit status 3 where a loss"
+        " against it is shown, 4 where the data cannot tell",
+    )
+    add_loss_option(made, "none in the metric that decides")
+    made.option(
+        "--undecided",
+        "with --baseline: exit status 3 or 0 where the data cannot tell (default: 4)",
+        choices=("fail", "pass"),
+    )
     add_words_option(made)
     made.set_defaults(reference=1)
 

@@ -9,16 +9,14 @@ from typing import Any
 
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.options import MOST_KEPT
+from embviz_callback.encoding.serving import Serving
 from embviz_callback.pairs.check.importing import load_function
 from embviz_callback.pairs.formats.form import Reading
 from embviz_callback.pairs.problems import DataLimits, show
 from embviz_callback.pairs.weight_rule import WeightRule, default_rule, read_rule
 from embviz_callback.settings import Settings
 
-_SERVING = (
-    *("encoder", "pooling", "max_length", "query_prompt", "document_prompt", "tokenizer", "dtype", "prefix"),
-    *("head_activation", "lora_alpha", "document_encoder"),
-)
+_SERVING = [option.name for option in fields(Serving) if option.name not in ("device", "similarity", "cache")]
 
 _RECOGNISED = Reading()
 

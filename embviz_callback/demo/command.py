@@ -18,6 +18,7 @@ from embviz_callback.commands.told import statistics, summary
 from embviz_callback.delivery.run.history import epoch_table, read_history
 from embviz_callback.demo.rental_pairs import generate_pairs
 from embviz_callback.files import to_json, write_atomically
+from embviz_callback.grammar import counted
 from embviz_callback.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
 
     # Only now: its import sets a level of its own.
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    terminal.say(f"training {options.epochs} epoch{'s' * (options.epochs > 1)}, each looked at by the callback")
+    terminal.say(f"training {counted(options.epochs, 'epoch')}, each looked at by the callback")
     with contextlib.redirect_stdout(sys.stderr):
         train(training, validation, output, epochs=options.epochs)
         terminal.say("evaluating the last epoch's checkpoint as `embviz` does")

@@ -78,12 +78,15 @@ def _encoded(
     options: Mapping[str, Any],
 ) -> Encoded:
     from embviz_callback.encoding.encode import Block, encode_subset
+    from embviz_callback.encoding.product import device_for, product_on
 
     embeddings = encode_subset(subject, evaluator.subset, progress=listener.progress("encoding"), **options)
     corpus = evaluator.corpus
     if corpus is None:
         return Encoded(embeddings)
-    scanned = _begun(subject, corpus, embeddings, listener, top_k=max(evaluator.depth, TOP))
+    device = device_for(subject.module, len(embeddings.documents) + len(corpus))
+    product = product_on(device, on_fallback=listener.say_fallback)
+    scanned = Scan(embeddings, n_corpus=len(corpus), top_k=max(evaluator.depth, TOP), product=product)
     share = {} if exchange is None else {"rank": exchange.ranks.rank, "n_ranks": exchange.ranks.n_ranks}
     kept: list[Block] | None = [] if evaluator.keeps_vectors else None
     texts: Mapping[int, str] = _gone_through(scanned, subject, corpus, listener, kept, {**options, **share})
@@ -91,15 +94,6 @@ def _encoded(
         texts = _with_other_shares(scanned, exchange, corpus, texts)
     corpus_scan = _summed_up(scanned, corpus, texts, depth=evaluator.depth)
     return Encoded(embeddings, corpus_scan, Block.together(kept) if kept else None)
-
-
-def _begun(subject: "Subject", corpus: Corpus, embeddings: Embeddings, listener: Listener, *, top_k: int) -> Scan:
-    """The scan of a subset, before any text of its corpus."""
-    from embviz_callback.encoding.product import device_for, product_on
-
-    device = device_for(subject.module, len(embeddings.documents) + len(corpus))
-    product = product_on(device, on_fallback=listener.say_fallback)
-    return Scan(embeddings, n_corpus=len(corpus), top_k=top_k, product=product)
 
 
 def _gone_through(

@@ -240,7 +240,8 @@ class Session:
             measure = partial(self._measure, course, vectors, moment, subject)
             if (snapshot := attempt("evaluation", measure, skipped=missing, redo=again)) is not None:
                 snapshots[course] = snapshot
-        events = attempt("alert", partial(self._judge, snapshots), skipped="the alert") or ()
+        judge = partial(self.alarms.judge, self.memory, {course.name: one for course, one in snapshots.items()})
+        events = attempt("alert", judge, skipped="the alert") or ()
         for course, snapshot in snapshots.items():
             attempt("history", partial(self._record, course, snapshot), skipped="the history of this evaluation")
             hand_over = partial(self._hand_over, course, snapshot, events, is_partial=moment.is_partial)
@@ -336,10 +337,6 @@ class Session:
         provenance = course.evaluator.provenance(subject)
         run = self.memory.of(course.at).history.run(chosen_metric(encoded.embeddings, self.plan.settings.metric))
         return course.evaluator.measure(encoded, moment, provenance, run=run)
-
-    def _judge(self, snapshots: Mapping[Course, Snapshot]) -> list[Event]:
-        """Shows an evaluation of all sets to the alerts."""
-        return self.alarms.judge(self.memory, {course.name: one for course, one in snapshots.items()})
 
     def _record(self, course: Course, snapshot: Snapshot) -> None:
         row = HistoryRow.of(snapshot, alert=bool(self.alarms.state(self.memory, course.name)))
