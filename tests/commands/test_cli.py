@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import json
 import os
@@ -6,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -524,24 +526,23 @@ def test_a_broken_checkpoint_and_an_unknown_encoder_are_one_line_each(
 
 
 @pytest.mark.slow
-def test_a_person_at_a_terminal_sees_bars(place: Path) -> None:
+def test_a_person_at_a_terminal_sees_bars(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = pty.openpty()
-    done = subprocess.Popen(
-        [sys.executable, str(ROOT / "visualize_embeddings.py"), *BASIC, "--output", "watched", "--skip-umap"],
-        cwd=place,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=theirs,
-    )
-    os.close(theirs)
+    with ThreadPoolExecutor(1) as reader:
+        seen = reader.submit(_all_of, ours)
+        with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
+            monkeypatch.setattr(sys, "stderr", terminal)
+            assert _here(place, monkeypatch, *BASIC, "--output", "watched", "--skip-umap") == 0
+    assert b"\rencoding: " in seen.result()
+    assert b"| 64/64 [" in seen.result()
+    assert b"\rt-SNE: " in seen.result()
+
+
+def _all_of(terminal: int) -> bytes:
+    """What is written to the other end until that is closed."""
     seen = b""
-    try:
-        while chunk := os.read(ours, 4096):
+    with contextlib.suppress(OSError):  # Linux's way of saying so
+        while chunk := os.read(terminal, 4096):
             seen += chunk
-    except OSError:  # Linux's way of saying that the other end is closed
-        pass
-    os.close(ours)
-    assert done.wait() == 0
-    assert b"\rencoding: " in seen
-    assert b"| 64/64 [" in seen
-    assert b"\rt-SNE: " in seen
+    os.close(terminal)
+    return seen
