@@ -63,11 +63,13 @@ def subject_of(
         The subject.
     """
     inner = inner_model(model)
+    # What is no module, such as FlagEmbedding's models, has no mode and no weights to be kept as they are.
+    module = inner if isinstance(inner, torch.nn.Module) else torch.nn.Module()
 
     def tell() -> dict[str, Any]:
         return {
             "model": type(inner).__name__,
-            "device": f"{_device(model)}",
+            "device": f"{_device(model if module is inner else module)}",
             **facts,
             "versions": versions(*_PACKAGES),
         }
@@ -81,12 +83,12 @@ def subject_of(
         ways = late_sides_of if is_late else sides_of
         queries, documents = ways(inner, encode, query_prompt=prompts.query, document_prompt=prompts.document)
     subject = Subject(
-        inner,
+        module,
         queries,
         documents,
         facts=tell,
         can_halve=can_halve,
-        wrapper=model,
+        wrapper=model if module is inner else None,
         ranks=Ranks.of_launcher() if is_shared else None,
         notes=notes_on_towers(inner, queries, documents),
         similarity=_declared_similarity(inner),

@@ -1,6 +1,7 @@
 """A model as somebody holds it, with one way to turn query texts and document texts into vectors."""
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     from embviz_callback.encoding.distributed.shared_corpus import Ranks
 
 Encode = Callable[[list[str]], Any]
+# As sentence-transformers calls them, and as FlagEmbedding, BEIR and MTEB do.
+_QUERY_WAYS = ("encode_query", "encode_queries", "encode_question", "encode_questions")
+_DOCUMENT_WAYS = (
+    *("encode_document", "encode_documents", "encode_corpus", "encode_passage", "encode_passages"),
+    *("encode_doc", "encode_docs", "encode_context"),
+)
+# By these an `encode` is told which side it encodes.
+_SIDE_ARGUMENTS = ("is_query", "is_queries", "prompt_type", "prompt_name", "input_type", "task", "task_type", "side")
 EncodeWith = Callable[[Any, list[str]], Any]
 GivenEncode = EncodeWith | tuple[EncodeWith, EncodeWith] | None  # one for both sides, one for each, the model's own
 
@@ -90,8 +99,8 @@ def sides_of(
     """How a model encodes queries and documents.
 
     Args:
-        model: With ``encode_query(texts)`` and ``encode_document(texts)``, or ``encode(texts)``; anything where
-            `encode` is given.
+        model: With ``encode_query(texts)`` and ``encode_document(texts)``, or what FlagEmbedding and BEIR call these,
+            or ``encode(texts)``; anything where `encode` is given.
         encode: Takes the model and ``n`` texts and gives ``(n, dim)``, one for both sides or a pair of them.
         query_prompt: Put before each query, also where the function adds one of its own; None for nothing.
         document_prompt: Put before each document, likewise.
@@ -137,17 +146,18 @@ def _ways(model: Any, encode: GivenEncode) -> tuple[Encode, Encode]:
     if encode is not None:
         given = partial(encode, model)
         return given, given
-    own = tuple(getattr(model, name, None) for name in ("encode_query", "encode_document"))
-    if all(map(callable, own)):
-        return own  # type: ignore[return-value]
-    both = getattr(model, "encode", None)
-    if callable(both):
-        return both, both
+    own = [_method(model, (*names, "encode")) for names in (_QUERY_WAYS, _DOCUMENT_WAYS)]
+    if own[0] is not None and own[1] is not None:
+        return own[0], own[1]
     raise TypeError(
         f"{type(model).__name__} has no method encode(texts); give encode=, a function that takes the model and a list "
         "of texts and returns a tensor of shape (len(texts), dim), or what embviz_callback.text_encoder makes of a "
         "tokenizer"
     )
+
+
+def _method(model: Any, names: Sequence[str]) -> Encode | None:
+    return next((found for name in names if callable(found := getattr(model, name, None))), None)
 
 
 def prompts_in(prompts: Mapping[str, Any], default: object) -> dict[str, str]:
@@ -190,12 +200,19 @@ def notes_on_prompts(subject: Subject, queries: Sequence[str], documents: Sequen
     )
 
 
+def _arguments(encode: Encode) -> Collection[str]:
+    try:
+        return inspect.signature(encode).parameters
+    except (TypeError, ValueError):  # of functions that are no Python
+        return ()
+
+
 _QUERY_TOWERS = ("query", "question")
 _DOCUMENT_TOWERS = ("document", "doc", "passage", "context", "ctx", "item")
 
 
-def notes_on_towers(module: nn.Module, queries: Side, documents: Side) -> tuple[str, ...]:
-    """What to say of a module that seems to hold two encoders while one function encodes both sides.
+def notes_on_towers(module: Any, queries: Side, documents: Side) -> tuple[str, ...]:
+    """What to say of a module that seems to tell the sides apart while one function encodes both.
 
     Args:
         module: The model.
@@ -207,7 +224,12 @@ def notes_on_towers(module: nn.Module, queries: Side, documents: Side) -> tuple[
     """
     if queries.encode != documents.encode:
         return ()
-    names = [name for name, _ in module.named_children()]
+    if asked := [name for name in _SIDE_ARGUMENTS if name in _arguments(queries.encode)]:
+        return (
+            f"encode of {type(module).__name__} takes {asked[0]}, which is not given; if queries and documents are "
+            "told apart by it, give encode_query and encode_document, or encode= a pair of functions",
+        )
+    names = [name for name, _ in getattr(module, "named_children", tuple)()]
     of_queries = next((name for name in names if name.lower().startswith(_QUERY_TOWERS)), None)
     of_documents = next((name for name in names if name.lower().startswith(_DOCUMENT_TOWERS)), None)
     if of_queries is None or of_documents is None:
