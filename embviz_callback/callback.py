@@ -258,7 +258,7 @@ class EmbeddingVisualizer(Callback):
         carry_on(trainer, pl_module, self.prefix, session.last_values())
         # A lazy layer takes its weights from the random stream at its first call, which must be the training's.
         if is_fresh and not getattr(trainer, "fast_dev_run", False) and not any(map(is_lazy, pl_module.parameters())):
-            self._evaluate(session, trainer, pl_module, epoch=None, step=0)
+            self._evaluate(session, trainer, pl_module, Moment(None, 0))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Notes the time, and whether anybody has changed the weights after they were evaluated."""
@@ -283,8 +283,7 @@ class EmbeddingVisualizer(Callback):
         if session is None:
             return
         if self.when == "train_epoch_end" and self._is_due(session, trainer):
-            stop = self._evaluate(session, trainer, pl_module, epoch=self._epoch, step=step_of_epoch(trainer))
-            self._stop_if_asked(trainer, stop)
+            self._take_turn(session, trainer, pl_module, step_of_epoch(trainer))
         else:
             session.poll()
 
@@ -293,13 +292,12 @@ class EmbeddingVisualizer(Callback):
         session = self._session
         is_ours = self.when == "validation_end" and trainer.state.fn == "fit" and not trainer.sanity_checking
         if session is not None and is_ours and self._is_due(session, trainer):
-            stop = self._evaluate(session, trainer, pl_module, epoch=self._epoch, step=step_of_validation(trainer))
-            self._stop_if_asked(trainer, stop)
+            self._take_turn(session, trainer, pl_module, step_of_validation(trainer))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates what the training ends with, if that was not an epoch's turn."""
         if self._session is not None and not (self._has_looked or is_untrained(trainer)):
-            self._evaluate(self._session, trainer, pl_module, epoch=self._epoch, step=step_of_epoch(trainer))
+            self._evaluate(self._session, trainer, pl_module, self._moment(trainer, step_of_epoch(trainer)))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Evaluates the weights that other callbacks put in place at the end; waits for the last figures."""
@@ -308,8 +306,8 @@ class EmbeddingVisualizer(Callback):
         can_tell = not (is_sharding(trainer.strategy) or self.given.shard_corpus)
         if session is not None and can_tell and session.has_other_weights(pl_module):
             say("the weights were replaced when training ended, so they are evaluated too, as 'end of training'")
-            step = step_of_epoch(trainer) + 1
-            self._evaluate(session, trainer, pl_module, epoch=self._epoch, step=step, name="end of training")
+            moment = self._moment(trainer, step_of_epoch(trainer) + 1, "end of training")
+            self._evaluate(session, trainer, pl_module, moment)
         self._finish(is_hurried=trainer.world_size > 1)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -363,22 +361,16 @@ class EmbeddingVisualizer(Callback):
         )
         return found or Places(None, None, self.prefix, trainer.global_rank)
 
-    def _evaluate(
-        self,
-        session: Session,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        *,
-        epoch: int | None,
-        step: int,
-        name: str = "",
-    ) -> bool:
+    def _moment(self, trainer: pl.Trainer, step: int, name: str = "") -> Moment:
+        is_partial = bool(name) or self.when != "train_epoch_end" or not is_whole_epoch(trainer)
+        return Moment(self._epoch, step, is_partial, name)
+
+    def _evaluate(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule, moment: Moment) -> bool:
         # Noted whether it succeeds or not, so that every rank agrees on what has been looked at.
         self._has_looked = True
-        is_partial = epoch is not None and (bool(name) or self.when != "train_epoch_end" or not is_whole_epoch(trainer))
-        logged_at = step if epoch is not None or self.plan.log_baseline else None
+        logged_at = moment.step if moment.epoch is not None or self.plan.log_baseline else None
         log = partial(log_scalars, trainer, pl_module, self.prefix, step=logged_at, guard=session.guard)
-        return session.evaluate(Moment(epoch, step, is_partial, name), self._subject(trainer, pl_module), log)
+        return session.evaluate(moment, self._subject(trainer, pl_module), log)
 
     def _subject(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Subject:
         # A retry on one rank alone would put the others' gathering of weights out of step.
@@ -391,7 +383,8 @@ class EmbeddingVisualizer(Callback):
             ranks=Ranks.of(trainer) if self.given.shard_corpus else None,
         )
 
-    def _stop_if_asked(self, trainer: pl.Trainer, stop: bool) -> None:
+    def _take_turn(self, session: Session, trainer: pl.Trainer, pl_module: pl.LightningModule, step: int) -> None:
+        stop = self._evaluate(session, trainer, pl_module, self._moment(trainer, step))
         if not self.plan.may_stop:
             return
         if trainer.world_size > 1:

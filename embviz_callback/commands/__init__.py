@@ -1,1 +1,1 @@
-"""The subcommands of `embviz`: each reads its arguments and calls the rooms."""
+"""The subcommands of `embviz`: each calls the rooms with what its options ask for."""
