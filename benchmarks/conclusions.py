@@ -24,11 +24,11 @@ from benchmarks._pool_and_scale import scale, size
 from embviz_callback.analysis.metrics.contrasts import compared, differences
 from embviz_callback.analysis.metrics.intervals import (
     PerQuery,
+    Sampling,
     _replicates,
     intervals_of,
     per_query,
     point,
-    sampling_groups,
     t_quantile,
 )
 from embviz_callback.analysis.metrics.numbers import Metrics
@@ -129,7 +129,9 @@ def _evaluation(rng: np.random.Generator, groups: np.ndarray, ill: np.ndarray, s
     positive, negative = 0.4 + 0.14 * extra - 0.1 * ill, 0.02 * rng.standard_normal(len(groups))
     ranks = {"rank1": (rank == 1).astype(float), "mrr": 1 / rank}
     moments = np.stack([ones, negative, negative**2 + 0.01], axis=1)
-    return PerQuery(groups, np.stack([ones, positive, positive**2], axis=1), len(groups) * moments, ranks, 0.0)
+    return PerQuery(
+        Sampling(groups), np.stack([ones, positive, positive**2], axis=1), len(groups) * moments, ranks, 0.0
+    )
 
 
 def near_pairs(seed: int, n: int, noise: float, dim: int = 32, own: int | None = None) -> Embeddings:
@@ -146,12 +148,12 @@ def near_pairs(seed: int, n: int, noise: float, dim: int = 32, own: int | None =
 
 def draws_of(one: PerQuery, name: str, seed: int) -> np.ndarray:
     """The bootstrap's replicates of a metric, with one imagined success and failure."""
-    return _replicates(one, draw_clusters(one.groups, draws=1000, seed=seed, imagined=2), imagined=1)[name]
+    return _replicates(one, draw_clusters(one.sampling.groups, draws=1000, seed=seed, imagined=2), imagined=1)[name]
 
 
 def paired_before(before: PerQuery, after: PerQuery, name: str, seed: int) -> tuple[float, float]:
     """Percentiles of the difference, with one imagined gain and one imagined loss."""
-    drawn = draw_clusters(before.groups, draws=1000, seed=seed, imagined=2)
+    drawn = draw_clusters(before.sampling.groups, draws=1000, seed=seed, imagined=2)
     apart = _replicates(after, drawn, imagined=1)[name] - _replicates(before, drawn, imagined=0)[name]
     low, high = np.quantile(apart, [0.025, 0.975])
     return float(low), float(high)
@@ -325,10 +327,10 @@ def _chains(runs: int, rates: Rates) -> None:
     figures = []
     for run in range(runs):
         relevance, ill, rng = _in_a_chain(run, 2)
-        groups = sampling_groups(relevance, 300)
+        sampling = Sampling.of(relevance, 300)
         for gain in (0.0, 0.1):
-            one, other = (_evaluation(rng, groups, part, 0.8 + at * gain, 0.0) for at, part in enumerate(ill))
-            linked = [replace(part, chained=relevance) for part in (one, other)]
+            one, other = (_evaluation(rng, sampling.groups, part, 0.8 + at * gain, 0.0) for at, part in enumerate(ill))
+            linked = [replace(part, sampling=sampling) for part in (one, other)]
             for label, (first, second) in (("", linked), ("before, by the most shared document: ", (one, other))):
                 found = compared(first, [second], seed=run)["rank1"][0]
                 what = f"{gain:g} apart, 3 of 400 documents a query"
@@ -338,8 +340,8 @@ def _chains(runs: int, rates: Rates) -> None:
                     loss = losses(first, second, {"rank1": 0.0})[0]
                     rates.add(f"{label}a loss is shown, {what}", loss.outcome == LOST)
                     figures.append((label, point(first)["rank1"], intervals_of(first, seed=run)["rank1"]))
-        one, other = (_evaluation(rng, groups, part, 0.8, 0.0) for part in ill)
-        alone = [replace(part, groups=np.arange(300)) for part in (one, other)]
+        one, other = (_evaluation(rng, sampling.groups, part, 0.8, 0.0) for part in ill)
+        alone = [part.one_by_one for part in (one, other)]
         found = compared(alone[0], alone[1:], seed=run)["rank1"][0]
         rates.add("by queries alone: called different, 3 of 400 documents a query", found.is_beyond_chance)
     truth = float(np.mean([value for _, value, _ in figures]))
@@ -347,10 +349,10 @@ def _chains(runs: int, rates: Rates) -> None:
         rates.add(f"{label}the interval of rank1 holds, 3 of 400 documents a query", low <= truth <= high)
     for run in range(runs):
         relevance, ill, rng = _in_a_chain(run, 17)
-        groups = sampling_groups(relevance, 300)
-        plain = [_evaluation(rng, groups, part, 0.8, 0.0) for part in ill]
-        for label, chained in (("", relevance), ("before, by the most shared document: ", None)):
-            seen = [candidate(replace(one, chained=chained), "mrr") for one in plain]
+        sampling = Sampling.of(relevance, 300)
+        plain = [_evaluation(rng, sampling.groups, part, 0.8, 0.0) for part in ill]
+        for label, by in (("", sampling), ("before, by the most shared document: ", Sampling(sampling.groups))):
+            seen = [candidate(replace(one, sampling=by), "mrr") for one in plain]
             said = (fallen(seen[: last + 1], "mrr") for last in range(1, 17))
             rates.add(f"{label}a fall is said in a run of 17 equal, 3 of 400 documents a query", any(said))
 
@@ -400,7 +402,7 @@ def _at_thresholds(rng: np.random.Generator, n: int, side: float) -> tuple[Metri
     hit = 0.6 * ill + 0.8 * rng.standard_normal(n) < norm.ppf(0.85 + side * 1e-4)
     bright = 0.6 * ill + 0.8 * rng.standard_normal(n) < norm.ppf(0.85 + side * 1e-4)
     statistics = PerQuery(
-        np.arange(n),
+        Sampling(np.arange(n)),
         np.stack([ones, positive, positive**2], axis=1),
         n * np.stack([ones, negative, negative**2 + within], axis=1),
         {"rank1": hit.astype(float), "mrr": hit.astype(float)},

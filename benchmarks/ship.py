@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.real_run import minilm_folder
+from embviz_callback.analysis.metrics.intervals import Sampling
 from embviz_callback.analysis.ship.codes import BINARY, FLOAT16, FLOAT32, INT8
 from embviz_callback.analysis.ship.compatibility import compatibility
 from embviz_callback.analysis.ship.lexical import against_words
@@ -89,7 +90,7 @@ def _said(n: int, loss: float, changed: float, seed: int) -> tuple[bool, bool]:
         for dim in (256, 128, 64, 32):
             setting = Setting("m", _DIM, dim, precision, is_rescored)
             measured.append((setting, {"mrr": before - _changes(rng, n, loss, changed)}))
-    lines = judged(measured, {"mrr": 0.01}, np.arange(n), n_pool=n).lines
+    lines = judged(measured, {"mrr": 0.01}, Sampling(np.arange(n)), n_pool=n).lines
     return any(line.outcome == NOT_WORSE for line in lines), lines[1].outcome == NOT_WORSE
 
 

@@ -2,9 +2,7 @@
 
 import argparse
 
-import numpy as np
-
-from embviz_callback.analysis.metrics.intervals import sampled
+from embviz_callback.analysis.metrics.intervals import Sampling
 from embviz_callback.analysis.verdict.power import discordance, planned, queries_needed, smallest_difference
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.ending import write_out
@@ -27,8 +25,8 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError("give one of --discordance, --run and --checkpoint")
     with quietly():
         measured = _measured(options, terminal)
-        groups = None if options.data is None else _groups(options)
-    write_out("\n".join([*_lines(options.difference, measured), *_has(groups, measured)]) + "\n")
+        sampling = None if options.data is None else _sampling(options)
+    write_out("\n".join([*_lines(options.difference, measured), *_has(sampling, measured)]) + "\n")
     return 0
 
 
@@ -52,12 +50,11 @@ def _measured(options: argparse.Namespace, terminal: Terminal) -> float | None:
     return discordance(first, last)
 
 
-def _groups(options: argparse.Namespace) -> tuple[int, bool]:
-    """Groups of queries in the data, and whether a chain of shared documents was cut into these."""
+def _sampling(options: argparse.Namespace) -> Sampling:
+    """Groups of queries in the data."""
     pairs = read_pairs(options.data, reading_of(options))
     subset = choose_subset(pairs.records, max_samples=options.max_samples, seed=options.seed)
-    groups, chained = sampled(subset.relevance, len(subset.queries))
-    return len(np.unique(groups)), chained is not None
+    return Sampling.of(subset.relevance, len(subset.queries))
 
 
 def _lines(difference: float, measured: float | None) -> list[str]:
@@ -77,10 +74,10 @@ def _lines(difference: float, measured: float | None) -> list[str]:
     ]
 
 
-def _has(groups: tuple[int, bool] | None, measured: float | None) -> list[str]:
-    if groups is None:
+def _has(sampling: Sampling | None, measured: float | None) -> list[str]:
+    if sampling is None:
         return []
-    n_groups, is_chained = groups
+    n_groups, is_chained = sampling.n_groups, sampling.is_chained
     at = 0.10 if measured is None else measured
     least = smallest_difference(n_groups, at)
     found = "no difference" if least != least else f"differences from {100 * least:.1f} points on"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, SHARE
+from embviz_callback.analysis.metrics.intervals import Sampling
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.verdict.best import Best
 from embviz_callback.analysis.verdict.power import smallest_difference
@@ -202,42 +203,34 @@ def worth(best: Best) -> str:
     return f"{CATALOGUE[best.metric].title} is {measured(best.value, best.metric)}, {chosen}"
 
 
-def grouping(n_queries: int, n_groups: int, *, is_chained: bool) -> str:
-    """What intervals and tests are over.
-
-    Args:
-        n_queries: Queries evaluated.
-        n_groups: Groups of them that are drawn together.
-        is_chained: Whether a chain of shared documents was cut into these.
-
-    Returns:
-        The end of a sentence after "over".
-    """
+def grouping(sampling: Sampling) -> str:
+    """What intervals and tests are over: the end of a sentence after "over"."""
+    n_groups = sampling.n_groups
     groups = counted(n_groups, "group")
-    if is_chained:
+    if sampling.is_chained:
         said = (
             f"{groups} of queries by their most shared document, as chains of them hold many queries; they allow for"
             " every pair of queries that share one"
         )
-    elif n_groups == n_queries:
-        said = f"{counted(n_queries, 'query')}, of which no two share a relevant document"
+    elif n_groups == sampling.n_queries:
+        said = f"{counted(n_groups, 'query')}, of which no two share a relevant document"
     else:
         said = f"{groups} of queries that share relevant documents"
     return f"{said} (approximate, {groups})" if n_groups < _FEW_GROUPS else said
 
 
-def power_sentence(n_groups: int, disagreeing: float, against: str = "", *, is_chained: bool = False) -> str:
+def power_sentence(sampling: Sampling, disagreeing: float, against: str = "") -> str:
     """The smallest difference in rank-1 that a comparison on these queries finds.
 
     Args:
-        n_groups: Groups of queries that are independent of each other.
+        sampling: The queries, whose groups are independent of each other where no chain was cut.
         disagreeing: Discordance of the models that are compared.
         against: What it was measured against; empty where it is assumed.
-        is_chained: Whether a chain of shared documents was cut into these, so that they are not.
 
     Returns:
         A sentence without a full stop.
     """
+    n_groups, is_chained = sampling.n_groups, sampling.is_chained
     at = f"as measured against {against}" if against else "assumed"
     few = "; so few that every interval here is approximate" if n_groups < _FEW_GROUPS else ""
     groups = counted(n_groups, "group" if is_chained else "independent group")

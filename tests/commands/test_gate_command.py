@@ -45,7 +45,7 @@ def test_what_each_query_contributes_survives_the_file(run: list[Snapshot], tmp_
     assert found.fingerprint == run[1].subset.fingerprint
     assert found.statistics.ranks["mrr"] == pytest.approx(statistics.ranks["mrr"], abs=1e-8)
     assert found.statistics.positive == pytest.approx(statistics.positive, abs=1e-7)
-    assert (found.statistics.groups == statistics.groups).all()
+    assert (found.statistics.sampling.groups == statistics.sampling.groups).all()
     turned = Standing(found.fingerprint, found.keys[::-1], found.statistics)
     ours = turned.in_order_of(found).ranks["mrr"]
     assert ours == pytest.approx(statistics.ranks["mrr"][::-1], abs=1e-8)

@@ -8,7 +8,7 @@ import numpy as np
 
 from embviz_callback.analysis.maps.projections import Projection, Skipped, project
 from embviz_callback.analysis.metrics.contrasts import Difference, compared
-from embviz_callback.analysis.metrics.intervals import PerQuery, per_query, point, sampled
+from embviz_callback.analysis.metrics.intervals import PerQuery, Sampling, per_query, point
 from embviz_callback.analysis.metrics.numbers import Evaluated, Metrics
 from embviz_callback.analysis.metrics.searches import searches
 from embviz_callback.analysis.verdict.best import Best, Fall, candidate, choose_best, chosen_metric, fallen
@@ -79,8 +79,7 @@ class Comparison:
         differences: For each evaluation name to difference from the reference; none for itself. Probabilities
             are corrected for all the others that are compared with the reference.
         changes: For each evaluation the queries gained and lost since the reference.
-        n_groups: Groups of queries that intervals and tests are over.
-        is_chained: Whether a chain of shared documents was cut into these, see `PerQuery`.
+        sampling: Groups of queries that intervals and tests are over.
         best: The best by RULE, and what may as well be.
         fall: Of the last from the best before it, where they are epochs of a run in order; None where none is shown.
     """
@@ -91,8 +90,7 @@ class Comparison:
     reference: int
     differences: tuple[Mapping[str, Difference], ...]
     changes: tuple[Changes, ...]
-    n_groups: int
-    is_chained: bool
+    sampling: Sampling
     best: Best
     fall: Fall | None
 
@@ -140,8 +138,7 @@ def compare(
             changes_between(snapshots[reference], one, labels=(labels[reference], label))
             for one, label in zip(snapshots, labels, strict=True)
         ),
-        n_groups=len(candidates[0].pseudo),
-        is_chained=statistics[0].chained is not None,
+        sampling=statistics[0].sampling,
         best=choose_best(candidates, decides, draws=draws, seed=seed),
         fall=fallen(candidates, decides) if _is_in_order(snapshots) else None,
     )
@@ -216,9 +213,9 @@ def deciding_metric(first: Evaluated, metric: str = "") -> str:
 def in_order_of(first: Evaluated, one: Evaluated) -> PerQuery:
     """What an evaluation's queries contribute, in the order of the first evaluation's queries."""
     found = one.metrics.per_query or per_query(one.similarity, one.embeddings)
-    groups, chained = sampled(first.embeddings.relevance, len(first.embeddings.queries))
+    sampling = Sampling.of(first.embeddings.relevance, len(first.embeddings.queries))
     order = np.array(places_of(first.subset.queries, one.subset.queries))
-    return replace(found.taken(order), groups=groups, chained=chained)
+    return replace(found.taken(order), sampling=sampling)
 
 
 def _distinct(labels: Sequence[str]) -> tuple[str, ...]:

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
 from embviz_callback.analysis.metrics.intervals import PerQuery, point, pseudo_values, t_quantile
-from embviz_callback.analysis.metrics.resampling import PLAIN, Sharing, Spread
+from embviz_callback.analysis.metrics.resampling import PLAIN, Spread
 from embviz_callback.embeddings import Floats
 
 FLIPS = 1999
@@ -159,15 +159,16 @@ def compared(before: PerQuery, others: Sequence[PerQuery], *, seed: int = 0) -> 
         ValueError: If the evaluations have different queries or groups.
     """
     for other in others:
-        if not np.array_equal(before.groups, other.groups):
+        one, two = before.sampling, other.sampling
+        if not np.array_equal(one.groups, two.groups):
             raise ValueError(
-                f"paired evaluations must be of one subset, got {len(before.groups)} and {len(other.groups)} queries"
+                f"paired evaluations must be of one subset, got {one.n_queries} and {two.n_queries} queries"
                 " or other groups"
             )
     moved = [_changes(before, other) for other in others]
     wider = spreads(before, others)
     first, points = point(before), [point(other) for other in others]
-    signs = flips(len(np.unique(before.groups)), seed=seed)
+    signs = flips(before.sampling.n_groups, seed=seed)
     found = {}
     for name in first:
         changes = np.stack([one[name] for one in moved], axis=1)
@@ -190,11 +191,10 @@ def spreads(before: PerQuery, others: Sequence[PerQuery]) -> dict[str, list[Spre
     Returns:
         Name to one for each of the others.
     """
-    moved, n = [_changes(before, other) for other in others], len(before.groups)
-    if before.chained is None or not n:
+    moved, sharing = [_changes(before, other) for other in others], before.sampling.sharing
+    if sharing is None:
         return {name: [PLAIN] * len(others) for name in moved[0]}
-    lone, sharing = replace(before, groups=np.arange(n)), Sharing.of(before.chained, n)
-    alone = [_changes(lone, replace(other, groups=lone.groups)) for other in others]
+    alone = [_changes(before.one_by_one, other.one_by_one) for other in others]
     return {
         name: [sharing.spread(own[name], grouped[name]) for own, grouped in zip(alone, moved, strict=True)]
         for name in moved[0]
@@ -211,7 +211,7 @@ def _changes(before: PerQuery, after: PerQuery) -> dict[str, Floats]:
         Name to numbers.
     """
     one, other = pseudo_values(before), pseudo_values(after)
-    _, group = np.unique(before.groups, return_inverse=True)
+    _, group = np.unique(before.sampling.groups, return_inverse=True)
     share = len(one["margin"]) / max(len(group), 1)
     return {
         name: np.asarray(share * np.bincount(group, weights=after.ranks[name] - before.ranks[name]), dtype=np.float64)

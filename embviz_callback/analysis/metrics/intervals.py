@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import NormalDist
 from typing import Self
 
@@ -19,31 +20,93 @@ _RESOLUTION = 1e-7  # a float32 cosine of two unit rows carries about this round
 
 
 @dataclass(frozen=True, eq=False)
+class Sampling:
+    """Queries that are drawn together because what they share makes them succeed and fail together.
+
+    Those that share a relevant document, directly or in a chain. Where that makes one group of more than a tenth of
+    all queries, as it does where queries have many documents, the chain is cut: then those are together whose most
+    shared document is the same.
+
+    Attributes:
+        groups: ``(n_queries,)``, equal numbers for queries of one group.
+        chained: ``(n, 2)`` pairs (query row, document row) where a chain had to be cut; None where not.
+    """
+
+    groups: Rows
+    chained: Rows | None = None
+
+    @classmethod
+    def of(cls, relevance: Rows, n_queries: int) -> Self:
+        """Of ``(n, 2)`` pairs (query row, document row)."""
+        groups = relevance_groups(relevance, n_queries)
+        if np.bincount(groups, minlength=1).max() <= max(_MOST_OF_ALL * n_queries, 1):
+            return cls(groups)
+        askers = np.bincount(relevance[:, 1])[relevance[:, 1]]
+        order = np.lexsort((relevance[:, 1], -askers, relevance[:, 0]))
+        query, first = np.unique(relevance[order, 0], return_index=True)
+        cut = np.arange(n_queries)
+        cut[query] = n_queries + relevance[order[first], 1]
+        return cls(cut, relevance)
+
+    @property
+    def n_queries(self) -> int:
+        """Queries that are drawn."""
+        return len(self.groups)
+
+    @property
+    def n_groups(self) -> int:
+        """Groups of them."""
+        return len(np.unique(self.groups))
+
+    @property
+    def is_chained(self) -> bool:
+        """Whether a chain had to be cut."""
+        return self.chained is not None
+
+    @cached_property
+    def sharing(self) -> Sharing | None:
+        """Which queries share a document, where a chain had to be cut."""
+        return None if self.chained is None else Sharing.of(self.chained, self.n_queries)
+
+    @property
+    def one_by_one(self) -> Self:
+        """The same with each query by itself."""
+        return replace(self, groups=np.arange(self.n_queries))
+
+    def mean_spread(self, values: Floats) -> tuple[Floats, Spread]:
+        """Pseudo-values ``(n_groups,)`` of a mean over queries, and how much wider it spreads than they say."""
+        pseudo = mean_pseudo_values(values, self.groups)
+        return pseudo, PLAIN if self.sharing is None else self.sharing.spread(values, pseudo)
+
+
+@dataclass(frozen=True, eq=False)
 class PerQuery:
     """What each query contributes; sums of these give a metric of any resample.
 
     Attributes:
-        groups: ``(n_queries,)`` queries with equal numbers are drawn together.
+        sampling: Which of them are drawn together.
         positive: ``(n_queries, 3)`` count, sum and sum of squares of its positive cosines.
         negative: ``(n_queries, 3)`` the same of its negatives, both about `centre`.
         ranks: Name to ``(n_queries,)`` values whose mean is the metric, extremes of ties included.
         centre: Taken off every cosine, so that squares do not cancel.
-        chained: ``(n, 2)`` pairs (query row, document row) where chains of shared documents hold so many queries that
-            `groups` cuts them; None where it does not.
     """
 
-    groups: Rows
+    sampling: Sampling
     positive: Floats
     negative: Floats
     ranks: Mapping[str, Floats]
     centre: float
-    chained: Rows | None = None
+
+    @property
+    def one_by_one(self) -> Self:
+        """The same with each query drawn by itself."""
+        return replace(self, sampling=self.sampling.one_by_one)
 
     def taken(self, rows: Rows) -> Self:
         """What some of the queries contribute, in this order."""
         ranks = {name: values[rows] for name, values in self.ranks.items()}
-        parts = {name: getattr(self, name)[rows] for name in ("groups", "positive", "negative")}
-        return replace(self, ranks=ranks, **parts)
+        sampling = replace(self.sampling, groups=self.sampling.groups[rows])
+        return replace(self, sampling=sampling, positive=self.positive[rows], negative=self.negative[rows], ranks=ranks)
 
 
 def per_query(similarity: Similarity, embeddings: Embeddings, *, groups: Rows | None = None) -> PerQuery:
@@ -52,7 +115,7 @@ def per_query(similarity: Similarity, embeddings: Embeddings, *, groups: Rows | 
     Args:
         similarity: The scan.
         embeddings: What was scanned.
-        groups: ``(n_queries,)``; by default as `sampling_groups` has them.
+        groups: ``(n_queries,)``; by default as `Sampling` has them.
 
     Returns:
         One row per query.
@@ -61,10 +124,7 @@ def per_query(similarity: Similarity, embeddings: Embeddings, *, groups: Rows | 
         ValueError: If `groups` has another length.
     """
     n_queries = len(embeddings.queries)
-    chained = None
-    if groups is None:
-        groups, chained = sampled(embeddings.relevance, n_queries)
-    elif len(groups) != n_queries:
+    if groups is not None and len(groups) != n_queries:
         raise ValueError(f"groups must have one entry per query, got {len(groups)} for {n_queries} queries")
     scores = similarity.positive_scores
     valid = ~np.isnan(scores)
@@ -77,37 +137,8 @@ def per_query(similarity: Similarity, embeddings: Embeddings, *, groups: Rows | 
     square = np.nan_to_num(similarity.row_variance) + shift**2
     negative = similarity.row_count[:, None].astype(np.float64) * np.stack([np.ones(n_queries), shift, square], axis=1)
     ranks = rank_values(similarity, embeddings)
-    return PerQuery(np.asarray(groups), positive, negative, ranks, centre, chained)
-
-
-def sampling_groups(relevance: Rows, n_queries: int) -> Rows:
-    """Queries that are drawn together because what they share makes them succeed and fail together.
-
-    Those that share a relevant document, directly or in a chain. Where that makes one group of more than a tenth of
-    all queries, as it does where queries have many documents, the chain is cut: then those are together whose most
-    shared document is the same.
-
-    Args:
-        relevance: ``(n, 2)`` pairs (query row, document row).
-        n_queries: Queries there are.
-
-    Returns:
-        ``(n_queries,)``, equal numbers for queries of one group.
-    """
-    return sampled(relevance, n_queries)[0]
-
-
-def sampled(relevance: Rows, n_queries: int) -> tuple[Rows, Rows | None]:
-    """`sampling_groups`, and `relevance` where a chain had to be cut: what `PerQuery` calls `chained`."""
-    groups = relevance_groups(relevance, n_queries)
-    if np.bincount(groups, minlength=1).max() <= max(_MOST_OF_ALL * n_queries, 1):
-        return groups, None
-    askers = np.bincount(relevance[:, 1])[relevance[:, 1]]
-    order = np.lexsort((relevance[:, 1], -askers, relevance[:, 0]))
-    query, first = np.unique(relevance[order, 0], return_index=True)
-    cut = np.arange(n_queries)
-    cut[query] = n_queries + relevance[order[first], 1]
-    return cut, relevance
+    sampling = Sampling.of(embeddings.relevance, n_queries) if groups is None else Sampling(np.asarray(groups))
+    return PerQuery(sampling, positive, negative, ranks, centre)
 
 
 def relevance_groups(relevance: Rows, n_queries: int) -> Rows:
@@ -141,7 +172,7 @@ def intervals_of(statistics: PerQuery, *, draws: int = 1000, seed: int = 0) -> d
     Returns:
         Name to (low, high); (NaN, NaN) where nothing can be said, as with fewer than two groups.
     """
-    drawn = draw_clusters(statistics.groups, draws=draws, seed=seed, imagined=2)
+    drawn = draw_clusters(statistics.sampling.groups, draws=draws, seed=seed, imagined=2)
     found = {name: ends(values) for name, values in _replicates(statistics, drawn, imagined=1).items()}
     whole, wider = point(statistics), own_spreads(statistics)
     found |= {name: _stretched(found[name], whole[name], wider[name].factor) for name in wider if name in RANK_NAMES}
@@ -155,11 +186,10 @@ def _stretched(ends: tuple[float, float], value: float, factor: float) -> tuple[
 
 def own_spreads(statistics: PerQuery) -> dict[str, Spread]:
     """How much wider each metric spreads than its groups say; empty where no chain of shared documents was cut."""
-    if statistics.chained is None:
+    sharing = statistics.sampling.sharing
+    if sharing is None:
         return {}
-    n = len(statistics.groups)
-    sharing, grouped = Sharing.of(statistics.chained, n), pseudo_values(statistics)
-    alone = pseudo_values(replace(statistics, groups=np.arange(n)))
+    grouped, alone = pseudo_values(statistics), pseudo_values(statistics.one_by_one)
     return {name: sharing.spread(alone[name], grouped[name]) for name in grouped}
 
 
@@ -252,21 +282,6 @@ def pseudo_values(statistics: PerQuery) -> dict[str, Floats]:
     return {name: np.where(np.isfinite(values), values, np.nan) for name, values in found.items()}
 
 
-def mean_spread(values: Floats, groups: Rows, chained: Rows | None) -> tuple[Floats, Spread]:
-    """Pseudo-values of a mean over queries, and how much wider it spreads than they say.
-
-    Args:
-        values: ``(n_queries,)``.
-        groups: ``(n_queries,)``.
-        chained: As `PerQuery` has it.
-
-    Returns:
-        ``(n_groups,)``, and the spread.
-    """
-    pseudo = mean_pseudo_values(values, groups)
-    return pseudo, PLAIN if chained is None else Sharing.of(chained, len(groups)).spread(values, pseudo)
-
-
 def mean_pseudo_values(values: Floats, groups: Rows) -> Floats:
     """Pseudo-values of a mean over queries, one a group.
 
@@ -293,14 +308,16 @@ def point(statistics: PerQuery) -> dict[str, float]:
 
 def group_sums(statistics: PerQuery) -> Floats:
     """What each group of queries adds to the sums behind the metrics, ``(n_groups, n_sums)``."""
-    known, group = np.unique(statistics.groups, return_inverse=True)
+    known, group = np.unique(statistics.sampling.groups, return_inverse=True)
     return packed(_columns(statistics), group, len(known))
 
 
 def _columns(statistics: PerQuery) -> Floats:
     """Per query: moments of positives and negatives, one, and its rank metrics."""
     ranks = [statistics.ranks[name] for name in _rank_names(statistics)]
-    return np.stack([*statistics.positive.T, *statistics.negative.T, np.ones(len(statistics.groups)), *ranks], axis=1)
+    return np.stack(
+        [*statistics.positive.T, *statistics.negative.T, np.ones(statistics.sampling.n_queries), *ranks], axis=1
+    )
 
 
 def _rank_names(statistics: PerQuery) -> list[str]:
@@ -310,7 +327,7 @@ def _rank_names(statistics: PerQuery) -> list[str]:
 def _replicates(statistics: PerQuery, draws: Draws, *, imagined: float) -> dict[str, Floats]:
     """The metrics of every draw; `imagined` is the rank metric of the first imagined group."""
     sums = draws.packed(_columns(statistics))
-    share = len(draws.pack) / max(len(np.unique(statistics.groups)), 1)  # an imagined group is of mean size
+    share = len(draws.pack) / max(statistics.sampling.n_groups, 1)  # an imagined group is of mean size
     sums[-2:, 6], sums[-2:, 7:] = share, [[imagined * share], [(1 - imagined) * share]]
     return metrics_of_sums(draws.weights @ sums, statistics)
 

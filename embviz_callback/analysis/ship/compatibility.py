@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.metrics.intervals import sampled
+from embviz_callback.analysis.metrics.intervals import Sampling
 from embviz_callback.analysis.metrics.ranks import rank_values
 from embviz_callback.analysis.metrics.resampling import Estimate, draw_clusters, estimate
 from embviz_callback.analysis.scan import EQUAL
@@ -179,16 +179,16 @@ def compatibility(
             found = rank_values(counts, own.embeddings)
             check_allowed({metric: allowed}, found)
             values[asks, answers] = found[metric]
-    groups, chained = sampled(old.embeddings.relevance, len(old.embeddings.queries))
+    sampling = Sampling.of(old.embeddings.relevance, len(old.embeddings.queries))
     best = values["old", "old"]
 
     def _loss(found: Floats) -> Loss | None:
-        return None if found is best else lost(metric, allowed, best - found, groups, _TAIL, chained=chained)
+        return None if found is best else lost(metric, allowed, best - found, sampling, _TAIL)
 
     cells = tuple(Cell(*names, float(found.mean()), _loss(found)) for names, found in values.items())
     kin, becomes, unit = None, Estimate(math.nan), 1.0
     if old.dim == new.dim:
-        becomes, unit = shifted(old, new, threshold, groups, seed=seed)
+        becomes, unit = shifted(old, new, threshold, sampling.groups, seed=seed)
         is_one_way = old.embeddings.similarity == new.embeddings.similarity
         kin = kinship(old.pool, new.pool, is_one_way=is_one_way, seed=seed)
     return Compatibility(
@@ -200,7 +200,7 @@ def compatibility(
         least_shift=_LEAST_SHIFT * unit,
         similarity=old.embeddings.similarity,
         sizes=(old.dim, new.dim),
-        n_queries=len(groups),
+        n_queries=sampling.n_queries,
         n_pool=old.n_pool,
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.metrics.intervals import sampled
+from embviz_callback.analysis.metrics.intervals import Sampling
 from embviz_callback.analysis.metrics.ranks import Counts, rank_values
 from embviz_callback.analysis.ship.ranking import Scores, count, scores_of
 from embviz_callback.analysis.ship.sheet import Shipped
@@ -164,9 +164,9 @@ def _ranked(name: str, scores: Scores, embeddings: Embeddings, n_pool: int, word
     found = rank_values(counts, embeddings)
     changes = []
     if words is not None:
-        groups, chained = sampled(embeddings.relevance, len(embeddings.queries))
+        sampling = Sampling.of(embeddings.relevance, len(embeddings.queries))
         drops = {metric: words.values[metric] - found[metric] for metric in SHOWN}
-        changes = [lost(metric, 0.0, drop, groups, _TAIL, chained=chained) for metric, drop in drops.items()]
+        changes = [lost(metric, 0.0, drop, sampling, _TAIL) for metric, drop in drops.items()]
     return Ranked(name, {metric: found[metric] for metric in SHOWN}, _first(counts, embeddings), tuple(changes))
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from embviz_callback.analysis.metrics.intervals import sampled
+from embviz_callback.analysis.metrics.intervals import Sampling
 from embviz_callback.analysis.metrics.ranks import rank_values
 from embviz_callback.analysis.ship.codes import BINARY, FLOAT16, FLOAT32, INT8, PRECISIONS, code_scores, rescored
 from embviz_callback.analysis.ship.ranking import count
 from embviz_callback.analysis.verdict.best import chosen_metric
 from embviz_callback.analysis.verdict.losses import DOUBT, KEPT, LOST, Loss, check_allowed, lost
-from embviz_callback.embeddings import Embeddings, Floats, Rows, Served, Vectors, unit_rows
+from embviz_callback.embeddings import Embeddings, Floats, Served, Vectors, unit_rows
 from embviz_callback.measure import COSINE, Measure
 
 TRUNCATIONS = (512, 256, 128, 64, 32)
@@ -88,19 +88,15 @@ class Sheet:
         lines: In the order in which they were measured.
         allowed: Metric to the loss that is accepted.
         doubt: Chance of one bound being passed by the truth: 5 % shared by the paths.
-        n_queries: Queries.
-        n_groups: Groups of them that are drawn together.
+        sampling: The queries, and which of them are drawn together.
         n_pool: Documents that were searched.
-        is_chained: Whether a chain of shared documents was cut into these.
     """
 
     lines: tuple[Line, ...]
     allowed: Mapping[str, float]
     doubt: float
-    n_queries: int
-    n_groups: int
+    sampling: Sampling
     n_pool: int
-    is_chained: bool = False
 
     @property
     def reference(self) -> Line:
@@ -176,8 +172,8 @@ def ship_sheet(models: Sequence[Shipped], *, allowed: Mapping[str, float] | None
     allowed = allowed or {chosen_metric(first): ALLOWED}
     measured = [found for model in models for found in measure(model)]
     check_allowed(allowed, measured[0][1])
-    groups, chained = sampled(first.relevance, len(first.queries))
-    return judged(measured, allowed, groups, n_pool=models[0].n_pool, chained=chained)
+    sampling = Sampling.of(first.relevance, len(first.queries))
+    return judged(measured, allowed, sampling, n_pool=models[0].n_pool)
 
 
 def measure(model: Shipped) -> Iterator[tuple[Setting, dict[str, Floats]]]:
@@ -207,12 +203,7 @@ def _truncated(rows: Vectors, dim: int, by: Measure) -> Vectors:
 
 
 def judged(
-    measured: Sequence[tuple[Setting, Values]],
-    allowed: Mapping[str, float],
-    groups: Rows,
-    *,
-    n_pool: int,
-    chained: Rows | None = None,
+    measured: Sequence[tuple[Setting, Values]], allowed: Mapping[str, float], sampling: Sampling, *, n_pool: int
 ) -> Sheet:
     """Holds settings against the first.
 
@@ -224,9 +215,8 @@ def judged(
     Args:
         measured: The reference first, then settings from the largest to the smallest within each path.
         allowed: Metric to the loss that is accepted.
-        groups: ``(n_queries,)`` queries with equal numbers stand and fall together.
+        sampling: Which queries stand and fall together.
         n_pool: Documents that were searched.
-        chained: As `embviz_callback.analysis.metrics.intervals.PerQuery` has it.
 
     Returns:
         The sheet.
@@ -236,18 +226,14 @@ def judged(
     lines = [Line(reference, _means(best, allowed), (), REFERENCE)]
     left: set[tuple[str, str, bool]] = set()
     for setting, values in others:
-        losses = tuple(
-            lost(name, least, best[name] - values[name], groups, doubt, chained=chained)
-            for name, least in allowed.items()
-        )
+        losses = tuple(lost(name, least, best[name] - values[name], sampling, doubt) for name, least in allowed.items())
         outcome = _outcome(losses)
         if outcome != NOT_WORSE:
             left.add(setting.path)
         elif setting.path in left:
             outcome = NOT_ASKED
         lines.append(Line(setting, _means(values, allowed), losses, outcome))
-    n_groups = len(np.unique(groups))
-    return Sheet(tuple(lines), dict(allowed), doubt, len(groups), n_groups, n_pool, is_chained=chained is not None)
+    return Sheet(tuple(lines), dict(allowed), doubt, sampling, n_pool)
 
 
 def _means(values: Values, names: Mapping[str, float]) -> dict[str, float]:

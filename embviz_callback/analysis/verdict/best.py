@@ -3,7 +3,7 @@
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Self
 
@@ -139,10 +139,8 @@ def candidate(statistics: PerQuery, metric: str, *, label: str = "", training_lo
         The candidate. Where a chain of shared documents was cut, it has a pseudo-value for each query, and knows which
         share one.
     """
-    whole, sharing, n = point(statistics), None, len(statistics.groups)
-    if statistics.chained is not None:
-        sharing = Sharing.of(statistics.chained, n)
-        statistics = replace(statistics, groups=np.arange(n))
+    whole, sharing = point(statistics), statistics.sampling.sharing
+    statistics = statistics if sharing is None else statistics.one_by_one
     # As a file keeps it: what has not changed must not seem to have, after a training was resumed.
     pseudo = pseudo_values(statistics)[metric].astype(np.float32).astype(np.float64)
     return Candidate(whole[metric], pseudo, whole["separation"], label, metric, training_loss, sharing=sharing)

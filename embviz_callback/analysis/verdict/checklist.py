@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from embviz_callback.analysis.metrics.catalogue import BANDS, CATALOGUE, INTACT_AUC, INTACT_RANK1, LOWER, Metric
-from embviz_callback.analysis.metrics.intervals import PerQuery, mean_spread, t_interval, t_intervals
+from embviz_callback.analysis.metrics.intervals import PerQuery, t_interval, t_intervals
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import BRIGHT_SHARE, CLEAR_SHARE, FIGURES, MAPS
 from embviz_callback.embeddings import Embeddings, Floats, Rows
@@ -253,7 +253,7 @@ def _diagonal(bright: Floats | None, statistics: PerQuery | None, tail: float) -
         return _judged("bright_diagonal", math.nan, BRIGHT_SHARE, _UNTOLD, 0)
     ends = _UNTOLD
     if statistics is not None:
-        pseudo, spread = mean_spread(bright, statistics.groups, statistics.chained)
+        pseudo, spread = statistics.sampling.mean_spread(bright)
         ends = t_interval(float(bright.mean()), pseudo, is_share=True, tail=tail, spread=spread)
     return _judged("bright_diagonal", float(bright.mean()), BRIGHT_SHARE, ends, len(bright))
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE, LOWER
 from embviz_callback.analysis.metrics.contrasts import FEWEST_GROUPS, one_sided_reach, spreads
-from embviz_callback.analysis.metrics.intervals import PerQuery, mean_spread, point, pseudo_values
+from embviz_callback.analysis.metrics.intervals import PerQuery, Sampling, point, pseudo_values
 from embviz_callback.analysis.metrics.resampling import PLAIN, Spread
 from embviz_callback.analysis.verdict.best import Candidate, spread_between
-from embviz_callback.embeddings import Floats, Rows
+from embviz_callback.embeddings import Floats
 
 LOST, KEPT, UNDECIDED = "the loss is shown", "the loss is excluded", "the data cannot tell"
 DOUBT = 0.05
@@ -56,8 +56,9 @@ def losses(baseline: PerQuery, model: PerQuery, allowed: Mapping[str, float]) ->
     """
     known = point(model)
     check_allowed(allowed, known)
-    if len(baseline.groups) != len(model.groups):
-        raise ValueError(f"the baseline has {len(baseline.groups)} queries and the model {len(model.groups)}")
+    one, two = baseline.sampling.n_queries, model.sampling.n_queries
+    if one != two:
+        raise ValueError(f"the baseline has {one} queries and the model {two}")
     before, after, whole = pseudo_values(baseline), pseudo_values(model), point(baseline)
     doubt, wider = DOUBT / max(len(allowed), 1), spreads(model, [baseline])
     return tuple(
@@ -119,23 +120,20 @@ def loss_at_look(
     return bounded(metric, allowed, baseline.value - model.value, changes, doubt, spread)
 
 
-def lost(
-    metric: str, allowed: float, drops: Floats, groups: Rows, doubt: float, *, chained: Rows | None = None
-) -> Loss:
+def lost(metric: str, allowed: float, drops: Floats, sampling: Sampling, doubt: float) -> Loss:
     """The loss of a mean over queries.
 
     Args:
         metric: Its name.
         allowed: Loss that is accepted.
         drops: ``(n_queries,)`` what each query has lost.
-        groups: ``(n_queries,)`` queries with equal numbers stand and fall together.
+        sampling: Which queries stand and fall together.
         doubt: As for `bounded`.
-        chained: As `embviz_callback.analysis.metrics.intervals.PerQuery` has it.
 
     Returns:
         The loss.
     """
-    pseudo, spread = mean_spread(drops, groups, chained)
+    pseudo, spread = sampling.mean_spread(drops)
     return bounded(metric, allowed, float(drops.mean()), pseudo, doubt, spread)
 
 

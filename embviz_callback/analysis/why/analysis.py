@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from embviz_callback.analysis.metrics.intervals import sampling_groups
+from embviz_callback.analysis.metrics.intervals import Sampling
 from embviz_callback.analysis.metrics.numbers import Evaluated
 from embviz_callback.analysis.metrics.resampling import told
 from embviz_callback.analysis.why.columns import Columns, Extract, columns_of
@@ -105,7 +105,7 @@ def analyse(history: Sequence[Evaluated], questions: Questions | None = None) ->
     ask, last = questions or Questions(), history[-1]
     embeddings, similarity, subset = last.embeddings, last.similarity, last.subset
     columns = columns_of(subset, ask.extract)
-    clusters = sampling_groups(embeddings.relevance, len(embeddings.queries))
+    clusters = Sampling.of(embeddings.relevance, len(embeddings.queries)).groups
     drawn: Mapping[str, Any] = {"seed": ask.seed, "clusters": clusters}
     names = tuple(ask.group_by) if ask.group_by is not None else worth_grouping(columns)
     numeric = columns.numeric()[:_MOST_GROUPED]

@@ -149,7 +149,7 @@ def _chance(statistics: PerQuery, members: Sequence[Rows], *, draws: int, seed: 
         The share of deals in which the groups' rates lie as far apart (p of Phipson and Smyth 2010); NaN where there
         are fewer than two groups or six clusters.
     """
-    _, first, cluster = np.unique(statistics.groups, return_index=True, return_inverse=True)
+    _, first, cluster = np.unique(statistics.sampling.groups, return_index=True, return_inverse=True)
     if len(members) < 2 or len(first) < FEWEST_GROUPS:
         return math.nan
     counts, hits = np.bincount(cluster), np.bincount(cluster, weights=statistics.ranks["rank1"])
@@ -166,7 +166,7 @@ def _chance(statistics: PerQuery, members: Sequence[Rows], *, draws: int, seed: 
 def _shrunken(groups: Sequence[Group], statistics: PerQuery) -> list[Group]:
     """Groups with their rates drawn towards the common one (empirical Bayes: DerSimonian and Laird 1986)."""
     rates, sizes = np.array([[group.figures["rank1"], group.n_queries] for group in groups]).reshape(-1, 2).T
-    overall = float(statistics.ranks["rank1"].mean()) if len(statistics.groups) else math.nan
+    overall = float(statistics.ranks["rank1"].mean()) if len(statistics.sampling.groups) else math.nan
     noise = np.maximum(overall * (1 - overall), 1e-9) / np.maximum(sizes, 1)
     excess = float((np.square(rates - overall) / noise).sum()) - (len(rates) - 1)
     room = float((1 / noise).sum() - (1 / noise**2).sum() / (1 / noise).sum()) if len(rates) > 1 else 0.0

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from embviz_callback.analysis.metrics.catalogue import RANK_NAMES
-from embviz_callback.analysis.metrics.intervals import PerQuery
+from embviz_callback.analysis.metrics.intervals import PerQuery, Sampling
 from embviz_callback.embeddings import Floats, Rows
 from embviz_callback.files import read_json
 from embviz_callback.pairs.texts import fold
@@ -45,7 +45,7 @@ class Standing:
         """The statistics with the queries in another's order."""
         place = {key: row for row, key in enumerate(self.keys)}
         rows = np.array([place[key] for key in other.keys], dtype=np.int64)
-        return replace(self.statistics.taken(rows), groups=other.statistics.groups, chained=None)
+        return replace(self.statistics.taken(rows), sampling=Sampling(other.statistics.sampling.groups))
 
     def to_json(self) -> dict[str, str | float]:
         """Plain JSON: a line of numbers for each, in the order of the queries."""
@@ -55,7 +55,7 @@ class Standing:
             lines |= {
                 f"{side}_{name}": _line(column) for name, column in zip(_MOMENTS, getattr(own, side).T, strict=True)
             }
-        return {"query": " ".join(self.keys), "group": _line(own.groups), **lines, "centre": own.centre}
+        return {"query": " ".join(self.keys), "group": _line(own.sampling.groups), **lines, "centre": own.centre}
 
 
 def _line(values: Floats | Rows) -> str:
@@ -92,7 +92,6 @@ def _standing(fingerprint: str, lines: Mapping[str, Any]) -> Standing:
         np.stack([column(f"{side}_{name}") for name in _MOMENTS], axis=1) for side in ("positive", "negative")
     )
     ranks = {name: column(name) for name in RANK_NAMES if name in lines}
-    groups = column("group").astype(np.int64)
-    return Standing(
-        fingerprint, tuple(lines["query"].split()), PerQuery(groups, positive, negative, ranks, float(lines["centre"]))
-    )
+    sampling = Sampling(column("group").astype(np.int64))
+    statistics = PerQuery(sampling, positive, negative, ranks, float(lines["centre"]))
+    return Standing(fingerprint, tuple(lines["query"].split()), statistics)

@@ -13,7 +13,6 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from embviz_callback.analysis.metrics.catalogue import (
     BANDS,
@@ -26,9 +25,8 @@ from embviz_callback.analysis.metrics.catalogue import (
     charts,
     shown,
 )
-from embviz_callback.analysis.metrics.intervals import mean_pseudo_values, sampled
+from embviz_callback.analysis.metrics.intervals import Sampling, mean_pseudo_values
 from embviz_callback.analysis.metrics.pictures import MAPS
-from embviz_callback.analysis.metrics.resampling import Sharing
 from embviz_callback.analysis.verdict.best import MOST, Candidate, best_of, choose_best
 from embviz_callback.drawing.page.epoch_view import View, shown_documents
 from embviz_callback.drawing.reports.asides import NOTHING, Context
@@ -112,10 +110,10 @@ def _best(views: Sequence[View], subset: Subset) -> dict[str, Any]:
     first, metric, candidates = _candidates(views, subset)
     found = choose_best(candidates, metric)
     beside = ", ".join(views[first + place].label for place in found.undecided)
-    groups, chained = _sampled(views, subset)
+    sampling = _sampled(views, subset)
     return {
-        "groups": groups.tolist(),
-        "is_chained": chained is not None,
+        "groups": sampling.groups.tolist(),
+        "is_chained": sampling.is_chained,
         "best": {
             "place": first + found.place,
             "metric": metric,
@@ -138,31 +136,29 @@ def best_view(views: Sequence[View], subset: Subset) -> int:
     return first + best_of(candidates, metric)
 
 
-def _sampled(views: Sequence[View], subset: Subset) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """Groups of the queries that are shown, and what they share where a chain of it was cut."""
-    shown = len(views[0].ranks)
-    groups, chained = sampled(subset.relevance, len(subset.queries))
-    return groups[:shown], None if chained is None else chained[chained[:, 0] < shown]
+def _sampled(views: Sequence[View], subset: Subset) -> Sampling:
+    """That of the queries which are shown."""
+    shown, whole = len(views[0].ranks), Sampling.of(subset.relevance, len(subset.queries))
+    return Sampling(whole.groups[:shown], None if whole.chained is None else whole.chained[whole.chained[:, 0] < shown])
 
 
 def _candidates(views: Sequence[View], subset: Subset) -> tuple[int, str, list[Candidate]]:
     """Place of the first that is asked, the metric that decided last, and those that stand for it."""
     first = max(len(views) - MOST, 0)
-    groups, chained = _sampled(views, subset)
-    sharing = None if chained is None else Sharing.of(chained, len(groups))
+    sampling = _sampled(views, subset)
     metric = next((found["metric"] for view in reversed(views) if (found := view.content.get("decides"))), "mrr")
-    return first, metric, [_candidate(view, groups, sharing) for view in views[first:]]
+    return first, metric, [_candidate(view, sampling) for view in views[first:]]
 
 
-def _candidate(view: View, groups: NDArray[np.int64], sharing: Sharing | None) -> Candidate:
+def _candidate(view: View, sampling: Sampling) -> Candidate:
     if kept := view.content.get("decides"):
         values = np.frombuffer(base64.b64decode(kept["values"]), dtype="<f4").astype(np.float64)
     else:  # written down before this was kept
         values = np.array([0.0 if rank is None else 1 / rank for rank in view.ranks])
     separation = view.content["metrics"].get("separation")
     known = math.nan if separation is None else float(separation)
-    pseudo = mean_pseudo_values(values, groups) if sharing is None else values
-    return Candidate(float(values.mean()), pseudo, known, sharing=sharing)
+    pseudo = mean_pseudo_values(values, sampling.groups) if sampling.sharing is None else values
+    return Candidate(float(values.mean()), pseudo, known, sharing=sampling.sharing)
 
 
 def _marks() -> dict[str, Any]:

@@ -68,7 +68,7 @@ def report(
         n_several=_n_repeated(snapshot.embeddings.relevance[:, 0]),
         n_shared=_n_repeated(snapshot.embeddings.relevance[:, 1]),
         provenance=list(_flat(snapshot.provenance.facts)),
-        grouping=_grouping(metrics),
+        grouping="" if metrics.per_query is None else grouping(metrics.per_query.sampling),
         power=_power(metrics, context.history),
         key_metrics=[name for name in by_tier(metrics) if not _says_nothing(name, metrics)],
         readings=readings(snapshot),
@@ -95,11 +95,10 @@ def _power(metrics: Metrics, history: Sequence[tuple[str, Metrics]]) -> str:
     now = metrics.per_query
     if now is None:
         return ""
-    n_groups, is_chained = len(np.unique(now.groups)), now.chained is not None
     label, before = next(((name, past.per_query) for name, past in reversed(history) if past.per_query), ("", None))
-    if before is None or len(before.groups) != len(now.groups):
-        return power_sentence(n_groups, _ASSUMED, is_chained=is_chained)
-    return power_sentence(n_groups, discordance(before, now), label, is_chained=is_chained)
+    if before is None or before.sampling.n_queries != now.sampling.n_queries:
+        return power_sentence(now.sampling, _ASSUMED)
+    return power_sentence(now.sampling, discordance(before, now), label)
 
 
 def _whole_corpus(snapshot: Snapshot) -> str:
@@ -114,14 +113,6 @@ def _whole_corpus(snapshot: Snapshot) -> str:
         f"at most 5 %: {share:.4%} of it ({low:.4%} to {high:.4%}) score above a right document, one stands "
         f"first for at most {told['positives_within_1'][1]:.1%} and among the first ten for {least:.1%} to {most:.1%}"
     )
-
-
-def _grouping(metrics: Metrics) -> str:
-    known = metrics.per_query
-    if known is None:
-        return ""
-    n_groups = len(np.unique(known.groups))
-    return grouping(len(known.groups), n_groups, is_chained=known.chained is not None)
 
 
 def _n_repeated(rows: np.ndarray[Any, Any]) -> int:

@@ -57,11 +57,11 @@ def _allowed(sheet: Sheet) -> str:
 
 
 def _queries(sheet: Sheet) -> str:
-    queries = counted(sheet.n_queries, "query")
-    if sheet.is_chained:
-        return f"{queries} in {counted(sheet.n_groups, 'group')} by their most shared document"
-    groups = "" if sheet.n_groups == sheet.n_queries else f" in {counted(sheet.n_groups, 'independent group')}"
-    return f"{queries}{groups}"
+    sampling = sheet.sampling
+    queries, n_groups = counted(sampling.n_queries, "query"), sampling.n_groups
+    if sampling.is_chained:
+        return f"{queries} in {counted(n_groups, 'group')} by their most shared document"
+    return queries if n_groups == sampling.n_queries else f"{queries} in {counted(n_groups, 'independent group')}"
 
 
 def _name(setting: Setting, sheet: Sheet) -> str:
@@ -135,8 +135,8 @@ def sheet_json(sheet: Sheet) -> dict[str, Any]:
         "smallest": None if sheet.smallest is None else _setting_json(sheet.smallest.setting),
         "allowed": dict(sheet.allowed),
         "doubt": sheet.doubt,
-        "n_queries": sheet.n_queries,
-        "n_groups": sheet.n_groups,
+        "n_queries": sheet.sampling.n_queries,
+        "n_groups": sheet.sampling.n_groups,
         "n_pool": sheet.n_pool,
         "settings": [_line_json(line) for line in sheet.lines],
     }

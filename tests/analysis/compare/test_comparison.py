@@ -124,6 +124,25 @@ def test_of_two_that_cannot_be_told_apart_the_higher_is_the_best_and_the_other_i
     assert comparison.fall is None
 
 
+def test_the_report_counts_the_groups_that_a_chain_was_cut_into(run: list[Snapshot]) -> None:
+    own = run[0].subset.relevance
+    beside = np.stack([own[:, 0], own[:, 0] // 4], axis=1)  # a document that four queries share, and a chain of all
+    relevance = np.unique(np.concatenate([own, beside]), axis=0)
+    subset = replace(run[0].subset, relevance=relevance)
+    chained = [
+        take_snapshot(
+            label=one.label,
+            subset=subset,
+            embeddings=replace(one.embeddings, relevance=relevance),
+            settings=one.settings,
+        )
+        for one in run[:2]
+    ]
+    report = comparison_report(compare(chained))
+    assert "over 10 groups of queries by their most shared document" in report
+    assert "on these 10 groups of queries" in report
+
+
 def test_queries_in_another_order_are_compared_text_by_text(run: list[Snapshot]) -> None:
     comparison = compare([run[1], turned(run[1])])
     difference = comparison.differences[1]["margin"]

@@ -20,11 +20,11 @@ from embviz_callback.analysis.metrics.contrasts import (
 )
 from embviz_callback.analysis.metrics.intervals import (
     PerQuery,
+    Sampling,
     intervals_of,
     per_query,
     point,
     pseudo_values,
-    sampling_groups,
     t_intervals,
 )
 from embviz_callback.analysis.metrics.numbers import compute_metrics
@@ -167,9 +167,9 @@ def of_a_chain(*shares: float, seed: int = 0, n: int = 60) -> tuple[np.ndarray, 
         np.bincount(relevance[:, 0], rng.standard_normal(n)[relevance[:, 1]]) + 0.3 * rng.standard_normal(n)
         for _ in shares
     ]
-    ones, groups = np.ones((n, 1)) * [1.0, 0.5, 0.26], sampling_groups(relevance, n)
+    ones, sampling = np.ones((n, 1)) * [1.0, 0.5, 0.26], Sampling.of(relevance, n)
     hits = [(one < np.quantile(one, share)).astype(float) for one, share in zip(ill, shares, strict=True)]
-    return relevance, [PerQuery(groups, ones, ones * [1, 0.2, 0.2], {"rank1": one}, 0.0, relevance) for one in hits]
+    return relevance, [PerQuery(sampling, ones, ones * [1, 0.2, 0.2], {"rank1": one}, 0.0) for one in hits]
 
 
 def test_a_chain_that_was_cut_counts_every_pair_of_queries_that_share_a_document() -> None:
@@ -180,7 +180,7 @@ def test_a_chain_that_was_cut_counts_every_pair_of_queries_that_share_a_document
     shared = [(i, j) for i in range(60) for j in range(60) if documents[i] & documents[j]]
     worth = 60**2 / len(shared)
     by_both = sum(off[i] * off[j] for i, j in shared) / 60**2 * worth / (worth - 1)
-    _, group = np.unique(one.groups, return_inverse=True)
+    _, group = np.unique(one.sampling.groups, return_inverse=True)
     summed = np.bincount(group, weights=other.ranks["rank1"] - one.ranks["rank1"]) / 60
     by_groups = float(np.square(summed - summed.mean()).sum())
     (found,) = spreads(one, [other])["rank1"]
@@ -188,9 +188,14 @@ def test_a_chain_that_was_cut_counts_every_pair_of_queries_that_share_a_document
     assert found.freedom == int(worth)
 
 
+def _by_groups(one: PerQuery) -> PerQuery:
+    """As if no chain had been cut."""
+    return replace(one, sampling=Sampling(one.sampling.groups))
+
+
 def test_where_no_chain_was_cut_nothing_is_widened() -> None:
     _, (one, other) = of_a_chain(0.7, 0.8)
-    assert spreads(replace(one, chained=None), [other])["rank1"] == [Spread()]
+    assert spreads(_by_groups(one), [other])["rank1"] == [Spread()]
     assert Spread().freedom_of(60) == 59
 
 
@@ -199,7 +204,7 @@ def test_every_interval_allows_for_a_chain_that_was_cut(what: str) -> None:
     held = {"by both": 0, "by groups": 0}
     for seed in range(40):
         _, (one, other) = of_a_chain(0.75, 0.75, seed=seed)
-        for name, pair in (("by both", (one, other)), ("by groups", [replace(x, chained=None) for x in (one, other)])):
+        for name, pair in (("by both", (one, other)), ("by groups", list(map(_by_groups, (one, other))))):
             low, high = _ends(what, *pair)
             held[name] += low - high
     assert held["by both"] < 1.1 * held["by groups"] < 0  # wider by a tenth at least
@@ -210,7 +215,7 @@ def test_what_decides_between_epochs_counts_every_pair_too() -> None:
     linked = [candidate(part, "rank1") for part in (one, other)]
     kept = Candidate.from_json(linked[0].to_json())  # of a file, which another one of the run has to help out
     changes = other.ranks["rank1"] - one.ranks["rank1"]
-    by_queries = [candidate(replace(part, groups=np.arange(60), chained=None), "rank1") for part in (one, other)]
+    by_queries = [candidate(_by_groups(part.one_by_one), "rank1") for part in (one, other)]
     assert spread_between([kept, linked[1]], changes).factor > 1.05
     wide, narrow = (choose_best(pair, "rank1").interval for pair in ([kept, linked[1]], by_queries))
     assert wide[1] - wide[0] > 1.05 * (narrow[1] - narrow[0])
@@ -224,7 +229,7 @@ def _ends(what: str, one: PerQuery, other: PerQuery) -> tuple[float, float]:
     if what == "t":
         return t_intervals(one)["rank1"]
     if what == "mean":
-        found = lost("rank1", 0.0, one.ranks["rank1"] - other.ranks["rank1"], one.groups, 0.05, chained=one.chained)
+        found = lost("rank1", 0.0, one.ranks["rank1"] - other.ranks["rank1"], one.sampling, 0.05)
     else:
         (found,) = losses(one, other, {"rank1": 0.0})
     return found.low, found.high
@@ -234,7 +239,7 @@ def test_equal_evaluations_of_queries_in_a_chain_are_seldom_called_different() -
     alarms = {"by both": 0, "alone": 0}
     for seed in range(60):
         _, (one, other) = of_a_chain(0.75, 0.75, seed=seed)
-        lone = [replace(part, groups=np.arange(60), chained=None) for part in (one, other)]
+        lone = [_by_groups(part.one_by_one) for part in (one, other)]
         alarms["by both"] += compared(one, [other], seed=seed)["rank1"][0].is_beyond_chance
         alarms["alone"] += compared(lone[0], lone[1:], seed=seed)["rank1"][0].is_beyond_chance
     assert alarms["by both"] <= 6  # 3 are expected; 7 come in 3 % of draws

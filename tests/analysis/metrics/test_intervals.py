@@ -8,10 +8,10 @@ from scipy.stats import t as student
 
 from embviz_callback.analysis.metrics.intervals import (
     PerQuery,
+    Sampling,
     intervals_of,
     per_query,
     relevance_groups,
-    sampling_groups,
     t_quantile,
 )
 from embviz_callback.analysis.metrics.numbers import compute_metrics
@@ -99,9 +99,9 @@ def test_where_a_chain_holds_nearly_all_queries_the_document_that_most_share_gro
         (query, 50 + (query + 1) // 2) for query in range(39)
     ]
     loose, tied = np.array(own + fours), np.array(own + fours + chain)
-    assert sampling_groups(loose, 40).tolist() == [query // 4 * 4 for query in range(40)]
+    assert Sampling.of(loose, 40).groups.tolist() == [query // 4 * 4 for query in range(40)]
     assert len(set(relevance_groups(tied, 40).tolist())) == 1
-    assert sampling_groups(tied, 40).tolist() == [40 + 40 + query // 4 for query in range(40)]
+    assert Sampling.of(tied, 40).groups.tolist() == [40 + 40 + query // 4 for query in range(40)]
 
 
 def test_copies_of_queries_do_not_narrow_an_interval() -> None:
@@ -124,7 +124,7 @@ def test_many_groups_are_drawn_in_packs_of_the_same_spread() -> None:
     n = 10_000
     values = rng.standard_normal(n)
     ones = np.stack([np.ones(n), values, values**2], axis=1)
-    low, high = intervals_of(PerQuery(np.arange(n), ones, 0 * ones + [1, 0, 0], {}, 0.0))["margin"]
+    low, high = intervals_of(PerQuery(Sampling(np.arange(n)), ones, 0 * ones + [1, 0, 0], {}, 0.0))["margin"]
     assert (high - low) / 2 == pytest.approx(1.96 / math.sqrt(n), rel=0.12)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embviz_callback.analysis.metrics.intervals import per_query
+from embviz_callback.analysis.metrics.intervals import Sampling, per_query
 from embviz_callback.analysis.scan import scan
 from embviz_callback.analysis.ship.codes import BINARY, FLOAT16, FLOAT32, INT8
 from embviz_callback.analysis.ship.sheet import (
@@ -31,7 +31,7 @@ def planted(*settings: tuple[int, str, bool, float], n: int = 1000) -> Sheet:
         values = np.ones(n)
         values[: round(10 * loss * n)] -= 0.1
         measured.append((Setting("m", 256, dim, precision, is_rescored), {"mrr": values}))
-    return judged(measured, ALLOWED, np.arange(n), n_pool=2 * n)
+    return judged(measured, ALLOWED, Sampling(np.arange(n)), n_pool=2 * n)
 
 
 def test_the_smallest_that_is_shown_to_be_good_enough_is_named() -> None:
@@ -65,7 +65,7 @@ def test_what_was_not_asked_about_is_not_said_to_lose_more() -> None:
 def test_a_setting_that_is_no_smaller_than_the_first_is_never_the_smallest() -> None:
     good = {"mrr": np.ones(1000)}
     measured = [(Setting("small", 64, 64, FLOAT32), good), (Setting("large", 256, 256, FLOAT32), good)]
-    sheet = judged(measured, ALLOWED, np.arange(1000), n_pool=1000)
+    sheet = judged(measured, ALLOWED, Sampling(np.arange(1000)), n_pool=1000)
     assert [line.outcome for line in sheet.lines] == [REFERENCE, NOT_WORSE]
     assert sheet.smallest is None
 
@@ -88,7 +88,7 @@ def test_one_small_change_proves_no_large_one_away() -> None:
     values = np.ones(n)
     values[0] = 0.9999
     measured = [(Setting("m", 8, 8, FLOAT32), {"mrr": np.ones(n)}), (Setting("m", 8, 8, FLOAT16), {"mrr": values})]
-    assert judged(measured, ALLOWED, np.arange(n), n_pool=n).lines[1].outcome == CANNOT_TELL
+    assert judged(measured, ALLOWED, Sampling(np.arange(n)), n_pool=n).lines[1].outcome == CANNOT_TELL
 
 
 def test_of_several_metrics_all_must_hold() -> None:
@@ -99,7 +99,7 @@ def test_of_several_metrics_all_must_hold() -> None:
     )
     measured = [(Setting("m", 8, 8, FLOAT32), whole), (Setting("m", 8, 8, FLOAT16), less)]
     outcomes = [
-        judged(measured, allowed, np.arange(n), n_pool=n).lines[1].outcome
+        judged(measured, allowed, Sampling(np.arange(n)), n_pool=n).lines[1].outcome
         for allowed in ({"mrr": 0.01}, {"mrr": 0.01, "rank1": 0.1}, {"mrr": 0.01, "rank1": 0.01})
     ]
     assert outcomes == [NOT_WORSE, NOT_WORSE, WORSE]

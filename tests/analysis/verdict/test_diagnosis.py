@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from embviz_callback.analysis.metrics.intervals import PerQuery
+from embviz_callback.analysis.metrics.intervals import PerQuery, Sampling
 from embviz_callback.analysis.metrics.numbers import Metrics, evaluate_pairs
 from embviz_callback.analysis.verdict.best import Candidate, candidate
 from embviz_callback.analysis.verdict.diagnosis import Diagnosis, diagnose
@@ -36,7 +36,9 @@ def run_of(*shares: float, n: int = 400, **changed: float) -> list[Metrics]:
             HEALTHY | {"mrr": share} | changed,
             n_queries=n,
             n_documents=n,
-            per_query=PerQuery(np.arange(n), ones, ones, {"mrr": nothing + (np.arange(n) < round(share * n))}, 0.0),
+            per_query=PerQuery(
+                Sampling(np.arange(n)), ones, ones, {"mrr": nothing + (np.arange(n) < round(share * n))}, 0.0
+            ),
         )
         for share in shares
     ]

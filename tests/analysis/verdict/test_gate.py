@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from embviz_callback.analysis.metrics.intervals import PerQuery
+from embviz_callback.analysis.metrics.intervals import PerQuery, Sampling
 from embviz_callback.analysis.verdict.best import Candidate, candidate
 from embviz_callback.analysis.verdict.losses import KEPT, LOST, UNDECIDED, loss_at_look, losses
 from embviz_callback.analysis.verdict.power import discordance, planned, queries_needed, smallest_difference
@@ -15,7 +15,7 @@ def right_on(places: np.ndarray, n: int = 1000) -> PerQuery:
     hits = np.zeros(n)
     hits[places] = 1
     ones = np.ones((n, 1)) * [1.0, 0.5, 0.26 + 0.01]
-    return PerQuery(np.arange(n), ones, ones * [1.0, 0.2, 0.2], {"rank1": hits}, 0.0)
+    return PerQuery(Sampling(np.arange(n)), ones, ones * [1.0, 0.2, 0.2], {"rank1": hits}, 0.0)
 
 
 BEFORE = right_on(np.arange(800))
@@ -36,7 +36,7 @@ def test_a_loss_is_shown_excluded_or_not_to_be_told() -> None:
 
 
 def test_where_lower_is_better_a_rise_is_the_loss() -> None:
-    higher = PerQuery(BEFORE.groups, BEFORE.positive, np.add(BEFORE.negative, [0.0, 0.1, 0.1]), BEFORE.ranks, 0.0)
+    higher = PerQuery(BEFORE.sampling, BEFORE.positive, np.add(BEFORE.negative, [0.0, 0.1, 0.1]), BEFORE.ranks, 0.0)
     assert losses(BEFORE, higher, {"negative_mean": 0.05})[0].value == pytest.approx(0.1)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from embviz_callback.analysis.metrics.intervals import PerQuery, point
+from embviz_callback.analysis.metrics.intervals import PerQuery, Sampling, point
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import FIGURES
 from embviz_callback.analysis.verdict.checklist import (
@@ -51,7 +51,7 @@ def evaluated(
     side = np.where(np.arange(n) % 2, 1.0, -1.0)
     ones, cosines = np.ones(n), positive + spread * side
     statistics = PerQuery(
-        groups=np.arange(n),
+        sampling=Sampling(np.arange(n)),
         positive=np.stack([ones, cosines, cosines**2], axis=1),
         negative=9 * np.stack([ones, negative * ones, (negative**2 + 1e-4) * ones], axis=1),
         ranks={"rank1": (np.arange(n) < round(rank1 * n)).astype(float)},

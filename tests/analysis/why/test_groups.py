@@ -8,7 +8,7 @@ import numpy as np
 import planted
 import pytest
 
-from embviz_callback.analysis.metrics.intervals import sampling_groups
+from embviz_callback.analysis.metrics.intervals import Sampling
 from embviz_callback.analysis.metrics.numbers import compute_metrics
 from embviz_callback.analysis.metrics.resampling import plain
 from embviz_callback.analysis.scan import scan
@@ -20,7 +20,7 @@ from embviz_callback.pairs.subset import choose_subset
 
 
 def together(one: planted.Evaluation) -> np.ndarray:
-    return sampling_groups(one.subset.relevance, len(one.subset.queries))
+    return Sampling.of(one.subset.relevance, len(one.subset.queries)).groups
 
 
 def _two_groups(n: int = 24) -> planted.Evaluation:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, spearmanr
 
-from embviz_callback.analysis.metrics.intervals import sampling_groups
+from embviz_callback.analysis.metrics.intervals import Sampling
 from embviz_callback.analysis.metrics.resampling import draw_clusters, estimate, plain, spearman
 from embviz_callback.analysis.scan import scan
 from embviz_callback.analysis.why.continuity import Continuity, continuity, neighbourhood
@@ -36,7 +36,9 @@ def of_types(evaluation: planted.Evaluation, **options: Any) -> Any:
 @pytest.mark.parametrize("seed", range(3))
 def test_known_weights_come_back_in_their_exact_order(seed: int) -> None:
     one = planted.evaluate(planted.records(120, seed), planted.LinearEncoder(planted.TRUE_WEIGHTS, noise=0.02))
-    found = of_types(one, rule=default_rule(), clusters=sampling_groups(one.subset.relevance, len(one.subset.queries)))
+    found = of_types(
+        one, rule=default_rule(), clusters=Sampling.of(one.subset.relevance, len(one.subset.queries)).groups
+    )
     assert found.order == planted.FEATURES
     # "floor" weighs 0.5 like nothing else here, so that there are no ties to share ranks.
     assert found.spearman == pytest.approx(1.0)

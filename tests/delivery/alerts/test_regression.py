@@ -41,7 +41,7 @@ def hits(snapshot: Snapshot, n: int, epoch: int | None) -> Snapshot:
     assert statistics is not None
     right = (np.arange(N) < n).astype(float)
     ranks = {**statistics.ranks, "rank1": right}
-    changed: PerQuery = replace(statistics, ranks=ranks, groups=np.arange(N))
+    changed: PerQuery = replace(statistics.one_by_one, ranks=ranks)
     return replace(snapshot, epoch=epoch, metrics=replace(snapshot.metrics, per_query=changed))
 
 

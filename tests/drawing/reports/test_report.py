@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 
 from embviz_callback.analysis.compare.comparison import standings
 from embviz_callback.analysis.maps.projections import Projection, Skipped
+from embviz_callback.analysis.metrics.intervals import Sampling
 from embviz_callback.analysis.metrics.numbers import Metrics
 from embviz_callback.analysis.metrics.pictures import FIGURES
 from embviz_callback.analysis.verdict.checklist import Check, bright_cells, checklist
@@ -502,4 +503,5 @@ def test_a_run_is_checked_once_and_again_for_other_data(tmp_path: Path) -> None:
     ],
 )
 def test_a_report_says_what_its_intervals_are_over(n_groups: int, is_chained: bool, said: str) -> None:
-    assert grouping(90, n_groups, is_chained=is_chained) == said
+    chained = np.empty((0, 2), dtype=np.int64) if is_chained else None
+    assert grouping(Sampling(np.arange(90) % n_groups, chained)) == said

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from embviz_callback.analysis.metrics.intervals import Sampling
 from embviz_callback.analysis.ship.codes import BINARY, FLOAT32, INT8
 from embviz_callback.analysis.ship.sheet import Setting, Sheet, judged
 from embviz_callback.drawing.reports.asides import asides_report
@@ -15,7 +16,7 @@ def planted(int8: float, binary: float, *, n: int = 1000, model: str = "best.pt"
         values = np.ones(n)
         values[: round(10 * loss * n)] -= 0.1
         measured.append((setting, {"mrr": values}))
-    return judged(measured, {"mrr": 0.01}, np.arange(n), n_pool=2000)
+    return judged(measured, {"mrr": 0.01}, Sampling(np.arange(n)), n_pool=2000)
 
 
 def test_the_smallest_is_named_with_its_size_and_what_it_changes() -> None:

@@ -44,7 +44,7 @@ def comparison_report(comparison: Comparison, *, figures: Sequence[str] = (), as
         "comparison_report",
         comparison=comparison,
         first=comparison.metrics[0],
-        grouping=grouping(comparison.metrics[0].n_queries, comparison.n_groups, is_chained=comparison.is_chained),
+        grouping=grouping(comparison.sampling),
         best=comparison.labels[comparison.best.place],
         about_best=list(_about_best(comparison)),
         rule=RULE.format(metric=CATALOGUE[comparison.best.metric].title),
@@ -70,11 +70,10 @@ def _power(comparison: Comparison) -> str:
     """At the discordance of the reference and the best, or of the reference and the next where that is the best."""
     other = comparison.best.place if comparison.best.place != comparison.reference else int(comparison.reference == 0)
     one, two = (comparison.metrics[place].per_query for place in (comparison.reference, other))
-    if one is None or two is None or not np.array_equal(one.groups, two.groups):
+    if one is None or two is None or not np.array_equal(one.sampling.groups, two.sampling.groups):
         return ""
     against = f"{comparison.labels[other]} and {comparison.labels[comparison.reference]}"
-    n_groups = len(np.unique(one.groups))
-    return power_sentence(n_groups, discordance(one, two), against, is_chained=comparison.is_chained)
+    return power_sentence(comparison.sampling, discordance(one, two), against)
 
 
 def sentences(comparison: Comparison) -> tuple[str, ...]:
@@ -106,7 +105,7 @@ def fall_sentence(comparison: Comparison) -> str:
 
 
 def _about(comparison: Comparison) -> str:
-    return "; approximate, as chains of shared documents hold many queries" if comparison.is_chained else ""
+    return "; approximate, as chains of shared documents hold many queries" if comparison.sampling.is_chained else ""
 
 
 def metrics_rows(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
