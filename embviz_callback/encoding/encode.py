@@ -109,7 +109,7 @@ def batches(
     batch_size: int,
     halve: bool = True,
     progress: Callable[[int, int], None] | None = None,
-    on_halved: Callable[[int], None] | None = None,
+    on_halved: Callable[[int], None] = lambda size: None,
 ) -> Iterator[tuple[slice, Tensor]]:
     """Encodes texts batch by batch as they stand; see `encode_texts` for errors.
 
@@ -136,8 +136,7 @@ def batches(
         rows = _attempt(encode, batch)
         if rows is None:
             size = _smaller(batch, halve=halve)
-            if on_halved is not None:
-                on_halved(size)
+            on_halved(size)
             continue
         yield slice(done, done + len(batch)), rows
         done += len(batch)
@@ -178,7 +177,7 @@ def encode_blocks(
     rank: int = 0,
     n_ranks: int = 1,
     progress: Callable[[int, int], None] | None = None,
-    on_halved: Callable[[int], None] | None = None,
+    on_halved: Callable[[int], None] = lambda size: None,
     **options: Any,
 ) -> Iterator[Block]:
     """A corpus, a few thousand texts at a time; each block is the caller's, to be scored and forgotten.
@@ -204,8 +203,7 @@ def encode_blocks(
 
     def halved(size: int) -> None:
         sizes.append(size)  # for the rest of the corpus too
-        if on_halved is not None:
-            on_halved(size)
+        on_halved(size)
 
     window = max(WINDOW // batch_size, 1) * batch_size
     done, n_own, n_most = 0, len(range(rank, len(corpus), n_ranks)), len(range(0, len(corpus), n_ranks))

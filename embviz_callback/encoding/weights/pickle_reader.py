@@ -111,18 +111,12 @@ class _Machine:
         self.reading = Reading()
 
     def step(self, name: str, argument: Any) -> None:
-        if name in _LITERALS:
-            self.stack.append(_bounded(argument))
-        elif name in _EMPTY:
-            self.stack.append(_EMPTY[name]())
-        elif name in _FROM_MARK:
-            values = self.since_mark()
-            self.stack.append(_FROM_MARK[name](values))
-        elif name not in _IGNORED:
-            act = _ACTIONS.get(name)
-            if act is None:
-                raise PickleError(f"the instruction {name}")
-            act(self, argument)
+        if name not in _ACTIONS:
+            raise PickleError(f"the instruction {name}")
+        _ACTIONS[name](self, argument)
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
 
     def since_mark(self) -> list[Any]:
         found = self.stack
@@ -293,27 +287,26 @@ _LITERALS = {
     *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
     *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
-_EMPTY: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None,
-    "NEWTRUE": lambda: True,
-    "NEWFALSE": lambda: False,
-    "EMPTY_LIST": list,
-    "EMPTY_TUPLE": tuple,
-    "EMPTY_DICT": dict,
-    "EMPTY_SET": set,
-}
-_FROM_MARK: dict[str, Callable[[list[Any]], Any]] = {"TUPLE": tuple, "LIST": list, "FROZENSET": _set, "DICT": _pairs}
-_IGNORED = {"PROTO", "FRAME", "STOP"}
 _ACTIONS: dict[str, Callable[[_Machine, Any], Any]] = {
+    **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda machine, _: None),
+    **dict.fromkeys(_LITERALS, lambda machine, value: machine.push(_bounded(value))),
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "EMPTY_SET": lambda machine, _: machine.push(set()),
+    "LIST": lambda machine, _: machine.push(machine.since_mark()),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.since_mark())),
+    "DICT": lambda machine, _: machine.push(_pairs(machine.since_mark())),
+    "FROZENSET": lambda machine, _: machine.push(_set(machine.since_mark())),
     "MARK": lambda machine, _: machine.mark(),
     "POP": lambda machine, _: machine.stack.pop() if machine.stack else machine.since_mark(),
     "POP_MARK": lambda machine, _: machine.since_mark(),
-    "DUP": lambda machine, _: machine.stack.append(machine.stack[-1]),
-    **{name: lambda machine, place: machine.remember(place) for name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE")},
-    **{
-        name: lambda machine, place: machine.stack.append(machine.memory[int(place)])
-        for name in ("GET", "BINGET", "LONG_BINGET")
-    },
+    "DUP": lambda machine, _: machine.push(machine.stack[-1]),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), lambda machine, place: machine.remember(place)),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda machine, place: machine.push(machine.memory[int(place)])),
     "TUPLE1": lambda machine, _: machine.join(1),
     "TUPLE2": lambda machine, _: machine.join(2),
     "TUPLE3": lambda machine, _: machine.join(3),

@@ -87,7 +87,8 @@ def recognise(path: Path) -> str:
     if head.startswith(_LEGACY_MAGIC):
         return "legacy"
     if head[8:9] == b"{":
-        return _safetensors_header(path, head)
+        _check_header(path, head)
+        return "safetensors"
     if head.startswith(b"\x80") and head[1:2] in (b"\x01", b"\x02", b"\x03", b"\x04", b"\x05"):
         raise CheckpointError(
             f"{path} is a bare pickle, which can run code when it is read, so it is not opened; {SAFE_AGAIN}"
@@ -115,7 +116,7 @@ def _first_bytes(path: Path) -> bytes:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _safetensors_header(path: Path, head: bytes) -> str:
+def _check_header(path: Path, head: bytes) -> None:
     length = int.from_bytes(head[:8], "little")
     size = path.stat().st_size
     if length > min(size - 8, _MOST_HEADER_BYTES):
@@ -123,7 +124,6 @@ def _safetensors_header(path: Path, head: bytes) -> str:
             f"{path} looks like safetensors, but its header of {length} bytes does not fit into {size} bytes; "
             "it is cut short or damaged, copy or download it again"
         )
-    return "safetensors"
 
 
 def _read_safetensors(path: Path) -> Contents:

@@ -366,6 +366,26 @@ def test_a_cut_that_no_grade_reaches_is_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("documents", "least", "reason"),
+    [
+        ({"d": "Phòng"}, 2, "found none in pairs. Fix: lower --relevant-from"),
+        (
+            {"e": "Phòng"},
+            1,
+            "found none; not there are 0 of the judged queries and 1 of the documents. Fix: check that pairs uses their "
+            "identifiers",
+        ),
+    ],
+)
+def test_an_object_in_which_nothing_is_answered_is_refused_with_the_reason(
+    documents: dict[str, str], least: float, reason: str
+) -> None:
+    given = {"queries": {"q": "trọ"}, "corpus": documents, "relevant_docs": {"q": ["d"]}}
+    expected = f"pairs: expected a query with a document of grade {least} or more, {reason}"
+    assert _refusal(given, Reading(relevant_from=least)) == expected
+
+
 # --- splits, tables and parts of collections
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from embviz_callback.encoding.checkpoints.loading import CheckpointError, load_checkpoint
-from embviz_callback.encoding.weights.archives import ArchiveError, records_of
+from embviz_callback.encoding.weights.torch_files import ArchiveError, records_of
 
 NOT_TORCHS = "torch.save does not write such files, do not trust it"
 TWO_WAYS = f"lists its records in two ways, which two programs would read differently; {NOT_TORCHS}"
