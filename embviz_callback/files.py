@@ -76,10 +76,10 @@ def without_nan(value: Json) -> Json:
 
 
 def read_facts(path: Path) -> Mapping[str, Any]:
-    """What a JSON file of ours says; nothing where it is not there, or damaged."""
+    """What the object in a JSON file says; nothing where there is none, or it is damaged."""
     try:
         found = read_json(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, Mapping) else {}
 

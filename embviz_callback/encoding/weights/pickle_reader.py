@@ -56,7 +56,7 @@ class _Global:
 
 
 @dataclass(eq=False)
-class Reading:
+class Unpickled:
     """What was found in a pickle.
 
     Attributes:
@@ -70,7 +70,7 @@ class Reading:
     asked_for: set[str] = field(default_factory=set)
 
 
-def read_pickle(file: io.BytesIO | mmap.mmap) -> Reading:
+def read_pickle(file: io.BytesIO | mmap.mmap) -> Unpickled:
     """Reads one pickle; `file` then stands behind it.
 
     Dictionaries of every kind become `dict`, numbers, texts and bytes stay what they are, tensors become
@@ -108,7 +108,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
         self.memory: dict[int, Any] = {}
-        self.reading = Reading()
+        self.reading = Unpickled()
 
     def step(self, name: str, argument: Any) -> None:
         if name not in _ACTIONS:

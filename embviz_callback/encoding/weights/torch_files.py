@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from embviz_callback.encoding.weights.complaints import SAFE_AGAIN, CheckpointError, asks_for_code, short
-from embviz_callback.encoding.weights.pickle_reader import AttackError, PickleError, Reading, read_pickle
+from embviz_callback.encoding.weights.pickle_reader import AttackError, PickleError, Unpickled, read_pickle
 
 _NOT_TORCHS = "torch.save does not write such files, do not trust it"
 _TWO_READERS = f"lists its records in two ways, which two programs would read differently; {_NOT_TORCHS}"
@@ -31,12 +31,12 @@ class ArchiveError(ValueError):
 
 
 @dataclass(frozen=True)
-class Record:
-    """One file of an archive.
+class Extent:
+    """Where something lies in a file.
 
     Attributes:
-        name: Within the archive.
-        start: Its first byte in the archive.
+        name: Within the file.
+        start: Its first byte.
         n_bytes: Its length.
         checksum: CRC-32; 0 where none was computed.
     """
@@ -47,10 +47,10 @@ class Record:
     checksum: int
 
 
-Places = Mapping[str, Record]
+Places = Mapping[str, Extent]
 
 
-def records_of(path: Path) -> dict[str, Record]:
+def records_of(path: Path) -> dict[str, Extent]:
     """The records of an archive that ``torch.save`` could have written.
 
     Args:
@@ -113,9 +113,9 @@ def _wide_summary(file: BinaryIO, tail: int) -> tuple[int, ...] | None:
     return tuple(found[6:])
 
 
-def _located(file: BinaryIO, entries: list[zipfile.ZipInfo], end: int) -> dict[str, Record]:
+def _located(file: BinaryIO, entries: list[zipfile.ZipInfo], end: int) -> dict[str, Extent]:
     """Compares each entry of the directory with what stands before its bytes."""
-    found: dict[str, Record] = {}
+    found: dict[str, Extent] = {}
     free_from = 0
     for entry in entries:
         file.seek(entry.header_offset)
@@ -130,13 +130,13 @@ def _located(file: BinaryIO, entries: list[zipfile.ZipInfo], end: int) -> dict[s
         if magic != b"PK\x03\x04" or method or name != entry.filename or sizes or entry.header_offset < free_from:
             raise ArchiveError(_TWO_READERS)
         free_from = start + entry.file_size
-        found[name] = Record(name, start, entry.file_size, entry.CRC)
+        found[name] = Extent(name, start, entry.file_size, entry.CRC)
     if free_from > end or (entries and entries[0].header_offset):
         raise ArchiveError(_TWO_READERS)
     return found
 
 
-def read_torch_file(path: Path, *, is_zip: bool) -> tuple[Reading, Places]:
+def read_torch_file(path: Path, *, is_zip: bool) -> tuple[Unpickled, Places]:
     """The objects of a file and where its numbers lie.
 
     Args:
@@ -166,7 +166,7 @@ def read_torch_file(path: Path, *, is_zip: bool) -> tuple[Reading, Places]:
     return reading, places
 
 
-def bytes_of(path: Path, record: Record) -> bytearray:
+def bytes_of(path: Path, record: Extent) -> bytearray:
     """The bytes of a record.
 
     Args:
@@ -190,7 +190,7 @@ def bytes_of(path: Path, record: Record) -> bytearray:
     return found
 
 
-def _read_zip(path: Path) -> tuple[Reading, Places]:
+def _read_zip(path: Path) -> tuple[Unpickled, Places]:
     records = records_of(path)
     pickle = next((name for name in records if name.endswith("data.pkl")), None)
     if pickle is None:
@@ -205,7 +205,7 @@ def _read_zip(path: Path) -> tuple[Reading, Places]:
     return read_pickle(io.BytesIO(bytes_of(path, records[pickle]))), places
 
 
-def _read_legacy(path: Path) -> tuple[Reading, Places]:
+def _read_legacy(path: Path) -> tuple[Unpickled, Places]:
     """Five pickles (magic number, version, machine, content, keys), then each storage behind its length."""
     # Mapped, since a file that is asked for 2^60 bytes first makes room for them.
     with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as file:
@@ -215,20 +215,20 @@ def _read_legacy(path: Path) -> tuple[Reading, Places]:
         keys = read_pickle(file).value
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
             raise PickleError("no list of storages")
-        places: dict[str, Record] = {}
+        places: dict[str, Extent] = {}
         for key in keys:
             storage = reading.storages.get(key)
             length = int.from_bytes(file.read(8), "little")
             if storage is None or storage.n_bytes != length * storage.dtype.itemsize:
                 raise PickleError(f"storage {key} of {length} elements")
-            places[key] = Record(key, file.tell(), storage.n_bytes, 0)
+            places[key] = Extent(key, file.tell(), storage.n_bytes, 0)
             if file.tell() + storage.n_bytes > len(file):
                 raise PickleError(f"storage {key} ends behind the file's end")
             file.seek(storage.n_bytes, os.SEEK_CUR)
     return reading, places
 
 
-def _check_storages(reading: Reading, places: Places) -> None:
+def _check_storages(reading: Unpickled, places: Places) -> None:
     for key, storage in reading.storages.items():
         found = places[key].n_bytes if key in places else 0
         if found != storage.n_bytes:

@@ -78,7 +78,7 @@ def open_text(path: str | os.PathLike[str], *, is_json: bool = True, limits: Dat
         be read, or it is not UTF-8 text.
     """
     name = show_path(path)
-    with told(Path(path), name):
+    with readable(Path(path), name):
         raw = _bytes_of(Path(path), name, limits)
         is_packed = raw.startswith(GZIP)
         text = _decode(_unpack(raw, name, limits) if is_packed else raw, name)
@@ -94,7 +94,7 @@ def show_path(path: str | os.PathLike[str]) -> str:
 
 
 @contextmanager
-def told(path: Path, name: str) -> Iterator[None]:
+def readable(path: Path, name: str) -> Iterator[None]:
     """Says of a file that cannot be read which it is, why, and what to do."""
     try:
         yield

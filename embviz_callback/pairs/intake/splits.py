@@ -29,26 +29,26 @@ def choose_split(available: Collection[str], wanted: str, where: str) -> str:
     names = sorted(available)
     if names == [""]:
         return ""
-    listed = ", ".join(map(show_name, names))
-    if wanted:
-        found = [name for name in names if name == wanted] or [name for name in names if _fits(name, (wanted,))]
-        found = found or [name for name in names if _last(name) == _SAME.get(wanted, wanted)]
-        of_subset = [name for name in names if name.startswith(f"{wanted}-")]
-        if not found and of_subset:
-            return choose_split(of_subset, "", where)
-        if not found:
-            raise DataError(f"{where}: expected the split {show_name(wanted)}, found {listed}. Fix: --split {names[0]}")
-        return _only(found, where)
-    for preferred in _PREFERRED:
-        found = [name for name in names if _fits(name, preferred)]
-        if found:
-            return _only(found, where)
-    if len(names) == 1 and not _fits(names[0], ("train", "training")):
+    if wanted and wanted in names:
+        return wanted
+    last = {name: name.rpartition("-")[2].casefold() for name in names}
+    accepted = ((wanted,), (_SAME.get(wanted, wanted),)) if wanted else _PREFERRED
+    fitting = ([name for name in names if last[name] in words] for words in accepted)
+    found = next(filter(None, fitting), [])
+    if len(found) > 1:
+        raise DataError(
+            f"{where}: expected one split, found {_listed(found)}. Fix: say which is meant: --split {found[0]}"
+        )
+    if found:
+        return found[0]
+    of_subset = [name for name in names if wanted and name.startswith(f"{wanted}-")]
+    if of_subset:
+        return choose_split(of_subset, "", where)
+    if not wanted and len(names) == 1 and last[names[0]] not in ("train", "training"):
         return names[0]
-    raise DataError(
-        f"{where}: expected a split called validation, dev or test, found {listed}. "
-        f"Fix: say which is meant: --split {names[0]}"
-    )
+    meant = f"the split {show_name(wanted)}" if wanted else "a split called validation, dev or test"
+    fix = "" if wanted else "say which is meant: "
+    raise DataError(f"{where}: expected {meant}, found {_listed(names)}. Fix: {fix}--split {names[0]}")
 
 
 def split_in_rows(rows: Sequence[Any], wanted: str, where: str) -> str:
@@ -68,16 +68,5 @@ def split_in_rows(rows: Sequence[Any], wanted: str, where: str) -> str:
     return choose_split(there, wanted, where) if len(there) > 1 else ""
 
 
-def _only(found: list[str], where: str) -> str:
-    if len(found) > 1:
-        listed = ", ".join(map(show_name, found))
-        raise DataError(f"{where}: expected one split, found {listed}. Fix: say which is meant: --split {found[0]}")
-    return found[0]
-
-
-def _fits(name: str, wanted: Collection[str]) -> bool:
-    return _last(name) in wanted
-
-
-def _last(name: str) -> str:
-    return name.rpartition("-")[2].casefold()
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(map(show_name, names))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from embviz_callback.pairs.intake.arrow import arrow_rows, kind_of
-from embviz_callback.pairs.intake.opening import GZIP, show_path, told
+from embviz_callback.pairs.intake.opening import GZIP, readable, show_path
 from embviz_callback.pairs.intake.tables import csv_rows, tsv_cells
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits
 
@@ -28,7 +28,7 @@ def stream_rows(path: Path, limits: DataLimits = DEFAULT_LIMITS) -> Iterator[Any
         A file that cannot be read, is no UTF-8 or holds a line that is no JSON is a `DataError`.
     """
     name = show_path(path)
-    with told(path, name):
+    with readable(path, name):
         if kind := kind_of(path):
             yield from arrow_rows(path, name, kind, limits, is_streamed=True)
             return
@@ -37,7 +37,7 @@ def stream_rows(path: Path, limits: DataLimits = DEFAULT_LIMITS) -> Iterator[Any
 
 def stream_lines(path: Path, limits: DataLimits = DEFAULT_LIMITS) -> Iterator[str]:
     """The lines of a UTF-8 file that are not blank, without their ends; errors as of `stream_rows`."""
-    with told(path, show_path(path)):
+    with readable(path, show_path(path)):
         yield from (line for _, line in _decoded(path, show_path(path), limits))
 
 

@@ -373,8 +373,8 @@ def test_a_cut_that_no_grade_reaches_is_refused(tmp_path: Path) -> None:
         (
             {"e": "Phòng"},
             1,
-            "found none; not there are 0 of the judged queries and 1 of the documents. Fix: check that pairs uses their "
-            "identifiers",
+            "found none; not there are 0 of the judged queries and 1 of the documents. Fix: check that pairs uses "
+            "their identifiers",
         ),
     ],
 )

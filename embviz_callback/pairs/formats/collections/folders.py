@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from embviz_callback.files import read_json
+from embviz_callback.files import read_facts
 from embviz_callback.pairs.formats.collections.one_file import translate_rows
 from embviz_callback.pairs.formats.collections.parts import Collected, Part, assemble, judgements_of, queries_of
 from embviz_callback.pairs.formats.detection import KNOWN_NAMES, is_whole
@@ -289,7 +288,7 @@ def _sha256(folder: Path, paths: Sequence[Path]) -> str:
 
 def _saved_splits(folder: Path) -> dict[str, list[str]]:
     """Files of a data set that `datasets` saved, by split; one split without a name for a `Dataset`."""
-    names = _json(folder / "dataset_dict.json").get("splits")
+    names = read_facts(folder / "dataset_dict.json").get("splits")
     if isinstance(names, list):
         return {one: _data_files(folder / one, f"{one}/") for one in names if isinstance(one, str)}
     files = _data_files(folder, "")
@@ -297,18 +296,10 @@ def _saved_splits(folder: Path) -> dict[str, list[str]]:
 
 
 def _data_files(folder: Path, prefix: str) -> list[str]:
-    listed = _json(folder / "state.json").get("_data_files")
+    listed = read_facts(folder / "state.json").get("_data_files")
     names = [one.get("filename") for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
     # A name that leaves the folder is no file of this data set.
     return [f"{prefix}{one}" for one in names if isinstance(one, str) and one and Path(one).name == one]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = read_json(path)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _split_files(paths: Sequence[str]) -> dict[str, list[str]]:
