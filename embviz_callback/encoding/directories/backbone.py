@@ -1,7 +1,7 @@
 """The transformer of a model directory: weights compared with its configuration, a tokenizer, an adapter merged."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -62,20 +62,6 @@ class Folder:
         return digest.hexdigest(), total
 
 
-def is_causal(config: Mapping[str, Any]) -> bool:
-    """Whether a configuration is that of a language model that reads from left to right."""
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-    )
-
-    kind = config.get("model_type")
-    if not isinstance(kind, str):  # refused when it is built
-        return False
-    is_both_ways = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.get("is_encoder_decoder") is True
-    return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not is_both_ways
-
-
 def read_transformer(path: Path, folder: Folder, serving: Serving) -> tuple[Backbone, tuple[str, ...]]:
     """Encoder and tokenizer of a directory of transformers, with an adapter merged if there is one.
 
@@ -117,9 +103,9 @@ def not_used(names: Sequence[str]) -> tuple[str, ...]:
 def _adapted(path: Path, folder: Folder, serving: Serving) -> tuple[Backbone, tuple[str, ...]]:
     facts, place, of_base = on_base(path, folder, serving)
     backbone, notes = _whole(place, Folder(place), of_base)
-    unused = adapt(backbone, facts, path, folder.weights)
+    more = adapt(backbone, facts, path, folder)
     folder.used |= settings_in_folder(path)
-    return backbone, (f"a LoRA adapter, merged into {place}", *notes, *not_used(unused))
+    return backbone, (f"a LoRA adapter, merged into {place}", *notes, *more)
 
 
 def _whole(path: Path, folder: Folder, serving: Serving) -> tuple[Backbone, tuple[str, ...]]:
@@ -244,32 +230,30 @@ def base_folder(facts: Mapping[str, Any], folder: Path, encoder: str | None) -> 
         raise CheckpointError(f"{folder} adapts {short(name)}: {error}; name the model with --encoder") from None
 
 
-def adapt(
-    backbone: Backbone, facts: Mapping[str, Any], folder: Path, weights_of: Callable[[Path], dict[str, Weight]]
-) -> tuple[str, ...]:
+def adapt(backbone: Backbone, facts: Mapping[str, Any], path: Path, folder: Folder) -> tuple[str, ...]:
     """Adds the adapter in a folder to a model in memory.
 
     Args:
         backbone: Is changed.
         facts: The content of the adapter's ``adapter_config.json``.
-        folder: Of the adapter.
-        weights_of: Reads a file of weights.
+        path: Of the adapter.
+        folder: Keeps what was read.
 
     Returns:
-        Names of weights of the adapter that the encoder has no use for.
+        The note on weights of the adapter that the encoder has no use for, where there are any.
 
     Raises:
         CheckpointError: If the adapter is of another kind, or of another model.
     """
-    place = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+    place = next((path / name for name in ADAPTER_WEIGHTS if (path / name).is_file()), None)
     if place is None:
         raise CheckpointError(
-            f"{folder} has an {ADAPTER_SETTINGS} but no weights; it needs {' or '.join(ADAPTER_WEIGHTS)}"
+            f"{path} has an {ADAPTER_SETTINGS} but no weights; it needs {' or '.join(ADAPTER_WEIGHTS)}"
         )
-    named = {plain_name(name): weight for name, weight in weights_of(place).items()}
-    whole, changes = split_lora(named, folder)
-    merge(backbone.encoder, changes, scale_in(facts, folder), folder)
-    return _replaced(backbone, whole, folder)
+    named = {plain_name(name): weight for name, weight in folder.weights(place).items()}
+    whole, changes = split_lora(named, path)
+    merge(backbone.encoder, changes, scale_in(facts, path), path)
+    return not_used(_replaced(backbone, whole, path))
 
 
 def _replaced(backbone: Backbone, whole: Mapping[str, Weight], folder: Path) -> tuple[str, ...]:

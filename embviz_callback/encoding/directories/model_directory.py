@@ -6,15 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from embviz_callback.encoding.directories.backbone import (
-    Folder,
-    adapt,
-    is_adapter,
-    is_causal,
-    not_used,
-    on_base,
-    read_transformer,
-)
+from embviz_callback.encoding.directories.backbone import Folder, adapt, is_adapter, on_base, read_transformer
 from embviz_callback.encoding.directories.diagnoses import what_instead
 from embviz_callback.encoding.directories.modules import Tower, read_modules, tower_of
 from embviz_callback.encoding.models.biencoder import Backbone
@@ -114,7 +106,7 @@ def read_encoder(path: Path, serving: Serving) -> Backbone:
 def _transformers(path: Path, serving: Serving) -> ReadModel:
     folder = Folder(path)
     config = folder.json(path / "config.json")
-    if is_causal(config) and serving.pooling is None:
+    if _is_causal(config) and serving.pooling is None:
         raise CheckpointError(
             f"{path} is a language model, which does not say how its tokens become one vector; "
             "say it with --pooling (lasttoken for most embedding models made of one)"
@@ -129,6 +121,20 @@ def _transformers(path: Path, serving: Serving) -> ReadModel:
     return ReadModel(origin, tower, tower, similarity, (*notes, *_other_heads(path)))
 
 
+def _is_causal(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration is that of a language model that reads from left to right."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    kind = config.get("model_type")
+    if not isinstance(kind, str):  # refused when it is built
+        return False
+    is_both_ways = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.get("is_encoder_decoder") is True
+    return kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not is_both_ways
+
+
 def _other_heads(path: Path) -> tuple[str, ...]:
     found = [name for name in _OTHER_HEADS if (path / name).is_file()]
     return (f"not evaluated: {', '.join(found)}, which make other vectors than the dense ones",) if found else ()
@@ -138,9 +144,9 @@ def _adapter(path: Path, serving: Serving) -> ReadModel:
     folder = Folder(path)
     facts, place, of_base = on_base(path, folder, serving)
     found = read_directory(place, of_base)
-    unused = adapt(found.queries.backbone, facts, path, folder.weights)
+    more = adapt(found.queries.backbone, facts, path, folder)
     sha256, size = folder.facts()
-    notes = (f"a LoRA adapter, merged into {place}", *found.notes, *not_used(unused))
+    notes = (f"a LoRA adapter, merged into {place}", *found.notes, *more)
     together = hashlib.sha256(f"{sha256} {found.origin.sha256}".encode()).hexdigest()
     size_bytes = size + found.origin.size_bytes
     origin = replace(found.origin, sha256=together, size_bytes=size_bytes, encoder=str(path))

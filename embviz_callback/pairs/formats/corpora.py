@@ -12,13 +12,7 @@ from typing import Any, NamedTuple
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.collections.folders import corpus_files
 from embviz_callback.pairs.formats.collections.one_file import is_collection, named_texts
-from embviz_callback.pairs.formats.collections.parts import (
-    DOCUMENT_FIELDS,
-    Part,
-    document_id,
-    document_text,
-    documents_of,
-)
+from embviz_callback.pairs.formats.collections.parts import DOCUMENT_FIELDS, Part, document_id, document_text
 from embviz_callback.pairs.formats.detection import known_form, names_of
 from embviz_callback.pairs.formats.form import Item, Reading
 from embviz_callback.pairs.formats.translation import translate, unread_notes
@@ -112,7 +106,7 @@ class PartStream:
 
     def __iter__(self) -> Iterator[Candidate]:
         n_found = 0
-        for name, text in documents_of(Part(self.paths, self.limits)):
+        for name, text in Part(self.paths, self.limits).documents():
             if isinstance(text, str) and not is_blank(cleaned := clean(text[: self.limits.characters])):
                 n_found += 1
                 yield Candidate(cleaned, document_id=name)

@@ -80,6 +80,12 @@ class Part:
                 yield self.n_rows, row
                 self.n_rows += 1
 
+    def documents(self) -> Iterator[tuple[str | None, Any]]:
+        """Identifier, None without, and text of every document, the title before the text."""
+        for _, row in self.rows(_DOCUMENT_CELLS, DOCUMENT_FIELDS):
+            if isinstance(row, Mapping):
+                yield document_id(row), document_text(row)[1]
+
 
 def named_rows(rows: Iterator[Any], cells: Mapping[int, Sequence[str]]) -> Iterator[Any]:
     """Rows as objects: lists of cells under the names of the first line, or else under those that `cells` gives."""
@@ -95,13 +101,6 @@ def named_rows(rows: Iterator[Any], cells: Mapping[int, Sequence[str]]) -> Itera
         parts = row[0].split(None, 0 if 3 in cells and 2 not in cells else 1) if len(row) == 1 else row
         known = cells.get(len(parts))
         yield dict(zip(known, parts, strict=True)) if known else parts
-
-
-def documents_of(part: Part) -> Iterator[tuple[str | None, Any]]:
-    """Identifier, None without, and text of every document, the title before the text."""
-    for _, row in part.rows(_DOCUMENT_CELLS, DOCUMENT_FIELDS):
-        if isinstance(row, Mapping):
-            yield document_id(row), document_text(row)[1]
 
 
 def document_id(row: Mapping[str, Any]) -> str | None:
@@ -254,7 +253,7 @@ def assemble(
     wanted = judged.union(*parts.hard.values())
     texts: dict[str, str] = {}
     n_documents = repeated = 0
-    for name, text in documents_of(parts.documents):
+    for name, text in parts.documents.documents():
         n_documents += 1
         # A document that no reader could see is as good as none.
         if name is not None and name in wanted and isinstance(text, str) and not is_blank(clean(text)):
