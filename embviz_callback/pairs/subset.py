@@ -236,28 +236,20 @@ def choose_subset(records: Sequence[Record], *, max_samples: int, seed: int) -> 
         raise ValueError("records must not be empty")
     if max_samples < 1:
         raise ValueError(f"max_samples must be at least 1, got {max_samples}")
-    folded = [fold(record.query) for record in records]
-    ordered = sorted(set(folded), key=lambda query: (_draw(seed, query), query))
+    ordered = sorted({fold(record.query) for record in records}, key=lambda query: (_draw(seed, query), query))
     rows = {query: row for row, query in enumerate(ordered[:max_samples])}
-    chosen = [(rows[query], record) for query, record in zip(folded, records, strict=True) if query in rows]
-    ids = {record.id for _, record in chosen} - {None}
-    twins = [record for query, record in zip(folded, records, strict=True) if query not in rows and record.id in ids]
-    return _build(rows, chosen, twins, seed=seed, n_available=len(ordered))
+    return _build(records, rows, seed=seed, n_available=len(ordered))
 
 
 def _draw(seed: int, query: str) -> bytes:
     return hashlib.sha256(f"{seed}\0{query}".encode("utf-8", "surrogatepass")).digest()
 
 
-def _build(
-    rows: Mapping[str, int],
-    chosen: Sequence[tuple[int, Record]],
-    twins: Sequence[Record],
-    *,
-    seed: int,
-    n_available: int,
-) -> Subset:
-    """The subset of the queries in `rows`: their records with row, and other queries' records of their ids."""
+def _build(records: Sequence[Record], rows: Mapping[str, int], *, seed: int, n_available: int) -> Subset:
+    """The subset of the queries in `rows`: of their records, and of other queries' records of their ids."""
+    chosen = [(rows[query], record) for record in records if (query := fold(record.query)) in rows]
+    ids = {record.id for _, record in chosen} - {None}
+    twins = [record for record in records if record.id in ids and fold(record.query) not in rows]
     related = [*(record for _, record in chosen), *twins]
     positives = {query: texts for query, texts in positives_by_query(related).items() if query in rows}
     judged = [(row, one) for row, record in chosen for one in record.judged]

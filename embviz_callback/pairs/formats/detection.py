@@ -5,10 +5,10 @@ from shlex import quote
 from typing import Any
 
 from embviz_callback.pairs.field_names import is_likely, meant_fields
-from embviz_callback.pairs.formats.collections.parts import as_document
+from embviz_callback.pairs.formats.collections.parts import HEADERS, as_document
 from embviz_callback.pairs.formats.form import OURS, Form, Reading, cell, renaming
 from embviz_callback.pairs.formats.labels import ALL_LABELS
-from embviz_callback.pairs.formats.rows.anchor_columns import COLUMNS, columns_of
+from embviz_callback.pairs.formats.rows.anchor_columns import ANSWERS, COLUMNS, QUERIES, columns_of
 from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS, MSMARCO_RECORDS
 from embviz_callback.pairs.formats.rows.lists import LISTS, SETS
 from embviz_callback.pairs.formats.rows.native import FLAGEMBEDDING, NATIVE
@@ -25,11 +25,7 @@ ROW_FORMS: tuple[Form, ...] = (
     *(MSMARCO_RECORDS, SETS, LISTS),
 )
 # Names by which the first line of a table is known for one of names.
-KNOWN_NAMES = frozenset(
-    {"query", "pos", "hard_neg", "id", "_id", "text", "title", "docid", "qid", "query-id", "corpus-id", "score"}
-    | {"anchor", "positive", "negative", "neg", "question", "answer", "sentence1", "sentence2", "premise", "hypothesis"}
-    | {"response", "document", "passage", "query_id", "doc_id", "pid", *ALL_LABELS}
-)
+KNOWN_NAMES = frozenset({*QUERIES, *ANSWERS, *HEADERS, *ALL_LABELS, "neg", "negative", "hard_neg"})
 
 
 def names_of(rows: Sequence[Any]) -> frozenset[str]:

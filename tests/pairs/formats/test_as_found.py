@@ -102,6 +102,12 @@ def test_a_tsv_file_whose_first_line_is_no_name_says_so_and_takes_its_names_from
     assert [record.query for record in named.records] == ["trọ Q1"]
 
 
+@pytest.mark.parametrize("names", ["sent0\tsent1", "Text_A\tText_B", "sentence\tcontext"])
+def test_a_tsv_file_has_names_in_its_first_line_whatever_name_it_is_that_is_known(names: str) -> None:
+    (record,) = read_pairs(_file("named.tsv", f"{names}\ntrọ Q1\tPhòng Quận 1\n")).records
+    assert (record.query, record.positives) == ("trọ Q1", ("Phòng Quận 1",))
+
+
 def test_a_tsv_file_that_quotes_as_csv_does_is_read_so_and_any_other_keeps_its_quotes() -> None:
     quoted = _file("quoted.tsv", 'query\tpositive\ntrọ Q1\t"Phòng ""đẹp"" Q1"\n')
     plain = _file("plain.tsv", 'query\tpositive\ntrọ "Q1\t"Phòng ""đẹp"" Q1\n')

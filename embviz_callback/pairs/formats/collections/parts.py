@@ -26,7 +26,7 @@ DOCUMENT_FIELDS = (*_DOCUMENT_IDS, *DOCUMENT_TEXTS, "title")
 _DOCUMENT_CELLS = {2: ("id", "text"), 3: ("id", "title", "text"), 4: ("id", "url", "title", "text")}
 _QUERY_CELLS = {2: ("id", "text")}
 _JUDGEMENT_CELLS = {3: ("qid", "docid", "score"), 4: ("qid", "iteration", "docid", "score")}
-_HEADERS = frozenset({*_DOCUMENT_IDS, *_QUERY_IDS, *_GRADES, *DOCUMENT_TEXTS, *_QUERY_TEXTS})
+HEADERS = frozenset({*_DOCUMENT_IDS, *_QUERY_IDS, *_GRADES, *DOCUMENT_TEXTS, *_QUERY_TEXTS})
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def named_rows(rows: Iterator[Any], cells: Mapping[int, Sequence[str]]) -> Itera
         yield from () if first is None else chain([first], rows)
         return
     names = [cell.strip() for cell in first]
-    if any(cell.casefold() in _HEADERS for cell in names):
+    if any(cell.casefold() in HEADERS for cell in names):
         yield from (dict(zip(names, row, strict=False)) for row in rows)
         return
     for row in chain([first], rows):

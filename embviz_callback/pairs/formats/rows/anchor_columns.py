@@ -12,8 +12,8 @@ from embviz_callback.pairs.formats.labels import ALL_LABELS, column_called
 _NEGATIVE = re.compile(r"(hard_)?neg(ative)?s?(_?\d+)?")
 # Two texts of which a label says whether they belong together.
 CLASSIFIED = ("premise", "sentence1", "sentence_1", "sentence_a", "text1", "text_a", "question1")
-_QUERIES = ("anchor", "query", "question", *CLASSIFIED, "sentence", "sent0", "query_text")
-_ANSWERS = (
+QUERIES = ("anchor", "query", "question", *CLASSIFIED, "sentence", "sent0", "query_text")
+ANSWERS = (
     *("positive", "positives", "pos", "answer", "passage", "document", "hypothesis", "response", "context"),
     *("sentence2", "sentence_2", "sentence_b", "text2", "text_b", "question2", "sent1", "positive_text"),
 )
@@ -37,7 +37,7 @@ def is_negative(name: str) -> bool:
 
 def _is_known(names: frozenset[str]) -> bool:
     listed_names = sorted(names)
-    return column_called(listed_names, _QUERIES) is not None and column_called(listed_names, _ANSWERS) is not None
+    return column_called(listed_names, QUERIES) is not None and column_called(listed_names, ANSWERS) is not None
 
 
 def columns_of(rows: Iterable[Any]) -> Form:
@@ -71,7 +71,7 @@ def _roles_of(row: Iterable[Any], main: Roles) -> Roles:
 
 def _roles(names: Sequence[str]) -> Roles:
     """Columns of query, positive and negatives: by name, or else by their order."""
-    query, answer = column_called(names, _QUERIES), column_called(names, _ANSWERS)
+    query, answer = column_called(names, QUERIES), column_called(names, ANSWERS)
     if query is not None and answer is not None:
         negatives = (name for name in names if is_negative(name) or name.casefold() == "hard_neg")
         return Roles(query, answer, tuple(sorted(negatives, key=_in_order)))
