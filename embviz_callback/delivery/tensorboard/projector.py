@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from embviz_callback.files import write_atomically
+from embviz_callback.pairs.texts import beginning
 from embviz_callback.snapshot import Snapshot
 
 FOLDER = "projector"
 _CONFIG = "projector_config.pbtxt"
 _MOST_COLUMNS = 20
-_LONGEST = 300  # characters of a cell
+_LONGEST = 301  # characters of a cell
 _BREAKS = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\v": "\\v", "\f": "\\f"}
 _WRITTEN = str.maketrans(_BREAKS | dict.fromkeys("\x1c\x1d\x1e\x85\u2028\u2029", " "))
 _ENDING = re.compile(r"\.tsv$|\.\d+x\d+\.bytes$")
@@ -90,5 +91,4 @@ def _query_rows(snapshot: Snapshot, names: Sequence[str]) -> Iterator[tuple[obje
 
 def _cell(value: object) -> str:
     """Text in which no character ends a cell or a line; the projector splits at tabs and line ends."""
-    text = f"{value}".translate(_WRITTEN)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return beginning(f"{value}".translate(_WRITTEN), _LONGEST)

@@ -9,10 +9,11 @@ from embviz_callback.analysis.why.thresholds import Thresholds
 from embviz_callback.drawing.wording import group_sentence
 from embviz_callback.files import with_leaves
 from embviz_callback.measure import TITLES
+from embviz_callback.pairs.texts import beginning
 
 _MOST_ROWS = 30  # of a list; analysis.json holds them all
 _MOST_VIOLATIONS = 5
-_MOST_CHARACTERS = 300  # of a text in a list
+_MOST_CHARACTERS = 301  # of a text in a list
 _MOST_LABEL = 80  # of a value to filter by
 _DIGITS = 4
 _EVERY_CUT = 20  # the curves have 2,000 points, the page's charts 300 pixels
@@ -72,6 +73,4 @@ def _light(value: Any) -> Any:
     """Without NaN, with four decimals and no text longer than a reader reads."""
     if isinstance(value, float):
         return round(value, _DIGITS) if math.isfinite(value) else None
-    if isinstance(value, str) and len(value) > _MOST_CHARACTERS:
-        return f"{value[:_MOST_CHARACTERS]}…"
-    return value
+    return beginning(value, _MOST_CHARACTERS) if isinstance(value, str) else value

@@ -1,7 +1,5 @@
 """The figures of an analysis, by file name."""
 
-import hashlib
-import re
 from collections.abc import Callable
 from functools import partial
 
@@ -16,6 +14,7 @@ from embviz_callback.drawing.figures.why.feature_figures import (
     draw_thresholds,
 )
 from embviz_callback.drawing.figures.why.group_figures import draw_affinity, draw_groups, draw_map_by
+from embviz_callback.files import safe_name
 from embviz_callback.snapshot import Snapshot
 
 
@@ -31,7 +30,7 @@ def analysis_figures(snapshot: Snapshot, analysis: Analysis) -> dict[str, Callab
     """
     found: dict[str, Callable[[], Figure]] = {}
     for grouping in analysis.groupings:
-        name = _safe(grouping.column)
+        name = safe_name(grouping.column)
         found[group_figure_name(grouping.column)] = partial(draw_groups, snapshot, grouping)
         if len(grouping.labels) > 1:
             found[f"affinity_{name}"] = partial(draw_affinity, snapshot, grouping)
@@ -53,17 +52,9 @@ def analysis_figures(snapshot: Snapshot, analysis: Analysis) -> dict[str, Callab
 
 def group_figure_name(column: str) -> str:
     """The name of the figure of a column's groups."""
-    return f"groups_{_safe(column)}"
+    return f"groups_{safe_name(column)}"
 
 
 def curve_figure_name(column: str) -> str:
     """The name of the figure of a column's curve."""
-    return f"continuity_{_safe(column)}"
-
-
-def _safe(column: str) -> str:
-    """A column's name as a part of a file name; a changed one gets a hash, so that no two are equal."""
-    slug = re.sub(r"[^A-Za-z0-9-]+", "_", column).strip("_")[:40]
-    if slug == column:
-        return slug
-    return f"{slug}_{hashlib.sha256(column.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
+    return f"continuity_{safe_name(column)}"
