@@ -21,7 +21,7 @@ import numpy as np
 from scipy.stats import beta, binomtest, norm
 
 from benchmarks._pool_and_scale import scale, size
-from embviz_callback.analysis.metrics.contrasts import compared, differences
+from embviz_callback.analysis.metrics.contrasts import compared
 from embviz_callback.analysis.metrics.intervals import (
     PerQuery,
     Sampling,
@@ -513,7 +513,7 @@ def _chance_of(stated: Sequence[dict[str, str]], hits: np.ndarray, seed: int) ->
     rows = np.eye(n, dtype=np.float32)
     queries = np.where(hits[:, None] > 0, rows, 0.5 * rows + 0.8 * np.roll(rows, 1, axis=1))
     one = Embeddings.from_raw(queries, rows, np.stack([np.arange(n)] * 2, axis=1))
-    return grouped_by(one, scan(one), Columns(stated, stated, stated, ()), "place", draws=200, seed=seed).chance
+    return grouped_by(one, scan(one), Columns(stated, stated, ()), "place", draws=200, seed=seed).chance
 
 
 def small(runs: int, rates: Rates) -> None:
@@ -528,7 +528,7 @@ def small(runs: int, rates: Rates) -> None:
                 intervals_of(first, draws=400, seed=run),
                 {"separation": tuple(np.quantile(draws_of(first, "separation", run), [0.025, 0.975]))},
             ))
-            changes.append((differences(first, second), paired_before(first, second, "mrr", run)))
+            changes.append((compared(first, [second])["mrr"][0], paired_before(first, second, "mrr", run)))
         for name in ("separation", "margin", "rank1", "mrr"):
             truth = float(np.mean([one[name] for one in figures]))
             for own, before in ends:
@@ -538,10 +538,10 @@ def small(runs: int, rates: Rates) -> None:
                         f"before: the interval of {name} holds, {n} queries",
                         before[name][0] <= truth <= before[name][1],
                     )
-        truth = float(np.mean([one["mrr"].value for one, _ in changes]))
+        truth = float(np.mean([one.value for one, _ in changes]))
         for one, (low, high) in changes:
-            rates.add(f"the interval of a change of MRR holds, {n} queries", one["mrr"].low <= truth <= one["mrr"].high)
-            rates.add(f"a change of MRR by {truth:.3f} found, {n} queries", one["mrr"].is_beyond_chance)
+            rates.add(f"the interval of a change of MRR holds, {n} queries", one.low <= truth <= one.high)
+            rates.add(f"a change of MRR by {truth:.3f} found, {n} queries", one.is_beyond_chance)
             rates.add(f"before: the interval of a change of MRR holds, {n} queries", low <= truth <= high)
             rates.add(f"before: a change of MRR by {truth:.3f} found, {n} queries", low > 0 or high < 0)
 

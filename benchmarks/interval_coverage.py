@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from embviz_callback.analysis.metrics.contrasts import differences
+from embviz_callback.analysis.metrics.contrasts import compared
 from embviz_callback.analysis.metrics.intervals import intervals_of, per_query
 from embviz_callback.analysis.metrics.numbers import compute_metrics
 from embviz_callback.analysis.scan import scan
@@ -52,13 +52,13 @@ def simulate(runs: int, population: dict[str, float]) -> dict[str, tuple[float, 
         statistics = [per_query(found, value) for found, value in zip(scans, both, strict=True)]
         figures.append(compute_metrics(scans[0], both[0], draws=0))
         intervals.append(intervals_of(statistics[0], seed=run))
-        changes.append(differences(*statistics))
+        changes.append(compared(statistics[0], statistics[1:]))
     results = {}
     for name in NAMES:
         truth = np.mean([metrics[name] for metrics in figures])
-        change = np.mean([found[name].value for found in changes])
+        change = np.mean([found[name][0].value for found in changes])
         held = np.mean([low <= truth <= high for low, high in (found[name] for found in intervals)])
-        paired = np.mean([found[name].low <= change <= found[name].high for found in changes])
+        paired = np.mean([found[name][0].low <= change <= found[name][0].high for found in changes])
         results[name] = (float(truth), float(held), float(paired))
     return results
 

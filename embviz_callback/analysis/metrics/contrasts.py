@@ -128,19 +128,6 @@ def _untilted(reach: float, skewness: float) -> float:
     return 3 / skewness * float(np.cbrt(1 + skewness * (reach - skewness / 6)) - 1)
 
 
-def differences(before: PerQuery, after: PerQuery) -> dict[str, Difference]:
-    """How much each metric has changed on the same queries.
-
-    Args:
-        before: The earlier evaluation.
-        after: The later one, of the same subset.
-
-    Returns:
-        Name to difference, with a `paired_interval` over groups; see `Family` for their `p_value`.
-    """
-    return {name: one[0] for name, one in compared(before, [after]).items()}
-
-
 def compared(before: PerQuery, others: Sequence[PerQuery], *, seed: int = 0) -> dict[str, tuple[Difference, ...]]:
     """Differences of several evaluations from one, with probabilities that are corrected for their number.
 

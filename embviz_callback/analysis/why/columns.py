@@ -29,13 +29,11 @@ class Columns:
     Attributes:
         queries: One row per query: its own columns, completed by those of its first document,
             which usually says more than the query does.
-        stated: One row per query, without that completion.
         documents: One row per document.
         hard_negatives: One row per hard negative; empty rows without an extractor.
     """
 
     queries: tuple[Row, ...]
-    stated: tuple[Row, ...]
     documents: tuple[Row, ...]
     hard_negatives: tuple[Row, ...]
 
@@ -67,7 +65,7 @@ def columns_of(subset: Subset, extract: Extract | None = None) -> Columns:
     )
     first = dict(subset.relevance[::-1].tolist())
     completed = tuple({**documents[first[query]], **own} for query, own in enumerate(stated))
-    return Columns(completed, stated, documents, tuple(_row(text, {}, extract) for text in subset.hard_negatives))
+    return Columns(completed, documents, tuple(_row(text, {}, extract) for text in subset.hard_negatives))
 
 
 def _row(text: str, own: Mapping[str, str | float], extract: Extract | None) -> Row:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from embviz_callback.analysis.metrics.contrasts import (
     FLIPS,
     compared,
-    differences,
     flips,
     paired_interval,
     paired_standard_error,
@@ -79,7 +78,7 @@ def test_the_imagined_pair_has_the_size_of_the_changes() -> None:
 
 def test_a_paired_difference_is_narrower_than_two_intervals_and_sees_what_they_cannot() -> None:
     before, after = (statistics(pairs(0, 200, noise)) for noise in (1.55, 1.5))
-    change = differences(before, after)["margin"]
+    (change,) = compared(before, [after])["margin"]
     assert 0 < change.low < change.value < change.high
     assert change.is_beyond_chance
     first, second = intervals_of(before)["margin"], intervals_of(after)["margin"]
@@ -89,14 +88,15 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_sees_what_they_c
 
 def test_equal_evaluations_differ_by_nothing_that_is_beyond_chance() -> None:
     one = statistics(pairs(0, 200, 1.5))
-    same = differences(one, one)
-    assert (same["margin"].low, same["margin"].high, same["margin"].p_value) == (0, 0, 1)
-    assert (same["rank1"].low, same["rank1"].high) == pytest.approx((-0.0139, 0.0139), abs=2e-4)
+    same = compared(one, [one])
+    (margin,), (rank1,) = same["margin"], same["rank1"]
+    assert (margin.low, margin.high, margin.p_value) == (0, 0, 1)
+    assert (rank1.low, rank1.high) == pytest.approx((-0.0139, 0.0139), abs=2e-4)
 
 
 def test_pairing_refuses_another_subset() -> None:
     with pytest.raises(ValueError) as error:
-        differences(statistics(pairs(0, 20, 1.0)), statistics(pairs(0, 30, 1.0)))
+        compared(statistics(pairs(0, 20, 1.0)), [statistics(pairs(0, 30, 1.0))])
     assert str(error.value) == "paired evaluations must be of one subset, got 20 and 30 queries or other groups"
 
 

@@ -20,7 +20,7 @@ from embviz_callback.pairs.texts import fold
 
 
 def _rows(*values: dict[str, Any]) -> Columns:
-    return Columns(values, values, values, ())
+    return Columns(values, values, ())
 
 
 def _judged(queries: np.ndarray, documents: np.ndarray) -> planted.Evaluation:
@@ -230,4 +230,4 @@ def test_an_analysis_without_columns_says_what_is_missing() -> None:
 
 def test_columns_that_single_out_every_query_make_no_groups() -> None:
     rows = tuple({"id": str(at), "city": "A" if at % 2 else "B", "price": float(at), "one": "x"} for at in range(20))
-    assert worth_grouping(Columns(rows, rows, rows, ())) == ("city", "price")
+    assert worth_grouping(Columns(rows, rows, ())) == ("city", "price")

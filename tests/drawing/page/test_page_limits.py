@@ -77,7 +77,7 @@ def test_what_no_mean_can_be_taken_of_costs_its_column_a_value_and_not_the_analy
         return {"area": value if text.endswith("0") else float(len(text) * int(text[-1]))}
 
     columns = columns_of(snapshot.subset, extract)
-    spoilt = [row for row, text in zip(columns.stated, snapshot.subset.queries, strict=True) if text[-1] == "0"]
+    spoilt = [row for row, text in zip(columns.documents, snapshot.subset.documents, strict=True) if text[-1] == "0"]
     assert spoilt
     assert all("area" not in row for row in spoilt)
     found = analyse([snapshot], Questions(extract=extract, draws=100))
