@@ -17,7 +17,7 @@ from embviz_callback.adapters.lightning_scalars import carry_on, log_scalars
 from embviz_callback.analysis.verdict.best import Best
 from embviz_callback.delivery.alerts.alarms import Alert
 from embviz_callback.delivery.alerts.rule import MarginAlert
-from embviz_callback.delivery.guarding import Guard, say
+from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.places import Places, find_places
 from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.delivery.provenance import circumstances
@@ -43,6 +43,7 @@ _WEIGHTS = {
     "train_epoch_end": "live, not averaged",
     "validation_end": "as the callbacks before this one left them",  # averaging callbacks swap around validation
 }
+_END = "end of training"
 _DEFAULT_ALERT = MarginAlert()
 _DEFAULT_LIMITS = Limits()
 
@@ -304,9 +305,8 @@ class EmbeddingVisualizer(Callback):
         session = self._session
         # Of its own share of the weights, or of a corpus, a rank must not look alone; of equal ones all see the same.
         can_tell = not (is_sharding(trainer.strategy) or self.given.shard_corpus)
-        if session is not None and can_tell and session.has_other_weights(pl_module):
-            say("the weights were replaced when training ended, so they are evaluated too, as 'end of training'")
-            moment = self._moment(trainer, step_of_epoch(trainer) + 1, "end of training")
+        if session is not None and can_tell and session.notices_others(pl_module):
+            moment = self._moment(trainer, step_of_epoch(trainer) + 1, _END)
             self._evaluate(session, trainer, pl_module, moment)
         self._finish(is_hurried=trainer.world_size > 1)
 
@@ -370,14 +370,15 @@ class EmbeddingVisualizer(Callback):
         self._has_looked = True
         logged_at = moment.step if moment.epoch is not None or self.plan.log_baseline else None
         log = partial(log_scalars, trainer, pl_module, self.prefix, step=logged_at, guard=session.guard)
-        return session.evaluate(moment, self._subject(trainer, pl_module), log)
+        return session.evaluate(moment, self._subject(trainer, pl_module, moment.name), log)
 
-    def _subject(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Subject:
+    def _subject(self, trainer: pl.Trainer, pl_module: pl.LightningModule, name: str = "") -> Subject:
         # A retry on one rank alone would put the others' gathering of weights out of step.
         can_halve = not is_sharding(trainer.strategy)
+        weights = "as other callbacks left them when training ended" if name == _END else _WEIGHTS[self.when]
         return replace(
             subject_of(pl_module, self.settings, self.encode, can_halve=can_halve, is_late=True),
-            facts=lambda: circumstances(trainer, pl_module) | {"weights": _WEIGHTS[self.when]},
+            facts=lambda: circumstances(trainer, pl_module) | {"weights": weights},
             trainer=trainer,
             wrapper=trainer.strategy.model,
             ranks=Ranks.of(trainer) if self.given.shard_corpus else None,

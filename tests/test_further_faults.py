@@ -26,6 +26,7 @@ from embviz_callback.analysis.maps.projections import Skipped, project
 from embviz_callback.delivery import guarding
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.process import drawing_process, drawings
+from embviz_callback.delivery.process.drawings import _wait_for
 from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.training_side import Limits, Worker
 from tests.analysis.maps.test_projections import clustered, without_libraries
@@ -376,7 +377,25 @@ def test_drawings_that_failed_are_not_called_drawn(tmp_path: Path, capsys: pytes
         training = trainer(tmp_path, callback, Spoil(), max_epochs=1, limit_val_batches=0)
         patch.setattr(Spoil, "on_train_epoch_start", lambda *_: patch.setattr(Worker, "start", started), raising=False)
         training.fit(TinyBiEncoder())
-    assert "embviz: 1 evaluation could not be drawn, the others are, " in capsys.readouterr().err
+    assert "embviz: 1 evaluation could not be drawn, or in part only, the others are, " in capsys.readouterr().err
+
+
+def test_drawings_of_which_a_part_failed_are_not_called_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(tmp_path, limits=Limits(), report=lambda kind, message: None)
+    worker.jobs.put("000000000_untrained", lambda job: None)
+
+    def finish(limit_s: float, progress: object) -> None:
+        worker.jobs.defer_oldest()
+        worker._hear({"event": "done", "job": "000000000_untrained", "files": [], "faults": ["disk full"]})
+
+    monkeypatch.setattr(worker, "poll", lambda: None)
+    monkeypatch.setattr(worker, "finish", finish)
+    _wait_for(worker, 0.0)
+    assert capsys.readouterr().err == (
+        "embviz: 1 evaluation could not be drawn, or in part only, the others are, 0 s after training\n"
+    )
 
 
 def test_progress_is_said_on_standard_error_and_without_one_nothing_breaks(

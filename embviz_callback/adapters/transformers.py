@@ -296,6 +296,11 @@ class EmbvizTrainerCallback(TrainerCallback):
 
     def _say_what_to_know(self, session: Session, args: Any) -> None:
         warn, folder = session.guard.warn, session.places.folder
+        chosen = f"{args.metric_for_best_model}".removeprefix("eval_")
+        if chosen.startswith(f"{self.prefix}/") and (found := self._late(args)):
+            looks, mend = found
+            message = f"the trainer looks at {chosen} {looks}, when it is still that of earlier weights"
+            warn("trainer", "late", f"{message}; give EmbvizTrainerCallback {mend}")
         if folder is None:
             return
         if self._handler is None and [name for name in args.report_to if name != "none"]:
@@ -304,6 +309,14 @@ class EmbvizTrainerCallback(TrainerCallback):
         if args.push_to_hub and folder.is_relative_to(Path(args.output_dir).absolute()):
             message = "push_to_hub uploads output_dir, and with it figures and texts of your validation data"
             warn("folder", "uploaded", f"{message}; give EmbvizTrainerCallback an output_dir elsewhere")
+
+    def _late(self, args: Any) -> tuple[str, str] | None:
+        """When the trainer chooses its best model by what is no longer true, and what mends it."""
+        if args.eval_strategy == "steps" and self.when == "epoch_end":
+            return f"every {args.eval_steps:g} steps", 'when="evaluate"'
+        if self._plan.settings.every_n_epochs > 1:
+            return "in epochs that are left out", "every_n_epochs=1"
+        return None
 
 
 def _precision(arguments: Any) -> str:

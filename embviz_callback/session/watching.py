@@ -252,9 +252,12 @@ class Session:
         self._budget.spend(time.monotonic() - begun)  # one that failed has cost its time too
         return any(event.stops and alert.stop_training for alert, event in events)
 
-    def has_other_weights(self, module: Any) -> bool:
-        """Whether somebody has changed a module's weights since it was looked at, as far as can be told."""
-        return bool(self._attempt("weights", partial(self.weights.are_others, module), "a look at them"))
+    def notices_others(self, module: Any) -> bool:
+        """Whether somebody has put other weights into a module since it was looked at, as far as can be told."""
+        found = bool(self._attempt("weights", partial(self.weights.are_others, module), "a look at them"))
+        if found and self.places.rank == 0:
+            say("the weights were replaced when training ended, so they are evaluated too, as 'end of training'")
+        return found
 
     def advise(self, look: Callable[[], Sequence[str]]) -> None:
         """Warns, once, of what `look` finds that keeps our numbers from being those of a checkpoint."""

@@ -439,6 +439,31 @@ def test_figures_are_warned_of_where_they_would_be_uploaded(tmp_path: Path, capl
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "looks", "mend"),
+    [
+        ({}, "every 2 steps", {"when": "evaluate"}),
+        ({"when": "evaluate", "every_n_epochs": 2}, "in epochs that are left out", {"every_n_epochs": 1}),
+    ],
+)
+def test_a_best_model_that_is_chosen_by_the_numbers_of_earlier_weights_is_spoken_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, given: dict[str, Any], looks: str, mend: dict[str, Any]
+) -> None:
+    steps = {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "no", "metric_for_best_model": "embviz/margin"}
+    fit(tmp_path / "late", callback(alert=None, **given), **steps)
+    ((name, value),) = mend.items()
+    told = f'"{value}"' if isinstance(value, str) else value
+    assert ours(caplog) == [
+        f"embviz: the trainer looks at embviz/margin {looks}, when it is still that of earlier weights; "
+        f"give EmbvizTrainerCallback {name}={told}"
+    ]
+    trainer = fit(tmp_path / "mended", visualizer := callback(alert=None, **given | mend), **steps)
+    assert len(ours(caplog)) == 1
+    judged = {row["step"]: row["eval_embviz/margin"] for row in trainer.state.log_history if "eval_loss" in row}
+    found = {row["step"]: row["metrics"]["margin"] for row in rows(visualizer.folder)[1:]}
+    assert judged == pytest.approx({step: found[step] for step in judged})
+
+
 DYING = """
 import sys, warnings; warnings.simplefilter("ignore")
 from pathlib import Path

@@ -171,8 +171,8 @@ def _wait_for(worker: Worker, limit_s: float) -> None:
     waited = worker.n_unfinished > 0
     worker.finish(limit_s, partial(_say_progress, limit_s))
     if waited and not worker.n_unfinished:
-        failed = len(worker.jobs.names("failed"))
-        some = f"{counted(failed, 'evaluation')} could not be drawn, the others are"
+        failed = worker.n_torn + len(worker.jobs.names("failed"))
+        some = f"{counted(failed, 'evaluation')} could not be drawn, or in part only, the others are"
         what = some if failed else "all figures are drawn"
         say_plainly(f"{what}, {time.monotonic() - begun:.0f} s after training")
     left = worker.n_unfinished + len(worker.jobs.names("deferred"))

@@ -69,6 +69,10 @@ class Worker:
         limits: What the process may use.
         report: Called with the kind and the sentence of what went wrong.
         drawn: Called with the name of a job that is done and the files it has become, relative to `folder`.
+
+    Attributes:
+        n_deferred: Evaluations that were put off.
+        n_torn: Evaluations that were drawn in part.
     """
 
     def __init__(self, folder: Path, *, limits: Limits, report: Report, drawn: Drawn = lambda job, files: None) -> None:
@@ -76,6 +80,7 @@ class Worker:
         self.jobs = Jobs(folder / "jobs")
         self.limits = limits
         self.n_deferred = 0
+        self.n_torn = 0
         self._report = report
         self._drawn = drawn
         self._process: subprocess.Popen[bytes] | None = None
@@ -251,6 +256,7 @@ class Worker:
         if said["event"] != "begun":
             self._starts = 1
         if said["event"] == "done":
+            self.n_torn += bool(said["faults"])
             self._drawn(said["job"], said["files"])
         for fault in said["faults"]:
             self._report(said["event"], f"drawing {said['job']}: {fault}")
