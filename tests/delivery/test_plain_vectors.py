@@ -53,6 +53,14 @@ def test_rows_in_order_need_no_relevance_and_equal_texts_are_one_row() -> None:
             {"query": _rows(2), "document": _rows(3)},
             "without relevance there must be a document per query, got 3 for 2",
         ),
+        (
+            {"query": _rows(2), "document": _rows(2), "relevance": np.array([0, -1])},
+            "relevance row 1 is [1, -1], beyond 2 x 2 rows",
+        ),
+        (
+            {"query": _rows(2), "document": _rows(2), "relevance": np.array([1, 2])},
+            "relevance row 1 is [1, 2], beyond 2 x 2 rows",
+        ),
         ({"query": np.ones(3), "document": _rows(3)}, "query must be numbers of shape (n, dim), got float64 (3,)"),
         (
             {"query": _rows(1), "document": _rows(1), "query_text": np.array([["a"]])},

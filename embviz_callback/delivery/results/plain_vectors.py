@@ -11,7 +11,7 @@ from embviz_callback.analysis.metrics.numbers import relevance_pairs
 from embviz_callback.embeddings import Embeddings, Rows
 from embviz_callback.measure import COSINE
 from embviz_callback.pairs.records import Record
-from embviz_callback.pairs.subset import Subset
+from embviz_callback.pairs.subset import Subset, check_rows
 from embviz_callback.pairs.texts import clean, fold, is_blank, places_of
 from embviz_callback.settings import SIMILARITIES
 
@@ -48,6 +48,7 @@ def subset_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[Subset, Embedd
         )
     relevance = arrays.get("relevance", np.arange(len(queries)))
     pairs = relevance_pairs(relevance, len(queries), len(documents))
+    check_rows("relevance", pairs, len(queries), len(documents))  # numpy would take row -1 for the last
     query_texts, query_rows = _merged(_texts(arrays.get("query_text"), len(queries), "query"))
     document_texts, document_rows = _merged(_texts(arrays.get("document_text"), len(documents), "document"))
     pairs = np.unique(np.column_stack([query_rows[pairs[:, 0]], document_rows[pairs[:, 1]]]), axis=0)

@@ -431,9 +431,31 @@ def _semicolons(folder: str) -> str:
     return folder
 
 
+def _miracl(folder: str) -> str:
+    """Folders of topics and judgements, and shards of documents."""
+    for split, queries, judged in (
+        ("train", {"9": "nhà"}, [("9", "d9")]),
+        ("dev", QUERIES, [("1", "d1"), ("3", "d3")]),
+    ):
+        _file(f"{folder}/topics/topics.vi-{split}.tsv", "".join(f"{key}\t{text}\n" for key, text in queries.items()))
+        _file(f"{folder}/qrels/qrels.vi-{split}.tsv", "".join(f"{key}\tQ0\t{name}\t1\n" for key, name in judged))
+    for at, row in enumerate(_as_rows(CORPUS, "docid")):
+        _lines(f"{folder}/docs-{at}.jsonl", row)
+    return folder
+
+
+def _three_objects(folder: str) -> str:
+    parts = {"queries": QUERIES, "corpus": CORPUS, "qrels": {one["query-id"]: {one["corpus-id"]: 1} for one in QRELS}}
+    for name, part in parts.items():
+        _file(f"{folder}/{name}.json", json.dumps(part))
+    return folder
+
+
 @pytest.mark.parametrize(
     "make",
     [
+        lambda: _miracl("set"),
+        lambda: _three_objects("set"),
         lambda: _semicolons("set"),
         lambda: _hub("set", "data"),
         lambda: _hub("set", "qrels"),

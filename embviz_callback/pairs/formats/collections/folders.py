@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from embviz_callback.files import read_facts
-from embviz_callback.pairs.formats.collections.one_file import translate_rows
+from embviz_callback.pairs.formats.collections.one_file import OBJECT_PARTS, is_collection, translate_rows
 from embviz_callback.pairs.formats.collections.parts import Collected, Part, assemble, judgements_of, queries_of
 from embviz_callback.pairs.formats.detection import KNOWN_NAMES, is_whole
 from embviz_callback.pairs.formats.form import Reading
@@ -18,7 +18,7 @@ from embviz_callback.pairs.formats.translation import Translation, unread_notes
 from embviz_callback.pairs.intake.arrow import arrow_rows
 from embviz_callback.pairs.intake.material import file_sha256, read_file
 from embviz_callback.pairs.intake.opening import open_text, show_path
-from embviz_callback.pairs.intake.parsing import Expected, Material
+from embviz_callback.pairs.intake.parsing import Expected, Material, parse_document
 from embviz_callback.pairs.intake.splits import choose_split
 from embviz_callback.pairs.problems import DataError, Problems, show_name, show_names
 
@@ -86,9 +86,9 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout(
         "trec",
         "a TREC collection (topics, qrels, documents)",
-        r"(?:collection|corpus|documents|docs)\.(?:tsv|jsonl|txt)",
-        r"[^/]*(?:topics|queries)[^/]*\.(?:tsv|txt)",
-        r"(?P<split>[^/]*qrels?[^/]*?)(?:\.(?:txt|tsv))?",
+        r"(?:[^/]+/)?(?:collection|corpus|documents|docs)(?:[-_]?\d+)?\.(?:tsv|jsonl|txt)",
+        r"(?:topics/)?[^/]*(?:topics|queries)[^/]*\.(?:tsv|txt)",
+        r"(?:qrels/)?(?P<split>[^/]*qrels?[^/]*?)(?:\.(?:txt|tsv))?",
     ),
 )
 _LAYOUT_NAMES = tuple(layout.name for layout in LAYOUTS)
@@ -192,6 +192,8 @@ def translate_folder(folder: Path, reading: Reading) -> Translation:
         if reading.format:
             title = next(layout.title for layout in LAYOUTS if layout.name == reading.format)
             raise DataError(f"{name}: expected {title}, found {_shown(paths)}. Fix: check the folder")
+    if (found := _of_objects(folder, paths, reading)) is not None:
+        return found
     saved = _saved_splits(folder)
     missing = "" if saved else missing_parts(paths)
     splits = saved or _split_files(paths)
@@ -202,6 +204,18 @@ def translate_folder(folder: Path, reading: Reading) -> Translation:
     read = f"read the split {split!r} of {', '.join(sorted(splits))}" if split else "read a data set saved to disk"
     found = translate_rows(material, reading)
     return replace(found, source=replace(found.source, path=name), notes=(read, *found.notes), split=split)
+
+
+def _of_objects(folder: Path, paths: Sequence[str], reading: Reading) -> Translation | None:
+    """The records of ``queries.json``, ``corpus.json`` and ``qrels.json``, which hold an object or a list each."""
+    files = {name: folder / f"{name}.json" for name in OBJECT_PARTS if f"{name}.json" in paths}
+    if not is_collection(files):
+        return None
+    texts = {name: open_text(path, limits=reading.limits).text for name, path in files.items()}
+    value = {name: parse_document(text, show_path(files[name])) for name, text in texts.items()}
+    material = Material([value], show_path(folder), show_path(files["corpus"]), _sha256(folder, list(files.values())))
+    found = translate_rows(material, reading)
+    return replace(found, source=replace(found.source, path=show_path(folder)))
 
 
 def _refuse(folder: Path, name: str, paths: Sequence[str], missing: str) -> None:

@@ -22,6 +22,7 @@ OBJECT_NAMES = ("llamaindex", "nemo", "tevatron-ids")
 
 
 _JUDGED = ("relevant_docs", "qrels")
+OBJECT_PARTS = ("queries", "corpus", *_JUDGED)
 
 
 def is_collection(value: Any) -> bool:
@@ -90,7 +91,7 @@ def _llamaindex(value: Mapping[str, Any], material: Material) -> Collected:
         # An object in Python has no name under which its corpus could be read again.
         corpus="" if material.path == IN_PYTHON else material.path,
         grades=_judged(relevant, material),
-        reads=frozenset({"queries", "corpus", *_JUDGED}),
+        reads=frozenset(OBJECT_PARTS),
     )
 
 
