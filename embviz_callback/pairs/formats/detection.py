@@ -9,7 +9,7 @@ from embviz_callback.pairs.formats.collections.parts import HEADERS, as_document
 from embviz_callback.pairs.formats.form import OURS, Form, Reading, cell, renaming
 from embviz_callback.pairs.formats.labels import ALL_LABELS
 from embviz_callback.pairs.formats.rows.anchor_columns import ANSWERS, COLUMNS, QUERIES, columns_of
-from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS, MSMARCO_RECORDS
+from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS, MSMARCO_RECORDS, hold_labels
 from embviz_callback.pairs.formats.rows.lists import LISTS, SETS
 from embviz_callback.pairs.formats.rows.native import FLAGEMBEDDING, NATIVE
 from embviz_callback.pairs.formats.rows.passages import DPR, TEVATRON
@@ -75,6 +75,8 @@ def form_of(rows: Sequence[Any], reading: Reading, name: str) -> Form:
         found = LISTS
     elif (known := known_form(names)) is not None:
         found = known
+    elif hold_labels(rows):
+        found = LABELLED_LISTS
     else:
         _check_hope(rows, names, name)
         found = NATIVE

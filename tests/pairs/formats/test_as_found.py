@@ -224,6 +224,18 @@ def test_lists_with_labels_may_hold_objects() -> None:
     assert _texts(found.records) == [("trọ", ("Phòng",), ["Nhà"])]
 
 
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [{"text": "Phòng", "llm_score": 2}, {"text": "Nhà", "llm_score": 0}],
+        [{"content": "Phòng", "is_relevant": True}, {"page_content": "Nhà", "is_relevant": False}],
+    ],
+)
+def test_documents_may_bring_their_labels_with_them(documents: list[dict[str, Any]]) -> None:
+    found = read_pairs([{"question": "trọ", "passages": documents}])
+    assert _texts(found.records) == [("trọ", ("Phòng",), ["Nhà"])]
+
+
 def test_a_hard_negative_keeps_what_differs_when_its_title_joins_its_text() -> None:
     (record,) = records_from([{**TWO[0], "hard_neg": [{"title": "Tin", "text": "Nhà", "type": "price", "weight": 2}]}])
     assert [(one.text, one.types, one.weight) for one in record.hard_negatives] == [("Tin Nhà", ("price",), 2.0)]

@@ -19,7 +19,7 @@ from embviz_callback.pairs.texts import clean, is_blank
 _DOCUMENT_IDS = ("_id", "docid", "doc_id", "corpus-id", "corpus_id", "document_id", "psg_id", "passage_id", "pid", "id")
 _QUERY_IDS = ("_id", "qid", "query-id", "query_id", "id")
 _GRADES = ("score", "grade", "relevance", "rel", "label")
-DOCUMENT_TEXTS = ("text", "document_text", "contents", "passage", "body", "document")
+DOCUMENT_TEXTS = ("text", "document_text", "contents", "content", "page_content", "passage", "body", "document")
 _QUERY_TEXTS = ("text", "query", "query_text", "question", "title")
 DOCUMENT_FIELDS = (*_DOCUMENT_IDS, *DOCUMENT_TEXTS, "title")
 # What the cells of a line without names are, by how many there are.

@@ -5,13 +5,13 @@ from typing import Any
 
 from embviz_callback.pairs.formats.collections.parts import as_document
 from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, each, filled
-from embviz_callback.pairs.formats.labels import says_relevant
+from embviz_callback.pairs.formats.labels import label_column, says_relevant
 from embviz_callback.pairs.intake.parsing import Broken
 from embviz_callback.pairs.problems import show
 from embviz_callback.pairs.weight_rule import is_number
 
 _QUERIES = ("query", "question", "anchor")
-_DOCUMENTS = ("docs", "documents", "passages", "candidates", "texts")
+_DOCUMENTS = ("docs", "documents", "passages", "candidates", "texts", "results", "hits")
 _LABELS = ("labels", "scores", "label", "score", "relevance")
 
 
@@ -26,6 +26,8 @@ def _is_known(names: frozenset[str]) -> bool:
 def _translate(row: Row, reading: Reading) -> Iterator[Item | Broken]:
     query, documents, labels = (_first(row, wanted) or wanted[0] for wanted in (_QUERIES, _DOCUMENTS, _LABELS))
     texts, given = each(row.get(documents), as_document), row.get(labels)
+    if given is None and (own := _own_label(row.get(documents))) is not None:
+        labels, given = own, [one.get(own) for one in row[documents]]
     called = {".query": f".{query}", ".pos": f".{documents}"}
     fields = filled(query=row.get(query), id=row.get("id"), prompt=row.get("prompt"))
     if not (isinstance(texts, list) and isinstance(given, list) and len(texts) == len(given)):
@@ -33,6 +35,20 @@ def _translate(row: Row, reading: Reading) -> Iterator[Item | Broken]:
         yield Broken(found, "give one label for each document", expected=f"as many {labels} as {documents}")
         return
     yield _judged(fields, texts, given, labels, reading, called)
+
+
+def hold_labels(rows: Sequence[Any]) -> bool:
+    """Whether the documents in the lists of some rows are objects that bring their labels with them."""
+    first = next((row for row in rows if isinstance(row, Mapping)), {})
+    is_other = _first(first, _QUERIES) is None or "pos" in first
+    return not is_other and _own_label(first.get(_first(first, _DOCUMENTS) or "")) is not None
+
+
+def _own_label(documents: Any) -> str | None:
+    """The field of each of some documents that judges it, None without."""
+    if not isinstance(documents, list) or not documents or not all(isinstance(one, Mapping) for one in documents):
+        return None
+    return label_column(frozenset(documents[0]), is_bare_pair=True)
 
 
 def _is_msmarco(names: frozenset[str]) -> bool:
