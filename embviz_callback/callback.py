@@ -240,7 +240,8 @@ class EmbeddingVisualizer(Callback):
         # With several ranks a call on one alone could put them out of step; the first look tells.
         if self._evaluator is None or trainer.world_size > 1 or any(map(is_lazy, pl_module.parameters())):
             return
-        self._evaluator.try_out(self._subject(trainer, pl_module))
+        for said in self._evaluator.try_out(self._subject(trainer, pl_module)):
+            self._guard(trainer).warn("model", said, said)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the session and, before the first step of a new training, evaluates the untrained model."""

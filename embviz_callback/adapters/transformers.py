@@ -18,6 +18,7 @@ from embviz_callback.adapters.encoders import prompts_of, subject_of
 from embviz_callback.adapters.trackers import TRACKERS, loggers_of, report
 from embviz_callback.delivery.alerts.alarms import Alert
 from embviz_callback.delivery.alerts.rule import MarginAlert
+from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.places import Places, places_in
 from embviz_callback.delivery.process.training_side import Limits
 from embviz_callback.delivery.run.memory import Memory
@@ -159,7 +160,8 @@ class EmbvizTrainerCallback(TrainerCallback):
         autocast = _AUTOCAST.get(_precision(trainer.args))
         subject = subject_of(trainer.model, self._plan.settings, self.encode, autocast=autocast)
         if trainer.args.world_size < 2:
-            next(iter(self._evaluators.values())).try_out(subject)
+            for said in next(iter(self._evaluators.values())).try_out(subject):
+                Guard().warn("model", said, said)
         self._handler = trainer.callback_handler
         callbacks = self._handler.callbacks
         callbacks[:] = [one for one in callbacks if one is not self]

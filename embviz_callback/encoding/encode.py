@@ -11,10 +11,13 @@ from torch import Tensor
 
 from embviz_callback.embeddings import Embeddings, Rows, Vectors, ranked_rows
 from embviz_callback.encoding.devices import is_out_of_memory, release_memory
+from embviz_callback.encoding.isolation import woken
 from embviz_callback.encoding.subject import Encode, Side, Subject
 from embviz_callback.measure import COSINE
 from embviz_callback.pairs.corpus import WINDOW, Corpus
 from embviz_callback.pairs.subset import Subset
+
+_STEADY = 1e-2  # of the largest number: what devices add in another order differs by far less
 
 
 class EncodingMemoryError(RuntimeError):
@@ -59,7 +62,7 @@ def encode_texts(encode: Encode, texts: Sequence[str], **options: Any) -> Vector
     return rows[[place[text] for text in texts]]
 
 
-def probe(subject: Subject, texts: Sequence[str]) -> None:
+def probe(subject: Subject, texts: Sequence[str]) -> list[str]:
     """Tries a model on a few texts before any training, and refuses what can never work.
 
     What fails in another way, such as for want of memory or of a device that is not there yet, is left to the
@@ -68,6 +71,9 @@ def probe(subject: Subject, texts: Sequence[str]) -> None:
     Args:
         subject: The model; it is left as it was.
         texts: One or two.
+
+    Returns:
+        What to say, if the same texts get other vectors each time.
 
     Raises:
         TypeError: If a function takes no list of texts, or gives no dense rows of floats.
@@ -79,10 +85,12 @@ def probe(subject: Subject, texts: Sequence[str]) -> None:
             f"{type(subject.module).__name__} has weights on the meta device, so that nothing can be encoded; "
             "give it weights before the training"
         )
+    unsteady = []
     for side in dict.fromkeys((subject.queries, subject.documents)):
+        prompted = [side.prompt + text for text in texts]
         try:
             with torch.no_grad():
-                rows = side.encode([side.prompt + text for text in texts])
+                rows, again = side.encode(list(prompted)), side.encode(list(prompted))
         except (TypeError, AttributeError, NotImplementedError) as error:
             raise TypeError(
                 f"encoding two texts failed with {type(error).__name__}: {' '.join(str(error).split())[:200]}; "
@@ -94,7 +102,20 @@ def probe(subject: Subject, texts: Sequence[str]) -> None:
         # Whatever else, also a panic in Rust: guarded and told at the first evaluation.
         except BaseException:  # noqa: BLE001
             continue
-        _checked(rows, len(texts))
+        first, second = (_checked(one, len(texts)).to("cpu", torch.float32) for one in (rows, again))
+        # What has woken itself is told of by its name.
+        if not (_is_steady(first, second) or woken(subject.module)):
+            unsteady.append(
+                f"{_name_of(side.encode)} gives the same texts other vectors each time, although the module is in eval "
+                "mode: dropout or noise is on in it, as in a second model or by functional.dropout, and every number "
+                "is random with it; turn it off there"
+            )
+    return unsteady
+
+
+def _is_steady(first: Tensor, second: Tensor) -> bool:
+    largest = float(first.nan_to_num().abs().max())
+    return first.shape == second.shape and torch.allclose(first, second, 0.0, _STEADY * largest, equal_nan=True)
 
 
 def _name_of(encode: Encode) -> str:

@@ -128,13 +128,13 @@ class Evaluator:
             encoded = self.encode(subject, exchange, listener)
         return self.measure(encoded, moment, self.provenance(subject), run=run)
 
-    def try_out(self, subject: "Subject") -> None:
+    def try_out(self, subject: "Subject") -> list[str]:
         """Refuses, before any training, a model that can never be looked at; see `probe`. It is left as it was."""
         from embviz_callback.encoding.encode import probe
         from embviz_callback.encoding.isolation import observe
 
         with observe(subject.module, subject.trainer):
-            probe(subject, self.subset.queries[:2])
+            return probe(subject, self.subset.queries[:2])
 
     def provenance(self, subject: "Subject") -> Provenance:
         """Where an evaluation of a model comes from."""

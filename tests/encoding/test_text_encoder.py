@@ -221,6 +221,33 @@ def test_what_can_never_work_is_refused_on_two_texts(encode: Any, kind: type[Exc
     assert str(error.value) == text
 
 
+class Noisy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = [nn.Dropout()]  # in a list, and so in training mode whatever the module is in
+
+    def encode(self, texts: list[str]) -> Tensor:
+        return self.other[0](torch.ones(len(texts), 64))
+
+
+def test_vectors_that_are_random_in_eval_mode_are_spoken_of() -> None:
+    module = Noisy().eval()
+    subject = Subject(module, *sides_of(module))
+    assert probe(subject, ["a", "b"]) == [
+        "Noisy.encode gives the same texts other vectors each time, although the module is in eval mode: dropout or "
+        "noise is on in it, as in a second model or by functional.dropout, and every number is random with it; turn "
+        "it off there"
+    ]
+    module.other[0].eval()
+    assert probe(subject, ["a", "b"]) == []
+
+
+@pytest.mark.parametrize("fill", [0.0, float("nan"), float("inf")])
+def test_vectors_that_are_all_alike_are_steady(fill: float) -> None:
+    module = Fails(lambda texts: torch.full((len(texts), 3), fill))
+    assert probe(Subject(module, *sides_of(module)), ["a", "b"]) == []
+
+
 def test_what_may_work_later_is_left_to_the_guarded_evaluation() -> None:
     def not_yet(texts: list[str]) -> Tensor:
         raise RuntimeError("no device yet")
