@@ -83,7 +83,7 @@ def _write(
     output: Path, found: Analysed, snapshot: Snapshot, analysis: Analysis, terminal: Terminal
 ) -> tuple[Sequence[str], Sequence[str]]:
     """Writes the files, and gives the names of the figures and what could not be drawn."""
-    # matplotlib, which a mistyped option must not wait for
+    # matplotlib, which a mistyped path must not wait for
     from embviz_callback.delivery.results.analysis_folder import write_analysis
 
     guard = Guard()

@@ -20,8 +20,6 @@ from embviz_callback.drawing.reports.comparisons.runs_report import board_of
 from embviz_callback.drawing.wording import aligned
 from embviz_callback.snapshot import Snapshot
 
-_NOTHING = -1  # no epoch has this number
-
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Runs the command; 0 when done, 3 for a margin below the threshold."""
@@ -65,9 +63,8 @@ def _epochs_of(options: argparse.Namespace) -> list[Snapshot]:
 
 def _picked(epochs: Sequence[int | None], snapshots: Sequence[Snapshot], folder: Path) -> list[Snapshot]:
     kept = [one.epoch for one in snapshots]
-    missing = next((epoch for epoch in epochs if epoch not in kept), _NOTHING)
-    if missing != _NOTHING:
-        what = "the untrained model" if missing is None else f"epoch {missing}"
+    if missing := [epoch for epoch in epochs if epoch not in kept]:
+        what = "the untrained model" if missing[0] is None else f"epoch {missing[0]}"
         there = ", ".join(dict.fromkeys("untrained" if epoch is None else str(epoch) for epoch in kept))
         raise UsageError(f"--epochs: {folder} keeps no snapshot of {what}; there are: {there}")
     return [one for one in snapshots if one.epoch in epochs]

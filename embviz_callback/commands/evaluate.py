@@ -29,8 +29,6 @@ from embviz_callback.snapshot import Snapshot
 if TYPE_CHECKING:
     from embviz_callback.delivery.results.result_folder import Outcome
 
-WORDS, FOLDED = "words", "folded"
-
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
     """Runs the command; 0 when done, 3 for a margin below the threshold or a loss against the baseline, 4 for doubt."""
@@ -135,7 +133,7 @@ def evaluate_each(asked: Sequence[tuple[Request, Path]], terminal: Terminal) -> 
 
 
 def _written(look: Look, request: Request, folder: Path, data: Mapping[str, Any], terminal: Terminal) -> "Outcome":
-    # matplotlib, which a mistyped option must not wait for: all is checked before the first look
+    # matplotlib, which a mistyped path must not wait for: all is checked before the first look
     from embviz_callback.delivery.results.result_folder import write_results
 
     words = words_beside(look, request.bm25, terminal)
@@ -161,7 +159,7 @@ def words_beside(look: Look, bm25: str | None, terminal: Terminal) -> lexical.Wo
 
     Args:
         look: With its vectors at hand.
-        bm25: WORDS, or FOLDED for words without diacritics; None where it is not asked for.
+        bm25: "words", or "folded" for words without diacritics; None where it is not asked for.
         terminal: Hears why nothing is found.
 
     Returns:
@@ -174,7 +172,7 @@ def words_beside(look: Look, bm25: str | None, terminal: Terminal) -> lexical.Wo
         terminal.say(f"{snapshot.label}: its file keeps neither vectors nor texts of its corpus; no BM25 beside it")
         return None
     documents = (*snapshot.subset.documents, *(look.kept.texts if look.kept else ()))
-    return lexical.against_words(look.shipped, snapshot.subset.queries, documents, is_folded=bm25 == FOLDED)
+    return lexical.against_words(look.shipped, snapshot.subset.queries, documents, is_folded=bm25 == "folded")
 
 
 def asides_of(look: Look, words: lexical.Words | None) -> list[Aside]:
@@ -214,7 +212,7 @@ def write_compared(
     Returns:
         The comparison; a UsageError says that they are not of one subset.
     """
-    # matplotlib, which a mistyped option must not wait for
+    # matplotlib, which a mistyped path must not wait for
     from embviz_callback.delivery.results.comparison_folder import write_comparison
 
     with as_usage_error(ValueError):

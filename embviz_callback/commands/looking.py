@@ -310,7 +310,7 @@ def prepared_outputs(folders: Sequence[Path]) -> Iterator[None]:
 
 def device_named(name: str) -> str:
     """The device that ``--device`` names, tried out; "auto" is what there is."""
-    import torch  # seconds, which --help and a mistyped option must not wait for
+    import torch  # seconds, which a mistyped path must not wait for
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -18,8 +18,6 @@ from embviz_callback.settings import Settings
 
 _SERVING = [option.name for option in fields(Serving) if option.name not in ("device", "similarity", "cache")]
 
-_RECOGNISED = Reading()
-
 
 @dataclass(frozen=True)
 class Request:
@@ -47,7 +45,7 @@ class Request:
     settings: Settings
     serving: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
-    reading: Reading = _RECOGNISED
+    reading: Reading = field(default_factory=Reading)
     corpus: Any = None
     max_corpus: int | None = None
     keeps_vectors: bool = False

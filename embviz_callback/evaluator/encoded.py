@@ -51,7 +51,7 @@ def encode_each(
     Returns:
         What `Evaluator.measure` takes, for each.
     """
-    # torch, seconds that --help and saved embeddings must not wait for
+    # torch, seconds that saved embeddings must not wait for
     from embviz_callback.encoding.distributed.sharded_weights import gathered
     from embviz_callback.encoding.isolation import observe, woken
 

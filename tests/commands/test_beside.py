@@ -7,7 +7,6 @@ import pytest
 from small_runs import a_run, a_subset
 
 from embviz_callback.cli import main
-from embviz_callback.commands import evaluate
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.evaluate import asides_of, refuse_without_bm25s, words_beside
 from embviz_callback.commands.looking import Look
@@ -28,7 +27,7 @@ def test_a_ship_sheet_always_stands_beside_and_words_where_they_are_asked(snapsh
     look = Look(snapshot)
     assert words_beside(look, None, Terminal()) is None
     assert [one.title for one in asides_of(look, None)] == ["What to ship"]
-    words = words_beside(look, evaluate.FOLDED, Terminal())
+    words = words_beside(look, "folded", Terminal())
     assert words is not None
     sheet, against, only = asides_of(look, words)
     assert (against.title, only.title) == ("Against words alone", "What only words find")
@@ -44,7 +43,7 @@ def test_a_corpus_without_its_vectors_has_nothing_beside_it(
 ) -> None:
     look = Look(replace(snapshot, subset=replace(snapshot.subset, n_corpus=5, corpus_fingerprint="a"),
                         similarity=replace(snapshot.similarity, n_pool=45)))  # fmt: skip
-    assert words_beside(look, evaluate.WORDS, Terminal()) is None
+    assert words_beside(look, "words", Terminal()) is None
     assert "keeps neither vectors nor texts of its corpus; no BM25 beside it" in capsys.readouterr().err
     assert asides_of(look, None) == []
 
