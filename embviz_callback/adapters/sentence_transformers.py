@@ -95,8 +95,7 @@ class EmbvizEvaluator(BaseEvaluator):
         **options: Any,
     ) -> None:
         super().__init__()
-        given = {key: value for key, value in locals().items() if key not in ("self", "options", "__class__")}
-        self._given = Given.of(given | {"log_baseline": True}, options)
+        self._given = Given.of(locals() | {"log_baseline": True}, options)
         self._plan, self.prefix = self._given.plan, self._given.prefix
         self.name = self.prefix
         self.greater_is_better = True

@@ -132,8 +132,7 @@ class EmbvizTrainerCallback(TrainerCallback):
     ) -> None:
         if when not in _WHEN:
             raise ValueError(f"when must be {' or '.join(map(repr, _WHEN))}, got {when!r}")
-        given = {key: value for key, value in locals().items() if key not in ("self", "options", "__class__")}
-        self._given = Given.of(given, options)
+        self._given = Given.of(locals(), options)
         self._plan, self.prefix = self._given.plan, self._given.prefix
         self.encode, self.when = encode, when
         self._evaluators = self._given.evaluators()

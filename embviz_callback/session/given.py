@@ -89,7 +89,7 @@ class Given:
         """Checks the keywords that all faces share.
 
         Args:
-            options: Keyword to value.
+            options: Keyword to value, among others that do not matter here.
             flat: Fields of `Settings` and `Limits` that were given by themselves.
 
         Returns:
