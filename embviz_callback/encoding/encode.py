@@ -244,7 +244,7 @@ def _told(progress: Callable[[int, int], None], before: int, total: int, done: i
     progress(before + done, total)
 
 
-def encode_subset(subject: Subject, subset: Subset, *, batch_size: int, **options: Any) -> Embeddings:
+def encode_subset(subject: Subject, subset: Subset, **options: Any) -> Embeddings:
     """Vectors of a subset's queries, documents and hard negatives.
 
     A text that stands in several roles is encoded once where one function under equal prompts serves them.
@@ -252,7 +252,6 @@ def encode_subset(subject: Subject, subset: Subset, *, batch_size: int, **option
     Args:
         subject: The model.
         subset: The texts.
-        batch_size: Texts per call.
         options: Passed on to `encode_texts`.
 
     Returns:
@@ -262,7 +261,6 @@ def encode_subset(subject: Subject, subset: Subset, *, batch_size: int, **option
     own = subset.prompts or ("",) * len(subset.queries)
     asked = [(prompt or queries.prompt) + text for prompt, text in zip(own, subset.queries, strict=True)]
     offered = [documents.prompt + text for text in (*subset.documents, *subset.hard_negatives)]
-    options["batch_size"] = batch_size
     if subject.is_one_way:
         rows = encode_texts(queries.encode, [*asked, *offered], **options)
         query_rows, offered_rows = rows[: len(asked)], rows[len(asked) :]

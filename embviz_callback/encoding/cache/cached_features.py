@@ -74,7 +74,8 @@ class CachedFeatures:
         """The store that belongs to the encoder as it is now."""
         stamp = (change_stamp(self.bi_encoder.encoder), _precision(self.bi_encoder))
         if self._store is None or stamp != self._stamp:
-            self._store, self._stamp = self._open(), stamp
+            name = _fingerprint(self.bi_encoder)
+            self._store, self._stamp = FeatureStore(None if self.root is None else self.root / name), stamp
             self._content = content_stamp(self.bi_encoder.encoder)
         return self._store
 
@@ -102,16 +103,11 @@ class CachedFeatures:
         if self._store is not None:
             self._store.flush()
 
-    def _open(self) -> FeatureStore:
-        model = self.bi_encoder
-        skipped = f" without the first {model.skip} tokens" if model.skip else ""
-        name = encoder_fingerprint(
-            model.backbone,
-            pooling=f"{model.pooling}{skipped}",
-            max_length=model.max_length,
-            precision=_precision(model),
-        )
-        return FeatureStore(None if self.root is None else self.root / name)
+
+def _fingerprint(model: BiEncoder) -> str:
+    skipped = f" without the first {model.skip} tokens" if model.skip else ""
+    pooling, precision = f"{model.pooling}{skipped}", _precision(model)
+    return encoder_fingerprint(model.backbone, pooling=pooling, max_length=model.max_length, precision=precision)
 
 
 def encode_by_length(bi_encoder: BiEncoder, texts: Sequence[str]) -> Iterator[tuple[list[str], Tensor]]:
