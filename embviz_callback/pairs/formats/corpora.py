@@ -1,7 +1,6 @@
 """Documents from a file, a folder or an object in Python: the one reader of corpora."""
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,16 +17,14 @@ from embviz_callback.pairs.formats.form import Item, Reading
 from embviz_callback.pairs.formats.translation import translate, unread_notes
 from embviz_callback.pairs.intake.material import file_sha256, is_folder
 from embviz_callback.pairs.intake.objects import rows_of
-from embviz_callback.pairs.intake.opening import open_text, show_path
+from embviz_callback.pairs.intake.opening import JSON_LINES, PLAIN_TEXT, TABLES, open_text, show_path, suffix_of
 from embviz_callback.pairs.intake.parsing import Broken, Expected, Material, parse_items, refuse_odd
 from embviz_callback.pairs.intake.streaming import stream_lines, stream_rows
 from embviz_callback.pairs.problems import DataError, DataLimits, Problems, Spot, show
 from embviz_callback.pairs.records import Record, to_name, to_positives, to_text
 from embviz_callback.pairs.texts import clean, is_blank
 
-_PLAIN_TEXT = re.compile(r"\.txt(\.gz)?$", re.IGNORECASE)
-_LINES = re.compile(r"\.(jsonl|ndjson|txt)(\.gz)?$", re.IGNORECASE)
-_ROWS_ONLY = re.compile(r"\.(tsv|csv|parquet|arrow)(\.gz)?$", re.IGNORECASE)
+_ROWS_ONLY = (*TABLES, ".parquet", ".arrow")
 _LONG = 2**23  # bytes of a file whose texts are not held
 _PACKED = 4  # times that gzip makes texts smaller
 _LOOKED_AT = 1000  # lines of it by which its form is known
@@ -166,12 +163,13 @@ def read_corpus(given: Any, reading: Reading | None = None) -> CorpusFile:
         if not paths:
             open_text(given)  # says what may be given instead
         return CorpusFile(PartStream(paths, name, reading.limits), name)
-    if _ROWS_ONLY.search(name):
+    suffix = suffix_of(name)
+    if suffix in _ROWS_ONLY:
         return CorpusFile(PartStream((Path(given),), name, reading.limits), name)
     if _is_long(Path(given)) and (found_long := _long(Path(given), name, reading)) is not None:
         return found_long
-    opened = open_text(given, is_json=not _PLAIN_TEXT.search(name), limits=reading.limits)
-    if _PLAIN_TEXT.search(name):
+    opened = open_text(given, is_json=suffix != PLAIN_TEXT, limits=reading.limits)
+    if suffix == PLAIN_TEXT:
         lines = (line.rstrip("\r") for line in opened.text.split("\n"))
         full = [line for line in lines if not is_blank(line)]
         return _candidates(
@@ -184,12 +182,12 @@ def read_corpus(given: Any, reading: Reading | None = None) -> CorpusFile:
 def _is_long(path: Path) -> bool:
     """Whether a file is one of lines and too long to be held; a shorter one is read at once, with all its faults."""
     least = _LONG // _PACKED if path.name.lower().endswith(".gz") else _LONG
-    return bool(_LINES.search(path.name)) and path.is_file() and path.stat().st_size >= least
+    return suffix_of(path.name) in (*JSON_LINES, PLAIN_TEXT) and path.is_file() and path.stat().st_size >= least
 
 
 def _long(path: Path, name: str, reading: Reading) -> CorpusFile | None:
     """A file of documents or of our records, by its first lines; None for records of another form."""
-    is_plain = bool(_PLAIN_TEXT.search(name))
+    is_plain = suffix_of(name) == PLAIN_TEXT
     read = partial(stream_lines if is_plain else stream_rows, path, reading.limits)
     first = list(islice(read(), _LOOKED_AT))
     names = names_of(first)

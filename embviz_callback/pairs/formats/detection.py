@@ -15,7 +15,8 @@ from embviz_callback.pairs.formats.rows.native import FLAGEMBEDDING, NATIVE
 from embviz_callback.pairs.formats.rows.passages import DPR, TEVATRON
 from embviz_callback.pairs.formats.rows.squad import SQUAD, SQUAD_ROWS
 from embviz_callback.pairs.formats.rows.swift import MESSAGES, RESPONSES
-from embviz_callback.pairs.intake.tables import NAMES_ABOVE, TABLE
+from embviz_callback.pairs.intake.opening import TABLES, suffix_of
+from embviz_callback.pairs.intake.tables import NAMES_ABOVE
 from embviz_callback.pairs.problems import DataError, show_names
 from embviz_callback.pairs.records import Record
 
@@ -106,7 +107,7 @@ def _check_hope(rows: Sequence[Any], names: frozenset[str], name: str) -> None:
         raise DataError(
             f"{name}: expected fields of a known form, found {show_names(sorted(names))}. Fix: say which is which: "
             f"--fields {quote(_likely_fields(names, free))}"
-            f"{f'; {NAMES_ABOVE}' if len(missing) == 2 and TABLE.search(name) else ''}"
+            f"{f'; {NAMES_ABOVE}' if len(missing) == 2 and suffix_of(name) in TABLES else ''}"
         )
 
 

@@ -13,6 +13,7 @@ from embviz_callback.pairs.formats.labels import is_label, is_undecided, label_c
 from embviz_callback.pairs.formats.rows.anchor_columns import CLASSIFIED, COLUMNS, is_negative
 from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS
 from embviz_callback.pairs.formats.rows.native import NATIVE
+from embviz_callback.pairs.intake.opening import JSON_LINES, suffix_of
 from embviz_callback.pairs.intake.parsing import Broken, Material
 from embviz_callback.pairs.problems import DataError, show_name, show_names
 from embviz_callback.pairs.records import Record, text_id
@@ -91,7 +92,7 @@ def _lone_list(material: Material, form: Form) -> tuple[Form, Sequence[Any]]:
     """A file of one line that is a list of texts is one record, not a list of texts."""
     rows = material.rows
     is_lone = len(rows) in (2, 3) and all(isinstance(row, str) for row in rows)
-    if is_lone and material.path.removesuffix(".gz").endswith((".jsonl", ".ndjson")):
+    if is_lone and suffix_of(material.path) in JSON_LINES:
         listed = [list(rows)]
         return form_of(listed, Reading(), material.name), listed
     return form, rows

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from embviz_callback.files import write_atomically, write_rows
+from embviz_callback.pairs.intake.opening import JSON_LINES
 from embviz_callback.pairs.problems import DataError
 from embviz_callback.pairs.records import Record
 from embviz_callback.pairs.relevance import positives_by_query
 from embviz_callback.pairs.texts import clean, fold
 
-_LINES = (".jsonl", ".ndjson")
 Written = tuple[str, ...]
 
 
@@ -38,7 +38,7 @@ def write_as(form: str, records: Sequence[Record], out: Path) -> Written:
 
 def as_text(out: Path, items: Iterable[Any]) -> str:
     """Items as JSON Lines for a name that says so, else as a JSON array."""
-    if out.suffix in _LINES:
+    if out.suffix in JSON_LINES:
         return "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
     return json.dumps(list(items), ensure_ascii=False, indent=2) + "\n"
 

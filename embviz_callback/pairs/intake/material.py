@@ -8,9 +8,9 @@ from typing import Any
 
 from embviz_callback.pairs.intake.arrow import arrow_rows, kind_of
 from embviz_callback.pairs.intake.objects import IN_PYTHON, rows_of
-from embviz_callback.pairs.intake.opening import open_text, show_path
+from embviz_callback.pairs.intake.opening import TABLES, open_text, show_path, suffix_of
 from embviz_callback.pairs.intake.parsing import Expected, Material, parse_items
-from embviz_callback.pairs.intake.tables import TABLE, table_rows
+from embviz_callback.pairs.intake.tables import table_rows
 
 
 def read_file(path: str | os.PathLike[str], expected: Expected) -> Material:
@@ -19,7 +19,7 @@ def read_file(path: str | os.PathLike[str], expected: Expected) -> Material:
     if kind := kind_of(Path(path)):
         return Material(list(arrow_rows(Path(path), name, kind, limits)), name, name, file_sha256(Path(path)))
     opened = open_text(path, limits=limits)
-    if not TABLE.search(name):
+    if suffix_of(name) not in TABLES:
         return parse_items(opened, expected)
     rows, notes = table_rows(opened.text, name, expected.known)
     limits.check_records(len(rows), name)

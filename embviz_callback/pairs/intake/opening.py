@@ -19,6 +19,7 @@ _CHUNK = 1 << 22
 _MB = 1_000_000
 
 GZIP = b"\x1f\x8b"
+JSON_LINES, TABLES, PLAIN_TEXT = (".jsonl", ".ndjson"), (".csv", ".tsv"), ".txt"  # as `suffix_of` gives them
 _FOREIGN = (
     (
         b"PK\x03\x04",
@@ -85,6 +86,11 @@ def open_text(path: str | os.PathLike[str], *, is_json: bool = True, limits: Dat
     _check_kind(text, name, is_json=is_json)
     notes = ("named .gz, but not compressed",) if name.endswith(".gz") and not is_packed else ()
     return Opened(text, name, hashlib.sha256(raw).hexdigest(), notes)
+
+
+def suffix_of(name: str) -> str:
+    """What a file is by its name, in small letters and compression aside: ``.jsonl`` of ``Data.JSONL.gz``."""
+    return Path(name.lower().removesuffix(".gz")).suffix
 
 
 def show_path(path: str | os.PathLike[str]) -> str:
@@ -193,8 +199,8 @@ def _decode(raw: bytes, name: str) -> str:
 
 
 def _convert(name: str, encoding: str) -> str:
-    suffix = Path(name.removesuffix(".gz")).suffix  # by which a table is known
-    return f"Fix: convert it: iconv -f {encoding} -t UTF-8 {name} > utf8{suffix}"
+    # By its suffix a table is known.
+    return f"Fix: convert it: iconv -f {encoding} -t UTF-8 {name} > utf8{suffix_of(name)}"
 
 
 def _wrong_encoding(raw: bytes, offset: int, name: str) -> str:

@@ -9,13 +9,12 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from embviz_callback.pairs.intake.opening import Opened
+from embviz_callback.pairs.intake.opening import JSON_LINES, Opened, suffix_of
 from embviz_callback.pairs.intake.splits import choose_split
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, Spot, show, show_names
 
 WRAPPERS = ("data", "records", "rows", "pairs", "examples", "train", "validation", "test")
 
-_JSON_LINES = re.compile(r"\.(jsonl|ndjson)(\.gz)?$", re.IGNORECASE)
 _BLANK = " \t\r\n"
 _WHITE = re.compile(r"[ \t\r\n]*")
 _SHOWN_PLACE = 120  # a hundred brackets say no more than these
@@ -154,7 +153,7 @@ def parse_items(opened: Opened, expected: Expected) -> Material:
     """
     decoder, text, name = _Decoder(), opened.text, opened.path
     try:
-        if _is_lines(text) or (text[_skip(text, 0)] != "[" and _JSON_LINES.search(name)):
+        if _is_lines(text) or (text[_skip(text, 0)] != "[" and suffix_of(name) in JSON_LINES):
             found = _lines(decoder, text, name, expected)
         else:
             found = _document(decoder, text, name, expected)

@@ -2,13 +2,12 @@
 
 import gzip
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from embviz_callback.pairs.intake.arrow import arrow_rows, kind_of
-from embviz_callback.pairs.intake.opening import GZIP, readable, show_path
+from embviz_callback.pairs.intake.opening import GZIP, PLAIN_TEXT, readable, show_path, suffix_of
 from embviz_callback.pairs.intake.tables import csv_rows, tsv_cells
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits
 
@@ -55,11 +54,11 @@ def _raw_lines(path: Path, name: str, limits: DataLimits) -> Iterator[bytes]:
 
 
 def _text_rows(numbered: Iterator[tuple[int, str]], name: str) -> Iterator[Any]:
-    plain = re.sub(r"\.gz$", "", name.lower())
-    if plain.endswith(".csv"):
+    suffix = suffix_of(name)
+    if suffix == ".csv":
         yield from csv_rows((f"{line}\n" for _, line in numbered), name)
         return
-    if plain.endswith((".tsv", ".txt")):
+    if suffix in (".tsv", PLAIN_TEXT):
         yield from (tsv_cells(line) if "\t" in line else line.split() for _, line in numbered)
         return
     for at, line in numbered:

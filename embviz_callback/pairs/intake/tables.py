@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from embviz_callback.pairs.intake.opening import suffix_of
 from embviz_callback.pairs.problems import DataError, show, show_name
 
-TABLE = re.compile(r"\.(csv|tsv)(\.gz)?$", re.IGNORECASE)
 NAMES_ABOVE = "or, if the first line is a record, put a line of names above it (query, positive, negative)"
 _NO_NAMES = "the first line is read as a record (--fields query=...,pos=..., if it holds names)"
 _LONGEST_CELL = 1 << 27
@@ -38,7 +38,7 @@ def table_rows(text: str, name: str, known: Collection[str]) -> tuple[list[dict[
     Raises:
         DataError: If a row has more cells than there are names, or a name stands twice.
     """
-    is_tsv = ".tsv" in name.lower()[-7:]
+    is_tsv = suffix_of(name) == ".tsv"
     rows = list(_rows(text, name, is_tsv=is_tsv))
     if not rows:
         return [], ()
@@ -111,7 +111,7 @@ def _quoted_rows(text: str) -> list[list[str]]:
 
 def _row(names: Sequence[str], cells: Sequence[str], at: int, name: str) -> dict[str, Any]:
     if len(cells) > len(names):
-        separator = "tabs" if ".tsv" in name.lower()[-7:] else "commas"
+        separator = "tabs" if suffix_of(name) == ".tsv" else "commas"
         raise DataError(
             f"{name}: expected {len(names)} cells as in its first line, found {len(cells)} in row {at:,}. "
             f"Fix: quote or replace {separator} inside a text"
