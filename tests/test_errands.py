@@ -262,9 +262,9 @@ def test_another_map_is_a_row_and_a_file(errand: Errand) -> None:
 
 
 def test_another_form_of_data_is_a_file_and_a_place_in_the_order(errand: Errand) -> None:
-    first = "from embviz_callback.pairs.formats.rows.anchor_columns import ANSWERS, COLUMNS, QUERIES, columns_of\n"
+    order = "\n# The more particular first"
     taken = "from embviz_callback.pairs.formats.rows.talk import TALK\n"
-    errand.replace("pairs/formats/detection.py", first, first + taken)
+    errand.replace("pairs/formats/detection.py", order, taken + order)
     errand.replace("pairs/formats/detection.py", "*(TEVATRON,", "*(TALK, TEVATRON,")
     errand.add("pairs/formats/rows/talk.py", FORM)
     errand.run(FORM_IS_READ)
