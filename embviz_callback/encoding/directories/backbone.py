@@ -20,8 +20,8 @@ from embviz_callback.encoding.weights.fit import ends_of, plain_name
 from embviz_callback.encoding.weights.stored import Weight, as_weight, fetch
 from embviz_callback.encoding.weights.weights_file import file_facts, read_weights_file
 
-ADAPTER_SETTINGS = "adapter_config.json"
-ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+_ADAPTER_SETTINGS = "adapter_config.json"
+_ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _TOKENIZER_ENDS = (".model", "tokenizer.json", "vocab.txt", "vocab.json", "bpe.codes", "tokenizer.jsonl", ".tiktoken")
 _BYTE_TOKENIZERS = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
@@ -89,9 +89,9 @@ def on_base(path: Path, folder: Folder, serving: Serving) -> tuple[dict[str, Any
     Returns:
         The adapter's settings, a folder, and what is said of the model in it.
     """
-    facts = folder.json(path / ADAPTER_SETTINGS)
-    place = base_folder(facts, path, serving.encoder)
-    tokenizer = str(path) if serving.tokenizer is None and has_tokenizer(path, folder) else serving.tokenizer
+    facts = folder.json(path / _ADAPTER_SETTINGS)
+    place = _base_folder(facts, path, serving.encoder)
+    tokenizer = str(path) if serving.tokenizer is None and _has_tokenizer(path, folder) else serving.tokenizer
     return facts, place, replace(serving, encoder=None, tokenizer=tokenizer)
 
 
@@ -114,7 +114,7 @@ def _whole(path: Path, folder: Folder, serving: Serving) -> tuple[Backbone, tupl
     refuse_quantised(config, path)
     weights = _encoder_weights(path, folder)
     check_sizes(config, weights.values(), path)
-    if serving.tokenizer is None and not has_tokenizer(path, folder):
+    if serving.tokenizer is None and not _has_tokenizer(path, folder):
         raise CheckpointError(
             f"{path} has no tokenizer; save it there with the model, or name it with --tokenizer NAME|PATH"
         )
@@ -133,7 +133,7 @@ def _own_code(config: Mapping[str, Any]) -> tuple[str, ...]:
     return (f"its code, {short(str(named))}, is not run: the class of transformers is, which may give other vectors",)
 
 
-def has_tokenizer(path: Path, folder: Folder) -> bool:
+def _has_tokenizer(path: Path, folder: Folder) -> bool:
     """Whether a directory brings a tokenizer of its own; without one transformers makes an empty one."""
     if any(found.name.endswith(_TOKENIZER_ENDS) and found.is_file() for found in path.iterdir()):
         return True
@@ -195,10 +195,10 @@ def _sharded(index: Path, folder: Folder) -> dict[str, Weight]:
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds an adapter and not the model that it adapts."""
     whole = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json")
-    return (folder / ADAPTER_SETTINGS).is_file() and not any((folder / name).is_file() for name in whole)
+    return (folder / _ADAPTER_SETTINGS).is_file() and not any((folder / name).is_file() for name in whole)
 
 
-def base_folder(facts: Mapping[str, Any], folder: Path, encoder: str | None) -> Path:
+def _base_folder(facts: Mapping[str, Any], folder: Path, encoder: str | None) -> Path:
     """Where the model lies that an adapter was trained on.
 
     Args:
@@ -245,10 +245,10 @@ def adapt(backbone: Backbone, facts: Mapping[str, Any], path: Path, folder: Fold
     Raises:
         CheckpointError: If the adapter is of another kind, or of another model.
     """
-    place = next((path / name for name in ADAPTER_WEIGHTS if (path / name).is_file()), None)
+    place = next((path / name for name in _ADAPTER_WEIGHTS if (path / name).is_file()), None)
     if place is None:
         raise CheckpointError(
-            f"{path} has an {ADAPTER_SETTINGS} but no weights; it needs {' or '.join(ADAPTER_WEIGHTS)}"
+            f"{path} has an {_ADAPTER_SETTINGS} but no weights; it needs {' or '.join(_ADAPTER_WEIGHTS)}"
         )
     named = {plain_name(name): weight for name, weight in folder.weights(place).items()}
     whole, changes = split_lora(named, path)

@@ -36,7 +36,7 @@ _SUBSET = r"(?:(?P<subset>[^/]+)-)?"
 
 
 @dataclass(frozen=True)
-class Layout:
+class _Layout:
     """Patterns of the paths of the three parts, relative to the folder and without ``.gz``.
 
     Attributes:
@@ -54,36 +54,36 @@ class Layout:
     judgements: str
 
 
-LAYOUTS: tuple[Layout, ...] = (
-    Layout(
+_LAYOUTS: tuple[_Layout, ...] = (
+    _Layout(
         "beir",
         "a BEIR folder (corpus.jsonl, queries.jsonl, qrels)",
         r"corpus\.jsonl",
         r"queries\.jsonl",
         r"qrels/(?P<split>[^/]+)\.tsv",
     ),
-    Layout(
+    _Layout(
         "flagembedding-evaluation",
         "a FlagEmbedding evaluation set (corpus, queries and qrels as JSON Lines)",
         r"corpus\.jsonl",
         r"(?P<split>[^/]+)_queries\.jsonl",
         r"(?P<split>[^/]+)_qrels\.jsonl",
     ),
-    Layout(
+    _Layout(
         "mteb",
         "an MTEB retrieval set (corpus, queries, qrels)",
         rf"{_SUBSET}corpus(?:/[^/]+?{_SHARD})?{_TABLE}",
         rf"{_SUBSET}queries(?:/(?P<split>[^/]+?){_SHARD})?{_TABLE}",
         rf"(?:{_SUBSET}qrels|data|default)(?:/(?P<split>[^/]+?){_SHARD})?{_TABLE}",
     ),
-    Layout(
+    _Layout(
         "msmarco",
         "an MS MARCO folder (collection.tsv, queries, qrels)",
         r"collection\.tsv",
         r"queries(?:\.(?P<split>[^/]+))?\.tsv",
         r"qrels(?:\.(?P<split>[^/]+))?\.tsv",
     ),
-    Layout(
+    _Layout(
         "trec",
         "a TREC collection (topics, qrels, documents)",
         r"(?:[^/]+/)?(?:collection|corpus|documents|docs)(?:[-_]?\d+)?\.(?:tsv|jsonl|txt)",
@@ -91,11 +91,11 @@ LAYOUTS: tuple[Layout, ...] = (
         r"(?:qrels/)?(?P<split>[^/]*qrels?[^/]*?)(?:\.(?:txt|tsv))?",
     ),
 )
-_LAYOUT_NAMES = tuple(layout.name for layout in LAYOUTS)
+_LAYOUT_NAMES = tuple(layout.name for layout in _LAYOUTS)
 
 
 @dataclass(frozen=True)
-class Parts:
+class _LaidOut:
     """Files of a collection, by their path in its folder.
 
     Attributes:
@@ -105,7 +105,7 @@ class Parts:
         judgements: Per part, the files of judgements.
     """
 
-    layout: Layout
+    layout: _Layout
     corpus: dict[str, list[str]]
     queries: dict[str, list[str]]
     judgements: dict[str, list[str]]
@@ -130,7 +130,7 @@ def _subset(split: str) -> str:
     return split.rpartition("-")[0]
 
 
-def find_parts(paths: Sequence[str], only: str = "") -> Parts | None:
+def _find_parts(paths: Sequence[str], only: str = "") -> _LaidOut | None:
     """The parts of a collection among the files of a folder.
 
     Args:
@@ -140,21 +140,21 @@ def find_parts(paths: Sequence[str], only: str = "") -> Parts | None:
     Returns:
         The first layout of which all three parts are there, None if there is none.
     """
-    layouts = (layout for layout in LAYOUTS if only in ("", layout.name))
-    return next((found for found in map(partial(_parts, paths), layouts) if not found.lacking), None)
+    layouts = (layout for layout in _LAYOUTS if only in ("", layout.name))
+    return next((found for found in map(partial(_laid_out, paths), layouts) if not found.lacking), None)
 
 
-def missing_parts(paths: Sequence[str]) -> str:
+def _missing_parts(paths: Sequence[str]) -> str:
     """What a folder lacks that holds two of the three parts of a collection, in words; empty for any other."""
-    for found in map(partial(_parts, paths), LAYOUTS):
+    for found in map(partial(_laid_out, paths), _LAYOUTS):
         if len(found.lacking) == 1:
             return f"{found.layout.title}, in which there are no {found.lacking[0]}"
     return ""
 
 
-def _parts(paths: Sequence[str], layout: Layout) -> Parts:
+def _laid_out(paths: Sequence[str], layout: _Layout) -> _LaidOut:
     """What of a layout there is among the files of a folder."""
-    return Parts(layout, *(_matches(paths, one) for one in (layout.corpus, layout.queries, layout.judgements)))
+    return _LaidOut(layout, *(_matches(paths, one) for one in (layout.corpus, layout.queries, layout.judgements)))
 
 
 def _matches(paths: Sequence[str], pattern: str) -> dict[str, list[str]]:
@@ -183,19 +183,19 @@ def translate_folder(folder: Path, reading: Reading) -> Translation:
     Raises:
         DataError: If it is no folder of data, or a part of it is missing or cannot be read.
     """
-    paths = files_of(folder)
+    paths = _files_of(folder)
     name = show_path(folder)
     if reading.format in ("", *_LAYOUT_NAMES):
-        parts = find_parts(paths, reading.format)
+        parts = _find_parts(paths, reading.format)
         if parts is not None:
             return _of_collection(folder, parts, reading)
         if reading.format:
-            title = next(layout.title for layout in LAYOUTS if layout.name == reading.format)
+            title = next(layout.title for layout in _LAYOUTS if layout.name == reading.format)
             raise DataError(f"{name}: expected {title}, found {_shown(paths)}. Fix: check the folder")
     if (found := _of_objects(folder, paths, reading)) is not None:
         return found
     saved = _saved_splits(folder)
-    missing = "" if saved else missing_parts(paths)
+    missing = "" if saved else _missing_parts(paths)
     splits = saved or _split_files(paths)
     if missing or not splits:
         _refuse(folder, name, paths, missing)
@@ -233,11 +233,11 @@ def _refuse(folder: Path, name: str, paths: Sequence[str], missing: str) -> None
 
 
 def _is_known(folder: Path) -> bool:
-    paths = files_of(folder)
-    return bool(_saved_splits(folder) or find_parts(paths) or _split_files(paths))
+    paths = _files_of(folder)
+    return bool(_saved_splits(folder) or _find_parts(paths) or _split_files(paths))
 
 
-def files_of(folder: Path) -> list[str]:
+def _files_of(folder: Path) -> list[str]:
     """Paths of the files below a folder, relative to it, three levels deep."""
     found: list[str] = []
     for inner, folders, names in os.walk(folder, followlinks=True):  # what may not be listed is as good as not there
@@ -250,7 +250,7 @@ def files_of(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _of_collection(folder: Path, parts: Parts, reading: Reading) -> Translation:
+def _of_collection(folder: Path, parts: _LaidOut, reading: Reading) -> Translation:
     name = show_path(folder)
     split = choose_split(parts.judgements, reading.split, name)
     files = {
@@ -357,7 +357,7 @@ def _of_files(folder: Path, paths: Sequence[str], reading: Reading, *, is_saved:
 
 def corpus_files(folder: Path, split: str) -> Iterator[Path]:
     """The files of documents of a collection in a folder, none if it is no collection."""
-    parts = find_parts(files_of(folder))
+    parts = _find_parts(_files_of(folder))
     if parts is not None:
         chosen = choose_split(parts.judgements, split, show_path(folder))
         yield from (folder / path for path in parts.corpus_of(chosen))
