@@ -267,6 +267,28 @@ def test_f26_a_resumed_run_with_another_subset_says_so_and_begins_a_new_history(
     assert len(list(second.folder.glob("history-*.jsonl"))) == 1
 
 
+def test_f26_a_resumed_run_that_encodes_in_another_way_says_so_and_begins_a_new_history(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = ModelCheckpoint(tmp_path / "kept", save_last=True)
+    fit(tmp_path, numbers_only(alert=None), kept, enable_checkpointing=True)
+    for given, labels in (
+        ({"query_prompt": "query: "}, ["epoch 2"]),
+        ({}, ["untrained", "epoch 0", "epoch 1", "epoch 2"]),
+    ):
+        caplog.clear()
+        second = numbers_only(alert=None, **given)
+        trainer(tmp_path, second, max_epochs=3).fit(
+            TinyBiEncoder(), ckpt_path=tmp_path / "kept" / "last.ckpt", weights_only=True
+        )
+        assert [row.label for row in second.memory.history.rows] == labels
+        assert caplog.messages == [
+            "embviz: texts are encoded or ranked in another way (query_prompt 'query: ', was None), so that metrics "
+            "are not comparable: a new history begins, without a baseline; resume with the same prompts and similarity "
+            "to go on with the old one"
+        ] * bool(given)
+
+
 def test_f28_a_checkpoint_can_be_resumed_without_the_callback(tmp_path: Path) -> None:
     kept = ModelCheckpoint(tmp_path / "kept", save_last=True)
     fit(tmp_path, numbers_only(), kept, enable_checkpointing=True)

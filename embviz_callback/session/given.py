@@ -56,6 +56,11 @@ class Plan:
         Budget(self.overhead_limit)
 
     @property
+    def way(self) -> dict[str, str | None]:
+        """What changes the numbers of a model that has not changed itself."""
+        return {name: getattr(self.settings, name) for name in ("query_prompt", "document_prompt", "similarity")}
+
+    @property
     def may_stop(self) -> bool:
         """Whether an alert may end the training."""
         return any(one.stop_training for one in self.alerts)

@@ -156,6 +156,7 @@ class Session:
         """Starts the drawing processes and opens the histories, which may be those of a resumed training."""
         for course in self._courses:
             self._open(course, is_resumed=is_resumed)
+        self.memory.way = self.plan.way
         self.alarms.check()
         if said := self._attempt("introduction", self.gallery.introduction, "a line on what loggers show"):
             say(said)
@@ -168,7 +169,7 @@ class Session:
 
     def _open(self, course: Course, *, is_resumed: bool) -> None:
         subset, folder = course.evaluator.subset, course.drawings.places.folder
-        self._forget_other_subset(course)
+        self._forget_what_is_other(course)
         memory = self.memory.of(course.at)
         course.drawings.start(memory, is_resumed=is_resumed)
         if folder is not None:
@@ -323,18 +324,27 @@ class Session:
             where = f"the copy in {self._mirror.address}; it all lies in {self._mirror.folder}"
             self._attempt("copying", self._mirror.copy, where)
 
-    def _forget_other_subset(self, course: Course) -> None:
-        fingerprint, memory = course.evaluator.subset.fingerprint, self.memory.of(course.at)
-        before = memory.history.fingerprint
+    def _forget_what_is_other(self, course: Course) -> None:
+        fingerprint, before = course.evaluator.subset.fingerprint, self.memory.of(course.at).history.fingerprint
+        known = self.memory.way
+        way = self.plan.way
+        others = [
+            f"{name} {way[name]!r}, was {known[name]!r}" for name in way if known.get(name, way[name]) != way[name]
+        ]
         if before not in (None, fingerprint):
-            self.guard.warn(
-                "resume",
-                "other subset",
-                f"the subset is not that of the checkpoint (fingerprint {fingerprint}, was {before}), so that metrics "
-                "are not comparable: a new history begins, without a baseline; resume with the same data, "
-                "max_samples, seed and corpus to go on with the old one",
-            )
-            self.memory.forget(course.at, course.name)
+            what = f"the subset is not that of the checkpoint (fingerprint {fingerprint}, was {before})"
+            same = "data, max_samples, seed and corpus"
+        elif before is not None and others:
+            what, same = f"texts are encoded or ranked in another way ({'; '.join(others)})", "prompts and similarity"
+        else:
+            return
+        self.guard.warn(
+            "resume",
+            "other subset",
+            f"{what}, so that metrics are not comparable: a new history begins, without a baseline; resume with the "
+            f"same {same} to go on with the old one",
+        )
+        self.memory.forget(course.at, course.name)
 
     def _measure(self, course: Course, encoded: Encoded, moment: Moment, subject: Subject) -> Snapshot:
         provenance = course.evaluator.provenance(subject)

@@ -29,6 +29,7 @@ class Memory:
         run_id: Tells this training from any other that wrote into the same folder.
         origins: What losses are counted from.
         beside: Histories of further sets, by their names.
+        way: The settings by which texts were encoded and ranked; empty where nobody knows.
     """
 
     history: History = field(default_factory=History)
@@ -36,6 +37,7 @@ class Memory:
     run_id: str = field(default_factory=_new_id)
     origins: Origins = field(default_factory=dict)
     beside: dict[str, Self] = field(default_factory=dict)
+    way: dict[str, Any] = field(default_factory=dict)
 
     def of(self, name: str) -> Self:
         """That of a set, by its name; of the first by an empty one."""
@@ -59,6 +61,8 @@ class Memory:
         content: dict[str, Any] = {"rows": rows, "alert": self.alert.to_json(), "run_id": self.run_id}
         if self.origins:
             content["origins"] = {key: origin.to_json() for key, origin in self.origins.items()}
+        if self.way:
+            content["way"] = self.way
         if self.beside:
             content["sets"] = {name: one.to_json() for name, one in self.beside.items()}
         plain: dict[str, Any] = json.loads(json.dumps(content))
@@ -91,6 +95,8 @@ class Memory:
         if isinstance(run_id, str) and run_id:
             memory.run_id = run_id
         memory.origins = _origins_of(stored.get("origins"))
+        way = stored.get("way")
+        memory.way = dict(way) if isinstance(way, Mapping) else {}
         sets = stored.get("sets")
         for name, one in sets.items() if isinstance(sets, Mapping) else ():
             memory.beside[f"{name}"] = cls.from_json(one)
