@@ -68,6 +68,8 @@ def read_file_model(path: Path, serving: Serving) -> ReadModel:
         notes.append(f"two towers: queries are encoded by {first}*, documents by {second}*")
     if (declared := saved.config.get("similarity", COSINE)) != COSINE:
         notes.append(f"documents are ranked by {declared}, as its settings say (--similarity)")
+    if "truncate_dim" in saved.config:
+        notes.append(f"the first {saved.config['truncate_dim']} dimensions are served, as its settings say")
     own = {"max_length": config["query_max_length"]} if "query_max_length" in config else {}
     origin = Origin(
         saved.kind if found.fits or saved.kind != "state dict" else "head",

@@ -40,6 +40,7 @@ _SPELLINGS = {
     "query_max_length": ("query_max_len", "query_max_length", "q_max_len"),
     "normalise": ("normalise", "normalize", "normalize_embeddings", "normalized", "normlized"),
     "similarity": ("similarity", "similarity_fn_name", "similarity_fn", "sim_fn"),
+    "truncate_dim": ("truncate_dim",),
     "layer_norm": ("layer_norm", "use_layer_norm"),
     "query_prompt": ("query_prompt", "query_prefix", "query_instruction", "query_instruction_for_retrieval"),
     "document_prompt": ("document_prompt", "document_prefix", "passage_prefix", "passage_instruction_for_retrieval"),
@@ -197,16 +198,18 @@ def _config(*sources: Any) -> dict[str, Any]:
             value = next((one for one in given if isinstance(one, str | int | float | bool)), None)
             if value is not None:
                 found.setdefault(name, value)
+    dim = found.pop("truncate_dim", None)
+    found |= {"truncate_dim": dim} if type(dim) is int and dim > 0 else {}
     named = SIMILARITY_WORDS.get(str(found.pop("similarity", None)).lower())
     return found | ({"similarity": named} if named else {})
 
 
-def _with_inner(config: Any) -> Iterator[Mapping[Any, Any]]:
+def _with_inner(config: Any, level: int = 0) -> Iterator[Mapping[Any, Any]]:
     settings = settings_in(config)
-    if settings is not None:
+    if settings is not None and level < _MOST_LEVELS:
         yield settings
-        inner = (settings_in(settings.get(name)) for name in _INNER_CONFIGS)
-        yield from (found for found in inner if found is not None)
+        for name in _INNER_CONFIGS:
+            yield from _with_inner(settings.get(name), level + 1)
 
 
 def _number(value: Any, kind: Any, contents: Contents) -> Any:

@@ -187,6 +187,15 @@ def test_a_pooler_without_weights_is_never_made_up(tmp_path: Path, encoders: tup
     assert load_checkpoint(folder, pooling="cls").model.pooling == "cls"
 
 
+def test_settings_lie_as_deep_as_configurations_do_and_dimensions_are_among_them(
+    tmp_path: Path, encoders: tuple[Path, Path]
+) -> None:
+    loaded = _noted(tmp_path, encoders[0], cfg={"model": {"pooling": "cls", "truncate_dim": 4}})
+    assert (loaded.model.pooling, vectors(loaded.model).shape[1]) == ("cls", 4)
+    assert loaded.notes == ("the first 4 dimensions are served, as its settings say",)
+    assert vectors(_noted(tmp_path, encoders[0], pooling="cls", truncate_dim="all").model).shape[1] == 16
+
+
 @pytest.mark.parametrize(
     ("settings", "pooling", "similarity"),
     [
