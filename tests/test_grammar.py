@@ -36,4 +36,4 @@ def test_a_diagnosis_counts_in_the_singular_too() -> None:
     said = diagnose(Metrics({"margin": 0.1, "rank1": 0.1}, n_queries=1, n_documents=1))
     assert said.reason == "1 query and 1 document are too few"
     said = diagnose(Metrics({"margin": 0.1, "rank1": 0.1}, n_queries=1, n_documents=1, non_finite=1, zero=1))
-    assert said.reason == "1 row is not finite and 1 has no length, of 2"
+    assert said.reason == "1 row is not finite and 1 has no length, hard negatives included"

@@ -120,12 +120,25 @@ def test_weights_that_are_changed_behind_us_are_spoken_of_once(
     watched(tmp_path / "behind", shrinking, max_epochs=3)
     assert caplog.messages == [
         "embviz: the weights were changed after they had been evaluated and before the next step, so that the numbers "
-        "of an epoch are not those of its checkpoint; put EmbeddingVisualizer behind the callback that does it"
+        "of an epoch are not those of its checkpoint; put EmbeddingVisualizer behind the callback that does it, or "
+        "move what the module does in its own on_train_epoch_end into on_train_epoch_start"
     ]
     caplog.clear()
     fitted = watched(tmp_path / "before", before=(shrinking,), max_epochs=3, _every_n_epochs=2)
     assert caplog.messages == []
     assert labels(fitted) == ["untrained", "epoch 1", "epoch 2"]
+
+
+def test_what_a_module_changes_when_an_epoch_begins_is_no_change_behind_us(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrink = Shrinking("on_train_end").on_train_end
+    for hook, n_said in (("on_train_epoch_end", 1), ("on_train_epoch_start", 0)):
+        with monkeypatch.context() as patch:
+            patch.setattr(TinyBiEncoder, hook, lambda module: shrink(module.trainer, module), raising=False)
+            watched(tmp_path / hook)
+        assert sum("before the next step" in message for message in caplog.messages) == n_said
+        caplog.clear()
 
 
 @pytest.mark.parametrize(("module", "is_said"), [(Keeping, True), (Collapsed, False), (TinyBiEncoder, False)])

@@ -15,7 +15,8 @@ _STANDING = (
 )
 _CHANGED = (
     "the weights were changed after they had been evaluated and before the next step, so that the numbers of an epoch "
-    "are not those of its checkpoint; put EmbeddingVisualizer behind the callback that does it"
+    "are not those of its checkpoint; put EmbeddingVisualizer behind the callback that does it, or move what the "
+    "module does in its own on_train_epoch_end into on_train_epoch_start"
 )
 
 

@@ -58,7 +58,7 @@ def diagnose(metrics: Metrics, *, run: Sequence[Candidate] = ()) -> Diagnosis:
 def _cannot_judge(m: Metrics) -> Diagnosis | None:
     unusable = m.non_finite + m.zero
     if unusable > (m.n_queries + m.n_documents) / 2:
-        without = f"{m.zero} {'has' if m.zero == 1 else 'have'} no length, of {m.n_queries + m.n_documents}"
+        without = f"{m.zero} {'has' if m.zero == 1 else 'have'} no length, hard negatives included"
         reason = f"{counted(m.non_finite, 'row[s] [are|is] not finite')} and {without}"
     elif m.n_queries < 2 or m.n_documents < 2:
         reason = f"{counted(m.n_queries, 'query')} and {counted(m.n_documents, 'document')} are too few"

@@ -192,7 +192,7 @@ def test_a_diverged_model_cannot_be_judged() -> None:
     assert diagnose(evaluate_pairs(np.full((5, 3), np.nan), np.eye(5, 3), np.arange(5))).verdict == "cannot judge"
     found = judged(non_finite=100, zero=1)
     assert found.verdict == "cannot judge"
-    assert found.reason == "100 rows are not finite and 1 has no length, of 200"
+    assert found.reason == "100 rows are not finite and 1 has no length, hard negatives included"
     assert judged(non_finite=100).verdict == "healthy"  # exactly half
 
 
