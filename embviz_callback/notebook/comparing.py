@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ class Comparison:
 
     snapshots: tuple[Snapshot, ...]
     found: analysis.Comparison
+    _laid: dict[str, tuple[Projection | Skipped, ...]] = field(default_factory=dict, init=False)
 
     @property
     def metrics(self) -> dict[str, Metrics]:
@@ -111,10 +112,6 @@ class Comparison:
     def _draw_maps(self, method: str) -> Figure:
         laid = {method: self._maps(method)}
         return comparison_figures(self.found, self.snapshots, laid)[f"comparison_{method}"]()
-
-    @cached_property
-    def _laid(self) -> dict[str, tuple[Projection | Skipped, ...]]:
-        return {}
 
     def _maps(self, method: str) -> tuple[Projection | Skipped, ...]:
         if method not in self._laid:

@@ -1,7 +1,7 @@
 """`evaluate`: one model looked at, as the callback and `embviz` look at it."""
 
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,7 @@ class Result:
     """
 
     snapshot: Snapshot
+    _maps: dict[str, Projection | Skipped] = field(default_factory=dict, init=False)
 
     @property
     def metrics(self) -> Metrics:
@@ -151,10 +152,6 @@ class Result:
     @cached_property
     def _context(self) -> Context:
         return Context(data=data_check(self.snapshot), asides=asides_of(Look(self.snapshot), None))
-
-    @cached_property
-    def _maps(self) -> dict[str, Projection | Skipped]:
-        return {}
 
     def _map(self, method: str) -> Projection | Skipped:
         """One map alone; the other may take half a minute to import."""
