@@ -10,6 +10,7 @@ from embviz_callback.pairs.intake.splits import choose_split
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, show
 
 IN_PYTHON = "pairs"  # what such an object is called in messages
+_LONGEST_ROW = 3  # query, positive and negative; longer lists in a tuple are columns
 _FORM = "give a list of records, a Dataset or a DataFrame, or the path of a file"
 
 
@@ -37,6 +38,9 @@ def rows_of(given: Any, *, split: str = "", limits: DataLimits = DEFAULT_LIMITS)
     if columns is not None:
         limits.check_records(len(columns), IN_PYTHON)
         return list(columns), IN_PYTHON
+    if isinstance(given, tuple) and all(isinstance(one, list) and len(one) > _LONGEST_ROW for one in given):
+        expected = f"expected a list of records, found a tuple of {len(given)} lists"
+        raise DataError(f"{IN_PYTHON}: {expected}. Fix: list(zip(queries, documents)), or a list of lists")
     found = _rows(given)
     if found is None:
         raise DataError(f"{IN_PYTHON}: expected a list of records, found {show(given)}. Fix: {_FORM}")

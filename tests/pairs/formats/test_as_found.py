@@ -363,6 +363,13 @@ def test_whatever_holds_rows_in_python_is_read(make: Callable[[], Any]) -> None:
     assert _texts(read_pairs(make()).records) == _texts(records_from(TWO))
 
 
+def test_columns_in_a_tuple_are_never_read_as_rows() -> None:
+    assert _refusal(([f"trọ {at}" for at in range(4)], [f"Phòng {at}" for at in range(4)])) == (
+        "pairs: expected a list of records, found a tuple of 2 lists. Fix: list(zip(queries, documents)), "
+        "or a list of lists"
+    )
+
+
 def test_examples_with_labels_are_pairs_of_which_the_label_says_what_it_means() -> None:
     examples = [_Example("trọ", "Phòng", label=0.9), _Example("trọ", "Nhà", label=0.1)]
     found = read_pairs(examples, Reading(relevant_from=0.5))
