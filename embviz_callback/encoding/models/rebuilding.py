@@ -201,7 +201,10 @@ def outline(name: str, *, where: str, revision: str | None = None, **options: An
 
 def _check_vocabulary(backbone: Backbone) -> None:
     """Before a text has a token without a vector, which CUDA answers by losing the whole process."""
-    n_tokens = len(backbone.tokenizer) if hasattr(backbone.tokenizer, "__len__") else 0
+    added: dict[str, int] = getattr(backbone.tokenizer, "get_added_vocab", dict)()
+    # Some classes of tokenizers add special tokens of their own, which nobody has trained or uses.
+    special = getattr(backbone.tokenizer, "all_special_ids", ())
+    n_tokens = 1 + max((number for number in added.values() if number not in special), default=-1)
     table = getattr(backbone.encoder, "get_input_embeddings", lambda: None)()
     n_rows = getattr(table, "num_embeddings", n_tokens)
     if n_tokens > n_rows:

@@ -162,6 +162,9 @@ def test_an_adapter_of_all_linear_layers_does_without_the_pooler_that_its_model_
 def test_a_tokenizer_of_more_tokens_than_the_model_has_vectors_is_refused(tmp_path: Path) -> None:
     folder = tiny_bert(tmp_path / "bert")
     tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"eos_token": "<eos>"})
+    tokenizer.save_pretrained(folder)
+    assert load_checkpoint(folder, pooling="mean").notes == ()
     tokenizer.add_tokens(["chung", "cư"])
     tokenizer.save_pretrained(folder)
     assert _refusal(folder, pooling="mean") == (
