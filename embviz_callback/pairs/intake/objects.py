@@ -5,8 +5,9 @@ from itertools import islice
 from typing import Any
 
 from embviz_callback.pairs.intake.arrow import with_label_names
-from embviz_callback.pairs.intake.parsing import lists_of_records, rows_of_columns
+from embviz_callback.pairs.intake.parsing import lists_of_records
 from embviz_callback.pairs.intake.splits import choose_split
+from embviz_callback.pairs.intake.tables import rows_of_columns
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, show
 
 IN_PYTHON = "pairs"  # what such an object is called in messages

@@ -11,6 +11,7 @@ from typing import Any
 
 from embviz_callback.pairs.intake.opening import JSON_LINES, Opened, suffix_of
 from embviz_callback.pairs.intake.splits import choose_split
+from embviz_callback.pairs.intake.tables import rows_of_cells, rows_of_columns
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, Spot, show, show_names
 
 WRAPPERS = ("data", "records", "rows", "pairs", "examples", "train", "validation", "test")
@@ -172,39 +173,6 @@ def _are_named(value: Mapping[str, Any], known: Collection[str]) -> bool:
     return bool(rows) and all(isinstance(row, Mapping) and set(known) & row.keys() for row in rows)
 
 
-def rows_of_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """The rows of an object of columns of one length, as ``DataFrame.to_json()`` and ``Dataset.to_dict()`` write it.
-
-    Returns:
-        A row per key or place of its columns, a null left out; None for any other object.
-
-    Example:
-        >>> rows_of_columns({"query": {"0": "a", "1": "b"}, "pos": {"0": "c", "1": "d"}})
-        [{'query': 'a', 'pos': 'c'}, {'query': 'b', 'pos': 'd'}]
-    """
-    columns = list(value.values())
-    if len(columns) < 2 or not columns[0]:
-        return None
-    if all(isinstance(column, Mapping) and column.keys() == columns[0].keys() for column in columns):
-        places = list(columns[0])
-    elif all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
-        places = list(range(len(columns[0])))
-    else:
-        return None
-    rows = ({name: column[place] for name, column in value.items()} for place in places)
-    return [{name: cell for name, cell in row.items() if cell is not None} for row in rows]
-
-
-def _rows_of_cells(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """The rows of ``to_json(orient="split")`` and of tables of W&B, None for any other object."""
-    names, rows = value.get("columns"), value.get("data")
-    if not (isinstance(names, list) and isinstance(rows, list) and all(isinstance(name, str) for name in names)):
-        return None
-    if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
-        return None
-    return [{name: cell for name, cell in zip(names, row, strict=True) if cell is not None} for row in rows]
-
-
 def parse_document(text: str, name: str) -> Any:
     """The one JSON value of a text, such as a configuration.
 
@@ -271,7 +239,7 @@ def lists_of_records(value: Mapping[Any, Any]) -> dict[str, list[Any]]:
 
 def _unwrap(decoder: _Decoder, value: Any, name: str, expected: Expected) -> Material:
     is_object = isinstance(value, Mapping)
-    table = _rows_of_cells(value) if is_object else None
+    table = rows_of_cells(value) if is_object else None
     if table is not None:
         _check_whole(value, name, decoder.n_odd)
         return Material(table, name, name, notes=("the file holds names of columns and rows of cells",))

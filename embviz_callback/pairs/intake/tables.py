@@ -1,11 +1,11 @@
-"""Tables of text: CSV and TSV, with or without a line of names."""
+"""Tables: CSV and TSV, with or without a line of names, and what programs write of one as JSON."""
 
 import ast
 import csv
 import io
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -137,3 +137,36 @@ def _cell(cell: str, name: str) -> Any:
         if isinstance(found, list) and all(isinstance(one, str | dict) for one in found):
             return found
     return cell
+
+
+def rows_of_columns(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The rows of an object of columns of one length, as ``DataFrame.to_json()`` and ``Dataset.to_dict()`` write it.
+
+    Returns:
+        A row per key or place of its columns, a null left out; None for any other object.
+
+    Example:
+        >>> rows_of_columns({"query": {"0": "a", "1": "b"}, "pos": {"0": "c", "1": "d"}})
+        [{'query': 'a', 'pos': 'c'}, {'query': 'b', 'pos': 'd'}]
+    """
+    columns = list(value.values())
+    if len(columns) < 2 or not columns[0]:
+        return None
+    if all(isinstance(column, Mapping) and column.keys() == columns[0].keys() for column in columns):
+        places = list(columns[0])
+    elif all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+        places = list(range(len(columns[0])))
+    else:
+        return None
+    rows = ({name: column[place] for name, column in value.items()} for place in places)
+    return [{name: cell for name, cell in row.items() if cell is not None} for row in rows]
+
+
+def rows_of_cells(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The rows of ``to_json(orient="split")`` and of tables of W&B, None for any other object."""
+    names, rows = value.get("columns"), value.get("data")
+    if not (isinstance(names, list) and isinstance(rows, list) and all(isinstance(name, str) for name in names)):
+        return None
+    if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+        return None
+    return [{name: cell for name, cell in zip(names, row, strict=True) if cell is not None} for row in rows]
