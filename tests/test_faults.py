@@ -27,6 +27,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from embviz_callback import EmbeddingVisualizer, MarginAlert
 from embviz_callback import callback as callback_module
+from embviz_callback.delivery.alerts.alarms import Alarms
 from embviz_callback.delivery.process.handovers import Job, write_job
 from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.publishing import Publisher
@@ -96,7 +97,7 @@ def without(tmp_path_factory: pytest.TempPathFactory) -> str:
         (evaluator_module, "take_snapshot", "evaluation failed"),
         (callback_module, "circumstances", "evaluation failed"),
         (callback_module, "find_places", "finding a folder failed"),
-        (Session, "_judge", "alert failed"),
+        (Alarms, "judge", "alert failed"),
         (Session, "_record", "history failed"),
         (Session, "_hand_over", "hand-over to drawing failed"),
         (callback_module, "log_scalars", "logging failed"),

@@ -176,7 +176,7 @@ def test_every_figure_can_be_drawn(evaluated: tuple[Snapshot, Analysis]) -> None
 def test_columns_of_any_name_give_names_for_files(evaluated: tuple[Snapshot, Analysis]) -> None:
     snapshot, analysis = evaluated
     rows = tuple({"../quận": str(at % 2), "quận/..": str(at % 3)} for at in range(60))
-    columns = type(analysis.columns)(rows, rows, rows, ())
+    columns = type(analysis.columns)(rows, rows, ())
     from embviz_callback.analysis.why.groups import grouped_by
 
     both = tuple(
