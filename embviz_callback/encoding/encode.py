@@ -58,6 +58,7 @@ def encode_texts(encode: Encode, texts: Sequence[str], **options: Any) -> Vector
         raise ValueError(f"encode must return rows of one dim, got {found} in different batches")
     # One copy from the device for all batches, so that the device is waited for only once.
     rows: Vectors = torch.cat(parts).cpu().to(torch.float32).numpy()
+    parts.clear()  # a block of a corpus is large enough to be held twice
     place = {text: row for row, text in enumerate(distinct)}
     return rows[[place[text] for text in texts]]
 
