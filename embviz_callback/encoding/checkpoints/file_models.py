@@ -117,10 +117,17 @@ def _encoder_named(path: Path, serving: Serving, config: Mapping[str, Any]) -> t
         )
     else:
         name, where = DEFAULT_ENCODER, f"{path} names no encoder, so that it is read with the default"
-    if Path(name).expanduser().is_dir():
+    if _is_folder(name):
         settings_in_folder(Path(name).expanduser())
     revision = revision if isinstance(revision, str) else None
     return name, {"revision": revision, "where": where, "tokenizer": serving.tokenizer}
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).expanduser().is_dir()
+    except (OSError, RuntimeError):  # too long for a path, or below the home of nobody: whoever loads it says so
+        return False
 
 
 def _head(

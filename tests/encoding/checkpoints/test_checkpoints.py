@@ -140,6 +140,19 @@ def test_a_head_alone_takes_its_encoder_by_name(
     assert loaded.origin.kind == "head"
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("x" * 5000, "File name too long"), ("~nobody-has-this-name/model", "Could not determine home directory.")],
+)
+def test_an_encoder_noted_under_what_can_be_no_path_is_refused_by_its_name(tmp_path: Path, name: str, why: str) -> None:
+    path = tmp_path / "head.pt"
+    torch.save({"model_state_dict": {"head.linear.weight": torch.ones(8, 8)}, "config": {"encoder": name}}, path)
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(path)
+    assert str(error.value).startswith(f"{path} names encoder '{name[:90]}")
+    assert why in str(error.value)
+
+
 def test_safetensors_are_known_by_content_whatever_the_file_is_called(
     tmp_path: Path, encoder: Path, model: BiEncoder
 ) -> None:
