@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from embviz_callback.pairs.intake.arrow import arrow_rows, kind_of
-from embviz_callback.pairs.intake.opening import GZIP, PLAIN_TEXT, readable, show_path, suffix_of
-from embviz_callback.pairs.intake.tables import csv_rows, tsv_cells
+from embviz_callback.pairs.intake.opening import GZIP, PLAIN_TEXT, TABLES, readable, show_path, suffix_of
+from embviz_callback.pairs.intake.tables import table_cells
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits
 
 _JSON = json.JSONDecoder(strict=False)  # json.loads would make one for every line
@@ -31,13 +31,17 @@ def stream_rows(path: Path, limits: DataLimits = DEFAULT_LIMITS) -> Iterator[Any
         if kind := kind_of(path):
             yield from arrow_rows(path, name, kind, limits, is_streamed=True)
             return
-        yield from _text_rows(_decoded(path, name, limits), name)
+        if suffix_of(name) in (*TABLES, PLAIN_TEXT):
+            yield from table_cells(lambda: (line for _, line in _decoded(path, name, limits)), name)
+            return
+        yield from (_value(line, at, name) for at, line in _decoded(path, name, limits) if line.strip())
 
 
 def stream_lines(path: Path, limits: DataLimits = DEFAULT_LIMITS) -> Iterator[str]:
     """The lines of a UTF-8 file that are not blank, without their ends; errors as of `stream_rows`."""
     with readable(path, show_path(path)):
-        yield from (line for _, line in _decoded(path, show_path(path), limits))
+        lines = (line.strip("\r\n") for _, line in _decoded(path, show_path(path), limits))
+        yield from (line for line in lines if line.strip())
 
 
 def _raw_lines(path: Path, name: str, limits: DataLimits) -> Iterator[bytes]:
@@ -53,33 +57,19 @@ def _raw_lines(path: Path, name: str, limits: DataLimits) -> Iterator[bytes]:
             yield raw
 
 
-def _text_rows(numbered: Iterator[tuple[int, str]], name: str) -> Iterator[Any]:
-    suffix = suffix_of(name)
-    if suffix == ".csv":
-        yield from csv_rows((f"{line}\n" for _, line in numbered), name)
-        return
-    if suffix in (".tsv", PLAIN_TEXT):
-        yield from (tsv_cells(line) if "\t" in line else line.split() for _, line in numbered)
-        return
-    for at, line in numbered:
-        yield _value(line, at, name)
-
-
 def _decoded(path: Path, name: str, limits: DataLimits) -> Iterator[tuple[int, str]]:
-    """Lines that are not blank, with their numbers."""
+    """Lines with their ends, and their numbers."""
     for at, raw in enumerate(_raw_lines(path, name, limits), start=1):
         if len(raw) == _LONGEST_LINE:
             expected = f"expected lines of at most {_LONGEST_LINE // 1_000_000} MB, found a longer one, line {at:,}"
             raise DataError(f"{name}: {expected}. Fix: put every record on one line of its own")
         try:
-            line = raw.decode("utf-8-sig" if at == 1 else "utf-8").strip("\r\n")
+            yield at, raw.decode("utf-8-sig" if at == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{name}: byte {error.start + 1:,} of line {at:,} (0x{raw[error.start]:02x}) is not UTF-8. "
                 "Fix: convert it with iconv, or correct that byte"
             ) from None
-        if line.strip():
-            yield at, line
 
 
 def _value(line: str, at: int, name: str) -> Any:

@@ -5,18 +5,17 @@ import csv
 import io
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 from embviz_callback.pairs.intake.opening import suffix_of
+from embviz_callback.pairs.intake.quoting import are_around_cells
 from embviz_callback.pairs.problems import DataError, show, show_name
 
 NAMES_ABOVE = "or, if the first line is a record, put a line of names above it (query, positive, negative)"
 _NO_NAMES = "the first line is read as a record (--fields query=...,pos=..., if it holds names)"
-_LONGEST_CELL = 1 << 27
 _SAID_SEPARATOR = re.compile(r"sep=(\S)\r?\n")  # Excel asks for this line
-_QUOTED = re.compile(r'"((?:[^"]|"")*""(?:[^"]|"")*)"')
 _NOTHING = ("", r"\N")  # the latter in dumps of databases
 _PRINTED_ARRAY = re.compile(r"""\[(?P<quote>['"]).*?(?P=quote)\s+['"]""")
 
@@ -39,7 +38,8 @@ def table_rows(text: str, name: str, known: Collection[str]) -> tuple[list[dict[
         DataError: If a row has more cells than there are names, or a name stands twice.
     """
     is_tsv = suffix_of(name) == ".tsv"
-    rows = list(_rows(text, name, is_tsv=is_tsv))
+    ends = "\n" if is_tsv else ""  # in CSV a carriage return alone ends a line too
+    rows = list(table_cells(lambda: io.StringIO(text, newline=ends), name))
     if not rows:
         return [], ()
     names, first = [cell.strip() for cell in rows[0]], 1
@@ -56,21 +56,14 @@ def table_rows(text: str, name: str, known: Collection[str]) -> tuple[list[dict[
     return [_row(names, cells, at, name) for at, cells in enumerate(rows[first:], start=first + 1)], notes
 
 
-def _rows(text: str, name: str, *, is_tsv: bool) -> Iterator[list[str]]:
-    if is_tsv and (quoted := _quoted_rows(text)):
-        yield from quoted
-        return
-    if is_tsv:  # a quote in any other is a quote
-        yield from (line.rstrip("\r").split("\t") for line in text.split("\n") if line.strip("\r"))
-        return
-    yield from csv_rows(io.StringIO(text, newline=""), name)
+def table_cells(read: Callable[[], Iterator[str]], name: str) -> Iterator[list[str]]:
+    """The cells of the lines of a table, row by row.
 
-
-def csv_rows(lines: Iterable[str], name: str) -> Iterator[list[str]]:
-    """The cells of lines of CSV, between which stands what the first line has most of.
+    Cells of CSV are parted by what the first line has most of. Whether quotes stand around cells or are texts is
+    told by the whole table (see `are_around_cells`), which is gone through twice for that if it has any.
 
     Args:
-        lines: With their ends.
+        read: Gives its lines with their ends, each time anew.
         name: Of the file, for errors.
 
     Yields:
@@ -79,34 +72,33 @@ def csv_rows(lines: Iterable[str], name: str) -> Iterator[list[str]]:
     Raises:
         DataError: If it is no CSV.
     """
-    csv.field_size_limit(_LONGEST_CELL)
+    is_csv = suffix_of(name) == ".csv"
+    separator, n_said = _separator(next(read(), "")) if is_csv else ("\t", 0)
+    lines = islice(read(), n_said, None)
+    for line in lines:
+        if '"' in line:
+            lines = chain([line], lines)
+            break
+        if line.strip("\r\n"):
+            yield line.rstrip("\r\n").split(separator)
+    else:
+        return
+    if not are_around_cells(islice(read(), n_said, None), separator, is_usual=is_csv):
+        yield from (line.rstrip("\r\n").split(separator) for line in lines if line.strip("\r\n"))
+        return
     # A NUL ends a line to this module; the reader of texts replaces it.
     without_nul = (line.replace("\0", "\ufffd") for line in lines)
-    first = next(without_nul, "")
-    said = _SAID_SEPARATOR.match(first)
-    # Spreadsheets write semicolons where the comma stands in numbers.
-    separator = said[1] if said else max(",;\t|", key=first.count)
     try:
-        yield from (row for row in csv.reader(chain([] if said else [first], without_nul), delimiter=separator) if row)
+        yield from (row for row in csv.reader(without_nul, delimiter=separator, strict=True) if row)
     except csv.Error as error:
         raise DataError(f"{name}: no valid CSV ({error}). Fix: write it with a CSV writer") from None
 
 
-def tsv_cells(line: str) -> list[str]:
-    """The cells of a line of TSV by itself; one with doubled quotes between quotes was quoted as CSV is."""
-    cells = line.split("\t")
-    return [cell if (quoted := _QUOTED.fullmatch(cell)) is None else quoted[1].replace('""', '"') for cell in cells]
-
-
-def _quoted_rows(text: str) -> list[list[str]]:
-    """The rows of a TSV file whose writer quoted as that of CSV does, as pandas does; nothing for any other."""
-    if '""' not in text:
-        return []
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True) if row]
-    except csv.Error:
-        return []
-    return rows if len({len(row) for row in rows}) == 1 else []
+def _separator(first: str) -> tuple[str, int]:
+    """What parts the cells of CSV by its first line, and how many lines say so."""
+    said = _SAID_SEPARATOR.match(first)
+    # Spreadsheets write semicolons where the comma stands in numbers.
+    return (said[1], 1) if said else (max(",;\t|", key=first.count), 0)
 
 
 def _row(names: Sequence[str], cells: Sequence[str], at: int, name: str) -> dict[str, Any]:

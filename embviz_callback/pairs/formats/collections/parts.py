@@ -93,14 +93,22 @@ def named_rows(rows: Iterator[Any], cells: Mapping[int, Sequence[str]]) -> Itera
     if not isinstance(first, list):
         yield from () if first is None else chain([first], rows)
         return
-    names = [cell.strip() for cell in first]
-    if any(cell.casefold() in HEADERS for cell in names):
+    if not _are_names(first):
+        # Without tabs, spaces part an identifier from its text, and all cells of a judgement.
+        most = 1 if 2 in cells else -1
+        rows = (row[0].split(None, most) if len(row) == 1 else row for row in chain([first], rows))
+        first = next(rows)
+    if _are_names(first):
+        names = [cell.strip() for cell in first]
         yield from (dict(zip(names, row, strict=False)) for row in rows)
         return
     for row in chain([first], rows):
-        parts = row[0].split(None, 0 if 3 in cells and 2 not in cells else 1) if len(row) == 1 else row
-        known = cells.get(len(parts))
-        yield dict(zip(known, parts, strict=True)) if known else parts
+        known = cells.get(len(row))
+        yield dict(zip(known, row, strict=True)) if known else row
+
+
+def _are_names(cells: Sequence[str]) -> bool:
+    return any(cell.strip().casefold() in HEADERS for cell in cells)
 
 
 def document_id(row: Mapping[str, Any]) -> str | None:
