@@ -10,7 +10,7 @@ from embviz_callback.pairs.formats.form import OURS, Form, Reading, cell, renami
 from embviz_callback.pairs.formats.labels import ALL_LABELS
 from embviz_callback.pairs.formats.rows.anchor_columns import ANSWERS, COLUMNS, QUERIES, columns_of
 from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS, MSMARCO_RECORDS, hold_labels
-from embviz_callback.pairs.formats.rows.lists import LISTS, SETS
+from embviz_callback.pairs.formats.rows.lists import LISTS, SETS, lists_of
 from embviz_callback.pairs.formats.rows.native import FLAGEMBEDDING, NATIVE
 from embviz_callback.pairs.formats.rows.passages import DPR, TEVATRON
 from embviz_callback.pairs.formats.rows.squad import SQUAD, SQUAD_ROWS
@@ -81,8 +81,8 @@ def form_of(rows: Sequence[Any], reading: Reading, name: str) -> Form:
     else:
         _check_hope(rows, names, name)
         found = NATIVE
-    # Under many names the columns themselves say what each of them holds.
-    return columns_of(rows) if found is COLUMNS else found
+    # Under many names, or under none, the values themselves say what each of them holds.
+    return columns_of(rows) if found is COLUMNS else lists_of(rows) if found is LISTS else found
 
 
 def known_form(names: frozenset[str]) -> Form | None:

@@ -132,10 +132,18 @@ def renaming(name: str, title: str, is_known_by: Callable[[frozenset[str]], bool
 
 
 def cell(row: Row, name: str) -> Any:
-    """What a row holds under a name, of which ``data.query`` is one in an object of the row; None for nothing."""
-    outer, _, inner = name.partition(".")
+    """What a row holds under a name, None for nothing.
+
+    ``data.query`` is in an object of the row, ``hits.text`` in every object of a list.
+    """
+    outer, dot, inner = name.partition(".")
+    if name in row or not dot:
+        return row.get(name)
     held = row.get(outer)
-    return held.get(inner) if name not in row and isinstance(held, Mapping) else row.get(name)
+    if isinstance(held, list | tuple):
+        found = [cell(one, inner) for one in held if isinstance(one, Mapping)]
+        return found if any(one is not None for one in found) else None
+    return cell(held, inner) if isinstance(held, Mapping) else None
 
 
 def listed(value: Any) -> Any:

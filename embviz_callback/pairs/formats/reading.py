@@ -11,6 +11,7 @@ from embviz_callback.pairs.formats.collections.folders import translate_folder
 from embviz_callback.pairs.formats.collections.one_file import is_collection, translate_rows
 from embviz_callback.pairs.formats.detection import KNOWN_NAMES, is_whole
 from embviz_callback.pairs.formats.form import Item, Reading
+from embviz_callback.pairs.formats.identifiers import refuse_identifiers
 from embviz_callback.pairs.formats.remarks import quality_notes
 from embviz_callback.pairs.formats.translation import Translation
 from embviz_callback.pairs.intake.material import is_folder, read_file, take_object
@@ -132,6 +133,14 @@ def find_records(given: Any, reading: Reading) -> Translation:
     Returns:
         At least one row; a `DataError` says what cannot be read.
     """
+    found = _translated(given, reading)
+    if not reading.format:
+        form = "native" if reading.fields else found.form
+        refuse_identifiers(found.entries, found.source.name, form)
+    return found
+
+
+def _translated(given: Any, reading: Reading) -> Translation:
     is_path = isinstance(given, str | os.PathLike)
     if is_path and is_folder(given):
         return translate_folder(Path(given), reading)

@@ -1,7 +1,7 @@
 """From rows of any form to records in our own terms, and what was recognised, left out and left unread."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.collections.parts import as_document, document_id
 from embviz_callback.pairs.formats.detection import form_of, names_of
 from embviz_callback.pairs.formats.form import Form, Item, Reading, cell
+from embviz_callback.pairs.formats.identifiers import places_of_identifiers
 from embviz_callback.pairs.formats.labels import is_label, is_undecided, label_column, says_relevant, settled
 from embviz_callback.pairs.formats.rows.anchor_columns import CLASSIFIED, COLUMNS, is_negative
 from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS
@@ -20,6 +21,7 @@ from embviz_callback.pairs.records import Record, text_id
 from embviz_callback.pairs.texts import is_blank
 
 Entry = tuple[int, Any]
+_DOCUMENTS = ("pos", "hard_neg")
 
 
 @dataclass(frozen=True)
@@ -112,31 +114,59 @@ def _label(rows: Sequence[Any], names: frozenset[str], form: Form, reading: Read
 
 
 def _entries(rows: Sequence[Any], form: Form, column: str | None, reading: Reading, split: str) -> Iterator[Entry]:
+    found: list[Entry] = []
     for at, row in enumerate(rows):
         if split and row["split"] != split:
             continue
-        if isinstance(row, Record | Broken) or not isinstance(row, form.takes):
-            yield at, row
-            continue
-        for found in form.translate(row, reading):
-            item = _plain(found) if isinstance(found, Item) else found
-            if column is not None and isinstance(item, Item) and isinstance(row, Mapping) and not item.left_out:
-                item = _labelled(item, row, column, reading)
+        is_read = isinstance(row, form.takes) and not isinstance(row, Record | Broken)
+        found += ((at, item) for item in (form.translate(row, reading) if is_read else [row]))
+    names = {field: _names_in_lists(found, field) for field in _DOCUMENTS}
+    for at, item in found:
+        row = rows[at]
+        if not isinstance(item, Item):
             yield at, item
+        elif column is None or not isinstance(row, Mapping) or item.left_out:
+            yield at, _plain(item, names)
+        else:
+            yield at, _labelled(_plain(item, names), row, column, reading)
 
 
-def _plain(item: Item) -> Item:
-    """With an identifier that is a text, and documents that stand as objects with titles as their texts."""
-    given, hard = item.fields.get("pos"), item.fields.get("hard_neg")
-    found: dict[str, Any] = {}
+def _names_in_lists(entries: Iterable[Entry], field: str) -> Collection[int]:
+    """Where identifiers stand in documents that are ``[id, text]``, or that stand one after the other as such."""
+    given = [item.fields.get(field) for _, item in entries if isinstance(item, Item)]
+    lists = [one for one in given if isinstance(one, list | tuple) and one]
+    inner = [one for documents in lists for one in documents if isinstance(one, list | tuple)]
+    if not inner and all(len(one) % 2 == 0 for one in lists):
+        inner = [one[at : at + 2] for one in lists for at in range(0, len(one), 2)]
+    return places_of_identifiers(inner)
+
+
+def _without_names(documents: Any, names: Collection[int]) -> Any:
+    """Documents without the identifiers between them or in each of them."""
+    if not names or not isinstance(documents, list | tuple):
+        return documents
+    if not any(isinstance(one, list | tuple) for one in documents):
+        return [one for at, one in enumerate(documents) if at % 2 not in names]
+    texts = [[one for at, one in enumerate(cells) if at not in names] for cells in documents]
+    return [one[0] if len(one) == 1 else one for one in texts]
+
+
+def _plain(item: Item, names: Mapping[str, Collection[int]]) -> Item:
+    """With an identifier that is a text, and documents that stand as objects or lists as their texts."""
+    found = {
+        field: plain
+        for field in _DOCUMENTS
+        if (plain := _without_names(item.fields.get(field), names[field])) is not item.fields.get(field)
+    }
+    given, hard = ({**item.fields, **found}.get(field) for field in _DOCUMENTS)
     if isinstance(item.fields.get("id"), int | float):
         found["id"] = text_id(item.fields["id"])
     given = [given] if isinstance(given, Mapping) else given
-    if isinstance(given, list | tuple) and any(isinstance(one, Mapping) for one in given):
+    if isinstance(given, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in given):
         found["pos"] = [as_document(one) for one in given]
         named = [{"text": as_document(one), "grade": 1, "id": document_id(one)} for one in given if _has_id(one)]
         found |= {"judged": named} if named and not item.fields.get("judged") else {}
-    if isinstance(hard, list | tuple) and any(isinstance(one, Mapping) for one in hard):
+    if isinstance(hard, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in hard):
         found["hard_neg"] = [_hard_negative(one) for one in hard]
     return replace(item, fields={**item.fields, **found}) if found else item
 
@@ -150,7 +180,9 @@ def _has_id(one: Any) -> bool:
 
 def _hard_negative(one: Any) -> Any:
     """With all that stands in it: what differs, how much it weighs, and what is misspelt."""
-    is_ours = not isinstance(one, Mapping) or ("text" in one and not one.get("title"))
+    if not isinstance(one, Mapping):
+        return as_document(one)
+    is_ours = "text" in one and not one.get("title")
     return one if is_ours or as_document(one) is one else {**one, "text": as_document(one)}
 
 

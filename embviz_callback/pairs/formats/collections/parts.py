@@ -15,6 +15,7 @@ from embviz_callback.pairs.intake.streaming import stream_rows
 from embviz_callback.pairs.problems import DEFAULT_LIMITS, DataError, DataLimits, Problems, Spot, show
 from embviz_callback.pairs.records import text_id, to_grade
 from embviz_callback.pairs.texts import clean, is_blank
+from embviz_callback.pairs.weight_rule import is_number
 
 _DOCUMENT_IDS = ("_id", "docid", "doc_id", "corpus-id", "corpus_id", "document_id", "psg_id", "passage_id", "pid", "id")
 _QUERY_IDS = ("_id", "qid", "query-id", "query_id", "id")
@@ -142,7 +143,10 @@ def titled(title: Any, text: Any) -> Any:
 
 
 def as_document(one: Any) -> Any:
-    """The text of a document that stands as an object; what has none stays for the reader of records to refuse."""
+    """The text of a document that is an object, or a list with a number; others are for the reader to refuse."""
+    if isinstance(one, list | tuple):
+        texts = [text for text in one if isinstance(text, str)]
+        return texts[0] if len(texts) == 1 and all(is_number(part) for part in one if part is not texts[0]) else one
     if not isinstance(one, Mapping):
         return one
     text = document_text(one)[1]

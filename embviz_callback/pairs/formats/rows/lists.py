@@ -1,15 +1,31 @@
 """Lines of the embedding-training-data sets: ["query", "positive", "negative"] and {"set": [...]}."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, having
+from embviz_callback.pairs.formats.identifiers import places_of_identifiers
 
 
-def _of_list(row: Sequence[Any], reading: Reading) -> Iterator[Item]:
-    called = {".query": "[0]", ".pos": "[1]"} | {f".hard_neg[{at}]": f"[{at + 2}]" for at in range(len(row) - 2)}
-    fields = dict(zip(("query", "pos"), row, strict=False))
-    yield Item(fields | ({"hard_neg": list(row[2:])} if len(row) > 2 else {}), called)
+def lists_of(rows: Sequence[Any]) -> Form:
+    """The form of rows that are lists, of which identifiers before or beside the texts are no texts."""
+    names = places_of_identifiers([row for row in rows if isinstance(row, list | tuple)])
+    if not names:
+        return LISTS
+    places = ", ".join(f"[{place}]" for place in sorted(names))
+    title = f"lists of texts (query, positive, negatives), in which identifiers stand at {places}"
+    return replace(LISTS, title=title, translate=partial(_of_list, names=names))
+
+
+def _of_list(row: Sequence[Any], reading: Reading, *, names: Collection[int] = ()) -> Iterator[Item]:
+    texts = [(place, one) for place, one in enumerate(row) if place not in names]
+    called = {ours: f"[{place}]" for ours, (place, _) in zip((".query", ".pos"), texts, strict=False)}
+    called |= {f".hard_neg[{at}]": f"[{place}]" for at, (place, _) in enumerate(texts[2:])}
+    fields = dict(zip(("query", "pos"), (one for _, one in texts), strict=False))
+    fields |= {"hard_neg": [one for _, one in texts[2:]]} if len(texts) > 2 else {}
+    yield Item(fields | ({"id": row[0]} if 0 in names else {}), called)
 
 
 def _of_set(row: Row, reading: Reading) -> Iterator[Item]:
