@@ -1,6 +1,6 @@
 """The forms whose rows are records, in the order in which they are tried, and which of them some rows have."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from shlex import quote
 from typing import Any
 
@@ -9,7 +9,13 @@ from embviz_callback.pairs.formats.collections.parts import HEADERS, as_document
 from embviz_callback.pairs.formats.form import OURS, Form, Reading, cell, renaming
 from embviz_callback.pairs.formats.labels import ALL_LABELS
 from embviz_callback.pairs.formats.rows.anchor_columns import ANSWERS, COLUMNS, QUERIES, columns_of
-from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS, MSMARCO_RECORDS, hold_labels
+from embviz_callback.pairs.formats.rows.labelled_lists import (
+    LABELLED_LISTS,
+    MSMARCO_RECORDS,
+    hold_labels,
+    judged_by_scores,
+    labelled_lists_of,
+)
 from embviz_callback.pairs.formats.rows.lists import LISTS, SETS, lists_of
 from embviz_callback.pairs.formats.rows.native import FLAGEMBEDDING, NATIVE
 from embviz_callback.pairs.formats.rows.passages import DPR, TEVATRON
@@ -69,7 +75,7 @@ def form_of(rows: Sequence[Any], reading: Reading, name: str) -> Form:
     """
     names = names_of(rows)
     if reading.fields:
-        return _by_fields(reading.fields, _names_within(rows), name)
+        return _by_fields(rows, reading, name)
     if reading.format:
         found = _form_named(reading.format)
     elif sum(isinstance(row, list | tuple) for row in rows) * 2 > len(rows):
@@ -82,6 +88,8 @@ def form_of(rows: Sequence[Any], reading: Reading, name: str) -> Form:
         _check_hope(rows, names, name)
         found = NATIVE
     # Under many names, or under none, the values themselves say what each of them holds.
+    if found is LABELLED_LISTS:
+        return _said_of(name, lambda: labelled_lists_of(rows, reading))
     return columns_of(rows) if found is COLUMNS else lists_of(rows) if found is LISTS else found
 
 
@@ -132,13 +140,26 @@ def _likely_fields(names: frozenset[str], free: list[str]) -> str:
     return ",".join(f"{ours}={theirs}" for ours, theirs in found.items())
 
 
-def _by_fields(fields: Mapping[str, str], names: frozenset[str], name: str) -> Form:
-    missing = [f"{ours}={theirs}" for ours, theirs in fields.items() if theirs not in names]
+def _by_fields(rows: Sequence[Any], reading: Reading, name: str) -> Form:
+    fields, names = reading.fields, _names_within(rows)
+    held = {theirs for theirs in fields.values() if any(isinstance(row, Mapping) and cell(row, theirs) for row in rows)}
+    missing = [f"{ours}={theirs}" for ours, theirs in fields.items() if theirs not in names | held]
     if missing:
         there = show_names(sorted(names))
         raise DataError(f"--fields: there is no column for {', '.join(missing)} in {name}. Fix: choose of {there}")
     shown = ", ".join(f"{ours}={theirs}" for ours, theirs in fields.items())
-    return renaming("fields", f"the columns named by --fields ({shown})", lambda names: True, **fields)
+    form = renaming("fields", f"the columns named by --fields ({shown})", lambda names: True, **fields)
+    if is_likely("pos", fields["pos"]):
+        return form
+    return _said_of(name, lambda: judged_by_scores(form, fields["pos"], rows, reading))
+
+
+def _said_of(name: str, make: Callable[[], Form]) -> Form:
+    """The form, or the error that says of which source it is."""
+    try:
+        return make()
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
 
 
 def is_whole(value: Mapping[str, Any]) -> bool:

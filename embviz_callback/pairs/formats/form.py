@@ -134,7 +134,8 @@ def renaming(name: str, title: str, is_known_by: Callable[[frozenset[str]], bool
 def cell(row: Row, name: str) -> Any:
     """What a row holds under a name, None for nothing.
 
-    ``data.query`` is in an object of the row, ``hits.text`` in every object of a list.
+    Returns:
+        Of ``data.query`` what an object of the row holds, of ``hits.text`` what each object of a list does.
     """
     outer, dot, inner = name.partition(".")
     if name in row or not dot:

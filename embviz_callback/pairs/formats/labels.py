@@ -1,7 +1,7 @@
 """Labels and scores of pairs: which of them say that a document answers a query."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from embviz_callback.pairs.formats.form import Item, Reading
@@ -9,7 +9,8 @@ from embviz_callback.pairs.problems import DataError, show, show_name
 from embviz_callback.pairs.texts import fold
 from embviz_callback.pairs.weight_rule import is_number
 
-LABELS = ("label", "labels", "score", "scores", "similarity_score", "gold_label", "relevance", "rating", "click")
+# Where several are there, an assessor's comes before a search's or a model's score.
+LABELS = ("label", "labels", "gold_label", "relevance", "rating", "click", "score", "scores", "similarity_score")
 # Columns and words that say by themselves what they mean.
 _TELLING = ("is_relevant", "relevant", "is_duplicate", "duplicate", "is_answer", "clicked", "is_positive", "is_match")
 # In whatever name they stand, such as ``relatedness_score``, a column judges the pair beside it.
@@ -41,6 +42,8 @@ _NO = frozenset({
     "dissimilar",
 })
 _UNDECIDED = frozenset({"-", "-1", "", "?", "unknown", "undecided", "n/a", "none", "nan", "null"})  # as SNLI has them
+_MOST_GRADES, _USUAL_GRADES = 10, 5
+_FEWEST_RANKS = 4  # of a query
 ALL_LABELS = (*LABELS, *_TELLING)
 
 
@@ -152,6 +155,30 @@ def _number(value: Any) -> float | None:
             return None
         return number if is_number(number) else None
     return float(value) if is_number(value) else None
+
+
+def are_scores(judged: Iterable[Collection[Any]]) -> bool:
+    """Whether whole numbers that stand beside documents, query by query, are scores or ranks of a search.
+
+    Grades come in a few steps: no collection known to us has more than ten, nearly all have six at most, and most
+    judge some documents as wrong (0). Scores differ within each query and go higher, or stop short of 0; ranks are 1
+    to n in each.
+
+    Args:
+        judged: Per query what stands beside its documents; what is no number counts for nothing.
+
+    Returns:
+        True for what nobody would give as grades.
+    """
+    queries = [found for values in judged if (found := [one for one in values if is_number(one)])]
+    highest = max((one for values in queries for one in values), default=0)
+    if highest > _MOST_GRADES:
+        return True
+    if any(one <= 0 for values in queries for one in values):
+        return False
+    are_apart = all(len(set(values)) == len(values) for values in queries)
+    are_ranks = all(set(values) == set(range(1, len(values) + 1)) for values in queries)
+    return are_apart and (highest > _USUAL_GRADES or (are_ranks and max(map(len, queries), default=0) >= _FEWEST_RANKS))
 
 
 def settled(entries: Sequence[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:

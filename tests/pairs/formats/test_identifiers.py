@@ -3,14 +3,11 @@
 import hashlib
 import random
 import uuid
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from embviz_callback.pairs.formats.corpora import read_corpus
 from embviz_callback.pairs.formats.identifiers import are_identifiers
-from embviz_callback.pairs.formats.reading import DataError, Reading, read_pairs
 
 _RANDOM = random.Random(7)
 _DRAWN = _RANDOM.choices
@@ -62,35 +59,39 @@ def _sku(at: int) -> tuple[str, str]:
     return f"mua {code.lower()} giá rẻ", code
 
 
+def _each(query: str, texts: str) -> list[tuple[str, str]]:
+    return [(query, text) for text in texts.split()]
+
+
 SHORT_TEXTS: dict[str, list[tuple[str, str]]] = {
-    "brands": [("giày chạy bộ", text) for text in "Nike Adidas 3M H&M 7-Eleven 7Up Puma Asus Xiaomi Forever21".split()],
-    "sites": [("mua sắm", text) for text in "tiki.vn shopee.vn booking.com lazada.vn chotot.com Batdongsan".split()],
-    "cities": [("thủ đô", text) for text in "Huế Paris Hanoi Saigon Oslo Rome Lima Quito".split()],
+    "brands": _each("giày chạy bộ", "Nike Adidas 3M H&M 7-Eleven 7Up Puma Asus Xiaomi Forever21"),
+    "sites": _each("mua sắm", "tiki.vn shopee.vn booking.com lazada.vn chotot.com Batdongsan"),
+    "cities": _each("thủ đô", "Huế Paris Hanoi Saigon Oslo Rome Lima Quito"),
     "districts": [(f"phòng ở quận {at}", f"Q{at}") for at in range(1, 13)],
     "wards": [(f"phòng ở phường {at}", f"P.{at}") for at in range(1, 25)],
     "paper": [("khổ giấy in ảnh", f"{kind}{at}") for kind in "ABC" for at in range(11)],
-    "phones": [("điện thoại chụp ảnh đẹp", text) for text in "iPhone12 iPhone15 GalaxyS21 GalaxyA54 RedmiNote12".split()],
+    "phones": _each("điện thoại chụp ảnh đẹp", "iPhone12 iPhone15 GalaxyS21 GalaxyA54 RedmiNote12"),
     "phones in words": [("điện thoại", f"iPhone {at}") for at in range(4, 17)],
     "catalogue asked for": [_sku(at) for at in range(60)],
     "numbers asked for": [(f"bóng đèn mã {at * 97}", str(at * 97)) for at in range(40)],
-    "vitamins": [("vitamin tan trong dầu", text) for text in "A B1 B2 B6 B12 C D2 D3 E K1 K2".split()],
-    "formulas": [("nước, muối", text) for text in "H2O NaCl CO2 C6H12O6 NH3 H2SO4 CH4 O2".split()],
-    "models": [("mô hình ngôn ngữ", text) for text in "GPT-2 GPT-3 GPT-4 BERT T5 Llama-3 resnet_50 vgg_16".split()],
+    "vitamins": _each("vitamin tan trong dầu", "A B1 B2 B6 B12 C D2 D3 E K1 K2"),
+    "formulas": _each("nước, muối", "H2O NaCl CO2 C6H12O6 NH3 H2SO4 CH4 O2"),
+    "models": _each("mô hình ngôn ngữ", "GPT-2 GPT-3 GPT-4 BERT T5 Llama-3 resnet_50 vgg_16"),
     "aircraft": [("máy bay chiến đấu", f"F-{at}") for at in (4, 5, 14, 15, 16, 18, 22, 35)],
     "diseases": [("bệnh hô hấp", text) for text in ("COVID-19", "H1N1", "H5N1", "SARS", "MERS")],
     "one disease": [("bệnh hô hấp", "COVID-19")],
-    "airports": [("sân bay", text) for text in "SGN HAN DAD CXR PQC HPH VCA".split()],
+    "airports": _each("sân bay", "SGN HAN DAD CXR PQC HPH VCA"),
     "prices": [("giá thuê", f"{at}tr") for at in range(1, 30)],
     "areas": [("diện tích", f"{at}m2") for at in range(12, 40)],
-    "functions": [("đọc tệp", text) for text in "read_csv read_json to_csv open print len load_dataset utf8_decode".split()],
-    "hashtags": [("chủ đề", text) for text in "#covid19 #tết2024 #hanoi #dulich".split()],
+    "functions": _each("đọc tệp", "read_csv read_json to_csv open print len load_dataset utf8_decode"),
+    "hashtags": _each("chủ đề", "#covid19 #tết2024 #hanoi #dulich"),
     "dates": [("ngày lễ", f"{at}/4/2024") for at in range(1, 29)] + [("ngày", "2024-04-30")],
     "times": [("giờ mở cửa", f"{at}:30") for at in range(24)],
-    "words": [("trái nghĩa", text) for text in "nóng lạnh cao thấp đẹp xấu deadbeef facade".split()],
+    "words": _each("trái nghĩa", "nóng lạnh cao thấp đẹp xấu deadbeef facade"),
     "streets": [("đường", f"QL1A QL{at}".split()[at % 2]) for at in range(1, 19)],
-    "acronyms": [("giao thức", text) for text in "TCP/IP HTTP/2 AC/DC I/O and/or km/h".split()],
-    "technology": [("web", text) for text in "Node.js Vue.js ASP.NET C++ C# F# .NET Web3".split()],
-    "packages": [("thư viện", text) for text in "numpy==1.26 torch==2.1 pandas>=2 lxml".split()],
+    "acronyms": _each("giao thức", "TCP/IP HTTP/2 AC/DC I/O and/or km/h"),
+    "technology": _each("web", "Node.js Vue.js ASP.NET C++ C# F# .NET Web3"),
+    "packages": _each("thư viện", "numpy==1.26 torch==2.1 pandas>=2 lxml"),
 }
 
 

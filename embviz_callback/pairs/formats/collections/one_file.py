@@ -1,6 +1,6 @@
 """Collections in one object or file: LlamaIndex, NeMo retriever, tevatron's newer form."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from embviz_callback.pairs.intake.parsing import Material, refuse_odd
 from embviz_callback.pairs.intake.splits import split_in_rows
 from embviz_callback.pairs.problems import DataError, Problems, Spot, show, show_name
 from embviz_callback.pairs.records import text_id
-from embviz_callback.pairs.weight_rule import is_number
 
 _CORPUS_NAMES = ("corpus.jsonl", "corpus.jsonl.gz", "corpus.parquet", "corpus.tsv", "corpus.arrow", "corpus")
 OBJECT_NAMES = ("llamaindex", "nemo", "tevatron-ids")
@@ -127,7 +126,11 @@ def named_texts(given: Mapping[Any, Any]) -> list[dict[str, Any]]:
 
 def _judged(given: Any, material: Material) -> dict[str, dict[str, int]]:
     if isinstance(given, Mapping):
-        return {str(name): _graded(one) for name, one in given.items()}
+        given = [
+            {"qid": query, "docid": name, "grade": grade}
+            for query, one in given.items()
+            for name, grade in _graded(one)
+        ]
     problems = Problems(f"{material.name}.qrels")
     judged = judgements_of(_part(given), problems)
     if problems.total:
@@ -135,11 +138,12 @@ def _judged(given: Any, material: Material) -> dict[str, dict[str, int]]:
     return judged
 
 
-def _graded(given: Any) -> dict[str, int]:
+def _graded(given: Any) -> Iterator[tuple[str, Any]]:
     """Grades by identifier; 1 for those that are only listed."""
-    if not isinstance(given, Mapping):
-        return dict.fromkeys(_ids(given), 1)
-    return {str(name): int(grade) for name, grade in given.items() if is_number(grade) and int(grade) == grade}
+    if isinstance(given, Mapping):
+        yield from ((str(name), grade) for name, grade in given.items() if grade is not None)
+    else:
+        yield from ((name, 1) for name in _ids(given))
 
 
 def _ids(given: Any) -> list[str]:

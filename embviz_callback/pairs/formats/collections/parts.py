@@ -8,7 +8,7 @@ from typing import Any
 
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.form import Item, Reading, filled
-from embviz_callback.pairs.formats.labels import judges
+from embviz_callback.pairs.formats.labels import are_scores, judges
 from embviz_callback.pairs.intake.objects import IN_PYTHON
 from embviz_callback.pairs.intake.opening import show_path
 from embviz_callback.pairs.intake.streaming import stream_rows
@@ -26,7 +26,15 @@ DOCUMENT_FIELDS = (*_DOCUMENT_IDS, *DOCUMENT_TEXTS, "title")
 # What the cells of a line without names are, by how many there are.
 _DOCUMENT_CELLS = {2: ("id", "text"), 3: ("id", "title", "text"), 4: ("id", "url", "title", "text")}
 _QUERY_CELLS = {2: ("id", "text")}
-_JUDGEMENT_CELLS = {3: ("qid", "docid", "score"), 4: ("qid", "iteration", "docid", "score")}
+_JUDGEMENT_CELLS = {
+    3: ("qid", "docid", "score"),
+    4: ("qid", "iteration", "docid", "score"),
+    6: ("qid", "iteration", "docid", "rank", "score", "tag"),
+}
+_RUN = (
+    "expected judgements, found scores or ranks of a search (a run). "
+    "Fix: give the judgements (qrels): a run says what was found, not what is right"
+)
 HEADERS = frozenset({*_DOCUMENT_IDS, *_QUERY_IDS, *_GRADES, *DOCUMENT_TEXTS, *_QUERY_TEXTS})
 
 
@@ -177,6 +185,9 @@ def judgements_of(part: Part, problems: Problems) -> dict[str, dict[str, int]]:
 
     Returns:
         Grades by query and document.
+
+    Raises:
+        DataError: If it is a run of a search.
     """
     judged: dict[str, dict[str, int]] = {}
     query_ids, document_ids = _QUERY_IDS[1:-1], (*_DOCUMENT_IDS[1:-1], "doc", "document")
@@ -189,8 +200,11 @@ def judgements_of(part: Part, problems: Problems) -> dict[str, dict[str, int]]:
             spot.refuse(expected="identifiers of a query and a document", found=show(row), fix=fix)
             continue
         graded = _named(row, _GRADES) or _named(row, filter(judges, row))
+        grade = _number(row.get(graded))
+        if "rank" in row or (is_number(grade) and grade != round(grade)):
+            raise DataError(f"{part.name}: {_RUN}")
         part.unread.discard(graded or "")
-        grade = to_grade(_number(row.get(graded)), spot.at("score"))
+        grade = to_grade(grade, spot.at("score"))
         known = judged.setdefault(query, {})
         known[document] = max(grade, known.get(document, grade))
     return judged
@@ -261,6 +275,8 @@ def assemble(
     Raises:
         DataError: If there is no query with a relevant document.
     """
+    if reading.relevant_from is None and are_scores(grades.values() for grades in parts.grades.values()):
+        raise DataError(f"{judgements}: {_RUN}; if they are grades, say from which on: --relevant-from X")
     judged = {document for grades in parts.grades.values() for document in grades}
     wanted = judged.union(*parts.hard.values())
     texts: dict[str, str] = {}

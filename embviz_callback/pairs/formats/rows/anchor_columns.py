@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, filled
 from embviz_callback.pairs.formats.labels import ALL_LABELS, column_called
+from embviz_callback.pairs.texts import fold
 
 _NEGATIVE = re.compile(r"(hard_)?neg(ative)?s?(_?\d+)?")
 # Two texts of which a label says whether they belong together.
@@ -17,6 +19,11 @@ ANSWERS = (
     *("positive", "positives", "pos", "answer", "passage", "document", "hypothesis", "response", "context"),
     *("sentence2", "sentence_2", "sentence_b", "text2", "text_b", "question2", "sent1", "positive_text"),
 )
+# Where a question has both, the answer may be a span of the passage, or a passage of its own.
+_SPANS = ("answer", "response")
+PASSAGES = ("context", "contexts", "passage", "document", "paragraph")
+_LOOKED_AT = 1000  # rows by which that is told
+_MOST_WORDS, _TIMES_LONGER, _MOST_SHARED = 4, 5, 0.8
 _OTHERS = ("id", "prompt", "metadata")
 _INDEX = re.compile(r"(unnamed: \d+|__index_level_\d+__)?", re.IGNORECASE)  # what pandas calls its rows
 
@@ -53,12 +60,40 @@ def columns_of(rows: Iterable[Any]) -> Form:
     """
     schemas = dict.fromkeys(tuple(row) for row in rows if isinstance(row, Mapping))
     names = list(dict.fromkeys(name for schema in schemas for name in schema if isinstance(name, str)))
-    main = _roles(names)
+    main, told = _on_passages(rows, names, _roles(names))
     every = [_roles_of(schema, main) for schema in schemas]
     read = {*_OTHERS, *(name for one in every for name in (one.query, one.answer, *one.negatives) if name)}
     title = COLUMNS.title if _is_known(frozenset(names)) else "columns in their order (query, positive, negatives)"
     reads = read.__contains__
-    return replace(COLUMNS, title=title, reads=reads, translate=partial(_translate, main))
+    return replace(COLUMNS, title=title + told, reads=reads, translate=partial(_translate, main))
+
+
+def _on_passages(rows: Iterable[Any], names: Sequence[str], main: Roles) -> tuple[Roles, str]:
+    """The roles where answers are parts of passages that stand beside them, and what to say of it."""
+    passage = column_called(names, PASSAGES)
+    if passage is None or main.query is None or main.answer is None or main.answer.casefold() not in _SPANS:
+        return main, ""
+    both = [(row.get(main.answer), row.get(passage)) for row in rows if isinstance(row, Mapping)][:_LOOKED_AT]
+    given = [(answer, text) for answer, text in both if answer is not None and text is not None]
+    n_parts = sum(_is_part(answer, text) for answer, text in given)
+    chosen, other = (passage, main.answer) if n_parts * 2 > len(given) else (main.answer, passage)
+    said = f"{main.answer} is a part of {passage} in {n_parts:,} of {counted(len(given), 'record')}"
+    way_out = f"--fields query={main.query},pos={other} for the other"
+    return replace(main, answer=chosen), f"; the positive is {chosen}: {said} ({way_out})"
+
+
+def _is_part(answer: Any, passage: Any) -> bool:
+    """Whether an answer stands in a passage, word by word or nearly, or says too little to be one; or is no text."""
+    if not isinstance(answer, str):
+        return not isinstance(answer, list | Mapping)
+    texts = passage if isinstance(passage, list | tuple) else [passage]
+    there = fold(" ".join(text for text in texts if isinstance(text, str)))
+    words, around = fold(answer).split(), there.split()
+    if len(words) >= len(around):
+        return False
+    is_short = len(words) <= _MOST_WORDS and len(around) >= _TIMES_LONGER * len(words)
+    known = set(around)
+    return is_short or fold(answer) in there or sum(word in known for word in words) >= _MOST_SHARED * len(words)
 
 
 def _roles_of(row: Iterable[Any], main: Roles) -> Roles:

@@ -1,13 +1,14 @@
 """Lists of documents with a label or a grade each: query, docs, labels; and MS MARCO's passages with is_selected."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from embviz_callback.pairs.formats.collections.parts import as_document
-from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, each, filled
-from embviz_callback.pairs.formats.labels import label_column, says_relevant
+from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, cell, each, filled
+from embviz_callback.pairs.formats.labels import are_scores, label_column, says_relevant
 from embviz_callback.pairs.intake.parsing import Broken
-from embviz_callback.pairs.problems import show
+from embviz_callback.pairs.problems import DataError, show, show_name
 from embviz_callback.pairs.weight_rule import is_number
 
 _QUERIES = ("query", "question", "anchor")
@@ -24,10 +25,8 @@ def _is_known(names: frozenset[str]) -> bool:
 
 
 def _translate(row: Row, reading: Reading) -> Iterator[Item | Broken]:
-    query, documents, labels = (_first(row, wanted) or wanted[0] for wanted in (_QUERIES, _DOCUMENTS, _LABELS))
-    texts, given = each(row.get(documents), as_document), row.get(labels)
-    if given is None and (own := _own_label(row.get(documents))) is not None:
-        labels, given = own, [one.get(own) for one in row[documents]]
+    query, documents = (_first(row, wanted) or wanted[0] for wanted in (_QUERIES, _DOCUMENTS))
+    texts, (labels, given) = each(row.get(documents), as_document), _labels_of(row)
     called = {".query": f".{query}", ".pos": f".{documents}"}
     fields = filled(query=row.get(query), id=row.get("id"), prompt=row.get("prompt"))
     if not (isinstance(texts, list) and isinstance(given, list) and len(texts) == len(given)):
@@ -37,11 +36,81 @@ def _translate(row: Row, reading: Reading) -> Iterator[Item | Broken]:
     yield _judged(fields, texts, given, labels, reading, called)
 
 
+def _labels_of(row: Row) -> tuple[str, Any]:
+    """What judges the documents of a row, and its name."""
+    labels = _first(row, _LABELS) or _LABELS[0]
+    given = row.get(labels)
+    own = scored_by(row.get(_first(row, _DOCUMENTS) or "")) if given is None else None
+    return own or (labels, given)
+
+
 def hold_labels(rows: Sequence[Any]) -> bool:
-    """Whether the documents in the lists of some rows are objects that bring their labels with them."""
+    """Whether the documents in the lists of some rows bring their labels with them."""
     first = next((row for row in rows if isinstance(row, Mapping)), {})
     is_other = _first(first, _QUERIES) is None or "pos" in first
-    return not is_other and _own_label(first.get(_first(first, _DOCUMENTS) or "")) is not None
+    return not is_other and scored_by(first.get(_first(first, _DOCUMENTS) or "")) is not None
+
+
+def labelled_lists_of(rows: Iterable[Any], reading: Reading) -> Form:
+    """The form of rows of documents and labels; a `DataError` says that these are no grades but a search's scores."""
+    _check_grades((_labels_of(row) for row in rows if isinstance(row, Mapping)), reading)
+    return LABELLED_LISTS
+
+
+def judged_by_scores(form: Form, field: str, rows: Iterable[Any], reading: Reading) -> Form:
+    """A form whose positives are hits of a search, of which each brings a score: that says which of them are relevant.
+
+    Args:
+        form: It gives the hits as positives.
+        field: Where they stand.
+        rows: JSON values.
+        reading: Says from which score on, or which label.
+
+    Returns:
+        The form as it is where hits bring no scores; a `DataError` says that these are no grades.
+    """
+    given = [found for row in rows if isinstance(row, Mapping) and (found := scored_by(cell(row, field))) is not None]
+    if not given:
+        return form
+    _check_grades(given, reading, f"; if all of them answer, pos={field}.text")
+
+    def translate(row: Row, reading: Reading) -> Iterator[Item | Broken]:
+        for item in form.translate(row, reading):
+            hits = item.fields.get("pos") if isinstance(item, Item) else None
+            scored = scored_by(hits)
+            if scored is None or not isinstance(item, Item):
+                yield item
+            else:
+                yield _judged(
+                    dict(item.fields), each(hits, as_document), scored[1], scored[0], reading, {**item.called}
+                )
+
+    return replace(form, translate=translate)
+
+
+def scored_by(documents: Any) -> tuple[str, list[Any]] | None:
+    """What judges each of some documents that bring it with them, behind its name; None without."""
+    if (own := _own_label(documents)) is not None:
+        return own, [one.get(own) for one in documents]
+    if not isinstance(documents, list) or not all(isinstance(one, list | tuple) for one in documents):
+        return None
+    numbers = [[part for part in one if is_number(part)] for one in documents]
+    return ("score", [found for (found,) in numbers]) if documents and all(len(one) == 1 for one in numbers) else None
+
+
+def _check_grades(given: Iterable[tuple[str, Any]], reading: Reading, way_out: str = "") -> None:
+    lists = [(name, values) for name, values in given if isinstance(values, list) and values]
+    if reading.relevant_from is not None or reading.relevant_label or not lists:
+        return
+    are_whole = all(one == round(one) for _, values in lists for one in values if is_number(one))
+    if are_whole and not are_scores(values for _, values in lists):
+        return
+    name, values = lists[0]
+    raise DataError(
+        f"expected grades, found scores or ranks of a search under {show_name(name)} "
+        f"({', '.join(map(show_name, values[:3]))}). Fix: say from which on a document is relevant: "
+        f"--relevant-from X{way_out}"
+    )
 
 
 def _own_label(documents: Any) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, each, filled, having, renaming
+from embviz_callback.pairs.formats.rows.anchor_columns import PASSAGES
 
 
 def _said(messages: Any) -> Any:
@@ -31,7 +32,7 @@ MESSAGES = Form(
 RESPONSES = renaming(
     "ms-swift-responses",
     "ms-swift data (query, response, rejected_response)",
-    having("query", "response"),
+    lambda names: {"query", "response"} <= names and names.isdisjoint(PASSAGES),
     query="query",
     pos="response",
     hard_neg="rejected_response",
