@@ -14,13 +14,14 @@ from embviz_callback.pairs.formats.collections.one_file import is_collection, na
 from embviz_callback.pairs.formats.collections.parts import DOCUMENT_FIELDS, Part, document_id, document_text
 from embviz_callback.pairs.formats.detection import known_form, names_of
 from embviz_callback.pairs.formats.form import Item, Reading
+from embviz_callback.pairs.formats.identifiers import are_identifiers
 from embviz_callback.pairs.formats.translation import translate, unread_notes
 from embviz_callback.pairs.intake.material import file_sha256, is_folder
 from embviz_callback.pairs.intake.objects import rows_of
 from embviz_callback.pairs.intake.opening import JSON_LINES, PLAIN_TEXT, TABLES, open_text, show_path, suffix_of
 from embviz_callback.pairs.intake.parsing import Broken, Expected, Material, parse_items, refuse_odd
 from embviz_callback.pairs.intake.streaming import stream_lines, stream_rows
-from embviz_callback.pairs.problems import DataError, DataLimits, Problems, Spot, show
+from embviz_callback.pairs.problems import DataError, DataLimits, Problems, Spot, show, show_name
 from embviz_callback.pairs.records import Record, to_name, to_positives, to_text
 from embviz_callback.pairs.texts import clean, is_blank
 
@@ -223,6 +224,10 @@ def _candidates(given: Material, reading: Reading) -> CorpusFile:
         entries, notes, has_odd = translated.entries, translated.notes, False
     stream = ItemStream(lambda: entries, given.name, reading.skip_bad, reading.limits, len(given.rows), has_odd)
     found = tuple(stream)
+    answers = [one for one in found if one.query]
+    if are_identifiers([one.text for one in answers], [one.query for one in answers]):
+        expected = f"expected texts, found identifiers such as {show_name(answers[0].text)}"
+        raise DataError(f"{given.name}: {expected}. Fix: give the file or folder in which the texts lie")
     return CorpusFile(found, given.path, given.sha256, (*given.notes, *notes, *stream.remarks))
 
 

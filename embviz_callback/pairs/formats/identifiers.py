@@ -63,7 +63,7 @@ def are_identifiers(values: Sequence[str], beside: Sequence[str] = ()) -> bool:
     return _most(value in certain for value in looked) or _are_codes(distinct)
 
 
-def _most(hold: Any) -> bool:
+def _most(hold: Iterable[bool]) -> bool:
     found = list(hold)
     return sum(found) >= _MOST * len(found)
 
@@ -116,18 +116,21 @@ def places_of_identifiers(lists: Sequence[Sequence[Any]]) -> frozenset[int]:
     """
     lists = [one for one in islice(lists, _LOOKED_AT) if len(one) > 1]
     width = max(map(len, lists), default=0)
-    found = {place for place in range(width) if _is_place_of_names(lists, place)}
+    found = {place for place in range(width) if _are_places_of_names(lists, range(place, place + 1))}
+    for every_other in (range(0, width, 2), range(1, width, 2)):  # together more is known of a lone d4
+        if not found.isdisjoint(every_other) and _are_places_of_names(lists, every_other):
+            found.update(every_other)
     return frozenset(found) if width > len(found) else frozenset()
 
 
-def _is_place_of_names(lists: Sequence[Sequence[Any]], place: int) -> bool:
-    """Whether each list has an identifier there; a number is one if a text follows and most of them differ."""
-    there = [(one[place], one[(place + 1) % len(one)]) for one in lists if len(one) > place]
+def _are_places_of_names(lists: Sequence[Sequence[Any]], places: Sequence[int]) -> bool:
+    """Whether each list has identifiers there; a number is one if a text follows and most of them differ."""
+    there = [(one[at], one[(at + 1) % len(one)]) for one in lists for at in places if len(one) > at]
     if not all(isinstance(text_id(value), str) for value, _ in there):
         return False
     values = [text_id(value) for value, _ in there]
     are_numbers = any(not isinstance(value, str) for value, _ in there)
-    if are_numbers and (place + 1 == max(map(len, lists)) or len(set(values)) * 2 < len(values)):
+    if are_numbers and (places[-1] + 1 == max(map(len, lists)) or len(set(values)) * 2 < len(values)):
         return False
     return are_identifiers(values, [text if isinstance(text, str) else "" for _, text in there])
 

@@ -68,7 +68,9 @@ def translate(material: Material, reading: Reading, split: str = "") -> Translat
     names = names_of(rows)
     column = None if form is LABELLED_LISTS else _label(rows, names, form, reading)
     try:
-        entries = list(_entries(rows, form, column, reading, split))
+        found = list(_translated(rows, form, reading, split))
+        beside = {field: _names_in_lists(found, field) for field in _DOCUMENTS}
+        entries = [(at, _read(item, rows[at], beside, column, reading)) for at, item in found]
     except DataError as error:
         raise DataError(f"{material.name}: {error}") from None
     if column is not None:
@@ -84,6 +86,7 @@ def translate(material: Material, reading: Reading, split: str = "") -> Translat
             *material.notes,
             *((f"read the rows whose split is {split!r}",) if split else ()),
             *_notes(form, column, left_out, unread),
+            *(f"identifiers beside the texts of {field} are not read" for field, places in beside.items() if places),
         ),
         unread=unread,
         split=split,
@@ -113,22 +116,23 @@ def _label(rows: Sequence[Any], names: frozenset[str], form: Form, reading: Read
     return column if values and is_label(column, values, reading, is_classified=is_classified) else None
 
 
-def _entries(rows: Sequence[Any], form: Form, column: str | None, reading: Reading, split: str) -> Iterator[Entry]:
-    found: list[Entry] = []
+def _translated(rows: Sequence[Any], form: Form, reading: Reading, split: str) -> Iterator[Entry]:
+    """What the form makes of each row, and rows that are not of its kind."""
     for at, row in enumerate(rows):
         if split and row["split"] != split:
             continue
         is_read = isinstance(row, form.takes) and not isinstance(row, Record | Broken)
-        found += ((at, item) for item in (form.translate(row, reading) if is_read else [row]))
-    names = {field: _names_in_lists(found, field) for field in _DOCUMENTS}
-    for at, item in found:
-        row = rows[at]
-        if not isinstance(item, Item):
-            yield at, item
-        elif column is None or not isinstance(row, Mapping) or item.left_out:
-            yield at, _plain(item, names)
-        else:
-            yield at, _labelled(_plain(item, names), row, column, reading)
+        yield from ((at, item) for item in (form.translate(row, reading) if is_read else [row]))
+
+
+def _read(item: Any, row: Any, beside: Mapping[str, Collection[int]], column: str | None, reading: Reading) -> Any:
+    """An item in plain texts, as its label judges it."""
+    if not isinstance(item, Item):
+        return item
+    plain = _plain(item, beside)
+    if column is None or item.left_out or not isinstance(row, Mapping):
+        return plain
+    return _labelled(plain, row, column, reading)
 
 
 def _names_in_lists(entries: Iterable[Entry], field: str) -> Collection[int]:

@@ -74,7 +74,7 @@ def table_cells(read: Callable[[], Iterator[str]], name: str) -> Iterator[list[s
     """
     is_csv = suffix_of(name) == ".csv"
     separator, n_said = _separator(next(read(), "")) if is_csv else ("\t", 0)
-    lines = islice(read(), n_said, None)
+    lines: Iterator[str] = islice(read(), n_said, None)
     for line in lines:
         if '"' in line:
             lines = chain([line], lines)

@@ -278,12 +278,15 @@ def _of_collection(folder: Path, parts: _LaidOut, reading: Reading) -> Translati
     )
     entries, notes = assemble(collected, reading, name, judgements.name)
     unread = tuple(sorted(set().union(*(part.unread for part in read))))
+    odd = (
+        f"lines of {part.name} that are no identifier and text, left out: {part.n_odd:,}" for part in read if part.n_odd
+    )
     sha256 = _sha256(folder, [path for part in read for path in part.paths])
     return Translation(
         Material(range(queries.n_rows), queries.name, name, sha256),
         entries=entries,
         form=parts.layout.name,
-        notes=(*notes, *unread_notes(unread)),
+        notes=(*notes, *odd, *unread_notes(unread)),
         unread=unread,
         split=split,
         corpus=documents.name if len(documents.paths) == 1 else name,

@@ -66,6 +66,7 @@ class Part:
         limits: Of each file.
         held: Its rows, where they are in Python already.
         n_rows: Rows read so far.
+        n_odd: Those of them that are no objects, or lists of so many cells that nobody can tell what they are.
         unread: Names of columns that are not read, as they turned up.
     """
 
@@ -73,6 +74,7 @@ class Part:
     limits: DataLimits = DEFAULT_LIMITS
     held: Sequence[Any] = ()
     n_rows: int = 0
+    n_odd: int = 0
     unread: set[str] = field(default_factory=set)
 
     @property
@@ -86,6 +88,8 @@ class Part:
             for row in named_rows(rows, cells):
                 if isinstance(row, Mapping):
                     self.unread.update(name for name in row if name not in read)
+                else:
+                    self.n_odd += 1
                 yield self.n_rows, row
                 self.n_rows += 1
 

@@ -70,14 +70,14 @@ def columns_of(rows: Iterable[Any]) -> Form:
 
 def _on_passages(rows: Iterable[Any], names: Sequence[str], main: Roles) -> tuple[Roles, str]:
     """The roles where answers are parts of passages that stand beside them, and what to say of it."""
-    passage = column_called(names, PASSAGES)
-    if passage is None or main.query is None or main.answer is None or main.answer.casefold() not in _SPANS:
+    span, passage = column_called(names, _SPANS), column_called(names, PASSAGES)
+    if span is None or passage is None or main.query is None or main.answer not in (span, passage):
         return main, ""
-    both = [(row.get(main.answer), row.get(passage)) for row in rows if isinstance(row, Mapping)][:_LOOKED_AT]
+    both = [(row.get(span), row.get(passage)) for row in rows if isinstance(row, Mapping)][:_LOOKED_AT]
     given = [(answer, text) for answer, text in both if answer is not None and text is not None]
     n_parts = sum(_is_part(answer, text) for answer, text in given)
-    chosen, other = (passage, main.answer) if n_parts * 2 > len(given) else (main.answer, passage)
-    said = f"{main.answer} is a part of {passage} in {n_parts:,} of {counted(len(given), 'record')}"
+    chosen, other = (passage, span) if n_parts * 2 > len(given) else (span, passage)
+    said = f"{span} is a part of {passage} in {n_parts:,} of {counted(len(given), 'record')}"
     way_out = f"--fields query={main.query},pos={other} for the other"
     return replace(main, answer=chosen), f"; the positive is {chosen}: {said} ({way_out})"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from embviz_callback.pairs.formats.collections.parts import as_document
+from embviz_callback.pairs.formats.collections.parts import as_document, document_text
 from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, cell, each, filled
 from embviz_callback.pairs.formats.labels import are_scores, label_column, says_relevant
 from embviz_callback.pairs.intake.parsing import Broken
@@ -72,7 +72,9 @@ def judged_by_scores(form: Form, field: str, rows: Iterable[Any], reading: Readi
     given = [found for row in rows if isinstance(row, Mapping) and (found := scored_by(cell(row, field))) is not None]
     if not given:
         return form
-    _check_grades(given, reading, f"; if all of them answer, pos={field}.text")
+    hits = next(cell(row, field) for row in rows if isinstance(row, Mapping) and scored_by(cell(row, field)))
+    text = document_text(hits[0])[0] if isinstance(hits[0], Mapping) else None
+    _check_grades(given, reading, f"; if all of them answer, pos={field}.{text}" if text else "")
 
     def translate(row: Row, reading: Reading) -> Iterator[Item | Broken]:
         for item in form.translate(row, reading):
@@ -81,9 +83,8 @@ def judged_by_scores(form: Form, field: str, rows: Iterable[Any], reading: Readi
             if scored is None or not isinstance(item, Item):
                 yield item
             else:
-                yield _judged(
-                    dict(item.fields), each(hits, as_document), scored[1], scored[0], reading, {**item.called}
-                )
+                label, values = scored
+                yield _judged(dict(item.fields), each(hits, as_document), values, label, reading, dict(item.called))
 
     return replace(form, translate=translate)
 

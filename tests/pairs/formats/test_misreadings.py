@@ -1,0 +1,265 @@
+"""Data that could be read in two ways, of which one is wrong: read rightly, or asked about in one message."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from embviz_callback.pairs.formats.corpora import read_corpus
+from embviz_callback.pairs.formats.reading import DataError, Reading, Record, read_pairs
+
+CORPUS = {f"d{at}": f"Phòng số {at}" for at in range(1, 9)}
+QUERIES = {"q1": "phòng rẻ", "q2": "nhà rẻ"}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _file(name: str, content: str) -> str:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_bytes(content.encode())
+    return name
+
+
+def _texts(records: tuple[Record, ...]) -> list[tuple[str, tuple[str, ...], list[str]]]:
+    return [(one.query, one.positives, [hard.text for hard in one.hard_negatives]) for one in records]
+
+
+def _refusal(given: Any, reading: Reading | None = None) -> str:
+    with pytest.raises(DataError) as error:
+        read_pairs(given, reading)
+    return str(error.value)
+
+
+# --- a question with a passage and an answer
+
+PASSAGES = {
+    "Phòng trọ ở số 12 Lý Thường Kiệt, Quận 10, rộng 25m2. Giá 3 triệu mỗi tháng.": "3 triệu",
+    "Nhà nguyên căn ở Quận 3 rộng 60m2, gần chợ. Giá 12 triệu mỗi tháng.": "Nhà ở Quận 3 giá 12 triệu",
+    "Căn hộ ở Bình Thạnh, đủ nội thất. Toà nhà có thang máy và hầm xe.": "có",
+}
+HOW = "Bạn nên xem phòng trước rồi mới đặt cọc, và đòi hợp đồng có chữ ký."
+
+
+@pytest.mark.parametrize("context", ["context", "passage", "document"])
+@pytest.mark.parametrize("answer", ["answer", "response"])
+@pytest.mark.parametrize("query", ["question", "query"])
+def test_a_passage_of_which_answers_are_parts_is_the_document(query: str, context: str, answer: str) -> None:
+    rows = [{query: f"hỏi {text}", context: passage, answer: text} for passage, text in PASSAGES.items()]
+    found = read_pairs(rows)
+    assert [record.positives for record in found.records] == [(passage,) for passage in PASSAGES]
+    assert found.unread == (answer,)
+    assert found.notes[0] == (
+        f"read as columns of sentence-transformers (query, positive, negatives); the positive is {context}: {answer} "
+        f"is a part of {context} in 3 of 3 records (--fields query={query},pos={answer} for the other)"
+    )
+    assert read_pairs(rows, Reading(fields={"query": query, "pos": answer})).records[0].positives == ("3 triệu",)
+
+
+def test_a_verdict_on_a_passage_is_no_document() -> None:
+    rows = [{"question": "có thang máy?", "passage": passage, "answer": True} for passage in PASSAGES]
+    assert [record.positives for record in read_pairs(rows).records] == [(passage,) for passage in PASSAGES]
+
+
+@pytest.mark.parametrize("context", ["Hỏi đáp", "Trang này dạy nấu ăn cho người mới bắt đầu học nghề bếp tại nhà."])
+def test_an_answer_that_is_a_passage_of_its_own_stays_the_document(context: str) -> None:
+    found = read_pairs([{"question": "thuê trọ thế nào", "context": context, "answer": HOW}])
+    assert found.records[0].positives == (HOW,)
+    assert found.notes[0].endswith("in 0 of 1 record (--fields query=question,pos=context for the other)")
+
+
+# --- identifiers
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["q17", "phòng Q1", "d93", "Phòng Quận 1", "d4", "Nhà"],
+        [17, "phòng Q1", 93, "Phòng Quận 1", 4, "Nhà"],
+        ["q17", "phòng Q1", "Phòng Quận 1", "Nhà"],
+        {"id": "q17", "query": "phòng Q1", "positives": [["d93", "Phòng Quận 1"]], "negatives": [["d14", "Nhà"]]},
+        {"id": "q17", "query": "phòng Q1", "pos": ["d93", "Phòng Quận 1"], "neg": ["d14", "Nhà"]},
+        {"id": "q17", "query": "phòng Q1", "pos": [["Phòng Quận 1", 0.9]], "neg": [["Nhà", 0.2]]},
+    ],
+)
+def test_identifiers_and_scores_beside_texts_never_become_texts(row: Any) -> None:
+    (record,) = read_pairs([row]).records
+    assert _texts((record,)) == [("phòng Q1", ("Phòng Quận 1",), ["Nhà"])]
+    assert record.id == "q17" or isinstance(row, list)
+
+
+def test_what_is_left_out_beside_texts_is_said() -> None:
+    assert read_pairs([["q17", "phòng Q1", "d93", "Phòng Quận 1"]]).notes[0] == (
+        "read as lists of texts (query, positive, negatives), in which identifiers stand at [0], [2]"
+    )
+    of_positives = read_pairs([{"query": "phòng Q1", "pos": [["d93", "Phòng Quận 1"]]}])
+    assert of_positives.notes[0] == "identifiers beside the texts of pos are not read"
+
+
+def test_identifiers_in_place_of_texts_are_refused_unless_the_form_is_named() -> None:
+    Path("ids.jsonl").write_text(json.dumps({"query": "phòng rẻ", "positive": "doc_123"}), encoding="utf-8")
+    assert _refusal("ids.jsonl") == (
+        "ids.jsonl[0].positive: expected texts, found identifiers such as doc_123 (record 1). Fix: put the texts in "
+        "their place, or give the folder in which queries, corpus and qrels lie; if they are texts, say so: "
+        "--format sentence-transformers"
+    )
+    named = read_pairs("ids.jsonl", Reading(format="sentence-transformers"))
+    assert named.records[0].positives == ("doc_123",)
+    fields = {"query": "query", "pos": "positive"}
+    assert _refusal("ids.jsonl", Reading(fields=fields)).endswith("if they are texts, say so: --format native")
+    assert read_pairs("ids.jsonl", Reading(fields=fields, format="native")).records == named.records
+
+
+@pytest.mark.parametrize(
+    ("row", "place"),
+    [
+        ({"query": "q17", "pos": "Phòng rẻ"}, ".query"),
+        ({"query": "phòng rẻ", "pos": "Phòng rẻ", "neg": ["d11", "d12"]}, ".neg"),
+        (["121352", "2912791", "7282917"], "[0]"),
+    ],
+)
+def test_identifiers_are_refused_wherever_a_text_is_expected(row: Any, place: str) -> None:
+    assert _refusal([row]).startswith(f"pairs[0]{place}: expected texts, found identifiers such as ")
+
+
+def test_a_corpus_of_records_whose_positives_are_identifiers_is_refused() -> None:
+    with pytest.raises(DataError) as error:
+        read_corpus([{"query": "phòng rẻ", "pos": "doc_123"}])
+    assert str(error.value) == (
+        "corpus: expected texts, found identifiers such as doc_123. Fix: give the file or folder in which the texts lie"
+    )
+
+
+# --- scores of a search
+
+HITS = [{"id": "d1", "text": "Phòng Quận 1", "score": 17}, {"id": "d2", "text": "Nhà", "score": 12}]
+BY_HITS = {"query": "query", "pos": "hits"}
+
+
+@pytest.mark.parametrize("hits", [HITS, [["Phòng Quận 1", 17], ["Nhà", 12]], [("Phòng Quận 1", 1.5), ("Nhà", 0.5)]])
+def test_hits_with_scores_are_asked_about_before_one_counts_as_relevant(hits: list[Any]) -> None:
+    rows = [{"query": "phòng Q1", "hits": hits}]
+    shown = "1.5, 0.5" if 1.5 in hits[0] else "17, 12"
+    more = "; if all of them answer, pos=hits.text" if hits is HITS else ""
+    assert _refusal(rows, Reading(fields=BY_HITS)) == (
+        f"pairs: expected grades, found scores or ranks of a search under score ({shown}). "
+        f"Fix: say from which on a document is relevant: --relevant-from X{more}"
+    )
+    cut = read_pairs(rows, Reading(fields=BY_HITS, relevant_from=1.5 if "1.5" in shown else 15))
+    assert _texts(cut.records) == [("phòng Q1", ("Phòng Quận 1",), ["Nhà"])]
+
+
+def test_the_texts_of_all_hits_can_be_named() -> None:
+    rows = [{"query": "phòng Q1", "hits": HITS}, {"query": "nhà", "hits": []}]
+    found = read_pairs(rows[:1], Reading(fields={"query": "query", "pos": "hits.text"}))
+    assert found.records[0].positives == ("Phòng Quận 1", "Nhà")
+
+
+def test_positives_that_bring_scores_are_positives() -> None:
+    (record,) = read_pairs(
+        [{"query": "a", "positives": HITS}], Reading(fields={"query": "query", "pos": "positives"})
+    ).records
+    assert record.positives == ("Phòng Quận 1", "Nhà")
+
+
+RUN = (
+    "expected judgements, found scores or ranks of a search (a run). "
+    "Fix: give the judgements (qrels): a run says what was found, not what is right"
+)
+OR_GRADES = "; if they are grades, say from which on: --relevant-from X"
+
+
+@pytest.mark.parametrize(
+    ("judged", "more"),
+    [
+        ({"q1": {"d1": 17, "d2": 12}, "q2": {"d3": 9, "d4": 8}}, OR_GRADES),
+        ({"q1": {"d1": 7, "d2": 6}, "q2": {"d3": 9}}, OR_GRADES),
+        ({"q1": {f"d{at}": at for at in range(1, 7)}, "q2": {"d3": 1, "d4": 2}}, OR_GRADES),
+        ({"q1": {"d1": 1.0, "d2": 0.5}}, ""),
+    ],
+)
+def test_a_run_of_a_search_is_no_judgement(judged: dict[str, dict[str, float]], more: str) -> None:
+    whole = {"queries": QUERIES, "corpus": CORPUS, "qrels": judged}
+    assert _refusal(whole) == f"pairs: {RUN}{more}"
+    lines = [f"{query}\t{name}\t{score}\n" for query, found in judged.items() for name, score in found.items()]
+    assert _refusal(_folder("set", "".join(lines))) == f"set/qrels.tsv: {RUN}{more}"
+    if more:
+        assert read_pairs("set", Reading(relevant_from=1)).records[0].positives
+
+
+@pytest.mark.parametrize("line", ["q1 Q0 d1 1 17 bm25\n", "qid\tdocid\trank\nq1\td1\t1\n"])
+def test_lines_with_ranks_are_a_run(line: str) -> None:
+    assert _refusal(_folder("set", line)) == f"set/qrels.tsv: {RUN}"
+
+
+@pytest.mark.parametrize(
+    "judged",
+    [
+        {"q1": {"d1": 3, "d2": 2, "d3": 1}, "q2": {"d4": 3, "d5": 0}},
+        {"q1": {"d1": 2, "d2": 1}, "q2": {"d3": 2, "d4": 2}},
+        {"q1": {"d1": 10, "d2": 0}, "q2": {"d3": 5, "d4": -1}},
+        {"q1": {"d1": 1}, "q2": {"d2": 1}},
+    ],
+)
+def test_grades_of_every_usual_scale_are_grades(judged: dict[str, dict[str, int]]) -> None:
+    found = read_pairs({"queries": QUERIES, "corpus": CORPUS, "qrels": judged})
+    assert {record.id: {one.id: one.grade for one in record.judged} for record in found.records} == judged
+
+
+def _folder(name: str, qrels: str, corpus: str = "".join(f"{key}\t{text}\n" for key, text in CORPUS.items())) -> str:
+    _file(f"{name}/collection.tsv", corpus)
+    _file(f"{name}/queries.tsv", "".join(f"{key}\t{text}\n" for key, text in QUERIES.items()))
+    _file(f"{name}/qrels.tsv", qrels)
+    return name
+
+
+# --- quotes in tables
+
+
+@pytest.mark.parametrize(
+    ("table", "read"),
+    [
+        ('pid\tpassage\nd1\t"Phòng\n\n""đẹp"""\nd2\tNhà\n', ['Phòng  "đẹp"', "Nhà"]),
+        ('"d1"\t"Phòng đẹp"\r\n"d2"\t"Nhà\r\nto"\r\n', ["Phòng đẹp", "Nhà to"]),
+        ('d1\t"Phòng đẹp, rẻ"\nd2\tNhà to\n', ["Phòng đẹp, rẻ", "Nhà to"]),
+        ('d1\t"Phòng đẹp, rẻ"\nd2\tNhà, to\n', ['"Phòng đẹp, rẻ"', "Nhà, to"]),
+        ('d1\t"Phòng đẹp\nd2\tNhà "to"\n', ['"Phòng đẹp', 'Nhà "to"']),
+        ('d1\t"Phòng đẹp\nd2\tNhà to"\n', ['"Phòng đẹp', 'Nhà to"']),
+        ('d1\t"Phòng đẹp"\nd2\tNhà to\n', ['"Phòng đẹp"', "Nhà to"]),
+        ('d1\t"Phòng" đẹp\nd2\t"\n', ['"Phòng" đẹp', '"']),
+        ('d1\tPhòng 5" đẹp\nd2\tNhà\n', ['Phòng 5" đẹp', "Nhà"]),
+    ],
+)
+def test_quotes_of_a_tsv_file_are_around_cells_or_texts_by_the_whole_of_it(table: str, read: list[str]) -> None:
+    _folder("set", "q1\td1\t1\nq2\td2\t1\n", corpus=table)
+    assert [one.text for one in read_corpus("set/collection.tsv").candidates] == read
+    if not table.startswith("pid"):
+        headed = _file("pairs.tsv", f"query\tpositive\n{table}")
+        assert [one.positives[0] for one in read_pairs(headed, Reading(format="sentence-transformers")).records] == read
+
+
+def test_lines_of_a_collection_that_are_no_identifier_and_text_are_counted() -> None:
+    folder = _folder("set", "q1\td1\t1\n", corpus="d1\tPhòng\nđẹp\nd2\tNhà\n")
+    assert "lines of set/collection.tsv that are no identifier and text, left out: 1" in read_pairs(folder).notes
+
+
+@pytest.mark.parametrize(
+    ("table", "read"),
+    [
+        ('id,text\nd1,"Phòng\nđẹp, rẻ"\nd2,"Nhà ""to"""\n', ["Phòng đẹp, rẻ", 'Nhà "to"']),
+        ('id,text\nd1,"Phòng đẹp\nd2,Nhà\n', ['"Phòng đẹp', "Nhà"]),
+        ('id;text\nd1;"Phòng" đẹp\nd2;Nhà\n', ['"Phòng" đẹp', "Nhà"]),
+    ],
+)
+def test_quotes_of_a_csv_file_are_around_cells_unless_that_cannot_be(table: str, read: list[str]) -> None:
+    assert [one.text for one in read_corpus(_file("corpus.csv", table)).candidates] == read
+
+
+def test_a_quote_that_nobody_closed_never_swallows_the_rest_of_a_csv_file() -> None:
+    corpus = read_corpus(_file("corpus.csv", 'id,text\nd1,"Phòng đẹp\nd2,Nhà, rẻ\n'))
+    with pytest.raises(DataError) as error:
+        list(corpus.candidates)
+    assert str(error.value) == "corpus.csv: no valid CSV (unexpected end of data). Fix: write it with a CSV writer"
