@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embviz_callback.analysis.scan.moments import drawn_rows
 from embviz_callback.analysis.scan.passes import Pass, Sums, one_thread_each
 from embviz_callback.analysis.scan.similarity import TOP, Similarity, ranked_by
 from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors, finite_rows, unit_rows
@@ -180,7 +181,7 @@ class Scan:
         begin = partial(Pass, n_corpus=n_corpus, top_k=top_k, tile=tile, product=product)
         self._ranking, _ = embeddings.compared()
         with one_thread_each():
-            self._passes = [begin(embeddings)]
+            self._passes = [begin(embeddings, drawn=len(embeddings.documents) + drawn_rows(n_corpus))]
             if embeddings.similarity != COSINE:
                 self._passes.append(begin(self._ranking))
             if len(embeddings.grades):
@@ -229,7 +230,7 @@ class Scan:
     @property
     def n_scored(self) -> int:
         """Documents of the blocks that have a direction."""
-        return self._passes[0].sums.moments.count
+        return self._passes[0].sums.collected.count
 
     @property
     def unbeaten(self) -> float:

@@ -1,23 +1,30 @@
-"""Mean and covariance of a set of vectors, and what follows from them without a single cosine."""
+"""Mean and covariance of a set of vectors, and what follows from them; and sums of scores."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.embeddings import Rows, Vectors
+from embviz_callback.analysis.scan.pool import ROUNDING
+from embviz_callback.analysis.scan.tiles import Tally, Tile
+from embviz_callback.embeddings import Floats, Rows, Vectors
 
+# Rows of a larger corpus whose covariance stands for that of all, which would cost dim**2 a document. The effective
+# rank is then lower by 0.2 to 0.3 % in 256 dimensions, by 0.8 to 2.6 % in 1,024.
+DRAWN = 10_000
 _CHUNK = 2048  # rows turned to float64 at a time
+_LINES = 64  # of a tile likewise: they stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Mean and population covariance of a set of rows, in float64.
+    """Mean and population covariance of a set of rows, or variance of each column, in float64.
 
     Attributes:
         count: Rows, copies counted.
         mean: ``(dim,)``.
-        covariance: ``(dim, dim)``.
+        covariance: ``(dim, dim)``, or ``(dim,)`` the variances.
     """
 
     count: int
@@ -54,26 +61,115 @@ def joined(one: Moments, other: Moments) -> Moments:
     """Moments of two sets together, as of Chan, Golub and LeVeque 1979: nothing cancels here either."""
     total = max(one.count + other.count, 1)
     shares, gap = (one.count / total, other.count / total), other.mean - one.mean
-    covariance = shares[0] * one.covariance + shares[1] * other.covariance + shares[0] * shares[1] * np.outer(gap, gap)
+    between = np.outer(gap, gap) if one.covariance.ndim == 2 else gap**2
+    covariance = shares[0] * one.covariance + shares[1] * other.covariance + shares[0] * shares[1] * between
     return Moments(one.count + other.count, one.mean + shares[1] * gap, covariance)
 
 
-def row_moments(queries: Vectors, documents: Moments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and population variance of each query's cosines with all documents.
+def row_moments(queries: Vectors, documents: Moments) -> Moments:
+    """Mean and population variance of each query's cosines with all documents, none of which is computed.
 
     Args:
         queries: ``(n_queries, dim)``.
         documents: Their moments.
 
     Returns:
-        Two arrays ``(n_queries,)``; no cosine is computed.
+        A column for each query.
     """
     means, variances = np.empty(len(queries)), np.empty(len(queries))
     for start in range(0, len(queries), _CHUNK):
         part = queries[start : start + _CHUNK].astype(np.float64)
         means[start : start + _CHUNK] = part @ documents.mean
         variances[start : start + _CHUNK] = np.einsum("ij,ij->i", part @ documents.covariance, part)
-    return means, np.maximum(variances, 0.0)
+    return Moments(documents.count, means, np.maximum(variances, 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """What the blocks of a corpus tell about its moments.
+
+    Attributes:
+        count: Documents with a direction.
+        total: ``(dim,)`` their sum.
+        added: As of `Tally`.
+        drawn: Moments of those that were drawn, at most `DRAWN` of a corpus.
+        waiting: Further ones, not yet among these: to update a covariance for the few of every block would be dear.
+    """
+
+    count: int
+    total: Floats
+    added: Floats
+    drawn: Moments
+    waiting: Vectors
+
+    def plus(self, other: Self) -> Self:
+        """Of these blocks and others."""
+        drawn = joined(self.drawn, other.drawn) if other.drawn.count else self.drawn
+        waiting = np.concatenate([self.waiting, other.waiting])
+        sums = self.count + other.count, self.total + other.total, self.added + other.added
+        both = type(self)(*sums, drawn, waiting)
+        return both if len(waiting) < _CHUNK else both.settled()
+
+    def settled(self) -> Self:
+        """The same, with no row waiting."""
+        drawn = joined(self.drawn, moments(self.waiting, np.ones(len(self.waiting), dtype=np.int64)))
+        return replace(self, drawn=drawn, waiting=self.waiting[:0].copy())
+
+    def packed(self) -> tuple[Rows, Floats]:
+        """All of it as integers and floats."""
+        drawn = self.settled().drawn
+        floats = self.total, drawn.mean, drawn.covariance.ravel(), self.added.ravel()
+        return np.array([self.count, drawn.count]), np.concatenate(floats)
+
+    def unpacked(self, ints: Rows, floats: Floats) -> Self:
+        """What another scan of the same subset has packed."""
+        dim, (count, n_drawn) = len(self.drawn.mean), ints.tolist()
+        total, mean, covariance, added = np.split(floats, np.cumsum([dim, dim, dim * dim]))
+        drawn = Moments(n_drawn, mean, covariance.reshape(dim, dim))
+        return type(self)(count, total, added.reshape(2, -1), drawn, self.waiting[:0])
+
+    @property
+    def moments(self) -> Moments:
+        """Of all documents, but for the covariance, which is that of the drawn ones; after `settled`."""
+        return Moments(self.count, self.total / max(self.count, 1), self.drawn.covariance)
+
+    def of_scores(self, queries: Vectors) -> Moments:
+        """Of each query's cosines; after `settled`.
+
+        Args:
+            queries: ``(n_queries, dim)``.
+
+        Returns:
+            Exact; the variance, where not all documents were drawn, as exact as scores in float32 are.
+        """
+        found = row_moments(queries, self.moments)
+        if self.drawn.count == self.count:
+            return found
+        mean, square = self.added / self.count  # both of rounded scores: those of copies have no variance
+        variance = square - mean**2
+        return replace(found, covariance=np.where(variance < ROUNDING**2, 0.0, variance))
+
+
+def drawn_rows(n: int) -> Rows:
+    """Which of so many rows of a corpus are drawn: the same wherever and whenever they come."""
+    return np.sort(np.random.default_rng(0).choice(n, min(n, DRAWN), replace=False))
+
+
+def add_scores(tally: Tally, tile: Tile) -> None:
+    """Adds up each query's scores of a tile, and their squares.
+
+    In float64, so that neither the order of tiles nor how they are cut is seen in the sums, and so that what is left
+    of them as variance is off by no more than the scores are.
+    """
+    scores, squares = tally.added[:, tile.band.rows]
+    wide, ones = np.empty((_LINES, len(scores))), np.ones(_LINES)
+    for start in range(0, len(tile.scores), _LINES):
+        part = tile.scores[start : start + _LINES]
+        lines, each = wide[: len(part)], ones[: len(part)]
+        lines[:] = part
+        scores += each @ lines
+        lines *= lines
+        squares += each @ lines
 
 
 def effective_rank(parts: list[Moments]) -> float:

@@ -61,18 +61,15 @@ def best_of(old: Rows, row: Rows, found: NDArray[np.int64]) -> Rows:
     return both[:, : old.shape[1]]
 
 
-def keep_best(task: Task, tally: Tally, tile: Tile) -> None:
+def keep_best(tally: Tally, tile: Tile) -> None:
     """Adds to a tally the columns of a tile that are among the best of their query.
 
     Args:
-        task: What is asked.
-        tally: Its `best` changes.
+        tally: Its `best` and `bar` change.
         tile: The scores.
     """
     k = tally.best.shape[1]
-    bar = score_of(tally.best[tile.band.rows, -1])
-    if task.bar is not None:
-        bar = np.maximum(bar, task.bar[tile.band.rows])
+    bar = tally.bar[tile.band.rows]
     if tile.columns.start == 0 and k <= min(_SEGMENTS, len(tile.highest)) and bar.min(initial=0) == -np.inf:
         bar = np.maximum(bar, _lower_bound(tile.highest, k))
     # Later columns must be strictly better: among equals the first column stays.
@@ -87,9 +84,10 @@ def keep_best(task: Task, tally: Tally, tile: Tile) -> None:
     order = np.argsort(row.astype(np.uint16) if len(bar) <= 2**16 else row, kind="stable")
     row = row[order]
     is_first = np.append(True, row[1:] != row[:-1])
-    active, at = row[is_first], np.cumsum(is_first) - 1
+    active, at = tile.band.rows.start + row[is_first], np.cumsum(is_first) - 1
     new = make_keys(scores[order], tile.columns.start + column[order])
-    tally.best[tile.band.rows.start + active] = best_of(tally.best[tile.band.rows.start + active], at, new)
+    tally.best[active] = kept = best_of(tally.best[active], at, new)
+    tally.bar[active] = np.maximum(tally.bar[active], score_of(kept[:, -1]))
 
 
 def _lower_bound(highest: Vectors, k: int) -> Vectors:

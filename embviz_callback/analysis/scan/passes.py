@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from embviz_callback.analysis.scan.counting import count_pairs
-from embviz_callback.analysis.scan.moments import Moments, effective_rank, joined, mean_off_diagonal, moments
+from embviz_callback.analysis.scan.moments import (
+    Collected,
+    add_scores,
+    effective_rank,
+    joined,
+    mean_off_diagonal,
+    moments,
+    row_moments,
+)
 from embviz_callback.analysis.scan.nearest import (
     NOTHING,
     best_columns,
@@ -41,6 +49,7 @@ from embviz_callback.measure import Product
 EXACT_AUC_PAIRS = 2**22  # so many negatives are sorted: 32 MiB
 SAMPLED_PAIRS = 2**21  # about so many of a larger number go into the histogram
 _LOWEST_BAND = 64  # rows, below which a product is slow
+_NO_ROWS = np.empty(0, dtype=np.int64)
 _WORTH_THREADS = 2**19  # cosines: some milliseconds
 
 
@@ -50,13 +59,13 @@ class Sums:
 
     Attributes:
         counted: As of `Tally`.
-        moments: Of the documents with a direction.
+        collected: About their moments.
         rows: ``(n_queries, k)`` the best rows of the pool, best first, -1 for nothing.
         scores: ``(n_queries, k)`` their exact scores, minus infinity for nothing.
     """
 
     counted: Rows
-    moments: Moments
+    collected: Collected
     rows: Rows
     scores: Floats
 
@@ -67,20 +76,19 @@ class Sums:
         both = np.concatenate([rows[active], other.rows[active]], axis=1)
         scored = np.concatenate([scores[active], other.scores[active]], axis=1)
         rows[active], scores[active] = merged_lists(both, scored, both, rows.shape[1])
-        return type(self)(self.counted + other.counted, joined(self.moments, other.moments), rows, scores)
+        return type(self)(self.counted + other.counted, self.collected.plus(other.collected), rows, scores)
 
     def packed(self) -> tuple[Rows, Floats]:
         """All of it as integers and floats, as many for every share of a corpus."""
-        ints = np.concatenate([self.counted, [self.moments.count], self.rows.ravel()])
-        return ints, np.concatenate([self.moments.mean, self.moments.covariance.ravel(), self.scores.ravel()])
+        ints, floats = self.collected.packed()
+        return np.concatenate([self.counted, self.rows.ravel(), ints]), np.concatenate([self.scores.ravel(), floats])
 
     def unpacked(self, ints: Rows, floats: Floats) -> Self:
         """What another scan of the same subset has packed."""
-        dim, shape = len(self.moments.mean), self.rows.shape
-        counted, count, rows = np.split(ints, [len(self.counted), len(self.counted) + 1])
-        mean, covariance, scores = np.split(floats, [dim, dim + dim * dim])
-        found = Moments(int(count[0]), mean, covariance.reshape(dim, dim))
-        return type(self)(counted, found, rows.reshape(shape), scores.reshape(shape))
+        counted, rows, counts = np.split(ints, np.cumsum([len(self.counted), self.rows.size]))
+        scores, sums = np.split(floats, [self.scores.size])
+        shape, collected = self.rows.shape, self.collected.unpacked(counts, sums)
+        return type(self)(counted, collected, rows.reshape(shape), scores.reshape(shape))
 
 
 class Pass:
@@ -92,12 +100,21 @@ class Pass:
         top_k: Documents kept per query.
         tile: Queries and documents of a tile.
         product: Makes a tile.
+        drawn: Rows of the pool that are drawn from the corpus; none where nobody asks for moments.
     """
 
     def __init__(
-        self, embeddings: Embeddings, *, n_corpus: int, top_k: int, tile: tuple[int, int], product: Product | None
+        self,
+        embeddings: Embeddings,
+        *,
+        n_corpus: int,
+        top_k: int,
+        tile: tuple[int, int],
+        product: Product | None,
+        drawn: Rows = _NO_ROWS,
     ) -> None:
-        self._embeddings = embeddings
+        self._embeddings, self._drawn = embeddings, drawn
+        self._adds_up = 0 < len(drawn) < n_corpus  # where all are drawn, their covariance tells the variances
         self._exact = exact_scores(embeddings.queries, embeddings.documents, embeddings.relevance, embeddings.measure)
         self._usable = np.flatnonzero(embeddings.usable_queries)
         self._asked = ~np.isnan(self._exact)
@@ -121,9 +138,10 @@ class Pass:
         jobs = [partial(moments, *given) for given in ((pool.vectors, pool.weights), (self._own.queries, ones))]
         self._tally, (self._moments, self._query_moments) = run(self._own, *jobs)
         self._listed = best_documents(self._own, self._tally)
-        dim, listed = embeddings.queries.shape[1], (len(self._own.queries), top_k + SLACK)
-        none = Moments(0, np.zeros(dim), np.zeros((dim, dim)))
-        self.sums = Sums(0 * self._tally.counted, none, np.full(listed, -1), np.full(listed, -np.inf))
+        listed = len(self._own.queries), top_k + SLACK
+        self._none = moments(pool.vectors[:0], pool.weights[:0])
+        nothing = Collected(0, self._none.mean, 0 * self._tally.added, self._none, pool.vectors[:0])
+        self.sums = Sums(0 * self._tally.counted, nothing, np.full(listed, -1), np.full(listed, -np.inf))
 
     def add(self, rows: Rows, vectors: Vectors) -> None:
         """Scores a block; its rows are those of the whole pool."""
@@ -132,11 +150,14 @@ class Pass:
             return
         pairs = self._own.pairs * (1, 0) - (0, 1)  # no relevant document is among them
         margin = ROUNDING * self._embeddings.measure.stretch(pool.vectors)
-        task = replace(self._own, pool=pool, pairs=pairs, margin=margin, bar=self._bar(margin))
-        tally, (of_block,) = run(task, partial(moments, pool.vectors, pool.weights))
+        bar = self._bar(margin)
+        task = replace(self._own, pool=pool, pairs=pairs, margin=margin, bar=bar, adds_up=self._adds_up)
+        tally, (total,) = run(task, partial(np.sum, pool.vectors, axis=0, dtype=np.float64))
         columns, _ = best_columns(task, tally)
         listed, scores = np.append(pool.members, -1)[columns], listed_scores(task, np.arange(len(columns)), columns)
-        self.sums = self.sums.plus(Sums(tally.counted, of_block, listed, scores))
+        drawn = pool.vectors[np.isin(pool.members, self._drawn, assume_unique=True)]
+        collected = Collected(len(pool.vectors), total, tally.added, self._none, drawn)
+        self.sums = self.sums.plus(Sums(tally.counted, collected, listed, scores))
 
     @property
     def unbeaten(self) -> float:
@@ -172,8 +193,10 @@ class Pass:
     def finish(self, n_pool: int) -> Similarity:
         """What own documents and blocks have given together."""
         embeddings, own = self._embeddings, self._own
-        pool = joined(self._moments, self.sums.moments)
-        rows = row_statistics(embeddings, own.queries, pool, self._usable, self._exact)
+        corpus = self.sums.collected.settled()
+        pool = joined(self._moments, corpus.moments)
+        of_scores = joined(row_moments(own.queries, self._moments), corpus.of_scores(own.queries))
+        rows = row_statistics(embeddings, of_scores, self._usable, self._exact)
         _, _, fine, beaten = self._counts()
         documents, scores = self._merged()
         top_documents = np.full((len(embeddings.queries), documents.shape[1]), -1)
@@ -227,7 +250,9 @@ def run(task: Task, *others: Callable[[], Any]) -> tuple[Tally, list[Any]]:
         reaching=np.zeros(len(task.pairs), dtype=np.int64),
         own=np.zeros(len(task.pairs), dtype=np.float32),
         best=np.full((n_queries, k), NOTHING),
+        bar=np.full(n_queries, -np.inf, dtype=np.float32) if task.bar is None else task.bar.copy(),
         fine=np.zeros(FINE_BINS, dtype=np.int64),
+        added=np.zeros((2, n_queries)),
     )
     is_few = n_queries * len(task.pool.vectors) < _WORTH_THREADS
     is_alone = task.product is not None or _cores() == 1 or is_few
@@ -259,8 +284,10 @@ def _go_over(task: Task, tally: Tally, rows: slice) -> tuple[NDArray[np.int64], 
             samples.append(sample(task, tile))
         band, own = tile.band, tile.relevant
         tally.own[band.pairs[own]] = tile.scores[band.column[own] - tile.columns.start, band.owner[own]]
+        if task.adds_up:
+            add_scores(tally, tile)
         count_pairs(task, tally, tile)
-        keep_best(task, tally, tile)
+        keep_best(tally, tile)
     # Of the whole band: 65,536 counters for every tile would cost more than what they count.
     if not task.keep:
         return counted_by_bin(np.concatenate(samples)), 0

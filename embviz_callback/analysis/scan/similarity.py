@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.moments import Moments, row_moments
+from embviz_callback.analysis.scan.moments import Moments
 from embviz_callback.analysis.scan.pool import EQUAL
 from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 from embviz_callback.measure import COSINE, Measure
@@ -193,14 +193,12 @@ def _among_own(query: Rows, scores: Floats) -> tuple[Rows, Rows]:
     return above, tied
 
 
-def row_statistics(
-    embeddings: Embeddings, queries: Vectors, pool: Moments, usable: Rows, exact: Floats
-) -> dict[str, Any]:
+def row_statistics(embeddings: Embeddings, scores: Moments, usable: Rows, exact: Floats) -> dict[str, Any]:
     """Count, mean and variance of each query's negatives: all documents minus the relevant ones."""
     n_queries, query = len(embeddings.queries), embeddings.relevance[:, 0]
     mean, variance = np.full((2, n_queries), np.nan)
-    n_documents = pool.count
-    mean[usable], variance[usable] = row_moments(queries, pool)
+    n_documents = scores.count
+    mean[usable], variance[usable] = scores.mean, scores.covariance
     deviation = exact - mean[query]
     valid = ~np.isnan(deviation)
     powers = [np.bincount(query[valid], weights=deviation[valid] ** n, minlength=n_queries) for n in range(3)]

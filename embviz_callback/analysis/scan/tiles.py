@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embviz_callback.analysis.scan.pool import ROUNDING, Pool
-from embviz_callback.embeddings import Rows, Vectors
+from embviz_callback.embeddings import Floats, Rows, Vectors
 from embviz_callback.measure import Measure, Product
 
 GROUP = 16  # columns
 SLACK = 6  # columns that are kept beyond the list: float32 may have let a near tie in its place
+# OpenBLAS makes products of up to so many multiplications by another kernel, with other last bits.
+_SMALL_PRODUCT = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,7 @@ class Task:
         measure: By which rows are compared.
         margin: How near two scores in float32 leave open which is the higher.
         bar: ``(n_queries,)`` the score that a column must exceed to be listed; None for any.
+        adds_up: Whether scores and their squares are added up.
     """
 
     queries: Vectors
@@ -47,6 +50,7 @@ class Task:
     measure: Measure
     margin: float = ROUNDING
     bar: Vectors | None = None
+    adds_up: bool = False
 
 
 @dataclass(eq=False)
@@ -58,16 +62,20 @@ class Tally:
         reaching: ``(n_pairs,)`` documents above or tied with it, its own among them.
         own: ``(n_pairs,)`` each relevant pair's score as its tile made it.
         best: ``(n_queries, k)`` keys of the best columns, best first.
+        bar: ``(n_queries,)`` what a score must exceed to be among them.
         fine: ``(FINE_BINS,)`` negatives by score, over [-1, 1]; all, or a sample.
         beaten: Where all are in it: how many pairs of a positive and a negative the positive wins, and once more how
             many it does not lose.
+        added: ``(2, n_queries)`` the sum of each query's scores and that of their squares, where the task adds them up.
     """
 
     above: Rows
     reaching: Rows
     own: Vectors
     best: Rows
+    bar: Vectors
     fine: Rows
+    added: Floats
     beaten: int = 0
 
     @property
@@ -170,11 +178,15 @@ def tiles_of(task: Task, rows: slice) -> Iterator[Tile]:
     width, n_columns = task.tile[1], len(task.pool.vectors)
     queries, band = task.queries[rows], _band(task, rows)
     # One buffer for all tiles: fresh memory for each costs as much as the product itself.
-    buffer = np.empty((_whole_groups(min(width, n_columns)), len(queries)), dtype=np.float32)
+    least = _SMALL_PRODUCT // max(queries.size, 1) + 1 if task.adds_up else 0
+    buffer = np.empty((_whole_groups(max(min(width, n_columns), least)), len(queries)), dtype=np.float32)
     for left in range(0, n_columns, width):
         columns = slice(left, min(left + width, n_columns))
-        scores = buffer[: columns.stop - left]
-        task.measure.fill(scores, task.pool.vectors[columns], queries, task.product)
+        scores, vectors = buffer[: columns.stop - left], task.pool.vectors[columns]
+        # What is added up must be one number for a document wherever it stands, or the sums would tell (by some 1e-9,
+        # as they do where BLAS has other such rules) how the pool was cut.
+        padded = np.pad(vectors, ((0, max(least - len(vectors), 0)), (0, 0))) if len(vectors) < least else vectors
+        task.measure.fill(buffer[: len(padded)], padded, queries, task.product)
         grouped = buffer[: _whole_groups(len(scores))]
         grouped[len(scores) :] = -np.inf
         highest = grouped.reshape(-1, GROUP, len(queries)).max(axis=1)

@@ -1,5 +1,7 @@
 """A corpus in blocks: however it is cut and shared out, what one block of it gives."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embviz_callback.analysis.scan import Scan, Similarity, scan
+from embviz_callback.analysis.scan import moments as moments_room
 from embviz_callback.analysis.scan import passes as passes_room
 from embviz_callback.embeddings import Embeddings, ranked_rows
 from embviz_callback.settings import SIMILARITIES
@@ -36,6 +39,13 @@ def a_pool(kind: str, seed: int, similarity: str) -> tuple[Embeddings, Any]:
     return embeddings, ranked_rows("corpus", 5 * rows_of(kind, int(n_corpus), rng), similarity)
 
 
+@contextmanager
+def drawing(most: int) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(moments_room, "DRAWN", most)
+        yield
+
+
 def in_blocks(
     embeddings: Embeddings, corpus: Any, rng: np.random.Generator, n_shares: int, **options: Any
 ) -> Similarity:
@@ -59,14 +69,56 @@ def check_equal(found: Similarity, whole: Similarity) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(KINDS), st.integers(0, 2**32 - 1), st.sampled_from(SIMILARITIES), st.integers(1, 3))
+@given(
+    st.sampled_from(KINDS), st.integers(0, 2**32 - 1), st.sampled_from(SIMILARITIES), st.integers(1, 3), st.booleans()
+)
 def test_however_a_corpus_is_cut_and_shared_out_the_scan_finds_the_same(
-    kind: str, seed: int, similarity: str, n_shares: int
+    kind: str, seed: int, similarity: str, n_shares: int, is_large: bool
 ) -> None:
     embeddings, corpus = a_pool(kind, seed, similarity)
-    whole = scan(embeddings, corpus=corpus, top_k=4)
-    found = in_blocks(embeddings, corpus, np.random.default_rng(seed), n_shares, top_k=4)
+    with drawing(20 if is_large else 100):
+        whole = scan(embeddings, corpus=corpus, top_k=4)
+        found = in_blocks(embeddings, corpus, np.random.default_rng(seed), n_shares, top_k=4)
     check_equal(found, whole)
+
+
+def far_more_documents(spread: float, apart: float, n: int = 900, dim: int = 32) -> tuple[Embeddings, Any]:
+    """Pairs and a corpus, each around a direction of its own."""
+    rng = np.random.default_rng(0)
+    centre, other = rng.standard_normal((2, dim))
+    rows = [centre + spread * rng.standard_normal((20, dim)) for _ in range(2)]
+    embeddings = Embeddings.from_raw(*rows, np.stack([np.arange(20)] * 2, axis=1))
+    return embeddings, ranked_rows("corpus", centre + apart * other + spread * rng.standard_normal((n, dim)), "cosine")
+
+
+@pytest.mark.parametrize(("spread", "apart", "off"), [(1.0, 0.0, 1e-7), (0.01, 0.0, 1e-3), (0.01, 1.0, 1e-6)])
+def test_the_spread_of_a_large_corpus_is_as_exact_as_scores_in_float32(spread: float, apart: float, off: float) -> None:
+    embeddings, corpus = far_more_documents(spread, apart)
+    with drawing(300):
+        found = scan(embeddings, corpus=corpus)
+    cosines = embeddings.queries.astype(np.float64) @ np.concatenate([embeddings.documents, corpus]).T
+    negatives = cosines[~np.eye(20, len(cosines.T), dtype=bool)].reshape(20, -1)
+    assert found.row_mean == pytest.approx(negatives.mean(axis=1), abs=1e-12)
+    assert found.row_variance == pytest.approx(negatives.var(axis=1), rel=off, abs=0)
+
+
+@pytest.mark.parametrize("apart", [0.0, 1.0])
+def test_copies_in_a_large_corpus_have_no_spread_of_their_own(apart: float) -> None:
+    embeddings, corpus = far_more_documents(0.0, apart)
+    with drawing(300):
+        found = scan(embeddings, corpus=corpus)
+    own, other = embeddings.queries[0].astype(np.float64) @ np.stack([embeddings.documents[0], corpus[0]]).T
+    shares = 19 / 919, 900 / 919
+    assert found.row_variance == pytest.approx(np.full(20, shares[0] * shares[1] * (own - other) ** 2), abs=1e-14)
+    assert (found.row_variance == 0).all() == (apart == 0)
+
+
+def test_the_effective_rank_of_a_large_corpus_is_that_of_all_of_it_as_far_as_a_part_can_tell() -> None:
+    embeddings, corpus = far_more_documents(1.0, 0.0, n=4000)
+    whole = scan(embeddings, corpus=corpus).effective_rank
+    with drawing(400):
+        part = scan(embeddings, corpus=corpus).effective_rank
+    assert 0.98 * whole < part < whole
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
