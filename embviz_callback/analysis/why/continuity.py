@@ -1,6 +1,5 @@
 """Whether similarity falls smoothly as a number moves away, and whether neighbours lie close."""
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.metrics.resampling import Estimate, estimate, mean_ranks, simultaneous, spearman, told
+from embviz_callback.analysis.metrics.resampling import Estimate, estimate, simultaneous, spearman, told
 from embviz_callback.analysis.why.columns import Row
 from embviz_callback.embeddings import Floats, Rows, Vectors
 from embviz_callback.pairs.texts import fold
@@ -69,8 +68,6 @@ class Continuity:
         column: Whose values.
         verdict: "falls smoothly", "falls with rises" or "no fall shown".
         spearman: Rank correlation of difference and cosine over all pairs: -1 a perfect fall.
-        smoothness: Mean over documents of that correlation among its own pairs, sign turned: 1 if
-            every document's neighbours by value are its neighbours by cosine, 0 for no relation.
         fall: Cosine of the first band minus that of the last.
         rises: Bands, counted from 0, whose cosine is above the one before, beyond chance in any of the steps.
         n_documents: Documents with a value, of which at most 600 are used.
@@ -81,7 +78,6 @@ class Continuity:
     column: str
     verdict: str
     spearman: float
-    smoothness: float
     fall: Estimate
     rises: tuple[int, ...]
     n_documents: int
@@ -123,7 +119,6 @@ def continuity(
         column=column,
         bands=bands,
         spearman=spearman(differences[left, right], cosines[left, right]),
-        smoothness=_smoothness(differences, cosines),
         fall=fall,
         rises=rises,
         verdict=_verdict(fall, rises),
@@ -188,15 +183,6 @@ def _verdict(fall: Estimate, rises: Sequence[int]) -> str:
     if not fall.low > 0:
         return "no fall shown"
     return "falls with rises" if rises else "falls smoothly"
-
-
-def _smoothness(differences: Floats, cosines: Similarities) -> float:
-    n = len(differences)
-    others = (table[~np.eye(n, dtype=bool)].reshape(n, n - 1) for table in (differences, cosines))
-    left, right = (np.stack([mean_ranks(row) for row in rows]) - n / 2 for rows in others)
-    spread = np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
-    known = spread > 0
-    return -float(((left * right).sum(axis=1)[known] / spread[known]).mean()) if known.any() else math.nan
 
 
 def _violations(

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,7 +128,7 @@ def errors_of(one: Evaluated, columns: Columns) -> Errors:
         expected, first = (rows[search.row] for rows in (one.similarity.best_positive_row, one.similarity.came_first))
         is_known = expected >= 0 and 0 <= first < len(columns.documents)
         own, other = (columns.documents[row] if is_known else {} for row in (expected, first))
-        differs = differing(own, other)
+        differs = tuple(differing(own, other))
         misses.append(Miss(search, {name: (own[name], other[name]) for name in differs}))
         differ.update(differs)
         both.update(own.keys() & other.keys())
@@ -146,17 +146,17 @@ def _commonest(counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def differing(one: Row, other: Row) -> tuple[str, ...]:
+def differing(one: Row, other: Row) -> Iterator[str]:
     """Columns that both rows have and in which they differ, in the order of the first.
 
-    Returns:
-        Their names.
+    Yields:
+        Their names, each looked for when it is asked for.
 
     Example:
-        >>> differing({"price": 5.0, "area": 20.0}, {"price": 7.0, "area": 20.0, "floor": 1.0})
-        ('price',)
+        >>> next(differing({"price": 5.0, "area": 20.0}, {"price": 7.0, "area": 20.0, "floor": 1.0}))
+        'price'
     """
-    return tuple(name for name, value in one.items() if name in other and not agree(value, other[name], _SAME_NUMBER))
+    return (name for name, value in one.items() if name in other and not agree(value, other[name], _SAME_NUMBER))
 
 
 def _crowders(one: Evaluated) -> tuple[Crowder, ...]:

@@ -106,7 +106,7 @@ class _Known:
         """Why both say the same, and how many columns are equal; "" where that is not known."""
         own, other = self.own[document], self.other[negative]
         shared = own.keys() & other.keys()
-        if differing(own, other):
+        if next(differing(own, other), None) is not None:
             return "", 0
         text, beside = self.documents[document], self.negatives[negative]
         is_known = (

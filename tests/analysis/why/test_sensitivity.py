@@ -184,7 +184,6 @@ def test_a_smooth_fall_is_called_one() -> None:
     assert found is not None
     assert found.verdict == "falls smoothly"
     assert found.spearman == pytest.approx(-1.0, abs=1e-3)
-    assert found.smoothness == pytest.approx(1.0, abs=1e-3)
     assert found.rises == ()
     assert found.violations == ()
     cosines = [band.cosine.value for band in found.bands]
@@ -197,7 +196,6 @@ def test_a_similarity_that_ignores_the_price_does_not_fall() -> None:
     found = _curve(unit(rng.normal(size=(80, 16))), rng.uniform(2, 9, 80))
     assert found is not None
     assert found.verdict == "no fall shown"
-    assert abs(found.smoothness) < 0.1
 
 
 def test_a_curve_that_comes_back_up_names_the_bands_and_the_listings() -> None:

@@ -131,7 +131,7 @@ def draw_continuity(snapshot: Snapshot, curve: Continuity) -> Figure:
         f"all pairs of {counted(curve.n_documents, 'document')} · shade: 95 % interval over documents"
         + (" · ringed: rises beyond chance" if curve.rises else ""),
         f"{curve.verdict}: {number(curve.fall.value)} ({number(curve.fall.low)} to {number(curve.fall.high)}), "
-        f"Spearman {number(curve.spearman, 2)}, per document {number(-curve.smoothness, 2)}",
+        f"Spearman {number(curve.spearman, 2)}",
     )
     style.foot(figure, snapshot, *facts)
     return figure
