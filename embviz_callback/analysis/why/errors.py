@@ -156,7 +156,9 @@ def differing(one: Row, other: Row) -> Iterator[str]:
         >>> next(differing({"price": 5.0, "area": 20.0}, {"price": 7.0, "area": 20.0, "floor": 1.0}))
         'price'
     """
-    return (name for name, value in one.items() if name in other and not agree(value, other[name], _SAME_NUMBER))
+    for name, value in one.items():
+        if name in other and not agree(value, other[name], _SAME_NUMBER):
+            yield name
 
 
 def _crowders(one: Evaluated) -> tuple[Crowder, ...]:

@@ -51,10 +51,10 @@ class Jobs:
         except FileNotFoundError:
             return []
 
-    def has_evaluations(self) -> bool:
-        """Whether an evaluation waits; the conclusion of a training is none."""
-        pending = self.root / "pending"
-        return any(not (pending / name / CONCLUSION).exists() for name in self.names("pending"))
+    def evaluations(self, *states: str) -> list[str]:
+        """The jobs in some states without the conclusion of a training, first to be done first."""
+        found = ((state, name) for state in states for name in self.names(state))
+        return sorted(name for state, name in found if not (self.root / state / name / CONCLUSION).exists())
 
     def claim(self) -> Path | None:
         """Takes the first pending job, which is active from now on.
@@ -125,14 +125,12 @@ class Jobs:
         Returns:
             How many of its evaluations had not been drawn.
         """
-        n_left = 0
+        n_left = len(self.evaluations("pending", "active", "deferred"))
         if any(self.names(state) for state in ("pending", "active", "deferred", "failed")):
             shutil.rmtree(self.root / "abandoned", ignore_errors=True)
         for state in ("pending", "active", "deferred", "failed"):
             for name in self.names(state):
-                is_evaluation = not (self.root / state / name / CONCLUSION).exists()
-                if self._try_move(state, name, "abandoned"):
-                    n_left += is_evaluation and state != "failed"
+                self._try_move(state, name, "abandoned")
         return n_left
 
     @contextmanager

@@ -1,7 +1,9 @@
 """Jobs of one run become pictures and text: the drawing process's side of a hand-over."""
 
+import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,8 @@ from embviz_callback.analysis.verdict.checklist import Check
 from embviz_callback.delivery.guarding import Guard
 from embviz_callback.delivery.process.handovers import Job, read_job
 from embviz_callback.delivery.process.jobs import CONCLUSION, Jobs
+from embviz_callback.delivery.process.training_side import this_python
+from embviz_callback.delivery.run.keeping import MOST
 from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.delivery.showing import make_maps, show
 from embviz_callback.delivery.sinks import FolderSink, Sink, TensorBoardSink
@@ -22,6 +26,8 @@ from embviz_callback.drawing.figures.png import to_png
 from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.files import write_atomically
 from embviz_callback.snapshot import Snapshot, load_snapshot
+
+_ANALYSIS = "embviz_callback.delivery.process.run_analysis"
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Publisher:
         self.folder = folder
         self._run = RunFolder(folder)
         self._last: tuple[str, Snapshot] | None = None
+        self._analysis = _AnalysisBeside(self._run)
         self._event_files: dict[tuple[str, str], TensorBoardSink] = {}
         # Kept: what a thread waited for a processor, which its time limit leaves out, goes with it.
         self._threads = ThreadPoolExecutor(len(MAPS))
@@ -58,6 +65,8 @@ class Publisher:
         if (folder / CONCLUSION).exists():
             self._conclude(read_job(folder), guard)
             return Published([], guard.faults)
+        if self._last is not None:  # the first of a training makes the folder its own
+            self._analysis.begin()
         snapshot, job, name = load_snapshot(folder), read_job(folder), folder.name
         begin = partial(self._begin, job)
         guard.attempt("beginning", begin, where=snapshot.label, skipped="forgetting what came after the checkpoint")
@@ -91,20 +100,30 @@ class Publisher:
 
     def _conclude(self, job: Job, guard: Guard) -> None:
         """What is made once, of a training that has ended."""
-        # Late: the first figures must not wait for what only the end needs.
-        from embviz_callback.delivery.run.run_analysis import publish_analysis
+        attempt = partial(guard.attempt, where="the end of the run")
+        if not self._analysis.is_made():
+            # Late: the first figures must not wait for what only the end needs.
+            from embviz_callback.delivery.process.run_analysis import analyse_run
 
-        where = "the end of the run"
-        act = partial(publish_analysis, self._run, Context(alerts=job.said, notes=job.faults))
-        guard.attempt("analysis", act, where=where, skipped="analysis.json and the analysis in report.html")
+            act = partial(analyse_run, self._run)
+            attempt("analysis", act, skipped="analysis.json and the analysis in report.html")
+        last = attempt("reading", self._newest, skipped="the analysis in report.html")
+        if last is None:
+            return
+        renew = partial(self._run.write_page, last, Context(alerts=job.said, notes=[*job.faults, *guard.faults]))
+        attempt("page", renew, skipped="the analysis in report.html")
         if job.events is not None:
-            write = partial(self._write_session, Path(job.events), job.prefix)
-            guard.attempt("writing", write, where=where, skipped="this run in TensorBoard's table of hyperparameters")
+            write = partial(self._write_session, Path(job.events), job.prefix, last)
+            attempt("writing", write, skipped="this run in TensorBoard's table of hyperparameters")
 
-    def _write_session(self, events: Path, prefix: str) -> None:
+    def _newest(self) -> Snapshot | None:
+        """The last kept evaluation."""
         kept = self._run.kept
-        last = load_snapshot(kept[-1]) if kept else None
-        if last is None or not last.provenance.hparams:
+        is_at_hand = self._last is not None and bool(kept) and self._last[0] == kept[-1].name
+        return self._last[1] if is_at_hand else load_snapshot(kept[-1]) if kept else None
+
+    def _write_session(self, events: Path, prefix: str, last: Snapshot) -> None:
+        if not last.provenance.hparams:
             return
         sink = self._event_file(events, prefix)
         for value in session_values(last.provenance.hparams, last.metrics, prefix):
@@ -123,7 +142,7 @@ class Publisher:
         self._run.add_view(snapshot, checks)
         views = self._run.write_page(snapshot, Context(alerts=job.said, notes=[*job.faults, *guard.faults]))
         # A strip shows the whole run: while others wait, the last of them will draw it.
-        if Jobs(self.folder / "jobs").has_evaluations():
+        if Jobs(self.folder / "jobs").evaluations("pending"):
             return
         for method in wanted_maps(snapshot.settings):
             png = to_png(draw_filmstrip(views, method, n_left_out=self._run.n_left_out))
@@ -160,3 +179,37 @@ class Publisher:
     def _keep(self, snapshot: Snapshot, name: str) -> None:
         self._last = name, snapshot
         self._run.keep(snapshot, name)
+
+
+class _AnalysisBeside:
+    """The analysis in a process of its own, beside the last drawings: two cores are idle when a training has ended.
+
+    Args:
+        run: The folder.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Starts it where the training has ended and at least two evaluations are still to be drawn.
+
+        Fewer are drawn before the process has imported what it needs.
+        """
+        jobs = Jobs(self._run.path / "jobs")
+        waiting = jobs.evaluations("pending", "active")
+        has_ended = len(jobs.names("pending")) > len(jobs.evaluations("pending"))
+        # Of more than are kept, some will be gone when all are drawn: what is found must not depend on who is faster.
+        if self._process is None and has_ended and len(waiting) > 1 and len(waiting) + len(self._run.kept) <= MOST:
+            with suppress(OSError):  # it is made at the end
+                command = [this_python(), "-P", "-m", _ANALYSIS, f"{self._run.path}"]
+                self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
+
+    def is_made(self) -> bool:
+        """Waits for it; whether it was begun and is there."""
+        process, self._process = self._process, None
+        if process is None or process.stdin is None:
+            return False
+        with process.stdin:  # its end would be the process's too
+            return process.wait() == 0

@@ -1,6 +1,10 @@
 """What a training that has ended leaves behind of itself: its analysis, on disk and on its page."""
 
 import json
+import shutil
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +12,11 @@ import pytest
 from small_runs import a_run, a_subset
 
 from embviz_callback import EmbeddingVisualizer
+from embviz_callback.delivery.process import publishing, run_analysis
+from embviz_callback.delivery.process.handovers import Job, write_job
+from embviz_callback.delivery.process.jobs import Jobs
 from embviz_callback.delivery.process.publishing import Publisher
-from embviz_callback.delivery.run import run_analysis
-from embviz_callback.delivery.run.run_analysis import publish_analysis
+from embviz_callback.delivery.process.run_analysis import analyse_run
 from embviz_callback.delivery.run.run_folder import RunFolder
 from embviz_callback.drawing.reports.asides import Context
 from embviz_callback.pairs.problems import DataError
@@ -43,7 +49,8 @@ def page_data(folder: Path) -> dict[str, Any]:
 
 def test_the_last_evaluation_is_analysed_with_what_lasted_over_the_run(run: list[Snapshot], tmp_path: Path) -> None:
     folder = kept(tmp_path, run)
-    publish_analysis(folder, SAID)
+    analyse_run(folder)
+    folder.write_page(run[2], SAID)
     facts = json.loads((folder.path / "analysis.json").read_text(encoding="utf-8"))
     assert facts["label"] == "epoch 2"
     assert {one["column"] for one in facts["groups"]} == {"quận", "area"}
@@ -57,7 +64,7 @@ def test_the_last_evaluation_is_analysed_with_what_lasted_over_the_run(run: list
 
 def test_the_page_keeps_the_analysis_until_the_run_goes_on_from_before_it(run: list[Snapshot], tmp_path: Path) -> None:
     folder = kept(tmp_path, run)
-    publish_analysis(folder, SAID)
+    analyse_run(folder)
     folder.write_page(run[2], Context())
     assert page_data(folder.path)["analysis"] is not None
     assert run[1].step is not None
@@ -72,17 +79,82 @@ def test_a_subset_too_large_to_analyse_here_is_left_to_the_command(
 ) -> None:
     folder = kept(tmp_path, run)
     monkeypatch.setattr(run_analysis, "_MOST_QUERIES", 50)
-    publish_analysis(folder, SAID)
+    analyse_run(folder)
+    folder.write_page(run[2], Context())
     assert page_data(folder.path)["analysis"]["n_evaluations"] == 2
     monkeypatch.setattr(run_analysis, "_MOST_QUERIES", 20)
     with pytest.raises(ValueError) as error:
-        publish_analysis(folder, SAID)
+        analyse_run(folder)
     assert str(error.value) == f"24 queries are too many to analyse here; embviz analyse --run {tmp_path} does it"
 
 
 def test_nothing_is_written_of_a_run_that_keeps_nothing(tmp_path: Path) -> None:
-    publish_analysis(RunFolder(tmp_path), SAID)
+    analyse_run(RunFolder(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def waiting(path: Path, run: list[Snapshot]) -> Jobs:
+    """A run whose training has ended with all its evaluations undrawn."""
+    jobs = Jobs(path / "jobs")
+    for snapshot in run:
+        name = f"epoch_{snapshot.epoch:04d}"
+        jobs.put(f"{snapshot.step:09d}_{name}", partial(write_job, snapshot, Job(place=name, run_id="a")))
+    jobs.put("last", partial(write_job, None, Job(said=tuple(SAID.alerts))))
+    return jobs
+
+
+def test_evaluations_that_are_not_drawn_yet_are_analysed_with_those_that_are(
+    run: list[Snapshot], tmp_path: Path
+) -> None:
+    folder, jobs = kept(tmp_path, run[:2]), waiting(tmp_path, run[1:])
+    claimed = jobs.claim()
+    analyse_run(folder)
+    folder.write_page(run[1], SAID)
+    assert claimed is not None
+    assert claimed.name == folder.kept[-1].name
+    shown = page_data(tmp_path)["analysis"]
+    assert (shown["label"], shown["n_evaluations"]) == ("epoch 2", 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_analysis_is_made_beside_the_last_drawings_and_at_the_end_where_that_fails(
+    run: list[Snapshot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    made_here: list[RunFolder] = []
+    monkeypatch.setattr(run_analysis, "analyse_run", made_here.append)
+    if fails:
+        monkeypatch.setattr(publishing, "_ANALYSIS", "embviz_callback.no_such_module")
+    jobs, publisher = waiting(tmp_path, run), Publisher(tmp_path)
+    while (job := jobs.claim()) is not None:
+        assert publisher.publish(job).faults == []
+        jobs.done(job.name)
+    assert made_here == [RunFolder(tmp_path)] * fails
+    assert (tmp_path / "analysis.md").exists() is not fails
+    shown = page_data(tmp_path)
+    assert shown["alerts"] == SAID.alerts
+    assert (shown["analysis"] is None) is fails
+
+
+@pytest.mark.parametrize(("n_waiting", "has_ended"), [(1, True), (2, False)])
+def test_a_process_for_the_analysis_is_started_only_where_it_saves_time(
+    run: list[Snapshot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_waiting: int, *, has_ended: bool
+) -> None:
+    jobs = waiting(tmp_path, run[:n_waiting])
+    if not has_ended:
+        shutil.rmtree(jobs.root / "pending" / "last")
+    monkeypatch.setattr(publishing.subprocess, "Popen", lambda *given, **more: pytest.fail("a process was started"))
+    beside = publishing._AnalysisBeside(RunFolder(tmp_path))
+    beside.begin()
+    assert not beside.is_made()
+
+
+def test_the_process_of_the_analysis_ends_with_the_one_that_started_it(run: list[Snapshot], tmp_path: Path) -> None:
+    kept(tmp_path, run)
+    command = [sys.executable, "-m", "embviz_callback.delivery.process.run_analysis", f"{tmp_path}"]
+    found = subprocess.run(command, stdin=subprocess.DEVNULL, check=False)  # ended at once
+    assert found.returncode == 1
+    assert not (tmp_path / "analysis.md").exists()
 
 
 def test_an_evaluation_drawn_late_starts_from_the_one_before_it_in_training(
