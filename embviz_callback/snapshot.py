@@ -21,6 +21,7 @@ from embviz_callback.measure import COSINE
 from embviz_callback.pairs.subset import Subset
 from embviz_callback.settings import Settings
 
+SNAPSHOT = "snapshot.json"  # beside arrays.npz
 _ROWS = ("queries", "documents", "hard_negatives")
 _PAIRS = ("relevance", "hard_pairs", "records", "grades")
 _MAP_ARRAYS = ("queries", "documents")
@@ -209,7 +210,7 @@ def save_snapshot(snapshot: Snapshot, folder: Path) -> None:
             arrays |= {f"{method}_{name}": getattr(made, name) for name in _MAP_ARRAYS}
     with (folder / "arrays.npz").open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    (folder / "snapshot.json").write_text(json.dumps(_facts(snapshot), ensure_ascii=False), encoding="utf-8")
+    (folder / SNAPSHOT).write_text(json.dumps(_facts(snapshot), ensure_ascii=False), encoding="utf-8")
 
 
 def load_snapshot(folder: Path) -> Snapshot:
@@ -221,7 +222,7 @@ def load_snapshot(folder: Path) -> Snapshot:
     Returns:
         The snapshot, equal in everything that is shown.
     """
-    facts = read_json(folder / "snapshot.json")
+    facts = read_json(folder / SNAPSHOT)
     with np.load(folder / "arrays.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     # Evaluations that were kept before there were grades lack them, and older ones the similarity.

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, wait
+from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -19,6 +19,7 @@ from embviz_callback.drawing.reports.evaluation_report import report
 from embviz_callback.snapshot import Snapshot
 
 Maps = Mapping[str, Projection | Skipped]
+Begun = Mapping[str, Future[Projection | Skipped]]
 Progress = Callable[[int, int], None]
 
 
@@ -28,11 +29,9 @@ def make_maps(
     guard: Guard,
     threads: Executor,
     progress: Callable[[str], Progress | None] = lambda method: None,
+    begun: Begun | None = None,
 ) -> Maps:
     """The maps of a snapshot, as many at once as there are threads.
-
-    Both spend their time outside Python's lock, and each map is the same as if it were made alone. Neither may use
-    numba's own threads, which abort the process when two ask for them (umap #665).
 
     Args:
         snapshot: Without maps.
@@ -40,24 +39,48 @@ def make_maps(
         guard: Catches what goes wrong in one, so that the other is made.
         threads: In which they are made.
         progress: Gives, for a map, what is told of steps done and in all.
+        begun: What `begin_maps` gave for this snapshot, where it was asked before.
 
     Returns:
         Under the key of each method a map, or why there is none.
     """
     maps: dict[str, Projection | Skipped] = {method: Skipped(f"left out by skip_{method}") for method in MAPS}
-    wanted = wanted_maps(snapshot.settings)
-    for method in wanted:
-        # Here, where nothing else is imported meanwhile; what cannot be imported is said by the map itself.
-        with suppress(Exception, SystemExit):
-            open_layout(method)
     # Warnings are silenced in the whole process by each map, which must not outlast the other.
     with warnings.catch_warnings():
-        making = {method: threads.submit(_make_map, snapshot, previous, method, progress(method)) for method in wanted}
+        making = begin_maps(snapshot, previous, threads, progress) if begun is None else begun
         wait(making.values())
     for method, future in making.items():
         made = guard.attempt(f"{method} map", future.result, where=snapshot.label, skipped="this map")
         maps[method] = made or Skipped(f"the map failed: {guard.faults[-1]}")
     return maps
+
+
+def begin_maps(
+    snapshot: Snapshot,
+    previous: Snapshot | None,
+    threads: Executor,
+    progress: Callable[[str], Progress | None] = lambda method: None,
+) -> Begun:
+    """Begins the maps of a snapshot, for `make_maps`, and waits for none.
+
+    They spend their time outside Python's lock, and each is the same as if it were made alone. None may use
+    numba's own threads, which abort the process when two ask for them (umap #665).
+
+    Args:
+        snapshot: Without maps.
+        previous: Whose maps they start from.
+        threads: In which they are made.
+        progress: As of `make_maps`.
+
+    Returns:
+        Under the key of each method that is wanted the map to come.
+    """
+    wanted = wanted_maps(snapshot.settings)
+    for method in wanted:
+        # Here, where nothing else is imported meanwhile; what cannot be imported is said by the map itself.
+        with suppress(Exception, SystemExit):
+            open_layout(method)
+    return {method: threads.submit(_make_map, snapshot, previous, method, progress(method)) for method in wanted}
 
 
 def _make_map(

@@ -16,7 +16,7 @@ from embviz_callback.delivery.process.jobs import CONCLUSION, Jobs
 from embviz_callback.delivery.process.training_side import this_python
 from embviz_callback.delivery.run.keeping import MOST
 from embviz_callback.delivery.run.run_folder import RunFolder
-from embviz_callback.delivery.showing import make_maps, show
+from embviz_callback.delivery.showing import Begun, begin_maps, make_maps, show
 from embviz_callback.delivery.sinks import FolderSink, Sink, TensorBoardSink
 from embviz_callback.delivery.tensorboard.dashboards import layout_value, threshold_value
 from embviz_callback.delivery.tensorboard.hparams import session_values
@@ -24,8 +24,8 @@ from embviz_callback.delivery.tensorboard.projector import write_projection
 from embviz_callback.drawing.figures.filmstrip import draw_filmstrip
 from embviz_callback.drawing.figures.png import to_png
 from embviz_callback.drawing.reports.asides import Context
-from embviz_callback.files import write_atomically
-from embviz_callback.snapshot import Snapshot, load_snapshot
+from embviz_callback.files import edition, write_atomically
+from embviz_callback.snapshot import SNAPSHOT, Snapshot, load_snapshot
 
 _ANALYSIS = "embviz_callback.delivery.process.run_analysis"
 
@@ -43,6 +43,21 @@ class Published:
     faults: list[str]
 
 
+@dataclass(frozen=True, eq=False)
+class _Ahead:
+    """An evaluation that waits, with its maps in the making.
+
+    Attributes:
+        edition: Of its file: one of the same name may have taken its place.
+        snapshot: Without maps.
+        maps: To come.
+    """
+
+    edition: tuple[int, int, int]
+    snapshot: Snapshot
+    maps: Begun
+
+
 class Publisher:
     """Turns jobs of one run into pictures and text, and keeps its evaluations for the next maps and for comparisons.
 
@@ -54,6 +69,7 @@ class Publisher:
         self.folder = folder
         self._run = RunFolder(folder)
         self._last: tuple[str, Snapshot] | None = None
+        self._ahead: _Ahead | None = None
         self._analysis = _AnalysisBeside(self._run)
         self._event_files: dict[tuple[str, str], TensorBoardSink] = {}
         # Kept: what a thread waited for a processor, which its time limit leaves out, goes with it.
@@ -67,10 +83,13 @@ class Publisher:
             return Published([], guard.faults)
         if self._last is not None:  # the first of a training makes the folder its own
             self._analysis.begin()
-        snapshot, job, name = load_snapshot(folder), read_job(folder), folder.name
+        (snapshot, begun), job, name = self._opened(folder), read_job(folder), folder.name
         begin = partial(self._begin, job)
         guard.attempt("beginning", begin, where=snapshot.label, skipped="forgetting what came after the checkpoint")
-        snapshot = snapshot.with_maps(make_maps(snapshot, self._previous(snapshot, name), guard, self._threads))
+        previous = self._previous(snapshot, name)
+        snapshot = snapshot.with_maps(make_maps(snapshot, previous, guard, self._threads, begun=begun))
+        self._last = name, snapshot
+        self._look_ahead(name)
         sinks = self._sinks(job, snapshot.step or 0)
         history = [(row.label, row.metrics) for row in job.history]
         data = self._run.data_check(snapshot)
@@ -89,7 +108,7 @@ class Publisher:
         attempt("page", renew, skipped="report.html and the film strips")
         for sink in sinks:
             attempt("writing", sink.flush, skipped=f"{type(sink).__name__}")
-        keeping = partial(self._keep, snapshot, name)
+        keeping = partial(self._run.keep, snapshot, name)
         attempt(
             "keeping the evaluation", keeping, skipped="this evaluation in comparisons and as a start for the next maps"
         )
@@ -119,8 +138,9 @@ class Publisher:
     def _newest(self) -> Snapshot | None:
         """The last kept evaluation."""
         kept = self._run.kept
-        is_at_hand = self._last is not None and bool(kept) and self._last[0] == kept[-1].name
-        return self._last[1] if is_at_hand else load_snapshot(kept[-1]) if kept else None
+        if self._last is not None and kept and self._last[0] == kept[-1].name:
+            return self._last[1]
+        return load_snapshot(kept[-1]) if kept else None
 
     def _write_session(self, events: Path, prefix: str, last: Snapshot) -> None:
         if not last.provenance.hparams:
@@ -176,9 +196,23 @@ class Publisher:
         same = found is not None and found[1].subset.fingerprint == snapshot.subset.fingerprint
         return found[1] if found is not None and same else None
 
-    def _keep(self, snapshot: Snapshot, name: str) -> None:
-        self._last = name, snapshot
-        self._run.keep(snapshot, name)
+    def _opened(self, folder: Path) -> tuple[Snapshot, Begun | None]:
+        """The evaluation in a job, and its maps where they were begun beside the figures of the one before."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.edition == edition(folder / SNAPSHOT):
+            return ahead.snapshot, ahead.maps
+        return load_snapshot(folder), None
+
+    def _look_ahead(self, name: str) -> None:
+        """Begins the maps of the evaluation behind this one, if it waits already: figures leave a second core idle."""
+        jobs = Jobs(self.folder / "jobs")
+        for following in [one for one in jobs.evaluations("pending") if one > name][:1]:
+            folder = jobs.root / "pending" / following
+            with suppress(Exception):  # it has been put off, or cannot be read, which it will say when its turn comes
+                if read_job(folder).resumed_after is None:
+                    found, snapshot = edition(folder / SNAPSHOT), load_snapshot(folder)
+                    begun = begin_maps(snapshot, self._previous(snapshot, following), self._threads)
+                    self._ahead = _Ahead(found, snapshot, begun)
 
 
 class _AnalysisBeside:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from embviz_callback.analysis.verdict.best import Candidate, best_of
 from embviz_callback.files import edition, read_json, require_space
-from embviz_callback.snapshot import Snapshot, save_snapshot
+from embviz_callback.snapshot import SNAPSHOT, Snapshot, save_snapshot
 
-_FACTS = "snapshot.json"
 MOST = 20  # 500 pairs in 1,024 dimensions take 4 MB, so 80 MB in all
 _MOST_BYTES = 1_000_000_000  # for subsets that are much larger
 _FEWEST = 3  # the first, the best and the last
@@ -38,7 +37,7 @@ class Kept:
 
 def kept_in(root: Path) -> list[Path]:
     """Folders for `embviz_callback.snapshot.load_snapshot` in the order of training, whole ones only."""
-    return sorted(path.parent for path in root.glob(f"[0-9]*/{_FACTS}"))
+    return sorted(path.parent for path in root.glob(f"[0-9]*/{SNAPSHOT}"))
 
 
 def keep(root: Path, snapshot: Snapshot, name: str) -> None:
@@ -73,12 +72,12 @@ def keep(root: Path, snapshot: Snapshot, name: str) -> None:
 
 def read_kept(path: Path) -> Kept:
     """What `keep` wants to know of one of them."""
-    return _read_once(path, edition(path / _FACTS))
+    return _read_once(path, edition(path / SNAPSHOT))
 
 
 @lru_cache(maxsize=2 * MOST)  # its texts alone are 200 kB
 def _read_once(path: Path, _edition: tuple[int, int, int]) -> Kept:
-    facts = read_json(path / _FACTS)
+    facts = read_json(path / SNAPSHOT)
     standing = None if facts.get("standing") is None else Candidate.from_json(facts["standing"])
     n_bytes = sum(file.stat().st_size for file in path.iterdir())
     return Kept(path, facts["subset"]["fingerprint"], -1 if facts["step"] is None else facts["step"], standing, n_bytes)

@@ -106,12 +106,10 @@ def waiting(path: Path, run: list[Snapshot]) -> Jobs:
 def test_evaluations_that_are_not_drawn_yet_are_analysed_with_those_that_are(
     run: list[Snapshot], tmp_path: Path
 ) -> None:
-    folder, jobs = kept(tmp_path, run[:2]), waiting(tmp_path, run[1:])
-    claimed = jobs.claim()
+    folder, jobs = kept(tmp_path, run[:1]), waiting(tmp_path, run[1:])
+    assert jobs.claim() is not None
     analyse_run(folder)
-    folder.write_page(run[1], SAID)
-    assert claimed is not None
-    assert claimed.name == folder.kept[-1].name
+    folder.write_page(run[0], SAID)
     shown = page_data(tmp_path)["analysis"]
     assert (shown["label"], shown["n_evaluations"]) == ("epoch 2", 3)
 
@@ -162,7 +160,8 @@ def test_an_evaluation_drawn_late_starts_from_the_one_before_it_in_training(
 ) -> None:
     publisher = Publisher(tmp_path)
     for place in (0, 2):
-        publisher._keep(run[place], f"{place}_epoch")
+        publisher._run.keep(run[place], f"{place}_epoch")
+        publisher._last = f"{place}_epoch", run[place]
     for name, expected in (("1_epoch", "epoch 0"), ("3_epoch", "epoch 2"), ("2_epoch", "epoch 0")):
         found = publisher._previous(run[1], name)
         assert found is not None
