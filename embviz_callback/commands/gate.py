@@ -11,7 +11,7 @@ from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.looking import as_usage_error, look_at
 from embviz_callback.commands.request import Request
 from embviz_callback.commands.terminal import Terminal
-from embviz_callback.delivery.results.per_query import Standing, read_standing
+from embviz_callback.delivery.results.per_query import ByQuery, read_by_query
 from embviz_callback.drawing.wording import change
 from embviz_callback.snapshot import Snapshot
 
@@ -29,7 +29,7 @@ def refuse_gate_without_baseline(options: argparse.Namespace) -> None:
         raise UsageError(f"{given} needs --baseline, the evaluation that the model is held against")
 
 
-def baseline_of(options: argparse.Namespace, request: Request, terminal: Terminal) -> Standing | None:
+def baseline_of(options: argparse.Namespace, request: Request, terminal: Terminal) -> ByQuery | None:
     """The evaluation that models are held against; None where none is asked for.
 
     Args:
@@ -44,13 +44,13 @@ def baseline_of(options: argparse.Namespace, request: Request, terminal: Termina
         return None
     if options.baseline.endswith(".json"):
         with as_usage_error(ValueError, "--baseline: "):
-            return read_standing(Path(options.baseline).expanduser())
+            return read_by_query(Path(options.baseline).expanduser())
     looks = look_at(replace(request, checkpoints=(options.baseline,), vectors=None, trec=False), terminal)
-    return Standing.of(next(iter(looks)).snapshot)
+    return ByQuery.of(next(iter(looks)).snapshot)
 
 
 def gate_status(
-    snapshots: Sequence[Snapshot], baseline: Standing, options: argparse.Namespace, terminal: Terminal
+    snapshots: Sequence[Snapshot], baseline: ByQuery, options: argparse.Namespace, terminal: Terminal
 ) -> int:
     """Holds each of one or several models against the baseline, and says what came of it.
 
@@ -79,8 +79,8 @@ def gate_status(
     return 0
 
 
-def _losses_of(snapshot: Snapshot, baseline: Standing, options: argparse.Namespace) -> tuple[Loss, ...]:
-    model = Standing.of(snapshot)
+def _losses_of(snapshot: Snapshot, baseline: ByQuery, options: argparse.Namespace) -> tuple[Loss, ...]:
+    model = ByQuery.of(snapshot)
     if model is None or model.fingerprint != baseline.fingerprint:
         raise UsageError(
             f"--baseline: expected an evaluation of subset {snapshot.subset.fingerprint}, found one of"

@@ -12,7 +12,7 @@ from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.gate import baseline_of, gate_status, refuse_gate_without_baseline
 from embviz_callback.commands.request import Request
 from embviz_callback.commands.terminal import Terminal
-from embviz_callback.delivery.results.per_query import Standing, read_standing
+from embviz_callback.delivery.results.per_query import ByQuery, read_by_query
 from embviz_callback.delivery.results.result_files import embeddings_npz, metrics_json
 from embviz_callback.settings import Settings
 from embviz_callback.snapshot import Snapshot
@@ -33,10 +33,10 @@ def options(**given: object) -> argparse.Namespace:
     })
 
 
-def written(snapshot: Snapshot, folder: Path) -> Standing:
+def written(snapshot: Snapshot, folder: Path) -> ByQuery:
     path = folder / "metrics.json"
     path.write_text(json.dumps(metrics_json(snapshot, ()), allow_nan=False), encoding="utf-8")
-    return read_standing(path)
+    return read_by_query(path)
 
 
 def test_what_each_query_contributes_survives_the_file(run: list[Snapshot], tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_what_each_query_contributes_survives_the_file(run: list[Snapshot], tmp_
     assert found.statistics.ranks["mrr"] == pytest.approx(statistics.ranks["mrr"], abs=1e-8)
     assert found.statistics.positive == pytest.approx(statistics.positive, abs=1e-7)
     assert (found.statistics.sampling.groups == statistics.sampling.groups).all()
-    turned = Standing(found.fingerprint, found.keys[::-1], found.statistics)
+    turned = ByQuery(found.fingerprint, found.keys[::-1], found.statistics)
     ours = turned.in_order_of(found).ranks["mrr"]
     assert ours == pytest.approx(statistics.ranks["mrr"][::-1], abs=1e-8)
 
@@ -55,7 +55,7 @@ def test_a_loss_ends_with_3_none_with_0_and_what_cannot_be_told_with_4(
     run: list[Snapshot], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, bad = run
-    better, worse = (Standing.of(one) for one in run)
+    better, worse = (ByQuery.of(one) for one in run)
     assert better is not None
     assert worse is not None
     assert gate_status([bad], written(good, tmp_path), options(), Terminal()) == 3
@@ -83,7 +83,7 @@ def test_vectors_from_elsewhere_are_not_held_against_themselves(run: list[Snapsh
 
 
 def test_another_subset_and_a_missing_baseline_are_refused(run: list[Snapshot]) -> None:
-    other = Standing.of(a_run(a_subset(20), (1.0,))[0])
+    other = ByQuery.of(a_run(a_subset(20), (1.0,))[0])
     assert other is not None
     with pytest.raises(UsageError) as error:
         gate_status([run[0]], other, options(), Terminal())
@@ -100,7 +100,7 @@ def test_a_metrics_file_without_queries_says_how_to_mend_it(tmp_path: Path) -> N
     path = tmp_path / "metrics.json"
     path.write_text("{}")
     with pytest.raises(ValueError) as error:
-        read_standing(path)
+        read_by_query(path)
     assert str(error.value) == (
         f"{path}: expected the metrics.json of an evaluation with its queries, found none ('fingerprint')."
         " Fix: evaluate that model again, or give its checkpoint or embeddings.npz"

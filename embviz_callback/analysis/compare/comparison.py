@@ -16,7 +16,7 @@ from embviz_callback.pairs.texts import fold, places_of
 
 
 @dataclass(frozen=True)
-class Standing:
+class Outcome:
     """One query at one evaluation.
 
     Attributes:
@@ -46,8 +46,8 @@ class Change:
 
     query: str
     expected: str
-    before: Standing
-    after: Standing
+    before: Outcome
+    after: Outcome
 
 
 @dataclass(frozen=True)
@@ -230,9 +230,9 @@ def _is_in_order(snapshots: Sequence[Evaluated]) -> bool:
     return all(before < after for before, after in pairwise(steps))
 
 
-def standings(one: Evaluated) -> dict[str, Standing]:
+def outcomes(one: Evaluated) -> dict[str, Outcome]:
     """Where each query stood, by its folded text: rows differ between two readings of the same data."""
-    return {fold(found.query): Standing(found.rank, found.first or "") for found in searches(one)}
+    return {fold(found.query): Outcome(found.rank, found.first or "") for found in searches(one)}
 
 
 def changes_between(before: Evaluated, after: Evaluated, *, labels: tuple[str, str]) -> Changes:
@@ -246,7 +246,7 @@ def changes_between(before: Evaluated, after: Evaluated, *, labels: tuple[str, s
     Returns:
         The changes, their texts as they stand in the first.
     """
-    then, now, documents = standings(before), standings(after), before.subset.documents
+    then, now, documents = outcomes(before), outcomes(after), before.subset.documents
     expected = dict(before.subset.relevance[::-1].tolist())  # the first of each query
     moved = [
         Change(text, documents[expected[row]], then[key], now[key])

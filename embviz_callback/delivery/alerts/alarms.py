@@ -18,7 +18,7 @@ from embviz_callback.delivery.alerts.regression import (
 from embviz_callback.delivery.alerts.rule import AlertEvent, MarginAlert, Reading, judge
 from embviz_callback.delivery.guarding import Guard, say
 from embviz_callback.delivery.loggers import Gallery
-from embviz_callback.delivery.results.per_query import read_standing
+from embviz_callback.delivery.results.per_query import read_by_query
 from embviz_callback.delivery.run.memory import Memory
 from embviz_callback.files import without_nan
 from embviz_callback.snapshot import Snapshot
@@ -83,7 +83,7 @@ def check_baselines(alerts: Sequence[Alert], fingerprints: Mapping[str, str]) ->
     first = next(iter(fingerprints))
     for alert in alerts:
         if isinstance(alert, RegressionAlert) and alert.baseline is not None:
-            found, own = read_standing(Path(alert.baseline).expanduser()).fingerprint, fingerprints[alert.of or first]
+            found, own = read_by_query(Path(alert.baseline).expanduser()).fingerprint, fingerprints[alert.of or first]
             if found != own:
                 raise ValueError(
                     f"RegressionAlert(baseline=...) must be of the set that it watches: {alert.baseline} is of subset"

@@ -12,7 +12,7 @@ from embviz_callback.analysis.metrics.catalogue import CATALOGUE, CHOOSABLE
 from embviz_callback.analysis.verdict.best import Candidate, candidate
 from embviz_callback.analysis.verdict.losses import KEPT, LOST, Loss, loss_at_look
 from embviz_callback.delivery.alerts.rule import AlertEvent, Reading, check_listeners
-from embviz_callback.delivery.results.per_query import Standing, read_standing
+from embviz_callback.delivery.results.per_query import ByQuery, read_by_query
 from embviz_callback.drawing.wording import change
 from embviz_callback.grammar import counted
 from embviz_callback.snapshot import Snapshot
@@ -54,7 +54,7 @@ class RegressionAlert:
         if not 0 <= self.loss < math.inf:
             raise ValueError(f"loss must be at least 0, got {self.loss}")
         if self.baseline is not None:
-            read_standing(Path(self.baseline).expanduser())  # a wrong path must not be found after an epoch
+            read_by_query(Path(self.baseline).expanduser())  # a wrong path must not be found after an epoch
         check_listeners(self.on_alert, self.notify)
 
 
@@ -141,11 +141,11 @@ def _key(alert: RegressionAlert, name: str) -> str:
 
 def _read(alert: RegressionAlert, snapshot: Snapshot) -> Candidate | None:
     """The baseline's file, whose queries may stand in another order."""
-    own = Standing.of(snapshot)
+    own = ByQuery.of(snapshot)
     if alert.baseline is None or own is None:
         return None
-    standing = read_standing(Path(alert.baseline).expanduser())
-    return candidate(standing.in_order_of(own), alert.metric) if standing.fingerprint == own.fingerprint else None
+    found = read_by_query(Path(alert.baseline).expanduser())
+    return candidate(found.in_order_of(own), alert.metric) if found.fingerprint == own.fingerprint else None
 
 
 def _candidate(snapshot: Snapshot, metric: str) -> Candidate | None:

@@ -19,7 +19,7 @@ _MOMENTS = ("count", "sum", "square")
 
 
 @dataclass(frozen=True, eq=False)
-class Standing:
+class ByQuery:
     """An evaluation of a subset, query by query.
 
     Attributes:
@@ -41,7 +41,7 @@ class Standing:
         keys = tuple(hashlib.sha256(fold(text).encode()).hexdigest()[:8] for text in snapshot.subset.queries)
         return cls(snapshot.subset.fingerprint, keys, statistics)
 
-    def in_order_of(self, other: "Standing") -> PerQuery:
+    def in_order_of(self, other: "ByQuery") -> PerQuery:
         """The statistics with the queries in another's order."""
         place = {key: row for row, key in enumerate(self.keys)}
         rows = np.array([place[key] for key in other.keys], dtype=np.int64)
@@ -62,7 +62,7 @@ def _line(values: Floats | Rows) -> str:
     return " ".join(f"{value:.9g}" for value in values)
 
 
-def read_standing(path: Path) -> Standing:
+def read_by_query(path: Path) -> ByQuery:
     """What ``metrics.json`` says of each query.
 
     Args:
@@ -76,7 +76,7 @@ def read_standing(path: Path) -> Standing:
     """
     try:
         stored = read_json(path)
-        return _standing(stored["fingerprint"], stored["per_query"])
+        return _by_query(stored["fingerprint"], stored["per_query"])
     except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: expected the metrics.json of an evaluation with its queries, found none ({error})."
@@ -84,7 +84,7 @@ def read_standing(path: Path) -> Standing:
         ) from None
 
 
-def _standing(fingerprint: str, lines: Mapping[str, Any]) -> Standing:
+def _by_query(fingerprint: str, lines: Mapping[str, Any]) -> ByQuery:
     def column(name: str) -> Floats:
         return np.array(lines[name].split(), dtype=np.float64)
 
@@ -94,4 +94,4 @@ def _standing(fingerprint: str, lines: Mapping[str, Any]) -> Standing:
     ranks = {name: column(name) for name in RANK_NAMES if name in lines}
     sampling = Sampling(column("group").astype(np.int64))
     statistics = PerQuery(sampling, positive, negative, ranks, float(lines["centre"]))
-    return Standing(fingerprint, tuple(lines["query"].split()), statistics)
+    return ByQuery(fingerprint, tuple(lines["query"].split()), statistics)

@@ -19,7 +19,7 @@ from embviz_callback.analysis.metrics.searches import missed
 from embviz_callback.analysis.scan import CorpusScan
 from embviz_callback.analysis.verdict.checklist import FAILED, PASSED, READY, Check, band, conclusion
 from embviz_callback.analysis.why.analysis import Analysis
-from embviz_callback.delivery.results.per_query import Standing
+from embviz_callback.delivery.results.per_query import ByQuery
 from embviz_callback.delivery.results.plain_vectors import subset_of_arrays
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.files import with_leaves
@@ -53,7 +53,7 @@ def metrics_json(snapshot: Snapshot, checks: Sequence[Check]) -> dict[str, Any]:
         "epoch": snapshot.epoch,
         "fingerprint": snapshot.subset.fingerprint,
         **numbers,
-        "per_query": None if (standing := Standing.of(snapshot)) is None else standing.to_json(),
+        "per_query": None if (by_query := ByQuery.of(snapshot)) is None else by_query.to_json(),
         "bands": {name: band(name, snapshot.metrics[name]) for name, row in CATALOGUE.items() if row.bands},
         "checklist": [_plain_check(check) for check in checks],
         "ready": conclusion(checks) == READY if checks else None,

@@ -51,8 +51,8 @@ def _metrics(one: Snapshot) -> Iterator[Row]:
 def _ranks(one: Snapshot) -> Iterator[Row]:
     for found in searches(one):
         expected = None if math.isnan(found.score) else found.expected
-        standing = (found.query, found.rank, found.is_hit, found.score, expected)
-        yield (*_which(one), *standing, found.first_score, found.first, found.id)
+        search = (found.query, found.rank, found.is_hit, found.score, expected)
+        yield (*_which(one), *search, found.first_score, found.first, found.id)
 
 
 def _top(one: Snapshot) -> Iterator[Row]:

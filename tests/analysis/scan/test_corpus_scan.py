@@ -16,7 +16,7 @@ from small_runs import a_page
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
-from embviz_callback.analysis.compare.comparison import standings
+from embviz_callback.analysis.compare.comparison import outcomes
 from embviz_callback.analysis.metrics.numbers import compute_metrics
 from embviz_callback.analysis.scan import CorpusScan, Scan, scan
 from embviz_callback.analysis.why.analysis import analyse
@@ -222,7 +222,7 @@ def test_what_came_first_is_shown_with_its_text(snapshot: Snapshot) -> None:
     listed = {line["query"]: line["first"] for line in csv.DictReader(io.StringIO(errors_csv(snapshot)))}
     assert listed[query] == first
     assert bars(snapshot, row)[0].text == first
-    assert standings(snapshot)[query].first == first
+    assert outcomes(snapshot)[query].first == first
     miss = next(one for one in analyse([snapshot]).errors.misses if one.search.query == query)
     assert (miss.search.first, miss.differs, miss.gap > 0) == (first, {}, True)
     assert first in a_page([snapshot])

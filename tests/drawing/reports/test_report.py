@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jinja2 import UndefinedError
 from markdown_it import MarkdownIt
 
-from embviz_callback.analysis.compare.comparison import standings
+from embviz_callback.analysis.compare.comparison import outcomes
 from embviz_callback.analysis.maps.projections import Projection, Skipped
 from embviz_callback.analysis.metrics.intervals import Sampling
 from embviz_callback.analysis.metrics.numbers import Metrics
@@ -313,7 +313,7 @@ def test_report_errors_page_and_analysis_name_the_same_first_document_of_a_tie()
     assert {query: subset.documents[row] for query, row in zip(subset.queries, shown, strict=True)} == firsts
     misses = errors_of(snapshot, columns_of(subset)).misses
     assert {miss.search.query: miss.search.first for miss in misses} == firsts
-    assert {query: standing.first for query, standing in standings(snapshot).items()} == firsts
+    assert {query: outcome.first for query, outcome in outcomes(snapshot).items()} == firsts
 
 
 def test_the_documents_that_crowd_into_every_list_are_named_in_the_report_and_in_the_metrics() -> None:

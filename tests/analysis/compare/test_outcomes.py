@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embviz_callback.analysis.compare.comparison import Change, Changes, Standing, changes_between, standings
+from embviz_callback.analysis.compare.comparison import Change, Changes, Outcome, changes_between, outcomes
 from embviz_callback.analysis.scan import Similarity, scan
 from embviz_callback.embeddings import Embeddings
 from embviz_callback.pairs.formats.reading import records_from
@@ -65,7 +65,7 @@ def test_a_change_names_both_first_documents() -> None:
     assert (changes.before, changes.after) == ("then", "now")
     (fallen,) = changes.fell
     assert (fallen.query, fallen.expected) == ("tìm phòng c", "phòng c")
-    assert fallen.before == Standing(1.0, "phòng c")
+    assert fallen.before == Outcome(1.0, "phòng c")
     assert fallen.after.first != "phòng c"
     assert fallen.after.rank > 1
 
@@ -82,15 +82,15 @@ def test_ties_with_a_wrong_document_are_no_hit() -> None:
     subset = a_subset("abc")
     same = np.tile(np.eye(3, dtype=np.float32)[0], (3, 1))
     collapsed = Seen("collapsed", 0, 1, subset, scan(Embeddings(same, same, subset.relevance)))
-    found = standings(collapsed).values()
-    assert [(standing.rank, standing.is_hit) for standing in found] == [(2.0, False)] * 3
+    found = outcomes(collapsed).values()
+    assert [(outcome.rank, outcome.is_hit) for outcome in found] == [(2.0, False)] * 3
 
 
 def test_a_query_without_direction_has_no_first_document() -> None:
     subset = a_subset("abc")
     eye = np.eye(3, dtype=np.float32)
     one = Seen("epoch 0", 0, 1, subset, scan(Embeddings(np.zeros_like(eye), eye, subset.relevance)))
-    assert set(standings(one).values()) == {Standing(math.inf, "")}
+    assert set(outcomes(one).values()) == {Outcome(math.inf, "")}
 
 
 def test_queries_are_known_by_their_text_not_by_their_row() -> None:
