@@ -132,8 +132,8 @@ class EmbvizEvaluator(BaseEvaluator):
             training_loss: Mean since the call before, by which a fall is told from overfitting; None if not known.
 
         Returns:
-            Every metric as ``embviz_<name>``, and ``embviz_alert`` where there is an alert; NaN for each metric
-            where the evaluation failed.
+            Every metric as ``embviz_<name>``, and ``embviz_alert`` where there is an alert; where the evaluation
+            failed NaN for each metric, and the alert as it stood.
         """
         session = self._session_of(model, output_path)
         found: dict[str, float] = {}

@@ -314,7 +314,7 @@ def _checked(rows: Any, n_texts: int) -> Tensor:
     if isinstance(rows, np.ndarray):
         rows = torch.from_numpy(np.array(rows))  # a copy: torch refuses views with negative strides
     if not isinstance(rows, Tensor):
-        raise TypeError(f"encode must return a tensor of shape (n_texts, dim), got {type(rows).__name__}")
+        raise TypeError(f"encode must return a tensor or an array of shape (n_texts, dim), got {type(rows).__name__}")
     if rows.layout is not torch.strided:
         raise TypeError("encode must return dense rows, got a sparse tensor; sparse embeddings are not evaluated")
     if not rows.is_floating_point():

@@ -119,26 +119,37 @@ class Subset:
     def as_file(self) -> list[dict[str, Any]]:
         """The subset as a dataset of its own, from which the same subset is chosen again; its corpus is not in it.
 
+        Each record has its own document, and the first one of a query what else answers it.
+
         Returns:
             A record for each of `records`, as they stand in a file; weights are left to the rule.
         """
-        relevant: list[list[int]] = [[] for _ in self.queries]
+        own: list[set[int]] = [set() for _ in self.queries]
+        for query, document in self.records.tolist():
+            own[query].add(document)
+        # Given to all of them, pooled documents would make repeated records and false negatives of distinct pairs.
+        further: list[list[int]] = [[] for _ in self.queries]
         for query, document in self.relevance.tolist():
-            relevant[query].append(document)
+            if document not in own[query]:
+                further[query].append(document)
         hard: list[list[dict[str, Any]]] = [[] for _ in self.queries]
         for (query, row), types in zip(self.hard_pairs.tolist(), self.hard_types, strict=True):
             hard[query].append({"text": self.hard_negatives[row], "type": list(types)})
-        return [self._as_record(query, own, relevant[query], hard[query]) for query, own in self.records.tolist()]
+        made = []
+        for query, document in self.records.tolist():
+            made.append(self._as_record(query, [document, *further[query]], hard[query]))
+            further[query] = []
+        return made
 
-    def _as_record(self, query: int, own: int, relevant: list[int], hard: list[dict[str, Any]]) -> dict[str, Any]:
+    def _as_record(self, query: int, rows: list[int], hard: list[dict[str, Any]]) -> dict[str, Any]:
         # The first positive is the record's own: the naive figures depend on it.
-        documents = [self.documents[row] for row in (own, *(row for row in relevant if row != own))]
+        documents = [self.documents[row] for row in rows]
         plain: dict[str, Any] = {"query": self.queries[query], "pos": documents, "hard_neg": hard}
         if self.ids[query] is not None:
             plain["id"] = self.ids[query]
         plain |= {"metadata": dict(self.metadata[query])}
         plain |= {"prompt": self.prompts[query]} if self.prompts and self.prompts[query] else {}
-        judged = self._judged_of(query, relevant)
+        judged = self._judged_of(query, rows)
         return plain | ({"judged": judged} if judged else {})
 
     def _judged_of(self, query: int, relevant: list[int]) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """One training under watch: look, judge, record, hand over, log; and no fault of ours gets out."""
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -274,8 +273,11 @@ class Session:
         return self.no_values() | known
 
     def no_values(self) -> dict[str, float]:
-        """NaN under every name that an evaluation of these sets gives."""
-        return {name: math.nan for course in self._courses for name in course.named(course.no_values())}
+        """NaN under the name of every metric that an evaluation of these sets gives, and the alert as it stands."""
+        values: dict[str, float] = {}
+        for course in self._courses:
+            values |= course.named(course.no_values() | self._alert_of(course))
+        return values
 
     def to_json(self, where: str) -> dict[str, Any]:
         """What is known, in plain JSON types; empty if that fails, so that a checkpoint is saved all the same.
@@ -367,12 +369,13 @@ class Session:
     def _values(self, snapshots: Mapping[Course, Snapshot], begun: float) -> dict[str, float]:
         values: dict[str, float] = {}
         for course, snapshot in snapshots.items():
-            own = values_of(snapshot.metrics, snapshot.standing)
-            if (state := self.alarms.state(self.memory, course.name)) is not None:
-                own["alert"] = float(state)
-            values |= course.named(own)
+            values |= course.named(values_of(snapshot.metrics, snapshot.standing) | self._alert_of(course))
         now = time.monotonic()
         return values | {"blocked_s": now - begun, "overhead": (now - begun) / max(now - self.epoch_begun, 1e-9)}
+
+    def _alert_of(self, course: Course) -> dict[str, float]:
+        state = self.alarms.state(self.memory, course.name)
+        return {} if state is None else {"alert": float(state)}
 
     def _say_left_out(self, epoch: int, share: float) -> None:
         message = (

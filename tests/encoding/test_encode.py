@@ -148,8 +148,8 @@ def test_neither_gradients_nor_inference_tensors_are_left_behind() -> None:
 @pytest.mark.parametrize(
     ("rows", "kind", "answer"),
     [
-        (None, TypeError, "encode must return a tensor of shape (n_texts, dim), got NoneType"),
-        ([[1.0]], TypeError, "encode must return a tensor of shape (n_texts, dim), got list"),
+        (None, TypeError, "encode must return a tensor or an array of shape (n_texts, dim), got NoneType"),
+        ([[1.0]], TypeError, "encode must return a tensor or an array of shape (n_texts, dim), got list"),
         (torch.ones(2, 3, dtype=torch.int64), TypeError, "encode must return floats, got torch.int64"),
         (
             torch.ones(2, 5, 3),

@@ -192,7 +192,7 @@ CANNOT_WORK: list[tuple[Any, type[Exception], str]] = [
         "encoding two texts failed with TypeError: list indices must be integers or slices, not str; take_features "
         "must take a list of texts and give a tensor of shape (len(texts), dim); give encode= a function that does",
     ),
-    (lambda texts: ["a"], TypeError, "encode must return a tensor of shape (n_texts, dim), got list"),
+    (lambda texts: ["a"], TypeError, "encode must return a tensor or an array of shape (n_texts, dim), got list"),
     (
         lambda texts: torch.eye(2).to_sparse(),
         TypeError,

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embviz_callback.pairs.check.checkup import check
+from embviz_callback.pairs.check.raw import RawPairs
 from embviz_callback.pairs.formats.reading import HardNegative, Record, read_pairs, records_from
 from embviz_callback.pairs.records import Judged
 from embviz_callback.pairs.relevance import components
@@ -280,6 +282,20 @@ def test_grades_and_prompts_survive_a_file_and_plain_json() -> None:
         assert again.fingerprint == subset.fingerprint
         assert again.grades.tolist() == subset.grades.tolist()
         assert (again.document_ids, again.prompts) == (subset.document_ids, subset.prompts)
+
+
+def test_a_checkup_finds_in_the_subset_of_a_file_what_it_finds_in_the_file() -> None:
+    plain = [
+        {"query": "tìm phòng", "pos": ["Phòng A", "Phòng B"]},
+        {"query": "tìm phòng", "pos": ["Phòng C"]},
+        {"query": "tìm nhà", "pos": ["Nhà D"]},
+    ]
+    subset = choose_subset(records_from(plain), max_samples=10, seed=7)
+    own = check(RawPairs("pairs.json", tuple(plain)))
+    found = check(RawPairs("pairs.json", tuple(subset.as_file())))
+    assert [one.kind for one in found.findings] == [one.kind for one in own.findings] == ["same_query"]
+    assert found.collisions == own.collisions
+    assert choose_subset(records_from(subset.as_file()), max_samples=10, seed=7).to_json() == subset.to_json()
 
 
 @pytest.mark.parametrize("grade", [1, 2])

@@ -1,6 +1,7 @@
 """Several sets at one look at the model, on all three faces."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,19 @@ def test_the_model_is_looked_at_once_for_all_sets(tmp_path: Path, monkeypatch: p
     assert numbers["embviz_a_margin"] == numbers["embviz_margin"]
     alone = EmbvizEvaluator(GENERAL, figures=False, **QUICK)(_same(), str(tmp_path / "alone"), epoch=0)
     assert set(numbers) >= {f"embviz_b_{name.removeprefix('embviz_')}" for name in alone if "rank" in name}
+
+
+def test_an_evaluation_that_fails_has_the_names_of_one_that_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = EmbvizEvaluator(pairs(), figures=False, **(QUICK | {"on_error": "warn"}))
+    model = TinyBiEncoder()
+    found = look(model, str(tmp_path), epoch=0)
+    monkeypatch.setattr(model, "encode", lambda texts: [[1.0]] * len(texts), raising=False)
+    failed = look(model, str(tmp_path), epoch=1)
+    assert found.keys() - failed.keys() == {"embviz_blocked_s", "embviz_overhead"}
+    assert failed.pop("embviz_alert") == found["embviz_alert"]
+    assert all(map(math.isnan, failed.values()))
 
 
 def _same() -> TinyBiEncoder:

@@ -106,7 +106,7 @@ def checklist(
     # A panel that says why there is no map is a picture, but not the figure.
     panels = {row.figure for method, row in MAPS.items() if hasattr(maps.get(method), "reason")}
     figures = _figures([name for name in figures_made if name not in panels])
-    return figures, *numbers, *clusters, _diagonal(bright, statistics, tail)
+    return figures, *numbers, *clusters, _diagonal(None if math.isnan(metrics.rank1) else bright, statistics, tail)
 
 
 def ranks_well(metrics: Metrics) -> bool:

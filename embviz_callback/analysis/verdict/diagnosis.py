@@ -51,7 +51,7 @@ def diagnose(metrics: Metrics, *, run: Sequence[Candidate] = ()) -> Diagnosis:
         or _fallen(run)
         or _suspicious_data(judged)
         or _intact(judged)
-        or _undertrained(judged)
+        or _undertrained(judged, run)
     )
 
 
@@ -60,13 +60,16 @@ def _cannot_judge(m: Metrics) -> Diagnosis | None:
     if unusable > (m.n_queries + m.n_documents) / 2:
         without = f"{m.zero} {'has' if m.zero == 1 else 'have'} no length, hard negatives included"
         reason = f"{counted(m.non_finite, 'row[s] [are|is] not finite')} and {without}"
+        advice = "look for NaN in the loss and at what encode returns"
     elif m.n_queries < 2 or m.n_documents < 2:
         reason = f"{counted(m.n_queries, 'query')} and {counted(m.n_documents, 'document')} are too few"
+        advice = "add pairs"
     elif math.isnan(m.margin) or math.isnan(m.rank1):
         reason = f"margin is {_read(m.margin, 'margin')} and rank-1 {_read(m.rank1, 'rank1')}: no pairs to compare"
+        advice = "add pairs, and look at what encode returns"
     else:
         return None
-    return Diagnosis("cannot judge", reason, "look for NaN in the loss and at what encode returns; add pairs")
+    return Diagnosis("cannot judge", reason, advice)
 
 
 def _collapse(m: Metrics) -> Diagnosis | None:
@@ -149,9 +152,21 @@ def _intact(m: Metrics) -> Diagnosis | None:
     )
 
 
-def _undertrained(m: Metrics) -> Diagnosis:
-    return Diagnosis(
-        "undertrained",
-        f"{_level(m)}: positives do not stand clear of negatives (effective rank {m.effective_rank:.1f})",
-        "train longer, or raise the learning rate or the head's size",
+def _undertrained(m: Metrics, run: Sequence[Candidate]) -> Diagnosis:
+    reason = f"{_level(m)}: positives do not stand clear of negatives (effective rank {m.effective_rank:.1f})"
+    return Diagnosis("undertrained", reason, _in_vain(run) or "train longer, or raise the learning rate or the head's size")
+
+
+def _in_vain(run: Sequence[Candidate]) -> str:
+    """What to do where a training has not raised the metric that decides; empty where it has, and outside a training.
+
+    Point values, without a test: it says where to look first and judges no model.
+    """
+    if len(run) < 2 or not run[-1].value <= run[0].value:
+        return ""
+    first, last = run[0], run[-1]
+    before, now = (_read(one.value, last.metric) for one in (first, last))
+    return (
+        f"{CATALOGUE[last.metric].title} was {before} at first ({first.label}) and is {now}: before training longer, look"
+        " at the learning rate, at what is trained, and at whether the pairs are right and many enough"
     )

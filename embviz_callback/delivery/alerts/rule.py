@@ -2,12 +2,13 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
 from embviz_callback.analysis.metrics.numbers import Metrics
+from embviz_callback.drawing.wording import measured
 from embviz_callback.grammar import counted
 
 if TYPE_CHECKING:
@@ -289,15 +290,15 @@ def _event(alert: MarginAlert, reading: Reading, kind: str, cause: str, *, is_fi
 
 
 def _message(alert: MarginAlert, reading: Reading, kind: str, cause: str) -> str:
-    numbers = f"separation {reading.separation:.2f} sigma, rank-1 {reading.rank1:.1%}"
-    margin = f"margin {reading.margin:.4f}"
+    read = {name: measured(getattr(reading, name), name) for name in ("margin", "separation", "rank1")}
+    level = f"separation {read['separation']} sigma, rank-1 {read['rank1']}"
+    margin = f"margin {read['margin']}"
     if kind == "recovered":
-        return f"margin recovered at epoch {reading.epoch}: {margin}, threshold {alert.recovers_at:g}; {numbers}"
+        return f"margin recovered at epoch {reading.epoch}: {margin}, threshold {alert.recovers_at:g}; {level}"
     if kind == "inconclusive" and reading.interval is not None:
         low, high = reading.interval
         between = f"its 95 % interval {low:.4f} to {high:.4f} holds the threshold {alert.threshold:g}"
-        return f"margin inconclusive at epoch {reading.epoch}: {margin}, {between}; {numbers}"
-    said = f"; {reading.verdict}: {reading.reason}" if reading.verdict else ""
+        return f"margin inconclusive at epoch {reading.epoch}: {margin}, {between}; {level}"
     unusable = counted(reading.non_finite, "embedding[s] [are|is] not finite")
     found = {
         "low margin": f"{margin} is below the threshold {alert.threshold:g}",
@@ -308,4 +309,13 @@ def _message(alert: MarginAlert, reading: Reading, kind: str, cause: str) -> str
     }[cause]
     if cause in ("low margin", "scale") and reading.margin >= alert.threshold:
         found = f"{margin} has not recovered to {alert.recovers_at:g} (threshold {alert.threshold:g})"
-    return f"margin alert at epoch {reading.epoch}: {found}; {numbers}{said}"
+    said = [found, *_further(reading, level, cause)]
+    return f"margin alert at epoch {reading.epoch}: {'; '.join(said)}"
+
+
+def _further(reading: Reading, level: str, cause: str) -> Iterator[str]:
+    """What a margin must not be read without, and the diagnosis; nothing that the message says already."""
+    if "separation" not in reading.reason and not math.isnan(reading.rank1):
+        yield level
+    if reading.verdict:
+        yield reading.reason if reading.verdict == cause else f"{reading.verdict}: {reading.reason}"

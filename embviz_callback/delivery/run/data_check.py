@@ -15,7 +15,8 @@ from embviz_callback.snapshot import Provenance, Snapshot
 _NAME = "data_check.json"
 _LARGEST = 64 * 2**20  # bytes; half a second of work each MiB
 _LARGEST_IN_TRAINING = 16 * 2**20  # the figures wait for it, once
-_NOT_KEPT = {"no_weight"}  # a subset leaves the weights to the rule
+# A subset leaves the weights to the rule, and gives all records of a query the hard negatives of each.
+_NOT_KEPT = {"no_weight", "duplicate_record"}
 
 
 def data_check(snapshot: Snapshot, *, largest: int = _LARGEST) -> dict[str, Any]:

@@ -77,6 +77,7 @@ def report(
         checks=checks,
         course=[*context.history, (snapshot.label, metrics)] if context.history else [],
         in_course=[CATALOGUE[name] for name in shown(VERDICT)],
+        is_ranked=not math.isnan(metrics.rank1),
         n_missed=len(wrong),
         whole_corpus=_whole_corpus(snapshot),
         ranked_by=TITLES[snapshot.similarity.measure],
@@ -132,7 +133,7 @@ def _says_nothing(name: str, metrics: Metrics) -> bool:
     if name == "auc_error":
         return metrics[name] == 0
     of = name.rpartition("_")[0]
-    return CATALOGUE[name].is_bound and math.isclose(metrics[of], metrics[name], abs_tol=1e-9)
+    return CATALOGUE[name].is_bound and not abs(metrics[of] - metrics[name]) > 1e-9  # two NaNs bound nothing
 
 
 def _is_lower_better(name: str) -> bool:

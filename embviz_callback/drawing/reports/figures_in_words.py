@@ -38,6 +38,8 @@ def map_reading(snapshot: Snapshot, method: str) -> str:
 
 def heatmap_reading(snapshot: Snapshot) -> str:
     """Whether the diagonal of the heatmap is bright, in one sentence."""
+    if np.isnan(snapshot.metrics.rank1):
+        return "Heatmap: there are no pairs to compare"
     cells = bright_cells(snapshot.embeddings, seed=snapshot.settings.seed)
     word = "bright" if cells.mean() > BRIGHT_SHARE else "not bright"
     return (
@@ -78,7 +80,11 @@ def oddities(snapshot: Snapshot) -> tuple[str, ...]:
             "One cluster: two different documents have a mean cosine of"
             f" {number(metrics.mean_off_diagonal)}, so a map shows structure in next to nothing"
         )
-    if not metrics.separation >= _NO_SEPARATION:
+    if np.isnan(metrics.margin):
+        found.append("No separation: there are not both positive and negative pairs to compare")
+    elif np.isnan(metrics.separation):
+        found.append("No separation: positive and negative cosines have neither a margin nor a spread")
+    elif metrics.separation < _NO_SEPARATION:
         found.append(
             f"No separation: positive and negative pairs are not {number(_NO_SEPARATION, 0)}σ apart, the separation is"
             f" {number(metrics.separation, 2)}"

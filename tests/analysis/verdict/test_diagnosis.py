@@ -171,6 +171,21 @@ def test_at_its_best_nothing_has_fallen_whatever_other_metrics_do() -> None:
     assert diagnose(worse, run=standings(run)).verdict == "healthy"
 
 
+def test_a_training_that_has_raised_nothing_is_not_told_to_go_on() -> None:
+    def advice(*mrrs: float) -> str:
+        run = [replace(one, figures=dict(one) | {"auc": 0.8}) for one in run_of(*mrrs)]
+        found = diagnose(run[-1], run=standings(run))
+        assert found.verdict == "undertrained"
+        return found.advice
+
+    assert advice(0.70, 0.71) == "train longer, or raise the learning rate or the head's size"
+    for last in (0.70, 0.69):
+        assert advice(0.70, 0.72, last) == (
+            f"MRR was 0.700 at first (epoch 0) and is {last:.3f}: before training longer, look at the learning rate, at"
+            " what is trained, and at whether the pairs are right and many enough"
+        )
+
+
 def test_a_fall_within_chance_is_none() -> None:
     for run in (run_of(0.70, 0.90, 0.89), run_of(0.7, 0.9, 0.8, n=30)):
         assert diagnose(run[-1], run=standings(run)).verdict == "healthy"
@@ -189,7 +204,8 @@ def test_an_auc_below_1_is_never_written_as_1() -> None:
 
 
 def test_a_diverged_model_cannot_be_judged() -> None:
-    assert diagnose(evaluate_pairs(np.full((5, 3), np.nan), np.eye(5, 3), np.arange(5))).verdict == "cannot judge"
+    found = diagnose(evaluate_pairs(np.full((5, 3), np.nan), np.eye(5, 3), np.arange(5)))
+    assert (found.verdict, found.advice) == ("cannot judge", "look for NaN in the loss and at what encode returns")
     found = judged(non_finite=100, zero=1)
     assert found.verdict == "cannot judge"
     assert found.reason == "100 rows are not finite and 1 has no length, hard negatives included"

@@ -53,7 +53,7 @@ def test_a_nan_margin_is_an_alarm_of_its_own_even_in_warm_up() -> None:
     assert event is not None
     assert (event.kind, event.cause) == ("firing", "cannot judge")
     assert event.message == (
-        "margin alert at epoch 0: cannot judge, margin nan, threshold 0.25; separation 1.50 sigma, rank-1 nan%"
+        "margin alert at epoch 0: cannot judge, margin n/a, threshold 0.25"
     )
 
 
@@ -62,7 +62,7 @@ def test_embeddings_that_are_not_finite_are_never_passed_over() -> None:
     assert event is not None
     assert event.message == (
         "margin alert at epoch 0: 3 embeddings are not finite, margin 0.9000 of the others, threshold 0.25; "
-        "separation 1.50 sigma, rank-1 50.0%"
+        "separation 1.50 sigma, rank-1 50.0 %"
     )
 
 
@@ -73,7 +73,7 @@ def test_a_collapse_is_called_by_its_name() -> None:
     assert event is not None
     assert event.message == (
         "margin alert at epoch 4: the embeddings collapsed, margin 0.0000, threshold 0.25; "
-        "separation 1.50 sigma, rank-1 50.0%; collapse: all rows point one way"
+        "separation 1.50 sigma, rank-1 50.0 %; all rows point one way"
     )
 
 
@@ -91,7 +91,16 @@ def test_the_warning_names_margin_threshold_epoch_separation_rank1_and_the_verdi
         separation=1.5,
         rank1=0.5,
         message="margin alert at epoch 7: margin 0.1234 is below the threshold 0.25; "
-        "separation 1.50 sigma, rank-1 50.0%; undertrained: AUC 0.7",
+        "separation 1.50 sigma, rank-1 50.0 %; undertrained: AUC 0.7",
+    )
+
+
+def test_no_number_is_told_twice() -> None:
+    reason = "margin is 0.123, separation 1.50, AUC 0.800 and rank-1 50.0 %: positives do not stand clear"
+    _, event = judge(MarginAlert(0.25), AlertState(), reading(0.1234, verdict="undertrained", reason=reason))
+    assert event is not None
+    assert event.message == (
+        f"margin alert at epoch 0: margin 0.1234 is below the threshold 0.25; undertrained: {reason}"
     )
 
 

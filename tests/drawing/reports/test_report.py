@@ -259,7 +259,7 @@ def test_diagnosis_readings_and_pictures_are_there() -> None:
         "- Heatmap: the diagonal is bright, for 100.0 % of 20 queries the brightest cell among 50 columns is a relevant"
         in text
     )
-    assert "Nothing looks weird: not one cluster only, separated, and similarities that differ." in text
+    assert "Nothing looks weird: not one cluster only, positives and negatives at least 1σ apart, and" in text
     assert re.findall(r"!\[[^]]*\]\(([^)]*)\)", text) == [f"{name}.png" for name in FIGURES]
 
 
@@ -403,7 +403,7 @@ def test_a_collapsed_model_looks_weird_in_every_way() -> None:
     snapshot = snapshot_of([f"room {i}" for i in range(12)], constant=True)
     assert oddities(snapshot) == (
         "One cluster: two different documents have a mean cosine of 1.000, so a map shows structure in next to nothing",
-        "No separation: positive and negative pairs are not 1σ apart, the separation is n/a",
+        "No separation: positive and negative cosines have neither a margin nor a spread",
         "All similarities alike: the cosines of all pairs have a standard deviation of 0.000",
     )
 
@@ -413,6 +413,16 @@ def test_unusable_embeddings_look_weird() -> None:
     assert sentence == (
         "Unusable embeddings: 1 row with NaN or infinity and 0 of length zero; each counts as a miss and is not drawn"
     )
+
+
+def test_a_report_of_vectors_that_are_not_finite_judges_nothing_and_lists_no_hubs() -> None:
+    snapshot = snapshot_of([f"room {i}" for i in range(12)], unusable=tuple(range(12)))
+    text = report(snapshot, checks=checks_of(snapshot))
+    assert "No separation: there are not both positive and negative pairs to compare" in text
+    assert "- Heatmap: there are no pairs to compare." in text
+    assert r"| bright\_diagonal | n/a | > 0.85 | **not judged** |" in text
+    for absent in ("## Hubs", "optimistic", "argmax"):
+        assert absent not in text
 
 
 # --- the data ----------------------------------------------------------------------------------
