@@ -393,4 +393,6 @@ class EmbeddingVisualizer(Callback):
             # The only collective, at a point that every rank reaches, whatever failed on it: two
             # GPUs may differ in the last bit of a margin, and a rank that stops alone hangs all.
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-        trainer.should_stop = trainer.should_stop or stop
+        if stop:
+            session.say_end()
+            trainer.should_stop = True

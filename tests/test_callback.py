@@ -426,9 +426,14 @@ def test_a_recovery_is_one_notice(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert said[1].startswith("embviz: margin recovered at epoch 1: margin ")
 
 
-def test_the_alert_stops_training_when_asked(tmp_path: Path) -> None:
-    fitted = fit(tmp_path, numbers_only(alert=MarginAlert(1.9, patience=1, stop_training=True)), max_epochs=9)
+def test_the_alert_stops_training_when_asked_and_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="embviz_callback"):
+        fitted = fit(tmp_path, numbers_only(alert=MarginAlert(1.9, patience=1, stop_training=True)), max_epochs=9)
     assert fitted.current_epoch == 2
+    said = "embviz: the training is asked to end, since an alert with stop_training=True fires"
+    assert caplog.messages.count(said) == 1
 
 
 def test_without_an_alert_there_is_no_alert_scalar(tmp_path: Path) -> None:

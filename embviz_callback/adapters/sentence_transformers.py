@@ -65,7 +65,7 @@ class EmbvizEvaluator(BaseEvaluator):
         limits: Those of the drawing process, likewise.
         corpus: Further documents that answer no query: path or list of texts, see docs/corpus.md.
         shard_corpus: With several ranks, all of which call it, each encodes its share of the corpus.
-        alert: As for `EmbeddingVisualizer`; None for no alert.
+        alert: As for `EmbeddingVisualizer`, without ``stop_training``; None for no alert.
         output_dir: Where files go; by default ``embviz`` in the output path of the first call.
         figures: False writes no figures and starts no process.
         on_error: "warn" lets no fault of ours end the training, "raise" lets every fault through.
@@ -97,6 +97,11 @@ class EmbvizEvaluator(BaseEvaluator):
         super().__init__()
         self._given = Given.of(locals() | {"log_baseline": True}, options)
         self._plan, self.prefix = self._given.plan, self._given.prefix
+        if self._plan.may_stop:
+            raise ValueError(
+                "alert must not ask for stop_training here, an evaluator ends no training; leave it out, and end yours "
+                f"where {self.prefix}_alert is 1"
+            )
         self.name = self.prefix
         self.greater_is_better = True
         self.primary_metric = f"{self.prefix}_merit"

@@ -265,11 +265,9 @@ class EmbvizTrainerCallback(TrainerCallback):
         # ExportableState: with one, the trainer dies of saving where a checkpoint without it was resumed.
         if told.state.stateful_callbacks is not None:
             told.state.stateful_callbacks[self.prefix] = session.to_json(moment.label)
-        self._stop_if_asked(told, stop)
-
-    def _stop_if_asked(self, told: _Told, stop: bool) -> None:
         # At a point that every rank reaches, whatever failed on it: one that stops alone hangs all.
         if self._plan.may_stop and told.any_rank(stop):
+            session.say_end()
             told.control.should_training_stop = True
 
     def _log_values(self, session: Session, told: _Told, moment: Moment, values: Mapping[str, float]) -> None:

@@ -41,24 +41,26 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
 
 def _compare_epochs(options: argparse.Namespace, terminal: Terminal) -> int:
     with quietly():
-        snapshots = _epochs_of(options)
-        check_reference(options, len(snapshots))
-        comparison = write_compared(snapshots, options)
+        snapshots, shown = _epochs_of(options)
+        check_reference(options, len(shown))
+        comparison = write_compared(snapshots, options, shown=shown)
     answer(*comparison_said(comparison, output_of(options)), options, terminal)
     found = dict(zip(comparison.labels, comparison.metrics, strict=True))
     return status(found, options.fail_below_margin, terminal)
 
 
-def _epochs_of(options: argparse.Namespace) -> list[Snapshot]:
+def _epochs_of(options: argparse.Namespace) -> tuple[list[Snapshot], list[int]]:
+    """Evaluations of which the best is chosen, and which of them to show."""
     run = run_at(options.run[0])
     snapshots = kept_snapshots(run)
     if options.epochs is None:
-        chosen = first_best_last(snapshots, options.metric)
+        shown = first_best_last(snapshots, options.metric)
     else:
-        chosen = _picked(options.epochs, snapshots, run.path)
-    if len(chosen) < 2:
-        raise UsageError(f"--run: {run.path} keeps {len(chosen)} of these snapshots; two or more are needed to compare")
-    return chosen
+        snapshots = _picked(options.epochs, snapshots, run.path)
+        shown = list(range(len(snapshots)))
+    if len(shown) < 2:
+        raise UsageError(f"--run: {run.path} keeps {len(shown)} of these snapshots; two or more are needed to compare")
+    return snapshots, shown
 
 
 def _picked(epochs: Sequence[int | None], snapshots: Sequence[Snapshot], folder: Path) -> list[Snapshot]:

@@ -200,7 +200,11 @@ def _compared(outcomes: "Sequence[Outcome]", options: argparse.Namespace) -> Com
 
 
 def write_compared(
-    snapshots: Sequence[Snapshot], options: argparse.Namespace, asides: Sequence[Aside] = ()
+    snapshots: Sequence[Snapshot],
+    options: argparse.Namespace,
+    asides: Sequence[Aside] = (),
+    *,
+    shown: Sequence[int] | None = None,
 ) -> Comparison:
     """Compares evaluations of one set, and writes the files of it.
 
@@ -208,6 +212,7 @@ def write_compared(
         snapshots: Two or more.
         options: Of `embviz` or of `embviz compare`.
         asides: Sections of report and page.
+        shown: As for `write_comparison`.
 
     Returns:
         The comparison; a UsageError says that they are not of one subset.
@@ -223,4 +228,5 @@ def write_compared(
             metric=options.metric,
             maps=wanted_maps(options),
             asides=asides,
+            shown=shown,
         )

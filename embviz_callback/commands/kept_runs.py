@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from embviz_callback.analysis.compare.comparison import best_checkpoint
+from embviz_callback.analysis.compare.comparison import compare
 from embviz_callback.commands.arguments import UsageError
 from embviz_callback.commands.looking import as_usage_error
 from embviz_callback.delivery.run.run_folder import RunFolder, run_folders
@@ -54,23 +54,24 @@ def kept_snapshots(run: RunFolder) -> list[Snapshot]:
     return sorted(snapshots, key=lambda one: (-1 if one.epoch is None else one.epoch, one.step or 0))
 
 
-def first_best_last(snapshots: Sequence[Snapshot], metric: str = "") -> list[Snapshot]:
-    """The untrained model (or the first that is kept), the best by the rule of a comparison, and the last.
+def first_best_last(snapshots: Sequence[Snapshot], metric: str = "") -> list[int]:
+    """Places of the untrained model (or the first that is kept), the best by the rule of a comparison, and the last.
 
     Args:
         snapshots: Of one run, in the order of training; a UsageError says that their subsets differ.
         metric: By which the best is chosen; by default as the run chose.
 
     Returns:
-        Up to three of them, none twice.
+        In their order, none twice; with the one that the last has fallen from, where that is another than the best.
     """
-    if not snapshots:
-        return []
+    if len(snapshots) < 2:
+        return list(range(len(snapshots)))
     settings = snapshots[-1].settings
     chosen = metric or settings.metric
     with as_usage_error(ValueError):
-        best = best_checkpoint(snapshots, metric=chosen, draws=settings.bootstrap_draws, seed=settings.seed)
-    return [snapshots[place] for place in sorted({0, best, len(snapshots) - 1})]
+        found = compare(snapshots, metric=chosen, draws=settings.bootstrap_draws, seed=settings.seed)
+    peak = set() if found.fall is None else {found.fall.peak}
+    return sorted({0, found.best.place, len(snapshots) - 1} | peak)
 
 
 def refuse_beside_run(options: argparse.Namespace) -> None:

@@ -252,6 +252,11 @@ class Session:
         self._budget.spend(time.monotonic() - begun)  # one that failed has cost its time too
         return any(event.stops and alert.stop_training for alert, event in events)
 
+    def say_end(self) -> None:
+        """Says why a training ends before its time, which no trainer does."""
+        if self.places.rank == 0:
+            say("the training is asked to end, since an alert with stop_training=True fires")
+
     def notices_others(self, module: Any) -> bool:
         """Whether somebody has put other weights into a module since it was looked at, as far as can be told."""
         found = bool(self._attempt("weights", partial(self.weights.are_others, module), "a look at them"))

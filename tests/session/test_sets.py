@@ -98,6 +98,15 @@ def test_the_model_is_looked_at_once_for_all_sets(tmp_path: Path, monkeypatch: p
     assert set(numbers) >= {f"embviz_b_{name.removeprefix('embviz_')}" for name in alone if "rank" in name}
 
 
+def test_an_evaluator_does_not_take_an_alert_that_would_end_the_training() -> None:
+    with pytest.raises(ValueError) as error:
+        EmbvizEvaluator(pairs(), alert=MarginAlert(stop_training=True))
+    assert str(error.value) == (
+        "alert must not ask for stop_training here, an evaluator ends no training; leave it out, and end yours where"
+        " embviz_alert is 1"
+    )
+
+
 def test_an_evaluation_that_fails_has_the_names_of_one_that_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 
@@ -82,6 +83,7 @@ class Comparison:
         sampling: Groups of queries that intervals and tests are over.
         best: The best by RULE, and what may as well be.
         fall: Of the last from the best before it, where they are epochs of a run in order; None where none is shown.
+        unshown: Labels of further ones that the best was chosen from, and that may as well be the best.
     """
 
     fingerprint: str
@@ -93,6 +95,33 @@ class Comparison:
     sampling: Sampling
     best: Best
     fall: Fall | None
+    unshown: tuple[str, ...] = ()
+
+    def of(self, places: Sequence[int]) -> Self:
+        """The same with fewer evaluations to show: best, its interval and what is beyond chance stay those among all.
+
+        Args:
+            places: Ascending indices, with those of the reference, the best and the peak before a fall.
+
+        Returns:
+            A comparison of these.
+        """
+        new = {place: at for at, place in enumerate(places)}
+        equals, undecided = (
+            tuple(new[place] for place in near if place in new) for near in (self.best.equals, self.best.undecided)
+        )
+        near = (*self.best.equals, *self.best.undecided)
+        return replace(
+            self,
+            labels=tuple(self.labels[place] for place in places),
+            metrics=tuple(self.metrics[place] for place in places),
+            reference=new[self.reference],
+            differences=tuple(self.differences[place] for place in places),
+            changes=tuple(self.changes[place] for place in places),
+            best=replace(self.best, place=new[self.best.place], equals=equals, undecided=undecided),
+            fall=None if self.fall is None else replace(self.fall, peak=new[self.fall.peak]),
+            unshown=tuple(self.labels[place] for place in sorted(near) if place not in new),
+        )
 
 
 def compare(
@@ -142,21 +171,6 @@ def compare(
         best=choose_best(candidates, decides, draws=draws, seed=seed),
         fall=fallen(candidates, decides) if _is_in_order(snapshots) else None,
     )
-
-
-def best_checkpoint(snapshots: Sequence[Evaluated], *, metric: str = "", draws: int = 1000, seed: int = 0) -> int:
-    """Index of the best of several evaluations of one subset, by RULE.
-
-    Args:
-        snapshots: One or more.
-        metric: As for `compare`.
-        draws: Resamples behind the intervals.
-        seed: Of the resamples.
-
-    Returns:
-        What `compare` calls best.
-    """
-    return compare(snapshots, metric=metric, draws=draws, seed=seed).best.place if len(snapshots) > 1 else 0
 
 
 def _differences(statistics: Sequence[PerQuery], reference: int, seed: int) -> tuple[dict[str, Difference], ...]:

@@ -33,26 +33,30 @@ def write_comparison(
     metric: str = "",
     maps: Sequence[str] = tuple(MAPS),
     asides: Sequence[Aside] = (),
+    shown: Sequence[int] | None = None,
 ) -> Comparison:
     """Compares snapshots and writes ``comparison.md``, ``comparison.json``, its figures and a page.
 
     Args:
         snapshots: Two or more; a ValueError says that the subsets differ.
         output: Folder; made if it is not there.
-        reference: Index of the one that the others are held against.
+        reference: Index, among those that are shown, of the one that the others are held against.
         metric: By which the best is chosen; empty for the one that the last of them was made with.
         maps: Keys of those to draw.
         asides: Sections of report and page.
+        shown: Places of those that tables and figures show, as `Comparison.of` takes them; all if None.
 
     Returns:
-        The comparison.
+        The comparison of those that are shown.
     """
     chosen = metric or snapshots[-1].settings.metric
     snapshots = [replace(one, settings=replace(one.settings, metric=chosen)) for one in snapshots]
     settings = snapshots[0].settings
+    places = range(len(snapshots)) if shown is None else shown
     comparison = compare(
-        snapshots, reference=reference, metric=chosen, draws=settings.bootstrap_draws, seed=settings.seed
-    )
+        snapshots, reference=places[reference], metric=chosen, draws=settings.bootstrap_draws, seed=settings.seed
+    ).of(places)
+    snapshots = [snapshots[place] for place in places]
     laid = {method: common_maps(snapshots, method, seed=settings.seed) for method in maps}
     figures = comparison_figures(comparison, snapshots, laid)
     for name, draw in figures.items():
@@ -101,6 +105,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "fingerprint": comparison.fingerprint,
         "best": comparison.labels[comparison.best.place],
         "choice": asdict(comparison.best),
+        "unshown": list(comparison.unshown),
         "reference": comparison.labels[comparison.reference],
         "fall": None if comparison.fall is None else asdict(comparison.fall),
         "evaluations": {

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from small_runs import HOSTILE, a_run, a_subset
 
-from embviz_callback.analysis.compare.comparison import best_checkpoint, common_maps, compare
+from embviz_callback.analysis.compare.comparison import common_maps, compare
 from embviz_callback.analysis.maps.map_quality import Points, mean_displacement
 from embviz_callback.analysis.maps.projections import Projection, Skipped, project
 from embviz_callback.analysis.metrics.catalogue import CATALOGUE
@@ -87,7 +87,6 @@ def test_the_best_has_the_highest_mrr_and_a_later_fall_from_it_is_said(run: list
     comparison = compare(run)
     assert comparison.best.metric == "mrr"
     assert comparison.labels[comparison.best.place] == "epoch 2"
-    assert comparison.best.place == best_checkpoint(run)
     best, about, fall = sentences(comparison)
     assert best == "best: epoch 2"
     assert about == "its MRR is 1.000, 95 % interval 0.929 to 1.000 for the best of 4 chosen on these queries"
@@ -165,7 +164,22 @@ def test_other_subsets_and_lone_evaluations_are_refused_in_one_sentence(run: lis
     with pytest.raises(ValueError) as error:
         compare(run, reference=4)
     assert str(error.value) == "reference must be an index below 4, got 4"
-    assert best_checkpoint(run[:1]) == 0
+
+
+def test_of_a_few_that_are_shown_everything_is_said_as_among_all(run: list[Snapshot]) -> None:
+    narrow = [replace(run[2], label=f"near {at}", epoch=4 + at) for at in range(2)]
+    whole = compare([*run, *narrow], reference=1)
+    few = whole.of([1, 2, 5])
+    assert few.labels == ("epoch 1", "epoch 2", "near 1")
+    assert few.best.interval == whole.best.interval
+    assert few.differences[1] == whole.differences[2]
+    best, about, same, unshown = sentences(few)
+    assert best == "best: epoch 2"
+    assert about.endswith(" for the best of 6 chosen on these queries")
+    assert (same, unshown) == ("cannot be told from it: near 1", "not shown, and may as well be the best: near 0")
+    text = comparison_report(few)
+    assert "3 evaluations of the 6 that the best was chosen from, of 40 queries, subset" in text
+    assert "corrected for all 5 that are compared" in text
 
 
 def test_equal_labels_are_told_apart(run: list[Snapshot]) -> None:

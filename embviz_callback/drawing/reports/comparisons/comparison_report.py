@@ -90,6 +90,8 @@ def _about_best(comparison: Comparison) -> Iterator[str]:
     for places, said in ((best.equals, "the same to within 0.005"), (best.undecided, "cannot be told from it")):
         if places:
             yield f"{said}: {', '.join(comparison.labels[place] for place in places)}"
+    if comparison.unshown:
+        yield f"not shown, and may as well be the best: {', '.join(comparison.unshown)}"
 
 
 def fall_sentence(comparison: Comparison) -> str:
