@@ -16,7 +16,6 @@ from embviz_callback.commands.request import output_of
 from embviz_callback.commands.terminal import Terminal, quietly
 from embviz_callback.commands.told import comparison_said, statistics
 from embviz_callback.delivery.results.runs_folder import KeptRun, RunsCompared, compare_runs, runs_json, write_runs
-from embviz_callback.drawing.reports.comparisons.runs_report import board_of
 from embviz_callback.drawing.wording import aligned
 from embviz_callback.snapshot import Snapshot
 
@@ -132,7 +131,7 @@ def _value(hparams: Mapping[str, Any], name: str) -> str:
 
 def _told(compared: RunsCompared, options: argparse.Namespace, terminal: Terminal) -> int:
     """Says what came of it, the numbers of the leader's best evaluation at the end."""
-    board = board_of(compared.board, compared.labels)
+    board = compared.told
     lines = aligned([board["heads"], *board["lines"]])
     where = f"{output_of(options) / 'runs.md'}, and the queries of any two in runs.html"
     found = dict(zip(compared.labels, (one.metrics for one in compared.best), strict=True))

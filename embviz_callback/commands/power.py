@@ -12,7 +12,9 @@ from embviz_callback.commands.request import reading_of, request_from
 from embviz_callback.commands.terminal import Terminal, quietly
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.reading import read_pairs
-from embviz_callback.pairs.subset import choose_subset
+from embviz_callback.pairs.subset import Subset, choose_subset
+
+_PART = "of the data's {of:,} queries the {asked:,} that --max-samples leaves are"
 
 
 def run(options: argparse.Namespace, terminal: Terminal) -> int:
@@ -25,8 +27,9 @@ def run(options: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError("give one of --discordance, --run and --checkpoint")
     with quietly():
         measured = _measured(options, terminal)
-        sampling = None if options.data is None else _sampling(options)
-    write_out("\n".join([*_lines(options.difference, measured), *_has(sampling, measured)]) + "\n")
+        subset = None if options.data is None else _subset(options)
+    has = [] if subset is None else [_has(subset, measured)]
+    write_out("\n".join([*_lines(options.difference, measured), *has]) + "\n")
     return 0
 
 
@@ -50,15 +53,14 @@ def _measured(options: argparse.Namespace, terminal: Terminal) -> float | None:
     return discordance(first, last)
 
 
-def _sampling(options: argparse.Namespace) -> Sampling:
-    """Groups of queries in the data."""
+def _subset(options: argparse.Namespace) -> Subset:
+    """The queries that an evaluation of the data would ask."""
     pairs = read_pairs(options.data, reading_of(options))
-    subset = choose_subset(pairs.records, max_samples=options.max_samples, seed=options.seed)
-    return Sampling.of(subset.relevance, len(subset.queries))
+    return choose_subset(pairs.records, max_samples=options.max_samples, seed=options.seed)
 
 
 def _lines(difference: float, measured: float | None) -> list[str]:
-    points = f"{100 * difference:g} points of rank-1"
+    points = f"{100 * difference:g} point{'' if difference == 0.01 else 's'} of rank-1"
     if measured is not None:
         if measured < difference:
             return [f"two models that disagree on {100 * measured:.1f} % of the queries cannot differ by {points}"]
@@ -69,18 +71,19 @@ def _lines(difference: float, measured: float | None) -> list[str]:
         *((f"{100 * one:g} %", "cannot be" if n is None else f"{n:,}") for one, n in planned(difference)),
     ]
     return [
-        f"{points} are found in 80 % of comparisons with so many queries, each on its own:",
+        f"{points} {'is' if difference == 0.01 else 'are'} found in 80 % of comparisons with so many queries, each on its own:",
         *(f"  {one:<13}{n}" for one, n in rows),
     ]
 
 
-def _has(sampling: Sampling | None, measured: float | None) -> list[str]:
-    if sampling is None:
-        return []
+def _has(subset: Subset, measured: float | None) -> str:
+    sampling = Sampling.of(subset.relevance, len(subset.queries))
     n_groups, is_chained = sampling.n_groups, sampling.is_chained
     at = 0.10 if measured is None else measured
     least = smallest_difference(n_groups, at)
     found = "no difference" if least != least else f"differences from {100 * least:.1f} points on"
     kind = "group" if is_chained else "independent group"
     more = ", more where they hang together by shared documents" if is_chained else ""
-    return [f"the data have {counted(n_groups, kind)} of queries, which show {found} at {100 * at:.1f} %{more}"]
+    asked = len(subset.queries)
+    have = "the data have" if asked == subset.n_available else _PART.format(asked=asked, of=subset.n_available)
+    return f"{have} {counted(n_groups, kind)} of queries, which show {found} at {100 * at:.1f} %{more}"

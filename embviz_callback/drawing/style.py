@@ -166,6 +166,28 @@ def fitted(text: str, room: float, size: float) -> str:
     return whole + ELLIPSIS
 
 
+def fitted_to_both_ends(text: str, room: float, size: float) -> str:
+    """A text for one line of so many pixels, clipped in its middle: paths and runs are told apart by either end.
+
+    Args:
+        text: Anything.
+        room: Pixels.
+        size: Points.
+
+    Returns:
+        As `fitted`.
+
+    Example:
+        >>> fitted_to_both_ends("checkpoints/epoch=0-step=3.ckpt", 190, 12)
+        'checkpoi…p=3.ckpt'
+    """
+    whole = shown(text)
+    if fitted(whole, room, size) == whole:
+        return whole
+    head, tail = fitted(whole, room / 2, size), fitted(whole[::-1], room / 2, size)
+    return head + tail.removesuffix(ELLIPSIS)[::-1].lstrip()
+
+
 def width_in_ems(text: str) -> float:
     """Length of a line in units of its type size."""
     return sum(advance(character) for character in text)

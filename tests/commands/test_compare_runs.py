@@ -52,9 +52,9 @@ def test_the_best_run_leads_and_all_is_written(
     assert first["value"] == facts["evaluations"]["good"]["metrics"]["mrr"]
     assert facts["evaluations"]["good"]["label"] == "good, epoch 1"  # its last is its best
     report = (tmp_path / "runs.md").read_text(encoding="utf-8")
-    assert f"| good | {first['value']:.3f} |" in report
+    assert f"| good | epoch 1 | {first['value']:.3f} |" in report
     page = (tmp_path / "runs.html").read_text(encoding="utf-8")
-    assert '"heads":["","MRR"' in page
+    assert '"heads":["","stands by","MRR"' in page
 
 
 def test_power_looks_at_the_last_two_evaluations_of_a_run(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,10 @@ def test_power_measures_the_discordance_of_two_checkpoints(place: Path, capsys: 
     assert 5 < disagreeing <= 100
     assert has.startswith("the data have 24 independent groups of queries, which show ")
     assert has.endswith(f" at {disagreeing:.1f} %")
+    assert main(["power", *given[:2], "--difference", "0.01", "--max-samples", "20"]) == 0
+    first, *_, has, _ = capsys.readouterr().out.split("\n")
+    assert first.startswith("1 point of rank-1 is found in 80 % of comparisons ")
+    assert has.startswith("of the data's 24 queries the 20 that --max-samples leaves are 20 independent groups of")
 
 
 def test_sets_share_the_chance_of_a_verdict_that_is_false() -> None:

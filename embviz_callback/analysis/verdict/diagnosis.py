@@ -134,7 +134,8 @@ def _suspicious_data(m: Metrics) -> Diagnosis | None:
             f"AUC is {_read(m.auc, 'auc')} and recall@10 {_read(m.recall_at_10, 'recall_at_10')}, yet rank-1 only"
             f" {_read(m.rank1, 'rank1')}:"
             " a few negatives stand just above the positive",
-            "read the documents that come first: near copies and unlabelled right answers are false negatives",
+            "read the documents that come first: those that answer the query are unlabelled right answers; if they do"
+            " not, train on, with such documents as hard negatives",
         )
     return None
 
@@ -143,7 +144,7 @@ def _intact(m: Metrics) -> Diagnosis | None:
     if not ranks_well(m):
         return None
     if m.margin > Metrics.margin.threshold:
-        return Diagnosis("healthy", _level(m), "nothing to mend; the checklist says whether to ship it")
+        return Diagnosis("healthy", _level(m), "no fault shows; the checklist says whether it is good enough to ship")
     return Diagnosis(
         "compressed scale",
         f"{_level(m, ' but')} are intact: scores are squeezed around {m.negative_mean:.2f}",

@@ -42,11 +42,18 @@ class RunsCompared:
         board: What was found.
         labels: Of the runs, in the order given.
         best: The best evaluation of each, named after its run.
+        stands_by: What each of them is called within its run.
     """
 
     board: Leaderboard
     labels: tuple[str, ...]
     best: tuple[Snapshot, ...]
+    stands_by: tuple[str, ...]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The leaderboard as report, page and terminal show it."""
+        return board_of(self.board, self.labels, self.stands_by)
 
 
 def compare_runs(
@@ -80,7 +87,7 @@ def compare_runs(
     best = tuple(
         replace(one, label=f"{run.label}, {one.label}", epoch=None) for run, one in zip(runs, shown, strict=True)
     )
-    return RunsCompared(board, tuple(run.label for run in runs), best)
+    return RunsCompared(board, tuple(run.label for run in runs), best, tuple(one.label for one in shown))
 
 
 def _check_comparable(run: KeptRun, other: str, first: Snapshot) -> None:
@@ -103,11 +110,11 @@ def write_runs(compared: RunsCompared, output: Path, *, maps: Sequence[str]) -> 
         maps: Keys of those that the page shows, of those that were drawn in training.
     """
     shown = [one.with_maps({key: made for key, made in one.maps.items() if key in maps}) for one in compared.best]
-    context = Context(board=board_of(compared.board, compared.labels))
+    context = Context(board=compared.told)
     made = page(list(map(epoch_view, shown)), shown[0].subset, context, title=f"{len(shown)} runs")
     write_atomically(output / "runs.html", made)
     write_atomically(output / "runs.json", to_json(runs_json(compared)))
-    write_atomically(output / "runs.md", runs_report(compared.board, compared.labels, compared.best[0]))
+    write_atomically(output / "runs.md", runs_report(compared.told, compared.best[0], len(compared.labels), compared.board.metric))
 
 
 def runs_json(compared: RunsCompared) -> dict[str, Any]:

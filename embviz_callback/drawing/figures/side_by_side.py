@@ -27,17 +27,16 @@ from embviz_callback.drawing.wording import number, pool
 from embviz_callback.grammar import counted
 from embviz_callback.snapshot import Snapshot
 
-_SHOWN = (*shown(FINAL, RANKS), *shown(FINAL, SPREAD))
 _WIDTH = 1100  # px
 _LONG_MOVE = 0.1  # radii; shorter arrows would be specks
 _MOST_ARROWS = 40  # what an eye can follow
-_LABEL_ROOM = 190  # px
+_LABEL_ROOM = 280  # px
 _SIZES = Sizes(document=12, hit=14, miss=26, outline=0.7)
 
 
 @style.styled
 def draw_comparison_metrics(comparison: Comparison) -> Figure:
-    """A dot with its 95 % interval for every evaluation, in four panels.
+    """A dot with its 95 % interval for every evaluation, in four panels: the metric that decides is one of them.
 
     Args:
         comparison: What is compared.
@@ -48,22 +47,29 @@ def draw_comparison_metrics(comparison: Comparison) -> Figure:
     n = len(comparison.labels)
     figure = _new_figure(190 + 34 * n, "Metrics with 95 % intervals")
     first, best = comparison.metrics[0], comparison.best.place
-    for place, name in enumerate(_SHOWN):
-        axes = figure.add_subplot(1, len(_SHOWN), place + 1)
+    names = _panels(comparison.best.metric)
+    for place, name in enumerate(names):
+        axes = figure.add_subplot(1, len(names), place + 1)
         for row, metrics in enumerate(comparison.metrics):
             _dot(axes, metrics.get(name, np.nan), metrics.intervals.get(name), row, is_best=row == best)
         axes.set(title=CATALOGUE[name].label, ylim=(n - 0.5, -0.5), yticks=range(n))
-        axes.set_yticklabels([style.fitted(label, _LABEL_ROOM, 12) for label in comparison.labels], parse_math=False)
+        labels = [style.fitted_to_both_ends(label, _LABEL_ROOM, 12) for label in comparison.labels]
+        axes.set_yticklabels(labels, parse_math=False)
         axes.tick_params(axis="y", labelleft=place == 0, length=0)
         axes.grid(visible=True, axis="x")
         axes.margins(x=0.1)
     style.note(
         figure,
-        f"filled: the best, {comparison.labels[best]} · intervals of each alone; whether a difference is"
+        f"filled: the best by {CATALOGUE[comparison.best.metric].title}, {comparison.labels[best]} · intervals of each alone; whether a difference is"
         " beyond chance is in the table of paired intervals",
         f"against {pool(first.n_documents, first.n_corpus)} · subset {comparison.fingerprint}",
     )
     return figure
+
+
+def _panels(decides: str) -> tuple[str, ...]:
+    ranks, spread = shown(FINAL, RANKS), shown(FINAL, SPREAD)
+    return (*ranks, *spread) if decides in (*ranks, *spread) else (*ranks[:-1], decides, *spread)
 
 
 def _dot(axes: Axes, value: float, ends: tuple[float, float] | None, row: int, *, is_best: bool) -> None:
@@ -152,7 +158,8 @@ def draw_comparison_maps(
     before: _Panel | None = None
     for at, (one, snapshot, label) in enumerate(zip(maps, snapshots, labels, strict=True)):
         axes = figure.add_subplot(rows, columns, at + 1)
-        axes.set_title(style.fitted(label, _WIDTH / columns - 40, style.LABEL_SIZE), loc="left", parse_math=False)
+        title = style.fitted_to_both_ends(label, _WIDTH / columns - 40, style.LABEL_SIZE)
+        axes.set_title(title, loc="left", parse_math=False)
         axes.set(xticks=[], yticks=[])
         if isinstance(one, Skipped):
             lines = "\n".join(style.wrapped(one.reason, _WIDTH / columns - 60, 12))

@@ -217,6 +217,9 @@ def test_the_report_names_the_rule_the_tables_and_the_queries(run: list[Snapshot
 def test_the_figures_show_every_label_and_common_axes(run: list[Snapshot]) -> None:
     comparison = compare(run)
     assert all(label in texts_of(draw_comparison_metrics(comparison)) for label in comparison.labels)
+    by_ndcg = texts_of(draw_comparison_metrics(replace(comparison, best=replace(comparison.best, metric="ndcg_at_10"))))
+    assert "nDCG@10" in by_ndcg
+    assert f"filled: the best by nDCG@10, {comparison.labels[comparison.best.place]} ·" in by_ndcg
     figure = draw_comparison_distributions(run, comparison.labels)
     assert len({axes.get_xlim() for axes in figure.axes}) == 1
     maps = [one.maps["tsne"] for one in run]

@@ -222,6 +222,10 @@ def test_a_long_text_ends_in_an_ellipsis_within_its_room() -> None:
     assert clipped.endswith("…")
     assert 0.85 * 300 < style.width_in_ems(clipped) * 12 * 100 / 72 <= 300
     assert style.fitted("Phòng trọ", 300, 12) == "Phòng trọ"
+    first, second = (style.fitted_to_both_ends(f"checkpoints/epoch={at}.ckpt", 220, 12) for at in range(2))
+    assert (first[:5], first[-6:-5], second[-6:-5]) == ("check", "0", "1")
+    assert style.width_in_ems(first) <= 220 / (12 * style.DPI / 72)
+    assert style.fitted_to_both_ends("Phòng trọ", 300, 12) == "Phòng trọ"
 
 
 def test_a_long_sentence_is_broken_between_words() -> None:

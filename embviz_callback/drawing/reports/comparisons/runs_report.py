@@ -1,6 +1,6 @@
 """Runs held against each other, in words and tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from embviz_callback.analysis.compare.runs import BEHIND, SAME_AS, UNDECIDED, Entry, Leaderboard
@@ -12,33 +12,43 @@ from embviz_callback.grammar import counted
 from embviz_callback.snapshot import Snapshot
 
 
-def runs_report(board: Leaderboard, labels: Sequence[str], first: Snapshot) -> str:
+def runs_report(board: Mapping[str, Any], first: Snapshot, n_runs: int, metric: str) -> str:
     """``runs.md``.
 
     Args:
-        board: What was found.
-        labels: Of the runs.
-        first: One of their evaluations.
+        board: What `board_of` gave.
+        first: One of the evaluations.
+        n_runs: How many runs there are.
+        metric: Name of the one that decides.
 
     Returns:
         Markdown; text from the data is text and nothing else.
     """
     return rendered(
         "runs_report",
-        n_runs=len(labels),
+        n_runs=n_runs,
         first=first.metrics,
         fingerprint=first.subset.fingerprint,
-        board=board_of(board, labels),
-        title=CATALOGUE[board.metric].title,
+        board=board,
+        title=CATALOGUE[metric].title,
     )
 
 
-def board_of(board: Leaderboard, labels: Sequence[str]) -> dict[str, Any]:
-    """The leaderboard as report and page show it: sentences, heads of the columns, lines of cells."""
+def board_of(board: Leaderboard, labels: Sequence[str], stands_by: Sequence[str]) -> dict[str, Any]:
+    """The leaderboard as report, page and terminal show it.
+
+    Args:
+        board: What was found.
+        labels: Of the runs.
+        stands_by: Of each run the evaluation that stands for it: a run that got worse stands by its untrained model.
+
+    Returns:
+        Sentences, heads of the columns, lines of cells, and the runs of each setting.
+    """
     names = list(board.differing)
     own = [name for name in names if _varies_within_no_entry(board, name)]
-    heads = ["", CATALOGUE[board.metric].title, "without the luck of the choice", "behind the leader", "verdict", *own]
-    lines = [_cells(entry, board, own) for entry in board.entries]
+    heads = ["", "stands by", CATALOGUE[board.metric].title, "without the luck of the choice", "behind the leader", "verdict", *own]
+    lines = [_cells(entry, board, stands_by, own) for entry in board.entries]
     members = {entry.label: [labels[run] for run in entry.runs] for entry in board.entries if len(entry.runs) > 1}
     return {"said": sentences(board), "heads": heads, "lines": lines, "members": members}
 
@@ -67,14 +77,15 @@ def _varies_within_no_entry(board: Leaderboard, name: str) -> bool:
     return all(len({repr(values[run]) for run in entry.runs}) == 1 for entry in board.entries)
 
 
-def _cells(entry: Entry, board: Leaderboard, names: Sequence[str]) -> list[str]:
+def _cells(entry: Entry, board: Leaderboard, stands_by: Sequence[str], names: Sequence[str]) -> list[str]:
     metric = board.metric
     corrected = f"{measured(entry.corrected.value, metric)} ({_ends(entry.corrected, metric)})"
     gap = "" if entry.behind is None else _gap(entry.behind, metric)
     values = [board.differing[name][entry.runs[0]] for name in names]
     said = [UNKNOWN if value is None else f"{value:g}" if isinstance(value, float) else f"{value}" for value in values]
     seeds = f" ({len(entry.runs)} runs)" if len(entry.runs) > 1 else ""
-    return [f"{entry.label}{seeds}", measured(entry.value, metric), corrected, gap, entry.outcome, *said]
+    by = ", ".join(dict.fromkeys(stands_by[run] for run in entry.runs))
+    return [f"{entry.label}{seeds}", by, measured(entry.value, metric), corrected, gap, entry.outcome, *said]
 
 
 def _gap(behind: Estimate, metric: str) -> str:
