@@ -426,9 +426,7 @@ def test_a_recovery_is_one_notice(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert said[1].startswith("embviz: margin recovered at epoch 1: margin ")
 
 
-def test_the_alert_stops_training_when_asked_and_says_so_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_alert_stops_training_when_asked_and_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="embviz_callback"):
         fitted = fit(tmp_path, numbers_only(alert=MarginAlert(1.9, patience=1, stop_training=True)), max_epochs=9)
     assert fitted.current_epoch == 2

@@ -70,8 +70,9 @@ def _lines(difference: float, measured: float | None) -> list[str]:
         ("discordance", "queries"),
         *((f"{100 * one:g} %", "cannot be" if n is None else f"{n:,}") for one, n in planned(difference)),
     ]
+    are = "is" if difference == 0.01 else "are"
     return [
-        f"{points} {'is' if difference == 0.01 else 'are'} found in 80 % of comparisons with so many queries, each on its own:",
+        f"{points} {are} found in 80 % of comparisons with so many queries, each on its own:",
         *(f"  {one:<13}{n}" for one, n in rows),
     ]
 

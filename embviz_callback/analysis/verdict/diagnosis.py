@@ -155,19 +155,19 @@ def _intact(m: Metrics) -> Diagnosis | None:
 
 def _undertrained(m: Metrics, run: Sequence[Candidate]) -> Diagnosis:
     reason = f"{_level(m)}: positives do not stand clear of negatives (effective rank {m.effective_rank:.1f})"
-    return Diagnosis("undertrained", reason, _in_vain(run) or "train longer, or raise the learning rate or the head's size")
+    return Diagnosis(
+        "undertrained", reason, _in_vain(run) or "train longer, or raise the learning rate or the head's size"
+    )
 
 
 def _in_vain(run: Sequence[Candidate]) -> str:
-    """What to do where a training has not raised the metric that decides; empty where it has, and outside a training.
-
-    Point values, without a test: it says where to look first and judges no model.
-    """
+    """What to do where a training has not raised the metric that decides; empty where it has, or outside of one."""
+    # Point values, without a test: this says where to look first, and judges no model.
     if len(run) < 2 or not run[-1].value <= run[0].value:
         return ""
     first, last = run[0], run[-1]
     before, now = (_read(one.value, last.metric) for one in (first, last))
     return (
-        f"{CATALOGUE[last.metric].title} was {before} at first ({first.label}) and is {now}: before training longer, look"
-        " at the learning rate, at what is trained, and at whether the pairs are right and many enough"
+        f"{CATALOGUE[last.metric].title} was {before} at first ({first.label}) and is {now}: before training longer,"
+        " look at the learning rate, at what is trained, and at whether the pairs are right and many enough"
     )

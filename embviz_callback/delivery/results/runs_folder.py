@@ -114,7 +114,8 @@ def write_runs(compared: RunsCompared, output: Path, *, maps: Sequence[str]) -> 
     made = page(list(map(epoch_view, shown)), shown[0].subset, context, title=f"{len(shown)} runs")
     write_atomically(output / "runs.html", made)
     write_atomically(output / "runs.json", to_json(runs_json(compared)))
-    write_atomically(output / "runs.md", runs_report(compared.told, compared.best[0], len(compared.labels), compared.board.metric))
+    report = runs_report(compared.told, compared.best[0], len(compared.labels), compared.board.metric)
+    write_atomically(output / "runs.md", report)
 
 
 def runs_json(compared: RunsCompared) -> dict[str, Any]:

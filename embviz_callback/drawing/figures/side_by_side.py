@@ -60,8 +60,8 @@ def draw_comparison_metrics(comparison: Comparison) -> Figure:
         axes.margins(x=0.1)
     style.note(
         figure,
-        f"filled: the best by {CATALOGUE[comparison.best.metric].title}, {comparison.labels[best]} · intervals of each alone; whether a difference is"
-        " beyond chance is in the table of paired intervals",
+        f"filled: the best by {CATALOGUE[comparison.best.metric].title}, {comparison.labels[best]} · intervals of each"
+        " alone; whether a difference is beyond chance is in the table of paired intervals",
         f"against {pool(first.n_documents, first.n_corpus)} · subset {comparison.fingerprint}",
     )
     return figure

@@ -52,9 +52,7 @@ def test_a_nan_margin_is_an_alarm_of_its_own_even_in_warm_up() -> None:
     _, event = judge(MarginAlert(warmup_epochs=9, patience=9), AlertState(), reading(math.nan, rank1=math.nan))
     assert event is not None
     assert (event.kind, event.cause) == ("firing", "cannot judge")
-    assert event.message == (
-        "margin alert at epoch 0: cannot judge, margin n/a, threshold 0.25"
-    )
+    assert event.message == ("margin alert at epoch 0: cannot judge, margin n/a, threshold 0.25")
 
 
 def test_embeddings_that_are_not_finite_are_never_passed_over() -> None:

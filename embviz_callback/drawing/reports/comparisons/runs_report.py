@@ -47,7 +47,8 @@ def board_of(board: Leaderboard, labels: Sequence[str], stands_by: Sequence[str]
     """
     names = list(board.differing)
     own = [name for name in names if _varies_within_no_entry(board, name)]
-    heads = ["", "stands by", CATALOGUE[board.metric].title, "without the luck of the choice", "behind the leader", "verdict", *own]
+    said = ("without the luck of the choice", "behind the leader", "verdict")
+    heads = ["", "stands by", CATALOGUE[board.metric].title, *said, *own]
     lines = [_cells(entry, board, stands_by, own) for entry in board.entries]
     members = {entry.label: [labels[run] for run in entry.runs] for entry in board.entries if len(entry.runs) > 1}
     return {"said": sentences(board), "heads": heads, "lines": lines, "members": members}
