@@ -145,11 +145,10 @@ def _prices(plain: str) -> list[float]:
 
 
 def _offers(plain: str, name: str) -> bool:
-    for spelling in _AMENITIES[name]:
-        for match in re.finditer(rf"\b{spelling}\b", plain):
-            if not _DENIAL.search(plain[: match.start()]):
-                return True
-    return False
+    # The longest first: what denies "máy nước nóng" stands before that, and not before the "nước nóng" in it.
+    spellings = "|".join(sorted(_AMENITIES[name], key=len, reverse=True))
+    found = re.finditer(rf"\b(?:{spellings})\b", plain)
+    return any(not _DENIAL.search(plain[: match.start()]) for match in found)
 
 
 def controlled_edits(text: str) -> list[tuple[str, str]]:

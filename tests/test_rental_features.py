@@ -32,6 +32,8 @@ def test_what_a_text_states_is_read(text: str, expected: dict[str, Any]) -> None
 def test_what_is_denied_is_not_offered() -> None:
     found = extract_features("Phòng không máy lạnh, ko có ban công, wc riêng, không chung chủ, gác")
     assert found["amenities"] == ("wc riêng", "gác lửng", "không chung chủ")
+    for denied in ("không máy nước nóng", "không bếp riêng"):
+        assert "amenities" not in extract_features(f"Phòng Quận 3, {denied}, giá 4tr")
 
 
 @pytest.mark.parametrize(

@@ -237,9 +237,12 @@ def _promise(kind: str, wanted: float, counts: _Counts) -> Advice:
     hits, of = np.minimum(counts.hits, counts.shown)[:, cuts], of[:, cuts]
     passed = _lower_bounds(hits, of) >= wanted
     if not passed[0]:
-        where, n_pairs = "the first" if kind == "precision" else "all", int(of[:, 0].sum())
-        reason = f"{where} {n_pairs} pairs reach {hits[:, 0].sum() / n_pairs:.3f}, which does not show it"
-        return Advice(kind, wanted, reason=reason)
+        n_pairs = int(of[:, 0].sum())
+        share = f"{100 * hits[:, 0].sum() / n_pairs:.1f} %"
+        found = f"the {n_pairs:,} highest scored pairs are right"
+        if kind == "recall":
+            found = f"all {n_pairs:,} right pairs are shown by the lowest"
+        return Advice(kind, wanted, reason=f"no cut is shown to keep it: {share} of {found}")
     last = _run(passed) - 1
     at = int(cuts[last])
     return counts.advice(kind, wanted, Estimate(float(_cuts()[at])), at, int(of[:, last].sum()))

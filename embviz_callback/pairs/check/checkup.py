@@ -15,6 +15,7 @@ from embviz_callback.pairs.weight_rule import WeightRule, default_rule
 
 _Known = dict[tuple[str, Any], RawRecord]  # by a text and the part that it plays, the first record
 _DROP = "embviz check --fix drops them"
+_DROP_LEAKS = "embviz check --val ... --fix OUT --drop-leaks drops them there"
 # Of each level: kind, title as `agreeing` takes it, how to mend it; what --fix mends says so.
 _FINDINGS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     WRONG: {
@@ -26,14 +27,14 @@ _FINDINGS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             f"write the text; {_DROP}",
         ),
         "contradiction": ("hard negative[s] equal[|s] a positive of [their|its] query", _DROP),
-        "leaked_pair": ("validation pair[s] stand[|s] in the training file", "drop them there: --fix OUT --drop-leaks"),
+        "leaked_pair": ("validation pair[s] stand[|s] in the training file", _DROP_LEAKS),
         "leaked_query": (
             "validation [queries stand|query stands] in the training file with another positive",
-            "--fix OUT --drop-leaks",
+            _DROP_LEAKS,
         ),
         "leaked_document": (
             "validation document[s] stand[|s] in the training file as [positives|a positive]",
-            "--fix OUT --drop-leaks",
+            _DROP_LEAKS,
         ),
     },
     SUSPECT: {

@@ -288,7 +288,7 @@ def test_a_precision_beyond_reach_says_what_is_reached() -> None:
     collapsed = Embeddings.from_raw(np.ones((20, 2)), np.ones((20, 2)), [[at, at] for at in range(20)])
     advice = thresholds(collapsed).advice[0]
     assert math.isnan(advice.threshold.value)
-    assert advice.reason == "the first 400 pairs reach 0.050, which does not show it"
+    assert advice.reason == "no cut is shown to keep it: 5.0 % of the 400 highest scored pairs are right"
 
 
 def test_hard_negatives_raise_the_threshold_for_a_precision() -> None:

@@ -179,7 +179,7 @@ function continuity(curve) {
 function neighbours(found) {
   const estimate = (one) => `${fixed(one.value)}${between(...one.interval)}`;
   const lines = [["of the same", found.same], ["of neighbours", found.neighbouring], ["of distant ones", found.distant], ["neighbours minus distant", found.gain]].map(([name, one]) => [name, estimate(one)]);
-  const close = found.closer_than_neighbours.map((one) => make("li", { className: "text", textContent: `${one.places.join(" and ")} are not neighbours, but as close (${fixed(one.cosine)})` }));
+  const close = found.closer_than_neighbours.map((one) => make("li", { className: "text", textContent: `${one.places.join(" and ")} are not among the neighbours given, but as close (${fixed(one.cosine)})` }));
   return card(`Neighbours by ${found.column}`, make("div", { className: "narrow" }, table([["documents"], ["mean cosine", "number"]], lines)), ...(close.length ? [make("ul", { className: "plain" }, ...close)] : []));
 }
 
@@ -201,7 +201,7 @@ function suspects() {
   const lines = analysis.false_negative_suspects.map((one) => [queryCell(one.query), one.negative, one.hard ? "hard negative" : "document", percent(one.outranked), one.evidence.join("; ")]);
   const over = analysis.n_evaluations > 1 ? `, over ${counted(analysis.n_evaluations, "evaluation")}` : "";
   return card(`Candidates for false negatives (${analysis.n_suspects.toLocaleString("en")})`, ...(lines.length ? [
-    none(`Negatives whose texts say what the positive says; read them before training again. "Above" is how often it stood above the positive${over}.`),
+    none(`Negatives in which all that is read of a text, or every word, equals the positive; what is not read may differ: read them before training again. "Above" is how often it stood above the positive${over}.`),
     scrolled(table([["query"], ["negative"], ["kind", "short"], ["above", "number"], ["why"]], lines)),
     ...(analysis.n_suspects > lines.length ? [none(`The other ${(analysis.n_suspects - lines.length).toLocaleString("en")} stand in analysis.json.`)] : [])] : [none("None was found.")]));
 }
