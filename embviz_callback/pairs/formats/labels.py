@@ -1,47 +1,57 @@
 """Labels and scores of pairs: which of them say that a document answers a query."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from embviz_callback.pairs.formats.form import Item, Reading
 from embviz_callback.pairs.problems import DataError, show, show_name
-from embviz_callback.pairs.texts import fold
+from embviz_callback.pairs.texts import fold, without_diacritics
 from embviz_callback.pairs.weight_rule import is_number
 
 # Where several are there, an assessor's comes before a search's or a model's score.
 LABELS = ("label", "labels", "gold_label", "relevance", "rating", "click", "score", "scores", "similarity_score")
 # Columns and words that say by themselves what they mean.
-_TELLING = ("is_relevant", "relevant", "is_duplicate", "duplicate", "is_answer", "clicked", "is_positive", "is_match")
+_TELLING = (
+    *("is_relevant", "relevant", "is_duplicate", "duplicate", "is_answer", "clicked", "is_positive", "is_match"),
+    *("is_similar", "is_paraphrase", "is_correct", "correct", "answerable"),
+)
 # In whatever name they stand, such as ``relatedness_score``, a column judges the pair beside it.
-_LABEL_WORDS = frozenset({
-    "label",
-    "labels",
-    "score",
-    "scores",
-    "relevance",
-    "similarity",
-    "grade",
-    "rating",
-    "judgment",
-    "judgement",
+_LABEL_WORDS = frozenset(
+    {"label", "labels", "score", "scores", "relevance", "relevant", "similarity", "grade", "rating", "judgment"}
+    | {"judgement", "verdict", "duplicate", "paraphrase", "click", "clicks", "ctr", "purchases", "nhan", "diem"}
+    | {"lien quan", "phu hop"}
+)
+# These are what others call their own columns: they judge pairs of sentences, or where one query has several of them.
+_PERHAPS = frozenset({
+    "rel",
+    "y",
+    "target",
+    "class",
+    "gold",
+    "quality",
+    "match",
+    "votes",
+    "upvotes",
+    "purchase",
+    "orders",
 })
 _YES = frozenset(
     {"entailment", "entails", "relevant", "duplicate", "paraphrase", "equivalent", "similar", "positive", "match"}
-    | {"yes", "true"}
+    | {"yes", "true", "co", "dung", "giong", "lien quan", "phu hop"}
 )
-_NO = frozenset({
-    "neutral",
-    "contradiction",
-    "irrelevant",
-    "negative",
-    "mismatch",
-    "no",
-    "false",
-    "different",
-    "dissimilar",
-})
+_NO = frozenset(
+    {"neutral", "contradiction", "irrelevant", "negative", "mismatch", "no", "false", "different", "dissimilar"}
+    | {"khong", "sai", "khac"}
+)
+# Of these any column consists that judges, whatever its name; the other words above are said of much else.
+_VERDICTS = frozenset(
+    {"entailment", "contradiction", "relevant", "irrelevant", "duplicate", "paraphrase", "lien quan", "exact"}
+    | {"substitute", "complement", "partial", "partially relevant", "highly relevant", "somewhat relevant"}
+)
+_NOT = ("not ", "non ", "no ", "khong ", "chua ")
 _UNDECIDED = frozenset({"-", "-1", "", "?", "unknown", "undecided", "n/a", "none", "nan", "null"})  # as SNLI has them
+_MOST_WORDS = 10  # different ones of a column that judges
 _MOST_GRADES, _USUAL_GRADES = 10, 5
 _FEWEST_RANKS = 4  # of a query
 ALL_LABELS = (*LABELS, *_TELLING)
@@ -57,14 +67,62 @@ def label_column(names: frozenset[str], *, is_bare_pair: bool = False) -> str | 
     Returns:
         Its name.
     """
+    return next(iter(label_columns(names, is_bare_pair=is_bare_pair)), None)
+
+
+def label_columns(names: frozenset[str], *, is_bare_pair: bool) -> list[str]:
+    """All of which the names say that they may judge a pair, the likeliest first."""
     named = column_called(sorted(names), ALL_LABELS)
-    worded = (name for name in sorted(names) if is_bare_pair and judges(name))
-    return named or next(worded, None)
+    return ([named] if named else []) + [name for name in sorted(names) if is_bare_pair and judges(name)]
 
 
 def judges(name: str) -> bool:
     """Whether a word in the name of a column says that it judges: ``relatedness_score``, not ``scoreboard``."""
-    return not _LABEL_WORDS.isdisjoint(re.findall(r"[^\W_]+", fold(name)))
+    return _has_word(name, _LABEL_WORDS)
+
+
+def _has_word(name: str, words: Collection[str]) -> bool:
+    said = " ".join(re.findall(r"[^\W_]+", _plain(name)))
+    return any(f" {word} " in f" {said} " for word in words)
+
+
+def _plain(text: str) -> str:
+    """A word as it is looked up: Vietnamese is written with and without its accents."""
+    return without_diacritics(fold(text)).replace("_", " ").replace("-", " ")
+
+
+def hidden_label(columns: Mapping[str, Sequence[tuple[str, Any]]], *, is_classified: bool) -> str | None:
+    """A column of pairs that judges them though its name does not say so.
+
+    Args:
+        columns: Per column query and value of each row that has one.
+        is_classified: Whether the other columns are those of pairs that a label sorts.
+
+    Returns:
+        One of verdicts only, such as "irrelevant"; or one of a name that may mean it, whose values tell documents of
+        one query apart; None without.
+    """
+    for name in sorted(columns):
+        values = columns[name]
+        if values and all(isinstance(value, str) and _is_verdict(value) for _, value in values):
+            return name
+        if values and _has_word(name, _PERHAPS) and (is_classified or tells_apart(values)):
+            return name
+    return None
+
+
+def _is_verdict(value: str) -> bool:
+    word = _plain(value)
+    return next((word.removeprefix(no) for no in _NOT if word.startswith(no)), word) in _VERDICTS
+
+
+def tells_apart(values: Iterable[tuple[str, Any]]) -> bool:
+    """Whether few different values tell rows of one query apart."""
+    of_query: dict[str, set[str]] = {}
+    for query, value in values:
+        of_query.setdefault(query, set()).add(str(value))
+    several = any(len(one) > 1 for one in of_query.values())
+    return several and len(set().union(*of_query.values())) <= _MOST_WORDS
 
 
 def column_called(names: Iterable[str], wanted: Sequence[str]) -> str | None:
@@ -73,22 +131,24 @@ def column_called(names: Iterable[str], wanted: Sequence[str]) -> str | None:
     return next((by_fold[name] for name in wanted if name in by_fold), None)
 
 
-def is_label(column: str, values: Sequence[Any], reading: Reading, *, is_classified: bool = False) -> bool:
+def is_label(column: str, values: Sequence[tuple[str, Any]], reading: Reading, *, is_classified: bool = False) -> bool:
     """Whether the values of such a column are labels.
 
     Args:
         column: Its name.
-        values: Of all rows that have one.
+        values: Query and value of all rows that have one.
         reading: May say which label makes a pair relevant.
         is_classified: Whether the other columns are those of pairs that a label sorts.
 
     Returns:
-        False for words of which nobody knows any: then it is a column of the user's own.
+        False for words of which nobody knows any, unless they tell documents of one query apart: then it is a column
+        of the user's own.
     """
     if reading.relevant_label or column.casefold() in _TELLING or is_classified:
         return True
     # One word that is known tells what the column is; the others are then for `says_relevant` to refuse.
-    return any(not isinstance(value, str) or _word(value) is not None or _number(value) is not None for value in values)
+    known = (value for _, value in values if not isinstance(value, str) or _is_known(value))
+    return any(True for _ in known) or tells_apart(values)
 
 
 def is_undecided(value: Any, reading: Reading) -> bool:
@@ -98,12 +158,16 @@ def is_undecided(value: Any, reading: Reading) -> bool:
     return fold(str(value)) in _UNDECIDED
 
 
+def _is_known(value: str) -> bool:
+    return _word(value) is not None or _number(value) is not None
+
+
 def _word(value: str) -> bool | None:
     """What a word says by itself, None for nothing: "not X" is a no whatever X is."""
-    folded = fold(value).replace("_", " ").replace("-", " ")
-    if folded.startswith(("not ", "non ", "no ")) or folded in _NO:
+    word = _plain(value)
+    if word.startswith(_NOT) or word in _NO:
         return False
-    return True if folded in _YES else None
+    return True if word in _YES else None
 
 
 def says_relevant(value: Any, column: str, reading: Reading) -> bool:

@@ -10,10 +10,19 @@ from embviz_callback.pairs.formats.collections.parts import as_document, documen
 from embviz_callback.pairs.formats.detection import form_of, names_of
 from embviz_callback.pairs.formats.form import Form, Item, Reading, cell
 from embviz_callback.pairs.formats.identifiers import places_of_identifiers
-from embviz_callback.pairs.formats.labels import is_label, is_undecided, label_column, says_relevant, settled
-from embviz_callback.pairs.formats.rows.anchor_columns import CLASSIFIED, COLUMNS, is_negative
+from embviz_callback.pairs.formats.labels import (
+    column_called,
+    hidden_label,
+    is_label,
+    is_undecided,
+    label_columns,
+    says_relevant,
+    settled,
+)
+from embviz_callback.pairs.formats.rows.anchor_columns import CLASSIFIED, COLUMNS, QUERIES, is_negative
 from embviz_callback.pairs.formats.rows.labelled_lists import LABELLED_LISTS
 from embviz_callback.pairs.formats.rows.native import NATIVE
+from embviz_callback.pairs.formats.rows.swift import RESPONSES
 from embviz_callback.pairs.intake.opening import JSON_LINES, suffix_of
 from embviz_callback.pairs.intake.parsing import Broken, Material
 from embviz_callback.pairs.problems import DataError, show_name, show_names
@@ -22,6 +31,8 @@ from embviz_callback.pairs.texts import is_blank
 
 Entry = tuple[int, Any]
 _DOCUMENTS = ("pos", "hard_neg")
+_BARE = ("fields", COLUMNS.name, NATIVE.name, RESPONSES.name)  # forms of a query and a document
+_NEVER_LABELS = ("metadata", "judged", "prompt", "id")
 
 
 @dataclass(frozen=True)
@@ -104,16 +115,25 @@ def _lone_list(material: Material, form: Form) -> tuple[Form, Sequence[Any]]:
 
 
 def _label(rows: Sequence[Any], names: frozenset[str], form: Form, reading: Reading) -> str | None:
+    """The column that says which pairs are relevant, None without."""
     # Of a row with negatives it is known that its positive is one.
     has_negatives = "hard_neg" in names or "hard_neg" in reading.fields or any(map(is_negative, names))
-    is_bare = form.name in (COLUMNS.name, "fields") and not has_negatives
-    others = names.difference(reading.fields.values())
-    column = reading.fields.get("label") or label_column(others, is_bare_pair=is_bare)
-    if column is None:
-        return None
-    values = [value for row in rows if isinstance(row, Mapping) and (value := cell(row, column)) is not None]
+    is_bare = form.name in _BARE and not has_negatives
+    others = names.difference(reading.fields.values(), _NEVER_LABELS)
     is_classified = any(name.casefold() in CLASSIFIED for name in names)
-    return column if values and is_label(column, values, reading, is_classified=is_classified) else None
+    query = reading.fields.get("query") or column_called(sorted(names), QUERIES) or ""
+
+    def values_of(column: str) -> list[tuple[str, Any]]:
+        found = ((cell(row, query), cell(row, column)) for row in rows if isinstance(row, Mapping))
+        return [(asked if isinstance(asked, str) else "", value) for asked, value in found if value is not None]
+
+    said = reading.fields.get("label")
+    for column in [said] if said else label_columns(others, is_bare_pair=is_bare):
+        values = values_of(column)
+        if values and is_label(column, values, reading, is_classified=is_classified):
+            return column
+    unread = [name for name in others if is_bare and not form.reads(name)]
+    return hidden_label({name: values_of(name) for name in unread}, is_classified=is_classified)
 
 
 def _translated(rows: Sequence[Any], form: Form, reading: Reading, split: str) -> Iterator[Entry]:

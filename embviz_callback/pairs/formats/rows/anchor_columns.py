@@ -86,14 +86,22 @@ def _is_part(answer: Any, passage: Any) -> bool:
     """Whether an answer stands in a passage, word by word or nearly, or says too little to be one; or is no text."""
     if not isinstance(answer, str):
         return not isinstance(answer, list | Mapping)
-    texts = passage if isinstance(passage, list | tuple) else [passage]
-    there = fold(" ".join(text for text in texts if isinstance(text, str)))
+    there = fold(" ".join(_texts_in(passage)))
     words, around = fold(answer).split(), there.split()
     if len(words) >= len(around):
         return False
     is_short = len(words) <= _MOST_WORDS and len(around) >= _TIMES_LONGER * len(words)
     known = set(around)
     return is_short or fold(answer) in there or sum(word in known for word in words) >= _MOST_SHARED * len(words)
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """The texts of a passage that may be a list of texts, or an object of such lists."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts_in(one)
 
 
 def _roles_of(row: Iterable[Any], main: Roles) -> Roles:
