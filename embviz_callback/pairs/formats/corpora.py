@@ -1,6 +1,7 @@
 """Documents from a file, a folder or an object in Python: the one reader of corpora."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +30,7 @@ _ROWS_ONLY = (*TABLES, ".parquet", ".arrow")
 _LONG = 2**23  # bytes of a file whose texts are not held
 _PACKED = 4  # times that gzip makes texts smaller
 _LOOKED_AT = 1000  # lines of it by which its form is known
+_TAG = re.compile(r"<[a-z!?/][^<>]*>", re.IGNORECASE)
 _FORM = 'give a list of texts or of {"text": "..."}, or a .txt file with one document a line'
 
 
@@ -152,7 +154,10 @@ def read_corpus(given: Any, reading: Reading | None = None) -> CorpusFile:
 
     Returns:
         At least one text.
-        What cannot be read or is no text is a `DataError`, of a long file as it is gone through.
+
+    Raises:
+        DataError: If it cannot be read, or what it holds is no text, such as markup or identifiers; of a long file as
+            it is gone through.
     """
     # The form of the pairs is not that of the corpus.
     reading = replace(reading or Reading(), format="")
@@ -173,6 +178,10 @@ def read_corpus(given: Any, reading: Reading | None = None) -> CorpusFile:
     if suffix == PLAIN_TEXT:
         lines = (line.rstrip("\r") for line in opened.text.split("\n"))
         full = [line for line in lines if not is_blank(line)]
+        if full and _TAG.fullmatch(full[0].strip()):
+            raise DataError(
+                f"{name}: expected a document on each line, found {show(full[0])}, which is markup. Fix: {_FORM}"
+            )
         return _candidates(
             Material(full, name, name, opened.sha256, notes=opened.notes), replace(reading, skip_bad=False)
         )
@@ -224,10 +233,11 @@ def _candidates(given: Material, reading: Reading) -> CorpusFile:
         entries, notes, has_odd = translated.entries, translated.notes, False
     stream = ItemStream(lambda: entries, given.name, reading.skip_bad, reading.limits, len(given.rows), has_odd)
     found = tuple(stream)
-    answers = [one for one in found if one.query]
-    if are_identifiers([one.text for one in answers], [one.query for one in answers]):
-        expected = f"expected texts, found identifiers such as {show_name(answers[0].text)}"
-        raise DataError(f"{given.name}: {expected}. Fix: give the file or folder in which the texts lie")
+    bare = [one for one, row in zip(found, given.rows, strict=False) if one.query or isinstance(row, str)]
+    if are_identifiers([one.text for one in bare], [one.query for one in bare if one.query]):
+        expected = f"expected texts, found identifiers such as {show_name(bare[0].text)}"
+        fix = 'give the file or folder in which the texts lie; if they are texts, write {"text": "..."} for each'
+        raise DataError(f"{given.name}: {expected}. Fix: {fix}")
     return CorpusFile(found, given.path, given.sha256, (*given.notes, *notes, *stream.remarks))
 
 

@@ -16,7 +16,7 @@ from embviz_callback.pairs.formats.rows.labelled_lists import (
     judged_by_scores,
     labelled_lists_of,
 )
-from embviz_callback.pairs.formats.rows.lists import LISTS, SETS, lists_of
+from embviz_callback.pairs.formats.rows.lists import EXAMPLES, LISTS, SETS, lists_of
 from embviz_callback.pairs.formats.rows.native import FLAGEMBEDDING, NATIVE
 from embviz_callback.pairs.formats.rows.passages import DPR, TEVATRON
 from embviz_callback.pairs.formats.rows.squad import SQUAD, SQUAD_ROWS
@@ -29,7 +29,7 @@ from embviz_callback.pairs.records import Record
 # The more particular first: nearly all of them have a query.
 ROW_FORMS: tuple[Form, ...] = (
     *(TEVATRON, DPR, SQUAD, SQUAD_ROWS, MESSAGES, LABELLED_LISTS, FLAGEMBEDDING, NATIVE, RESPONSES, COLUMNS),
-    *(MSMARCO_RECORDS, SETS, LISTS),
+    *(MSMARCO_RECORDS, SETS, LISTS, EXAMPLES),
 )
 # Names by which the first line of a table is known for one of names.
 KNOWN_NAMES = frozenset({*QUERIES, *ANSWERS, *HEADERS, *ALL_LABELS, "neg", "negative", "hard_neg"})

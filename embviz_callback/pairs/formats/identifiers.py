@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice, zip_longest
+from math import inf
 from typing import Any
 
 from embviz_callback.pairs.formats.form import Item
@@ -43,7 +44,8 @@ def are_identifiers(values: Sequence[str], beside: Sequence[str] = ()) -> bool:
 
     Args:
         values: The texts.
-        beside: What each of them goes with, such as its query; a code that its query asks for is a text.
+        beside: What each of them goes with, such as its query; a code that its query asks for is a text. Without it,
+            neither a shared prefix nor a shared length is enough.
 
     Returns:
         True if nine of ten are.
@@ -59,8 +61,10 @@ def are_identifiers(values: Sequence[str], beside: Sequence[str] = ()) -> bool:
     if sum(said) * 2 > len(looked):
         return False
     distinct = list(dict.fromkeys(looked))
-    certain = {value for value in distinct if _CERTAIN.fullmatch(value)} | _named(distinct)
-    return _most(value in certain for value in looked) or _are_codes(distinct)
+    certain = {value for value in distinct if _CERTAIN.fullmatch(value)} | _named(
+        distinct, least=_MANY if beside else inf
+    )
+    return _most(value in certain for value in looked) or (bool(beside) and _are_codes(distinct))
 
 
 def _most(hold: Iterable[bool]) -> bool:
@@ -68,7 +72,7 @@ def _most(hold: Iterable[bool]) -> bool:
     return sum(found) >= _MOST * len(found)
 
 
-def _named(distinct: Sequence[str]) -> set[str]:
+def _named(distinct: Sequence[str], *, least: float) -> set[str]:
     """Those that are a name and a number, as far as their names or all of them together say that they name texts."""
     found = {value: match for value in distinct if (match := _NAMED.fullmatch(value)) is not None}
     kinds = Counter(_DIGITS.sub("#", value) for value in found)
@@ -78,7 +82,7 @@ def _named(distinct: Sequence[str]) -> set[str]:
         value
         for value, match in found.items()
         if _is_word(match, len(distinct))
-        or (is_one_kind and len(distinct) >= _MANY)
+        or (is_one_kind and len(distinct) >= least)
         or (are_few_kinds and not {"_", ":", "#", "/"}.isdisjoint(match["mark"]))
         or (are_few_kinds and len(distinct) > 1 and match["number"].startswith("0") and len(match["number"]) > 1)
     }

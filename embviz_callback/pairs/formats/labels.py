@@ -19,7 +19,20 @@ _TELLING = (
 # In whatever name they stand, such as ``relatedness_score``, a column judges the pair beside it.
 _LABEL_WORDS = frozenset(
     {"label", "labels", "score", "scores", "relevance", "relevant", "similarity", "grade", "rating", "judgment"}
-    | {"judgement", "verdict", "duplicate", "paraphrase", "click", "clicks", "ctr", "purchases", "nhan", "diem"}
+    | {
+        "judgement",
+        "verdict",
+        "correct",
+        "answerable",
+        "duplicate",
+        "paraphrase",
+        "click",
+        "clicks",
+        "ctr",
+        "purchases",
+        "nhan",
+        "diem",
+    }
     | {"lien quan", "phu hop"}
 )
 # These are what others call their own columns: they judge pairs of sentences, or where one query has several of them.

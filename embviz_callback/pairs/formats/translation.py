@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from embviz_callback.grammar import counted
-from embviz_callback.pairs.formats.collections.parts import as_document, document_id
+from embviz_callback.pairs.formats.collections.parts import DOCUMENT_FIELDS, as_document, document_id
 from embviz_callback.pairs.formats.detection import form_of, names_of
 from embviz_callback.pairs.formats.form import Form, Item, Reading, cell
 from embviz_callback.pairs.formats.identifiers import places_of_identifiers
@@ -28,9 +28,11 @@ from embviz_callback.pairs.intake.parsing import Broken, Material
 from embviz_callback.pairs.problems import DataError, show_name, show_names
 from embviz_callback.pairs.records import Record, text_id
 from embviz_callback.pairs.texts import is_blank
+from embviz_callback.pairs.weight_rule import is_number
 
 Entry = tuple[int, Any]
 _DOCUMENTS = ("pos", "hard_neg")
+_OF_DOCUMENTS = (*DOCUMENT_FIELDS, "type", "weight", "grade")
 _BARE = ("fields", COLUMNS.name, NATIVE.name, RESPONSES.name)  # forms of a query and a document
 _NEVER_LABELS = ("metadata", "judged", "prompt", "id")
 
@@ -98,6 +100,7 @@ def translate(material: Material, reading: Reading, split: str = "") -> Translat
             *((f"read the rows whose split is {split!r}",) if split else ()),
             *_notes(form, column, left_out, unread),
             *(f"identifiers beside the texts of {field} are not read" for field, places in beside.items() if places),
+            *_unread_within(found),
         ),
         unread=unread,
         split=split,
@@ -163,6 +166,17 @@ def _names_in_lists(entries: Iterable[Entry], field: str) -> Collection[int]:
     if not inner and all(len(one) % 2 == 0 for one in lists):
         inner = [one[at : at + 2] for one in lists for at in range(0, len(one), 2)]
     return places_of_identifiers(inner)
+
+
+def _unread_within(entries: Iterable[Entry]) -> Iterator[str]:
+    """What of documents that are objects or lists is not read, if anything."""
+    given = [item.fields.get(field) for _, item in entries if isinstance(item, Item) for field in _DOCUMENTS]
+    documents = [one for listed in given if isinstance(listed, list | tuple) for one in listed]
+    names = {str(name) for one in documents if isinstance(one, Mapping) for name in one} - {*_OF_DOCUMENTS}
+    if names:
+        yield f"fields of documents that are not read: {show_names(sorted(names))}"
+    if any(isinstance(one, list | tuple) and any(map(is_number, one)) for one in documents):
+        yield "numbers beside the texts of documents are not read"
 
 
 def _without_names(documents: Any, names: Collection[int]) -> Any:

@@ -129,8 +129,132 @@ def test_a_corpus_of_records_whose_positives_are_identifiers_is_refused() -> Non
     with pytest.raises(DataError) as error:
         read_corpus([{"query": "phòng rẻ", "pos": "doc_123"}])
     assert str(error.value) == (
-        "corpus: expected texts, found identifiers such as doc_123. Fix: give the file or folder in which the texts lie"
+        "corpus: expected texts, found identifiers such as doc_123. Fix: give the file or folder in which the texts "
+        'lie; if they are texts, write {"text": "..."} for each'
     )
+
+
+# --- columns that judge
+
+
+def _judged(column: str, right: Any, wrong: Any, text: str = "document") -> list[dict[str, Any]]:
+    pairs = [
+        (query, f"{kind} {query}", label)
+        for query in QUERIES.values()
+        for kind, label in (("Phòng", right), ("Xe", wrong))
+    ]
+    return [{"query": query, text: document, column: label} for query, document, label in pairs]
+
+
+@pytest.mark.parametrize(
+    ("column", "right", "wrong"),
+    [
+        ("verdict", "relevant", "not relevant"),
+        ("ý kiến", "Relevant", "Irrelevant"),
+        ("nhãn", "liên quan", "không liên quan"),
+        ("lien_quan", "có", "không"),
+        ("is_similar", 1, 0),
+        ("is_paraphrase", "1", "0"),
+        ("gold", True, False),
+        ("is_correct_document", True, False),
+        ("answerable", True, False),
+    ],
+)
+def test_a_column_judges_whatever_it_is_called_where_its_words_or_its_values_say_so(
+    column: str, right: Any, wrong: Any
+) -> None:
+    for text in ("document", "pos", "response"):
+        found = read_pairs(_judged(column, right, wrong, text))
+        assert _texts(found.records) == [
+            ("phòng rẻ", ("Phòng phòng rẻ",), ["Xe phòng rẻ"]),
+            ("nhà rẻ", ("Phòng nhà rẻ",), ["Xe nhà rẻ"]),
+        ]
+    fields = Reading(fields={"query": "query", "pos": "document"})
+    assert read_pairs(_judged(column, right, wrong), fields).records == found.records
+
+
+@pytest.mark.parametrize(
+    ("column", "right", "wrong"),
+    [
+        ("clicks", 14, 0),
+        ("ctr", 0.3, 0.0),
+        ("target", 1, 0),
+        ("quality", "good", "bad"),
+        ("esci_label", "E", "I"),
+        ("relevance", "Exact", "Partial"),
+        ("match", "exact", "substitute"),
+    ],
+)
+def test_a_column_that_judges_in_terms_of_its_own_is_asked_about(column: str, right: Any, wrong: Any) -> None:
+    rows = _judged(column, right, wrong)
+    assert _refusal(rows).startswith(f"pairs: expected to know which {column} makes a pair relevant, found the ")
+    own = Reading(fields={"query": "query", "pos": "document", "metadata": column})
+    assert len(read_pairs(rows, own).records) == 4
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"query": "a", "pos": "b", "quality": "tốt", "class": 3, "target": "thuê", "has_gac": True},
+        {"query": "a", "document": "b", "label": "Hà Nội", "orders": 7, "district": "Quận 1"},
+    ],
+)
+def test_columns_of_ones_own_stay_so(row: dict[str, Any]) -> None:
+    found = read_pairs([row, {**row, "query": "c", "district": "Quận 3"}])
+    assert [record.positives for record in found.records] == [("b",), ("b",)]
+
+
+@pytest.mark.parametrize("judged", [[{"gain": 2}, {"gain": 0}], [{"is_right": True}, {"is_right": False}]])
+def test_judgements_are_read_under_whatever_name_they_have_alone(judged: list[dict[str, Any]]) -> None:
+    rows = [{"query-id": "q1", "corpus-id": name, **grade} for name, grade in zip(("d1", "d2"), judged, strict=True)]
+    (record,) = read_pairs({"queries": QUERIES, "corpus": CORPUS, "qrels": rows}).records
+    assert (record.positives, len(record.judged)) == (("Phòng số 1",), 2)
+
+
+# --- documents that are not what they seem
+
+
+@pytest.mark.parametrize("name", ["abstract", "description"])
+def test_a_title_never_stands_for_a_text_beside_it(name: str) -> None:
+    (found,) = read_corpus([{"_id": "d1", "title": "Tin", name: "Phòng trọ Quận 1"}]).candidates
+    assert found.text == "Tin Phòng trọ Quận 1"
+    with pytest.raises(DataError) as error:
+        read_corpus([{"title": "Tin", "nội dung": "Phòng trọ Quận 1"}])
+    assert str(error.value) == (
+        "corpus[0]: expected the field text, or pos of a dataset, found an object with title, nội dung "
+        "(record 1 of 1). Fix: rename the field that holds the document to text"
+    )
+
+
+def test_markup_is_no_corpus_of_lines() -> None:
+    with pytest.raises(DataError) as error:
+        read_corpus(_file("docs.txt", "<DOC>\n<DOCNO> d1 </DOCNO>\n"))
+    assert str(error.value) == (
+        "docs.txt: expected a document on each line, found the text '<DOC>', which is markup. "
+        'Fix: give a list of texts or of {"text": "..."}, or a .txt file with one document a line'
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "read"),
+    [
+        ("Phòng trọ Quận 1\nNhà ở Quận 3\n", [(None, "Phòng trọ Quận 1"), (None, "Nhà ở Quận 3")]),
+        ("d1 Phòng trọ Quận 1\nd2 Nhà ở Quận 3\n", [("d1", "Phòng trọ Quận 1"), ("d2", "Nhà ở Quận 3")]),
+        ("text\nPhòng trọ Quận 1\n", [(None, "Phòng trọ Quận 1")]),
+    ],
+)
+def test_lines_without_tabs_begin_with_an_identifier_only_where_that_is_one(
+    table: str, read: list[tuple[str | None, str]]
+) -> None:
+    found = read_corpus(_file("corpus.tsv", table)).candidates
+    assert [(one.document_id, one.text) for one in found] == read
+
+
+def test_input_examples_in_a_file_are_what_they_are_in_python() -> None:
+    found = read_pairs([{"guid": "1", "texts": ["phòng Q1", "Phòng Quận 1", "Nhà"]}])
+    assert _texts(found.records) == [("phòng Q1", ("Phòng Quận 1",), ["Nhà"])]
+    labelled = [{"texts": ["a", "b"], "label": 1.0}, {"texts": ["a", "c"], "label": 0.0}]
+    assert _texts(read_pairs(labelled, Reading(relevant_from=0.5)).records) == [("a", ("b",), ["c"])]
 
 
 # --- scores of a search

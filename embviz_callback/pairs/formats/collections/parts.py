@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.form import Item, Reading, filled
+from embviz_callback.pairs.formats.identifiers import are_identifiers
 from embviz_callback.pairs.formats.labels import are_scores, judges
 from embviz_callback.pairs.intake.objects import IN_PYTHON
 from embviz_callback.pairs.intake.opening import show_path
@@ -20,7 +21,10 @@ from embviz_callback.pairs.weight_rule import is_number
 _DOCUMENT_IDS = ("_id", "docid", "doc_id", "corpus-id", "corpus_id", "document_id", "psg_id", "passage_id", "pid", "id")
 _QUERY_IDS = ("_id", "qid", "query-id", "query_id", "id")
 _GRADES = ("score", "grade", "relevance", "rel", "label")
-DOCUMENT_TEXTS = ("text", "document_text", "contents", "content", "page_content", "passage", "body", "document")
+DOCUMENT_TEXTS = (
+    *("text", "document_text", "contents", "content", "page_content", "passage", "body", "document"),
+    *("abstract", "description"),
+)
 _QUERY_TEXTS = ("text", "query", "query_text", "question", "title")
 DOCUMENT_FIELDS = (*_DOCUMENT_IDS, *DOCUMENT_TEXTS, "title")
 # What the cells of a line without names are, by how many there are.
@@ -31,6 +35,7 @@ _JUDGEMENT_CELLS = {
     4: ("qid", "iteration", "docid", "score"),
     6: ("qid", "iteration", "docid", "rank", "score", "tag"),
 }
+_LOOKED_AT = 100  # lines by which it is told whether spaces part cells
 _RUN = (
     "expected judgements, found scores or ranks of a search (a run). "
     "Fix: give the judgements (qrels): a run says what was found, not what is right"
@@ -107,17 +112,25 @@ def named_rows(rows: Iterator[Any], cells: Mapping[int, Sequence[str]]) -> Itera
         yield from () if first is None else chain([first], rows)
         return
     if not _are_names(first):
-        # Without tabs, spaces part an identifier from its text, and all cells of a judgement.
-        most = 1 if 2 in cells else -1
-        rows = (row[0].split(None, most) if len(row) == 1 else row for row in chain([first], rows))
+        rows = _parted(chain([first], rows), has_texts=2 in cells)
         first = next(rows)
     if _are_names(first):
         names = [cell.strip() for cell in first]
         yield from (dict(zip(names, row, strict=False)) for row in rows)
         return
+    cells = {1: ("text",)} if len(first) == 1 and 2 in cells else cells  # texts without identifiers
     for row in chain([first], rows):
         known = cells.get(len(row))
         yield dict(zip(known, row, strict=True)) if known else row
+
+
+def _parted(rows: Iterator[list[str]], *, has_texts: bool) -> Iterator[list[str]]:
+    """Rows that spaces part where no tabs do: all cells of a judgement, an identifier from its text."""
+    head = list(islice(rows, _LOOKED_AT))
+    words = [row[0].split(None, 1) for row in head]
+    if has_texts and not (all(len(row) == 2 for row in words) and are_identifiers(*zip(*words, strict=True))):
+        return chain(head, rows)
+    return (row[0].split(None, 1 if has_texts else -1) if len(row) == 1 else row for row in chain(head, rows))
 
 
 def _are_names(cells: Sequence[str]) -> bool:
@@ -136,7 +149,17 @@ def document_text(row: Mapping[str, Any]) -> tuple[str | None, Any]:
     if name is None:
         name = next((one for one in DOCUMENT_TEXTS if one in row), None)
     text, title = None if name is None else row[name], row.get("title")
+    if name is None and isinstance(title, str) and _has_longer(row, title):
+        return None, None  # the title of a document whose text has a name that nobody knows
     return name, titled(title, "" if text is None else text) if title else text
+
+
+def _has_longer(row: Mapping[str, Any], title: str) -> bool:
+    """Whether another field of a document holds a text of more words than its title."""
+    n_words = len(title.split())
+    return any(
+        isinstance(one, str) and len(one.split()) > max(1, n_words) for name, one in row.items() if name != "title"
+    )
 
 
 def titled(title: Any, text: Any) -> Any:
@@ -195,7 +218,8 @@ def judgements_of(part: Part, problems: Problems) -> dict[str, dict[str, int]]:
     """
     judged: dict[str, dict[str, int]] = {}
     query_ids, document_ids = _QUERY_IDS[1:-1], (*_DOCUMENT_IDS[1:-1], "doc", "document")
-    for at, row in part.rows(_JUDGEMENT_CELLS, (*query_ids, *document_ids, *_GRADES, "iteration", "iter")):
+    read = (*query_ids, *document_ids, *_GRADES, "iteration", "iter")
+    for at, row in part.rows(_JUDGEMENT_CELLS, read):
         spot = Spot(problems, at)
         query = text_id(_first(row, query_ids)) if isinstance(row, Mapping) else None
         document = text_id(_first(row, document_ids)) if isinstance(row, Mapping) else None
@@ -203,7 +227,7 @@ def judgements_of(part: Part, problems: Problems) -> dict[str, dict[str, int]]:
             fix = "write query, document and grade in each line"
             spot.refuse(expected="identifiers of a query and a document", found=show(row), fix=fix)
             continue
-        graded = _named(row, _GRADES) or _named(row, filter(judges, row))
+        graded = _named(row, _GRADES) or _named(row, filter(judges, row)) or _other_number(row, read)
         grade = _number(row.get(graded))
         if "rank" in row or (is_number(grade) and grade != round(grade)):
             raise DataError(f"{part.name}: {_RUN}")
@@ -227,9 +251,18 @@ def _named(row: Mapping[str, Any], names: Iterable[str]) -> str | None:
     return None
 
 
+def _other_number(row: Mapping[str, Any], known: Sequence[str]) -> str | None:
+    """The only further field of a judgement that is a number or a yes or no, whatever it is called."""
+    found = [
+        name for name, one in row.items() if name not in known and (isinstance(one, bool) or is_number(_number(one)))
+    ]
+    return found[0] if len(found) == 1 and row[found[0]] is not None else None
+
+
 def _number(value: Any) -> Any:
-    if value is None:
-        return 1  # a list of pairs without grades says of each that it is right
+    if value is None or isinstance(value, bool):
+        # A list of pairs without grades says of each that it is right.
+        return 1 if value is None else int(value)
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, having
+from embviz_callback.pairs.formats.form import Form, Item, Reading, Row, among, filled, having
 from embviz_callback.pairs.formats.identifiers import places_of_identifiers
 
 
@@ -28,6 +28,17 @@ def _of_list(row: Sequence[Any], reading: Reading, *, names: Collection[int] = (
     yield Item(fields | ({"id": row[0]} if 0 in names else {}), called)
 
 
+def _of_example(row: Row, reading: Reading) -> Iterator[Item]:
+    texts = row.get("texts")
+    if not isinstance(texts, list | tuple) or len(texts) < 2:
+        yield Item({"query": texts}, {".query": ".texts"})
+        return
+    called = {".query": ".texts[0]", ".pos": ".texts[1]"} | {
+        f".hard_neg[{at}]": f".texts[{at + 2}]" for at in range(len(texts) - 2)
+    }
+    yield Item(filled(query=texts[0], pos=texts[1], hard_neg=list(texts[2:]) or None), called)
+
+
 def _of_set(row: Row, reading: Reading) -> Iterator[Item]:
     texts = row.get("set")
     if not isinstance(texts, list | tuple) or len(texts) < 2:
@@ -46,3 +57,10 @@ LISTS = Form(
     takes=(list, tuple),
 )
 SETS = Form("sets", "sets of equivalent texts (the first is the query)", having("set"), among("set"), _of_set)
+EXAMPLES = Form(
+    "input-examples",
+    "InputExamples of sentence-transformers (texts: query, positive, negatives)",
+    lambda names: "texts" in names and names <= {"guid", "texts", "label"},
+    among("texts", "guid"),
+    _of_example,
+)
