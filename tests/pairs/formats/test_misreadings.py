@@ -283,10 +283,12 @@ def test_the_texts_of_all_hits_can_be_named() -> None:
 
 
 def test_positives_that_bring_scores_are_positives() -> None:
-    (record,) = read_pairs(
-        [{"query": "a", "positives": HITS}], Reading(fields={"query": "query", "pos": "positives"})
-    ).records
-    assert record.positives == ("Phòng Quận 1", "Nhà")
+    found = read_pairs([{"query": "a", "positives": HITS}], Reading(fields={"query": "query", "pos": "positives"}))
+    assert found.records[0].positives == ("Phòng Quận 1", "Nhà")
+    assert "fields of documents that are not read: score" in found.notes
+    in_lists = read_pairs([{"query": "a", "positives": [["Phòng Quận 1", 0.9], ["Nhà", 0.2]]}])
+    assert in_lists.records[0].positives == found.records[0].positives
+    assert "numbers beside the texts of documents are not read" in in_lists.notes
 
 
 RUN = (
