@@ -103,7 +103,8 @@ def _check_hope(rows: Sequence[Any], names: frozenset[str], name: str) -> None:
     if any(isinstance(row, Record) for row in rows) or not names:
         return
     is_part = "text" in names and names & {"_id", "id", "docid"} and not names & {"query", "pos"}
-    if is_part or names & {"corpus-id", "docid", "doc_id", "corpus_id"}:
+    are_judged = names & {"corpus-id", "docid", "doc_id", "corpus_id"} and not names & {"query", "question"}
+    if is_part or are_judged:
         found = "texts with identifiers (a corpus, or queries)" if is_part else "judgements without texts"
         fix = "give the folder in which queries, corpus and qrels lie"
         raise DataError(f"{name}: expected pairs, found {found}. Fix: {fix}")

@@ -8,6 +8,7 @@ from math import inf
 from typing import Any
 
 from embviz_callback.pairs.formats.form import Item
+from embviz_callback.pairs.formats.labels import is_verdict
 from embviz_callback.pairs.problems import DataError, show_name
 from embviz_callback.pairs.records import text_id
 from embviz_callback.pairs.texts import fold
@@ -24,12 +25,15 @@ _WORDS = frozenset(
 # Letters that also stand for districts and wards ("Q1", "P12").
 _ABBREVIATIONS = ("q", "p")
 _DIGEST = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{12,}"
-_NUMBER = r"\d+(?:\.0)?|\d+(?:[_#]\d+)+|\d{5,}(?:-\d+)+"
+_NUMBER = r"-?\d+(?:[.,]\d+)?|\d+(?:[_#]\d+)+|\d{5,}(?:-\d+)+"
 _ADDRESS = r"[a-z][a-z0-9+.\-]*://\S+|www\.\S+"
 _PATH = r"/?(?:[\w.\-]+/)+[\w.\-]*\.\w{1,5}|/(?:[\w.\-]+/)+[\w.\-]*|\S+\.(?:pdf|txt|md|html?|json|xml|docx?|png|jpe?g)"
 _CERTAIN = re.compile("|".join((_DIGEST, _NUMBER, _ADDRESS, _PATH)))
 _NAMED = re.compile(r"(?P<name>[^\W\d_]+(?:[_\-.:#/]+[^\W\d_]+)*)(?P<mark>[_\-.:#/]*)(?P<number>\d+)(?:[_\-.:#/]+\d+)*")
 _CODE = re.compile(rf"[a-z0-9_\-]{{{_SHORTEST_CODE},}}")
+_NAMES = "name the columns, such as sentence1, sentence2, label or query, positive, id"
+_FOLDER = "put the texts in their place, or give the folder in which queries, corpus and qrels lie"
+_WAYS_OUT = {"identifiers": _FOLDER, "numbers": f"{_FOLDER}, or {_NAMES}", "labels": _NAMES}
 _DIGITS, _PIECE = re.compile(r"\d+"), re.compile(r"[^\W_]+")
 
 
@@ -112,11 +116,15 @@ def _is_said(value: str, text: str) -> bool:
     return bool(value) and f" {' '.join(_PIECE.findall(value))} " in f" {' '.join(pieces)} "
 
 
-def places_of_identifiers(lists: Sequence[Sequence[Any]]) -> frozenset[int]:
+def places_of_identifiers(lists: Sequence[Sequence[Any]], *, n_texts: int = 1) -> frozenset[int]:
     """The places in lists, such as ``["q17", "phòng Q1", "d93", "Phòng"]``, at which identifiers stand before texts.
 
+    Args:
+        lists: Cells, of which those that are no texts may be numbers.
+        n_texts: How many texts must be left.
+
     Returns:
-        Places from 0; none where there are no texts beside them.
+        Places from 0; none where too few texts would be left.
     """
     lists = [one for one in islice(lists, _LOOKED_AT) if len(one) > 1]
     width = max(map(len, lists), default=0)
@@ -124,7 +132,7 @@ def places_of_identifiers(lists: Sequence[Sequence[Any]]) -> frozenset[int]:
     for every_other in (range(0, width, 2), range(1, width, 2)):  # together more is known of a lone d4
         if not found.isdisjoint(every_other) and _are_places_of_names(lists, every_other):
             found.update(every_other)
-    return frozenset(found) if width > len(found) else frozenset()
+    return frozenset(found) if width - len(found) >= n_texts else frozenset()
 
 
 def _are_places_of_names(lists: Sequence[Sequence[Any]], places: Sequence[int]) -> bool:
@@ -133,7 +141,7 @@ def _are_places_of_names(lists: Sequence[Sequence[Any]], places: Sequence[int]) 
     if not all(isinstance(text_id(value), str) for value, _ in there):
         return False
     values = [text_id(value) for value, _ in there]
-    are_numbers = any(not isinstance(value, str) for value, _ in there)
+    are_numbers = all(map(_is_number, values))  # which may be labels
     if are_numbers and (places[-1] + 1 == max(map(len, lists)) or len(set(values)) * 2 < len(values)):
         return False
     return are_identifiers(values, [text if isinstance(text, str) else "" for _, text in there])
@@ -154,14 +162,21 @@ def refuse_identifiers(entries: Iterable[tuple[int, Any]], name: str, form: str)
     for field, other in (("query", "pos"), ("pos", "query"), ("hard_neg", "query")):
         found = [(row, item, text) for row, item in items for text in _texts(item.fields.get(field))]
         beside = [next(iter(_texts(item.fields.get(other))), "") for _, item, _ in found]
-        if are_identifiers([text for *_, text in found], beside):
+        texts = [text for *_, text in found]
+        are_labels = bool(texts) and all(map(is_verdict, texts))
+        if are_labels or are_identifiers(texts, beside):
             row, item, text = found[0]
-            place = f"{name}[{row}]{item.called.get(f'.{field}', f'.{field}')}"
+            called = (item.called.get(f".{field}{at}") for at in ("", "[0]"))
+            place = f"{name}[{row}]{next(filter(None, called), f'.{field}')}"
+            kind = "labels" if are_labels else "numbers" if all(map(_is_number, texts)) else "identifiers"
             raise DataError(
-                f"{place}: expected texts, found identifiers such as {show_name(text)} (record {row + 1:,}). Fix: put "
-                "the texts in their place, or give the folder in which queries, corpus and qrels lie; if they are "
-                f"texts, say so: --format {form}"
+                f"{place}: expected texts, found {kind} such as {show_name(text)} (record {row + 1:,}). "
+                f"Fix: {_WAYS_OUT[kind]}; if they are texts, say so: --format {form}"
             )
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(_NUMBER, text.strip()) is not None
 
 
 def _texts(value: Any) -> list[str]:

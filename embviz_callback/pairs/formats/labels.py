@@ -59,11 +59,22 @@ _NO = frozenset(
 )
 # Of these any column consists that judges, whatever its name; the other words above are said of much else.
 _VERDICTS = frozenset(
-    {"entailment", "contradiction", "relevant", "irrelevant", "duplicate", "paraphrase", "lien quan", "exact"}
+    {
+        "entailment",
+        "neutral",
+        "contradiction",
+        "relevant",
+        "irrelevant",
+        "duplicate",
+        "paraphrase",
+        "lien quan",
+        "exact",
+    }
     | {"substitute", "complement", "partial", "partially relevant", "highly relevant", "somewhat relevant"}
 )
 _NOT = ("not ", "non ", "no ", "khong ", "chua ")
 _UNDECIDED = frozenset({"-", "-1", "", "?", "unknown", "undecided", "n/a", "none", "nan", "null"})  # as SNLI has them
+_COMMA = re.compile(r"\s*-?\d+,\d+\s*")  # as spreadsheets write 0.9 in most of Europe and in Vietnam
 _MOST_WORDS = 10  # different ones of a column that judges
 _MOST_GRADES, _USUAL_GRADES = 10, 5
 _FEWEST_RANKS = 4  # of a query
@@ -117,14 +128,15 @@ def hidden_label(columns: Mapping[str, Sequence[tuple[str, Any]]], *, is_classif
     """
     for name in sorted(columns):
         values = columns[name]
-        if values and all(isinstance(value, str) and _is_verdict(value) for _, value in values):
+        if values and all(isinstance(value, str) and is_verdict(value) for _, value in values):
             return name
         if values and _has_word(name, _PERHAPS) and (is_classified or tells_apart(values)):
             return name
     return None
 
 
-def _is_verdict(value: str) -> bool:
+def is_verdict(value: str) -> bool:
+    """Whether a word says nothing but whether a document is relevant, such as "not relevant"."""
     word = _plain(value)
     return next((word.removeprefix(no) for no in _NOT if word.startswith(no)), word) in _VERDICTS
 
@@ -227,7 +239,7 @@ def _number(value: Any) -> float | None:
         return float(value)
     if isinstance(value, str):
         try:
-            number = float(value)
+            number = float(value.replace(",", ".") if _COMMA.fullmatch(value) else value)
         except ValueError:
             return None
         return number if is_number(number) else None

@@ -25,6 +25,7 @@ from embviz_callback.pairs.formats.rows.native import NATIVE
 from embviz_callback.pairs.formats.rows.swift import RESPONSES
 from embviz_callback.pairs.intake.opening import JSON_LINES, suffix_of
 from embviz_callback.pairs.intake.parsing import Broken, Material
+from embviz_callback.pairs.intake.tables import list_in
 from embviz_callback.pairs.problems import DataError, show_name, show_names
 from embviz_callback.pairs.records import Record, text_id
 from embviz_callback.pairs.texts import is_blank
@@ -179,23 +180,39 @@ def _unread_within(entries: Iterable[Entry]) -> Iterator[str]:
         yield "numbers beside the texts of documents are not read"
 
 
+def _unpacked(documents: Any) -> Any:
+    """Documents of which one may be a list that was written as a text."""
+    if isinstance(documents, str):
+        return list_in(documents)
+    if not isinstance(documents, list) or not any(isinstance(one, str) and one.startswith("[") for one in documents):
+        return documents
+    read = [list_in(one) if isinstance(one, str) else one for one in documents]
+    return [
+        one for held, given in zip(read, documents, strict=True) for one in (held if held is not given else [given])
+    ]
+
+
 def _without_names(documents: Any, names: Collection[int]) -> Any:
     """Documents without the identifiers between them or in each of them."""
     if not names or not isinstance(documents, list | tuple):
         return documents
     if not any(isinstance(one, list | tuple) for one in documents):
         return [one for at, one in enumerate(documents) if at % 2 not in names]
-    texts = [[one for at, one in enumerate(cells) if at not in names] for cells in documents]
-    return [one[0] if len(one) == 1 else one for one in texts]
+    return [_without_name(one, names) if isinstance(one, list | tuple) else one for one in documents]
+
+
+def _without_name(cells: Sequence[Any], names: Collection[int]) -> Any:
+    texts = [one for at, one in enumerate(cells) if at not in names]
+    return texts[0] if len(texts) == 1 else texts
 
 
 def _plain(item: Item, names: Mapping[str, Collection[int]]) -> Item:
     """With an identifier that is a text, and documents that stand as objects or lists as their texts."""
-    found = {
-        field: plain
-        for field in _DOCUMENTS
-        if (plain := _without_names(item.fields.get(field), names[field])) is not item.fields.get(field)
-    }
+    found: dict[str, Any] = {}
+    for field in _DOCUMENTS:
+        given = item.fields.get(field)
+        plain = _without_names(_unpacked(given), names[field])
+        found |= {} if plain is given else {field: plain}
     given, hard = ({**item.fields, **found}.get(field) for field in _DOCUMENTS)
     if isinstance(item.fields.get("id"), int | float):
         found["id"] = text_id(item.fields["id"])

@@ -108,16 +108,27 @@ def _row(names: Sequence[str], cells: Sequence[str], at: int, name: str) -> dict
             f"{name}: expected {len(names)} cells as in its first line, found {len(cells)} in row {at:,}. "
             f"Fix: quote or replace {separator} inside a text"
         )
-    return {column: _cell(cell, name) for column, cell in zip(names, cells, strict=False) if cell not in _NOTHING}
+    given = ((column, cell) for column, cell in zip(names, cells, strict=False) if cell not in _NOTHING)
+    try:
+        return {column: list_in(cell) for column, cell in given}
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
 
 
-def _cell(cell: str, name: str) -> Any:
-    """Lists stand in a table as JSON, or as Python and pandas print them."""
+def list_in(cell: str) -> Any:
+    """The list of texts or objects that a cell holds as JSON, or as Python prints it; any other cell as it is.
+
+    Returns:
+        The list or the cell.
+
+    Raises:
+        DataError: If it is an array as numpy prints it.
+    """
     if not (cell.startswith("[") and cell.endswith("]")):
         return cell
     if _PRINTED_ARRAY.match(cell):
         raise DataError(
-            f"{name}: expected lists as JSON writes them, found an array as numpy prints it, {show(cell)}. "
+            f"expected lists as JSON writes them, found an array as numpy prints it, {show(cell)}. "
             "Fix: write the column with json.dumps, or save the table as Parquet"
         )
     for read in (json.loads, ast.literal_eval):

@@ -119,10 +119,16 @@ def test_identifiers_in_place_of_texts_are_refused_unless_the_form_is_named() ->
         ({"query": "q17", "pos": "Phòng rẻ"}, ".query"),
         ({"query": "phòng rẻ", "pos": "Phòng rẻ", "neg": ["d11", "d12"]}, ".neg"),
         (["121352", "2912791", "7282917"], "[0]"),
+        (["q121", "d29", "d72"], "[0]"),
+        (["một người", "một ai đó", "4.5"], "[2]"),
+        (["một người", "một ai đó", "1"], "[2]"),
+        (["một người", "một ai đó", "entailment"], "[2]"),
     ],
 )
 def test_identifiers_are_refused_wherever_a_text_is_expected(row: Any, place: str) -> None:
-    assert _refusal([row]).startswith(f"pairs[0]{place}: expected texts, found identifiers such as ")
+    values = [str(value) for value in (row if isinstance(row, list) else row.values())]
+    kind = "labels" if "entailment" in values else "numbers" if values[-1][0].isdigit() else "identifiers"
+    assert _refusal([row]).startswith(f"pairs[0]{place}: expected texts, found {kind} such as ")
 
 
 def test_a_corpus_of_records_whose_positives_are_identifiers_is_refused() -> None:
@@ -178,6 +184,7 @@ def test_a_column_judges_whatever_it_is_called_where_its_words_or_its_values_say
     [
         ("clicks", 14, 0),
         ("ctr", 0.3, 0.0),
+        ("score", "0,9", "0,1"),
         ("target", 1, 0),
         ("quality", "good", "bad"),
         ("esci_label", "E", "I"),
@@ -212,6 +219,19 @@ def test_judgements_are_read_under_whatever_name_they_have_alone(judged: list[di
 
 
 # --- documents that are not what they seem
+
+
+def test_a_list_that_stands_as_a_text_is_the_list_it_says(tmp_path: Path) -> None:
+    row = {"query": "a", "positives": '["Phòng Quận 1", "Nhà"]', "negatives": "['Xe']"}
+    Path("printed.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert _texts(read_pairs("printed.jsonl").records) == [("a", ("Phòng Quận 1", "Nhà"), ["Xe"])]
+
+
+@pytest.mark.parametrize("names", [("pos_1", "pos_2"), ("positive_1", "positive_2"), ("positive", "positive_2")])
+def test_numbered_positives_are_positives(names: tuple[str, str]) -> None:
+    found = read_pairs([{"query": "a", names[0]: "b", names[1]: "c", "negative_1": "d"}, {"query": "e", names[0]: "f"}])
+    assert _texts(found.records) == [("a", ("b", "c"), ["d"]), ("e", ("f",), [])]
+    assert found.unread == ()
 
 
 @pytest.mark.parametrize("name", ["abstract", "description"])

@@ -12,6 +12,7 @@ from embviz_callback.pairs.formats.labels import ALL_LABELS, column_called
 from embviz_callback.pairs.texts import fold
 
 _NEGATIVE = re.compile(r"(hard_)?neg(ative)?s?(_?\d+)?")
+_POSITIVE = re.compile(r"pos(itive)?_?\d+")
 # Two texts of which a label says whether they belong together.
 CLASSIFIED = ("premise", "sentence1", "sentence_1", "sentence_a", "text1", "text_a", "question1")
 QUERIES = ("anchor", "query", "question", *CLASSIFIED, "sentence", "sent0", "query_text")
@@ -30,11 +31,12 @@ _INDEX = re.compile(r"(unnamed: \d+|__index_level_\d+__)?", re.IGNORECASE)  # wh
 
 @dataclass(frozen=True)
 class Roles:
-    """Which columns hold what; None for none."""
+    """Which columns hold what; None for none. Further positives are numbered."""
 
     query: str | None
     answer: str | None
     negatives: tuple[str, ...]
+    positives: tuple[str, ...] = ()
 
 
 def is_negative(name: str) -> bool:
@@ -44,7 +46,12 @@ def is_negative(name: str) -> bool:
 
 def _is_known(names: frozenset[str]) -> bool:
     listed_names = sorted(names)
-    return column_called(listed_names, QUERIES) is not None and column_called(listed_names, ANSWERS) is not None
+    has_answer = column_called(listed_names, ANSWERS) is not None or any(map(_is_positive, names))
+    return column_called(listed_names, QUERIES) is not None and has_answer
+
+
+def _is_positive(name: str) -> bool:
+    return _POSITIVE.fullmatch(name.casefold()) is not None
 
 
 def columns_of(rows: Iterable[Any]) -> Form:
@@ -62,7 +69,8 @@ def columns_of(rows: Iterable[Any]) -> Form:
     names = list(dict.fromkeys(name for schema in schemas for name in schema if isinstance(name, str)))
     main, told = _on_passages(rows, names, _roles(names))
     every = [_roles_of(schema, main) for schema in schemas]
-    read = {*_OTHERS, *(name for one in every for name in (one.query, one.answer, *one.negatives) if name)}
+    roles = (name for one in every for name in (one.query, one.answer, *one.negatives, *one.positives))
+    read = {*_OTHERS, *filter(None, roles)}
     title = COLUMNS.title if _is_known(frozenset(names)) else "columns in their order (query, positive, negatives)"
     reads = read.__contains__
     return replace(COLUMNS, title=title + told, reads=reads, translate=partial(_translate, main))
@@ -75,6 +83,8 @@ def _on_passages(rows: Iterable[Any], names: Sequence[str], main: Roles) -> tupl
         return main, ""
     both = [(row.get(span), row.get(passage)) for row in rows if isinstance(row, Mapping)][:_LOOKED_AT]
     given = [(answer, text) for answer, text in both if answer is not None and text is not None]
+    if not given:
+        return replace(main, answer=span), ""
     n_parts = sum(_is_part(answer, text) for answer, text in given)
     chosen, other = (passage, span) if n_parts * 2 > len(given) else (span, passage)
     said = f"{span} is a part of {passage} in {n_parts:,} of {counted(len(given), 'record')}"
@@ -115,9 +125,12 @@ def _roles_of(row: Iterable[Any], main: Roles) -> Roles:
 def _roles(names: Sequence[str]) -> Roles:
     """Columns of query, positive and negatives: by name, or else by their order."""
     query, answer = column_called(names, QUERIES), column_called(names, ANSWERS)
+    numbered = sorted(filter(_is_positive, names), key=_in_order)
+    answer = answer or next(iter(numbered), None)
     if query is not None and answer is not None:
         negatives = (name for name in names if is_negative(name) or name.casefold() == "hard_neg")
-        return Roles(query, answer, tuple(sorted(negatives, key=_in_order)))
+        further = tuple(name for name in numbered if name != answer)
+        return Roles(query, answer, tuple(sorted(negatives, key=_in_order)), further)
     texts = [name for name in names if name not in (*ALL_LABELS, *_OTHERS) and not _INDEX.fullmatch(name)]
     return Roles(texts[0], texts[1], tuple(texts[2:])) if len(texts) > 1 else Roles(query, answer, ())
 
@@ -139,9 +152,10 @@ def _translate(main: Roles, row: Row, reading: Reading) -> Iterator[Item]:
             if one is not None:
                 called[f".hard_neg[{len(hard)}]"] = f".{name}[{at}]" if is_list else f".{name}"
                 hard.append(one)
+    pos, further = row.get(roles.answer or ""), [row[name] for name in roles.positives if row.get(name) is not None]
     fields = filled(
         query=row.get(roles.query or ""),
-        pos=row.get(roles.answer or ""),
+        pos=[*(pos if isinstance(pos, list) else [pos]), *further] if further else pos,
         hard_neg=hard or None,
         id=row.get("id"),
     )

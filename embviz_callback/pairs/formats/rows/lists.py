@@ -11,7 +11,7 @@ from embviz_callback.pairs.formats.identifiers import places_of_identifiers
 
 def lists_of(rows: Sequence[Any]) -> Form:
     """The form of rows that are lists, of which identifiers before or beside the texts are no texts."""
-    names = places_of_identifiers([row for row in rows if isinstance(row, list | tuple)])
+    names = places_of_identifiers([row for row in rows if isinstance(row, list | tuple)], n_texts=2)
     if not names:
         return LISTS
     places = ", ".join(f"[{place}]" for place in sorted(names))
