@@ -123,16 +123,23 @@ def hidden_label(columns: Mapping[str, Sequence[tuple[str, Any]]], *, is_classif
         is_classified: Whether the other columns are those of pairs that a label sorts.
 
     Returns:
-        One of verdicts only, such as "irrelevant"; or one of a name that may mean it, whose values tell documents of
+        One of verdicts, such as "irrelevant"; or one of a name that may mean it, whose values tell documents of
         one query apart; None without.
     """
     for name in sorted(columns):
         values = columns[name]
-        if values and all(isinstance(value, str) and is_verdict(value) for _, value in values):
+        if values and all(_has_verdict(value) for _, value in values):
             return name
         if values and _has_word(name, _PERHAPS) and (is_classified or tells_apart(values)):
             return name
     return None
+
+
+def _has_verdict(value: Any) -> bool:
+    """Whether a value is a verdict, or what an annotation tool writes around one."""
+    if isinstance(value, Mapping | list):
+        return any(map(_has_verdict, value.values() if isinstance(value, Mapping) else value))
+    return isinstance(value, str) and is_verdict(value)
 
 
 def is_verdict(value: str) -> bool:
@@ -218,6 +225,11 @@ def says_relevant(value: Any, column: str, reading: Reading) -> bool:
         return said
     if column.casefold() in _TELLING and number in (0, 1):
         return number == 1
+    if isinstance(value, list | Mapping):
+        raise DataError(
+            f"expected one label in {show_name(column)}, found {show(value)}. Fix: say where it stands in it: "
+            f"--fields query=...,pos=...,label={show_name(column)}.NAME, or metadata={show_name(column)} if it is none"
+        )
     raise DataError(
         f"expected to know which {show_name(column)} makes a pair relevant, found {show(value)}. "
         f"Fix: say it: --relevant-from 0.8, or --relevant-label {_example(value)}; a column that says something else "

@@ -11,6 +11,7 @@ from embviz_callback.pairs.formats.detection import form_of, names_of
 from embviz_callback.pairs.formats.form import Form, Item, Reading, cell
 from embviz_callback.pairs.formats.identifiers import places_of_identifiers
 from embviz_callback.pairs.formats.labels import (
+    ALL_LABELS,
     column_called,
     hidden_label,
     is_label,
@@ -134,6 +135,8 @@ def _label(rows: Sequence[Any], names: frozenset[str], form: Form, reading: Read
     said = reading.fields.get("label")
     for column in [said] if said else label_columns(others, is_bare_pair=is_bare):
         values = values_of(column)
+        if column != said and column.casefold() not in ALL_LABELS:  # pos_scores are one for each positive
+            values = [(asked, value) for asked, value in values if not isinstance(value, list | Mapping)]
         if values and is_label(column, values, reading, is_classified=is_classified):
             return column
     unread = [name for name in others if is_bare and not form.reads(name)]
@@ -243,6 +246,8 @@ def _hard_negative(one: Any) -> Any:
 
 def _labelled(item: Item, row: Mapping[str, Any], column: str, reading: Reading) -> Item:
     value = cell(row, column)
+    while isinstance(value, list) and len(value) == 1:  # as tools for annotation write what one person chose
+        value = value[0]
     if value is None:
         return Item({}, left_out=f"without a {column}")
     if is_undecided(value, reading):

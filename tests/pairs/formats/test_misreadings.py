@@ -199,11 +199,24 @@ def test_a_column_that_judges_in_terms_of_its_own_is_asked_about(column: str, ri
     assert len(read_pairs(rows, own).records) == 4
 
 
+def test_what_an_annotation_tool_writes_around_a_label_is_asked_about_and_found_where_it_is_said_to_stand() -> None:
+    right, wrong = ([{"value": {"choices": [choice]}}] for choice in ("Relevant", "Irrelevant"))
+    rows = _judged("annotations", right, wrong)
+    assert _refusal(rows) == (
+        "pairs: expected one label in annotations, found an object with value. Fix: say where it stands in it: "
+        "--fields query=...,pos=...,label=annotations.NAME, or metadata=annotations if it is none"
+    )
+    fields = {"query": "query", "pos": "document", "label": "annotations.value.choices"}
+    found = read_pairs(rows, Reading(fields=fields))
+    assert [hard.text for record in found.records for hard in record.hard_negatives] == ["Xe phòng rẻ", "Xe nhà rẻ"]
+
+
 @pytest.mark.parametrize(
     "row",
     [
         {"query": "a", "pos": "b", "quality": "tốt", "class": 3, "target": "thuê", "has_gac": True},
         {"query": "a", "document": "b", "label": "Hà Nội", "orders": 7, "district": "Quận 1"},
+        {"query": "a", "pos": ["b"], "pos_scores": [0.9], "relevant_ids": ["d1"]},
     ],
 )
 def test_columns_of_ones_own_stay_so(row: dict[str, Any]) -> None:
