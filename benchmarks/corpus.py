@@ -43,17 +43,24 @@ from embviz_callback.settings import Settings
 
 DIM, BATCH = 256, 1024
 WAYS = ("product", "ours", "semantic_search", "faiss")
-_TABLE = torch.nn.functional.normalize(torch.randn(8192, DIM, generator=torch.Generator().manual_seed(0)))
 _COMPARED = ("rank", "pair_above", "pair_tied", "top_documents", "negative_counts")
 _MOMENTS = ("negative_mean", "negative_std", "row_mean", "row_variance", "mean_off_diagonal")
 
 
-def encode(texts: list[str]) -> Tensor:
+def table_of(dim: int) -> Tensor:
+    """Unit rows of which vectors are made."""
+    return torch.nn.functional.normalize(torch.randn(8192, dim, generator=torch.Generator().manual_seed(0)))
+
+
+_TABLE = table_of(DIM)
+
+
+def encode(texts: list[str], table: Tensor = _TABLE) -> Tensor:
     """Vectors by the number at the end of each text; a query lies near the document of its number."""
     numbers = torch.tensor([int(text.rsplit(" ", 1)[1]) for text in texts])
     noise = torch.tensor([0.8 if text.startswith("query") else 0.0 for text in texts])
-    rows = _TABLE[numbers % 8191] + _TABLE[(numbers // 8191) * 31 % 8179]
-    return rows + noise[:, None] * _TABLE[(numbers * 7 + 3) % 8111]
+    rows = table[numbers % 8191] + table[(numbers // 8191) * 31 % 8179]
+    return rows + noise[:, None] * table[(numbers * 7 + 3) % 8111]
 
 
 def evaluator(path: Path, n_queries: int) -> Evaluator:
@@ -314,15 +321,17 @@ def over_trainers(size: int, n_queries: int, folder: Path) -> Iterator[str]:
     yield f"CPU {one['cpu_s']:.1f} and {two['cpu_s']:.1f} s, {one['wall_s']:.1f} and {two['wall_s']:.1f} s of the clock"
 
 
-def scoring(n: int, n_queries: int) -> str:
+def scoring(n: int, n_queries: int, dim: int) -> str:
     """What scoring blocks that are at hand takes beside multiplying them, block by block in turns."""
-    sides = [unit_rows("rows", encode([f"{kind} {row}" for row in range(n_queries)]))[0] for kind in ("query", "own")]
+    table = table_of(dim)
+    kinds = [[f"{kind} {row}" for row in range(n_queries)] for kind in ("query", "own")]
+    sides = [unit_rows("rows", encode(texts, table))[0] for texts in kinds]
     scores = np.empty((1024, n_queries), dtype=np.float32)
     scanned = Scan(Embeddings(*sides, np.stack([np.arange(n_queries)] * 2, axis=1)), n_corpus=n)
     spent, shuffled = np.zeros(2), np.random.default_rng(0).permutation(n)  # hashes give rows no order either
     for start in range(0, n, WINDOW):
         rows = np.sort(shuffled[start : start + WINDOW])
-        block = unit_rows("rows", encode([f"text {row}" for row in rows]))[0]
+        block = unit_rows("rows", encode([f"text {row}" for row in rows], table))[0]
         clock = [time.process_time()]
         for top in range(0, len(block), 1024):
             tile = block[top : top + 1024]
@@ -331,7 +340,7 @@ def scoring(n: int, n_queries: int) -> str:
         scanned.add(rows, block)
         spent += np.diff([*clock, time.process_time()])
     ratio = f"{spent[1] / spent[0]:.2f} times the product"
-    return f"{n:,} documents, {n_queries:,} queries: scored in {spent[1]:.2f} CPU s, {ratio}"
+    return f"{n:,} documents of {dim:,} dimensions, {n_queries:,} queries: scored in {spent[1]:.2f} CPU s, {ratio}"
 
 
 def everything(given: argparse.Namespace, folder: Path) -> Iterator[str]:
@@ -342,8 +351,8 @@ def everything(given: argparse.Namespace, folder: Path) -> Iterator[str]:
     if "scoring" in given.only:
         yield ""
         for size in sizes:
-            for n_queries in (given.queries, 4 * given.queries):
-                yield _answer(_child(size, "--way", "scoring", "--queries", n_queries))
+            for n_queries, dim in ((given.queries, DIM), (4 * given.queries, DIM), (given.queries // 2, 1024)):
+                yield _answer(_child(size, "--way", "scoring", "--queries", n_queries, "--dim", dim))
     if given.ranks and sizes:
         yield "\n| documents | ranks | wall, s | CPU of all, s | counts, ranks, lists | a moment differs by at most |"
         yield "|---|---|---|---|---|---|"
@@ -363,20 +372,24 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, nargs="*", default=(1, 2, 3), help="numbers of processes, or none")
     parser.add_argument("--trainer", type=int, help="documents of a training of transformers.Trainer")
     parser.add_argument("--way", help=argparse.SUPPRESS)
+    parser.add_argument("--dim", type=int, default=DIM, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.way:
-        print(json.dumps(_as_child(given.way, given.sizes[0], given.queries)))
+        print(json.dumps(_as_child(given)))
         return
     with tempfile.TemporaryDirectory() as folder:
         for line in everything(given, Path(folder)):
             print(line, flush=True)
 
 
-def _as_child(way: str, given: str, n_queries: int) -> Any:
+def _as_child(given: argparse.Namespace) -> Any:
+    way, what = given.way, given.sizes[0]
     if way == "scoring":
-        return scoring(int(given), n_queries)
+        return scoring(int(what), given.queries, given.dim)
     on_one_of_several = {"rank": on_rank, "trainer": in_trainer}.get(way)
-    return on_one_of_several(Path(given), n_queries) if on_one_of_several else measured(way, Path(given), n_queries)
+    return (
+        on_one_of_several(Path(what), given.queries) if on_one_of_several else measured(way, Path(what), given.queries)
+    )
 
 
 if __name__ == "__main__":

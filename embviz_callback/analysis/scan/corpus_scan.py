@@ -181,7 +181,7 @@ class Scan:
         begin = partial(Pass, n_corpus=n_corpus, top_k=top_k, tile=tile, product=product)
         self._ranking, _ = embeddings.compared()
         with one_thread_each():
-            self._passes = [begin(embeddings, drawn=len(embeddings.documents) + drawn_rows(n_corpus))]
+            self._passes = [begin(embeddings, drawn=drawn_rows(n_corpus, *embeddings.queries.shape))]
             if embeddings.similarity != COSINE:
                 self._passes.append(begin(self._ranking))
             if len(embeddings.grades):

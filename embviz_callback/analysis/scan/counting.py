@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.pool import EQUAL, exact_scores
+from embviz_callback.analysis.scan.pool import EQUAL, pair_scores
 from embviz_callback.analysis.scan.tiles import Tally, Task, Tile
 from embviz_callback.embeddings import Rows, Vectors
 
@@ -121,7 +121,7 @@ def _settle(task: Task, tally: Tally, pairs: Rows, columns: Rows) -> None:
         columns: ``(n,)`` the column that is too close to each one's level.
     """
     entries = np.stack([task.pairs[pairs, 0], columns], axis=1)
-    _add_exact(task, tally, pairs, columns, exact_scores(task.queries, task.pool.vectors, entries, task.measure))
+    _add_exact(task, tally, pairs, columns, pair_scores(task.queries, task.pool.vectors, entries, task.measure))
 
 
 def _settle_many(task: Task, tally: Tally, columns: slice, asked: _Asked, near: NDArray[np.bool_]) -> None:

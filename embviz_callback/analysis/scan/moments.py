@@ -13,8 +13,9 @@ from embviz_callback.embeddings import Floats, Rows, Vectors
 # Rows of a larger corpus whose covariance stands for that of all, which would cost dim**2 a document. The effective
 # rank is then lower by 0.2 to 0.3 % in 256 dimensions, by 0.8 to 2.6 % in 1,024.
 DRAWN = 10_000
+_MANY = 8  # queries a dimension, from which on a covariance of all costs less than sums of all scores
 _CHUNK = 2048  # rows turned to float64 at a time
-_LINES = 64  # of a tile likewise: they stay in the cache
+_SCORES = 2**16  # likewise: they stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,7 @@ class Collected:
         count: Documents with a direction.
         total: ``(dim,)`` their sum.
         added: As of `Tally`.
-        drawn: Moments of those that were drawn, at most `DRAWN` of a corpus.
+        drawn: Moments of those that were drawn, as of `drawn_rows`.
         waiting: Further ones, not yet among these: to update a covariance for the few of every block would be dear.
     """
 
@@ -102,16 +103,23 @@ class Collected:
     drawn: Moments
     waiting: Vectors
 
+    def of_block(self, rows: Rows, vectors: Vectors, drawn: Rows | slice) -> Self:
+        """Of a block alone, without its scores; `drawn` is as of `drawn_rows`."""
+        some = vectors[drawn if isinstance(drawn, slice) else np.isin(rows, drawn, assume_unique=True)]
+        total = vectors.sum(axis=0, dtype=np.float64)
+        return replace(self, count=len(vectors), total=total, waiting=some).settled(_CHUNK)
+
     def plus(self, other: Self) -> Self:
         """Of these blocks and others."""
         drawn = joined(self.drawn, other.drawn) if other.drawn.count else self.drawn
         waiting = np.concatenate([self.waiting, other.waiting])
         sums = self.count + other.count, self.total + other.total, self.added + other.added
-        both = type(self)(*sums, drawn, waiting)
-        return both if len(waiting) < _CHUNK else both.settled()
+        return type(self)(*sums, drawn, waiting).settled(_CHUNK)
 
-    def settled(self) -> Self:
-        """The same, with no row waiting."""
+    def settled(self, least: int = 0) -> Self:
+        """The same, with no row waiting if so many do."""
+        if len(self.waiting) < least:
+            return self
         drawn = joined(self.drawn, moments(self.waiting, np.ones(len(self.waiting), dtype=np.int64)))
         return replace(self, drawn=drawn, waiting=self.waiting[:0].copy())
 
@@ -150,9 +158,11 @@ class Collected:
         return replace(found, covariance=np.where(variance < ROUNDING**2, 0.0, variance))
 
 
-def drawn_rows(n: int) -> Rows:
-    """Which of so many rows of a corpus are drawn: the same wherever and whenever they come."""
-    return np.sort(np.random.default_rng(0).choice(n, min(n, DRAWN), replace=False))
+def drawn_rows(n: int, n_queries: int, dim: int) -> Rows | slice:
+    """Which of so many rows of a corpus are drawn, the same wherever and whenever they come; a slice for all."""
+    if n <= DRAWN or n_queries > _MANY * dim:
+        return slice(None)
+    return np.random.default_rng(0).choice(n, DRAWN, replace=False)
 
 
 def add_scores(tally: Tally, tile: Tile) -> None:
@@ -162,9 +172,10 @@ def add_scores(tally: Tally, tile: Tile) -> None:
     of them as variance is off by no more than the scores are.
     """
     scores, squares = tally.added[:, tile.band.rows]
-    wide, ones = np.empty((_LINES, len(scores))), np.ones(_LINES)
-    for start in range(0, len(tile.scores), _LINES):
-        part = tile.scores[start : start + _LINES]
+    height = _SCORES // len(scores) + 1
+    wide, ones = np.empty((height, len(scores))), np.ones(height)
+    for start in range(0, len(tile.scores), height):
+        part = tile.scores[start : start + height]
         lines, each = wide[: len(part)], ones[: len(part)]
         lines[:] = part
         scores += each @ lines

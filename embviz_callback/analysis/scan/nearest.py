@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embviz_callback.analysis.scan.pool import EQUAL, exact_scores, first_records
+from embviz_callback.analysis.scan.pool import EQUAL, first_records, pair_scores
 from embviz_callback.analysis.scan.tiles import SLACK, Tally, Task, Tile, where
 from embviz_callback.embeddings import Embeddings, Floats, Rows, Vectors
 from embviz_callback.measure import EUCLIDEAN
@@ -172,7 +172,7 @@ def listed_scores(task: Task, rows: Rows, columns: Rows) -> Floats:
     found = np.full(columns.shape, -np.inf)
     line, place = np.nonzero(columns >= 0)
     entries = np.column_stack([rows[line], columns[line, place]])
-    found[line, place] = exact_scores(task.queries, task.pool.vectors, entries, task.measure)
+    found[line, place] = pair_scores(task.queries, task.pool.vectors, entries, task.measure)
     return found
 
 

@@ -49,7 +49,7 @@ from embviz_callback.measure import Product
 EXACT_AUC_PAIRS = 2**22  # so many negatives are sorted: 32 MiB
 SAMPLED_PAIRS = 2**21  # about so many of a larger number go into the histogram
 _LOWEST_BAND = 64  # rows, below which a product is slow
-_NO_ROWS = np.empty(0, dtype=np.int64)
+_NO_ROWS = slice(0)
 _WORTH_THREADS = 2**19  # cosines: some milliseconds
 
 
@@ -100,7 +100,7 @@ class Pass:
         top_k: Documents kept per query.
         tile: Queries and documents of a tile.
         product: Makes a tile.
-        drawn: Rows of the pool that are drawn from the corpus; none where nobody asks for moments.
+        drawn: Which rows of the corpus its covariance is of, as of `drawn_rows`; none where nobody asks for moments.
     """
 
     def __init__(
@@ -111,10 +111,9 @@ class Pass:
         top_k: int,
         tile: tuple[int, int],
         product: Product | None,
-        drawn: Rows = _NO_ROWS,
+        drawn: Rows | slice = _NO_ROWS,
     ) -> None:
         self._embeddings, self._drawn = embeddings, drawn
-        self._adds_up = 0 < len(drawn) < n_corpus  # where all are drawn, their covariance tells the variances
         self._exact = exact_scores(embeddings.queries, embeddings.documents, embeddings.relevance, embeddings.measure)
         self._usable = np.flatnonzero(embeddings.usable_queries)
         self._asked = ~np.isnan(self._exact)
@@ -139,9 +138,9 @@ class Pass:
         self._tally, (self._moments, self._query_moments) = run(self._own, *jobs)
         self._listed = best_documents(self._own, self._tally)
         listed = len(self._own.queries), top_k + SLACK
-        self._none = moments(pool.vectors[:0], pool.weights[:0])
-        nothing = Collected(0, self._none.mean, 0 * self._tally.added, self._none, pool.vectors[:0])
-        self.sums = Sums(0 * self._tally.counted, nothing, np.full(listed, -1), np.full(listed, -np.inf))
+        none = moments(pool.vectors[:0], pool.weights[:0])
+        self._nothing = Collected(0, none.mean, 0 * self._tally.added, none, pool.vectors[:0])
+        self.sums = Sums(0 * self._tally.counted, self._nothing, np.full(listed, -1), np.full(listed, -np.inf))
 
     def add(self, rows: Rows, vectors: Vectors) -> None:
         """Scores a block; its rows are those of the whole pool."""
@@ -150,13 +149,13 @@ class Pass:
             return
         pairs = self._own.pairs * (1, 0) - (0, 1)  # no relevant document is among them
         margin = ROUNDING * self._embeddings.measure.stretch(pool.vectors)
-        bar = self._bar(margin)
-        task = replace(self._own, pool=pool, pairs=pairs, margin=margin, bar=bar, adds_up=self._adds_up)
-        tally, (total,) = run(task, partial(np.sum, pool.vectors, axis=0, dtype=np.float64))
+        is_part = not isinstance(self._drawn, slice)  # where all are drawn, their covariance tells the variances
+        task = replace(self._own, pool=pool, pairs=pairs, margin=margin, bar=self._bar(margin), adds_up=is_part)
+        of_corpus = pool.members - len(self._embeddings.documents)
+        tally, (collected,) = run(task, partial(self._nothing.of_block, of_corpus, pool.vectors, self._drawn))
         columns, _ = best_columns(task, tally)
         listed, scores = np.append(pool.members, -1)[columns], listed_scores(task, np.arange(len(columns)), columns)
-        drawn = pool.vectors[np.isin(pool.members, self._drawn, assume_unique=True)]
-        collected = Collected(len(pool.vectors), total, tally.added, self._none, drawn)
+        collected = replace(collected, added=tally.added)
         self.sums = self.sums.plus(Sums(tally.counted, collected, listed, scores))
 
     @property

@@ -13,7 +13,7 @@ from embviz_callback.measure import COSINES, Measure
 # processor and on where in the matrix an entry stands, so that nothing closer is decided by it.
 ROUNDING = 1e-6
 EQUAL = 1e-13  # scores in float64 that differ by less are one number, added up in another order
-_PART = 256  # pairs whose rows, in float64, stay in the cache
+_PART = 2**16  # numbers that stay in the cache in float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +142,16 @@ def exact_scores(queries: Vectors, documents: Vectors, pairs: Rows, measure: Mea
     Returns:
         ``(n_pairs,)``.
     """
-    scores = np.empty(len(pairs))
-    for start in range(0, len(pairs), _PART):
-        part = pairs[start : start + _PART]
-        left, right = queries[part[:, 0]].astype(np.float64), documents[part[:, 1]].astype(np.float64)
-        found = measure.pairs(left, right)
-        usable = have_direction(left) & have_direction(right)
-        scores[start : start + _PART] = np.where(usable, found, np.nan)
+    scores = pair_scores(queries, documents, pairs, measure)
+    usable = have_direction(queries)[pairs[:, 0]] & have_direction(documents)[pairs[:, 1]]
+    return np.where(usable, scores, np.nan)
+
+
+def pair_scores(queries: Vectors, documents: Vectors, pairs: Rows, measure: Measure) -> NDArray[np.float64]:
+    """As `exact_scores`, of rows that all have a direction."""
+    scores, size = np.empty(len(pairs)), _PART // max(queries.shape[1], 1) + 1
+    for start in range(0, len(pairs), size):
+        left, right = pairs[start : start + size].T
+        rows = queries[left].astype(np.float64), documents[right].astype(np.float64)
+        scores[start : start + size] = measure.pairs(*rows)
     return scores

@@ -113,6 +113,15 @@ def test_copies_in_a_large_corpus_have_no_spread_of_their_own(apart: float) -> N
     assert (found.row_variance == 0).all() == (apart == 0)
 
 
+def test_queries_by_the_dozen_a_dimension_are_worth_the_covariance_of_all() -> None:
+    rng = np.random.default_rng(0)
+    documents, corpus = rng.standard_normal((30, 2)), ranked_rows("corpus", rng.standard_normal((500, 2)), "cosine")
+    embeddings = Embeddings.from_raw(documents, documents, np.stack([np.arange(30)] * 2, axis=1))
+    with drawing(100):
+        found = scan(embeddings, corpus=corpus)
+    check_equal(found, scan(embeddings, corpus=corpus))
+
+
 def test_the_effective_rank_of_a_large_corpus_is_that_of_all_of_it_as_far_as_a_part_can_tell() -> None:
     embeddings, corpus = far_more_documents(1.0, 0.0, n=4000)
     whole = scan(embeddings, corpus=corpus).effective_rank
