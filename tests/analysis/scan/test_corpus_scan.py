@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
@@ -172,7 +173,7 @@ def test_a_batch_that_was_halved_stays_so_for_the_rest_of_the_corpus(monkeypatch
         return torch.ones(len(texts), 2)
 
     said: list[int] = []
-    list(encode_blocks(Side(encode), corpus_of(f"{row}" for row in range(8)), batch_size=4, on_halved=said.append))
+    list(encode_blocks(Side(encode), corpus_of(f"text {row}" for row in range(8)), batch_size=4, on_halved=said.append))
     assert (sizes, said) == ([4, 2, 2, 2, 2], [2])
 
 
@@ -287,15 +288,17 @@ def test_only_a_large_pool_of_a_model_on_cuda_goes_to_the_device() -> None:
 def test_a_deeper_scan_names_more_documents_and_changes_nothing_else() -> None:
     pairs = noisy_pairs(20, np.random.default_rng(5), dim=8)
     vectors = unit_rows("corpus", np.random.default_rng(6).normal(size=(90, 8)))[0]
-    corpus = corpus_of(f"{row}" for row in range(90))
-    kept, deep = (
-        ranked_among(pairs, corpus, lambda texts: vectors[list(map(int, texts))], depth=depth) for depth in (10, 60)
-    )
+    corpus = corpus_of(f"text {row}" for row in range(90))
+
+    def vectors_of(texts: Iterable[str]) -> Any:
+        return vectors[[int(text.removeprefix("text ")) for text in texts]]
+
+    kept, deep = (ranked_among(pairs, corpus, vectors_of, depth=depth) for depth in (10, 60))
     assert kept.deep is None
     assert deep.deep is not None
     for one in fields(kept.similarity):
         np.testing.assert_array_equal(getattr(deep.similarity, one.name), getattr(kept.similarity, one.name))
-    pool = np.concatenate([pairs.documents, vectors[list(map(int, texts_of(corpus)))]]).astype(np.float64)
+    pool = np.concatenate([pairs.documents, vectors_of(texts_of(corpus))]).astype(np.float64)
     expected = np.argsort(-(pairs.queries.astype(np.float64) @ pool.T), axis=1)[:, :60]
     assert deep.deep.documents.tolist() == expected.tolist()
     assert deep.texts == kept.texts

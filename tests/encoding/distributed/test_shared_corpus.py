@@ -66,7 +66,7 @@ def encode(texts: list[str]) -> Tensor:
 @settings(max_examples=25, deadline=None)
 @given(n=st.integers(1, 40), n_ranks=st.integers(2, 5), batch_size=st.integers(1, 7))
 def test_every_rank_encodes_its_share_in_as_many_calls_as_any_other(n: int, n_ranks: int, batch_size: int) -> None:
-    corpus, rows, calls = corpus_of([f"{'x' * (row % 5)}{row}" for row in range(n)]), [], []
+    corpus, rows, calls = corpus_of([f"a {'x' * (row % 5)}{row}" for row in range(n)]), [], []
     for rank in range(n_ranks):
         seen: list[int] = []
 
@@ -85,7 +85,7 @@ def test_every_rank_encodes_its_share_in_as_many_calls_as_any_other(n: int, n_ra
 def watched(encode: Callable[[list[str]], Tensor], corpus: Any = None) -> Callable[[Ranks], Any]:
     """What a rank does in an evaluation; what it gives is the snapshot."""
     pairs = read_pairs([{"query": f"q{'y' * row}", "pos": f"doc{'z' * row}"} for row in range(5)])
-    texts = [f"{'x' * (row % 5)}{row}" for row in range(40)]
+    texts = [f"a {'x' * (row % 5)}{row}" for row in range(40)]
     evaluator = Evaluator.on(pairs, Settings(batch_size=3, bootstrap_draws=100), corpus=corpus or texts)
     return lambda ranks: evaluator.look(replace(one_way(encode), ranks=ranks), Moment())
 
