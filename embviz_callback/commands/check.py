@@ -186,6 +186,9 @@ def _place_line(place: Place) -> str:
 
 def _batch_lines(checkup: Checkup) -> list[str]:
     found = checkup.collisions
+    if not found.expected + found.expected_hard:
+        batch = counted(found.batch_size, "pair")
+        return [f"A batch of {batch} holds no false negatives: no text that answers one of them stands in another."]
     return [
         f"A batch of {counted(found.batch_size, 'pair')} holds {found.expected:.2f} false negatives on average"
         f" (and {found.expected_hard:.2f} among the hard negatives);",

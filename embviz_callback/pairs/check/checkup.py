@@ -14,6 +14,7 @@ from embviz_callback.pairs.texts import fold, is_blank
 from embviz_callback.pairs.weight_rule import WeightRule, default_rule
 
 _Known = dict[tuple[str, Any], RawRecord]  # by a text and the part that it plays, the first record
+_MOST_CUT_OFF = 60  # characters of what is not read that are shown
 _DROP = "embviz check --fix drops them"
 _DROP_LEAKS = "embviz check --val ... --fix OUT --drop-leaks drops them there"
 # Of each level: kind, title as `agreeing` takes it, how to mend it; what --fix mends says so.
@@ -269,7 +270,9 @@ def _too_long(seen: Sequence[RawRecord], reach: Reach) -> Iterator[Hit]:
     for raw, place, text in rows:
         n_tokens, n_read = measured[text]
         if n_read < len(text):
-            yield raw.hit("too_long", place, text, f"{n_tokens:,} tokens; cut off: {text[n_read:]!r}")
+            lost = text[n_read:]
+            shown = lost if len(lost) <= _MOST_CUT_OFF else f"{lost[:_MOST_CUT_OFF]}…"
+            yield raw.hit("too_long", place, text, f"{n_tokens:,} tokens; cut off: {shown!r}")
 
 
 def _leaks(train: Sequence[RawRecord], validation: Sequence[RawRecord]) -> Iterator[Hit]:

@@ -25,16 +25,21 @@ def disagreements(
         tolerance: Relative difference of two numbers that still agree.
 
     Yields:
-        The query, and which column says what.
+        Each query once, with the first positive that contradicts it, and which columns say what.
     """
     for raw in raws:
         stated = extract(raw.query) if raw.query else {}
+        looked_at = sorted(stated.keys() if compare is None else stated.keys() & set(compare))
         for place, text in raw.positives:
             offered = extract(text)
-            for column in stated.keys() & offered.keys() if compare is None else sorted(set(compare) & stated.keys()):
-                if column in offered and not agree(stated[column], offered[column], tolerance):
-                    other = f"{column}: {show_value(stated[column])} asked, {show_value(offered[column])} in {place}"
-                    yield raw.hit("disagreement", ".query", f"{raw.query} -> {text}", other)
+            others = [
+                f"{column}: {show_value(stated[column])} asked, {show_value(offered[column])} in {place}"
+                for column in looked_at
+                if column in offered and not agree(stated[column], offered[column], tolerance)
+            ]
+            if others:
+                yield raw.hit("disagreement", ".query", f"{raw.query} -> {text}", "; ".join(others))
+                break
 
 
 def idle_types(raws: Sequence[RawRecord], extract: Extract) -> Iterator[Hit]:

@@ -178,6 +178,7 @@ def test_statements_that_disagree_are_found_by_the_users_extractor() -> None:
         pair("phòng Q1 5tr", "Phòng trọ Q3 5tr"),
         pair("phòng Q1 5tr", "Phòng trọ Q1 9tr"),
         pair("phòng Q1", "Phòng trọ 9tr"),
+        pair("phòng Q1 5tr", "Phòng trọ Q3 9tr"),
     ]
     found = check(source(*items), None, Demands(extract=_extract, compare=("district", "price")))
     finding = finding_of(found, "disagreement")
@@ -185,6 +186,7 @@ def test_statements_that_disagree_are_found_by_the_users_extractor() -> None:
     assert [(place.record, place.other) for place in finding.places] == [
         (2, "district: Q1 asked, Q3 in .pos"),
         (3, "price: 5 asked, 9 in .pos"),
+        (5, "district: Q1 asked, Q3 in .pos; price: 5 asked, 9 in .pos"),
     ]
     assert places(found, "idle_type") == {("train.json", 1, ".hard_neg[1]")}
 
@@ -198,10 +200,14 @@ def test_what_a_model_does_not_read_is_shown() -> None:
     def reach(texts: Sequence[str]) -> list[tuple[int, int]]:
         return [(len(text.split()), len(" ".join(text.split()[:3]))) for text in texts]
 
-    found = check(source(pair("một hai ba", "một hai ba bốn năm")), None, Demands(reach=reach))
-    finding = finding_of(found, "too_long")
+    long = "một hai ba" + " bốn" * 100
+    items = [pair("một hai ba", "một hai ba bốn năm"), pair("một hai", long)]
+    finding = finding_of(check(source(*items), None, Demands(reach=reach)), "too_long")
     assert finding is not None
-    assert finding.places == (Place("train.json", 1, ".pos", "một hai ba bốn năm", "5 tokens; cut off: ' bốn năm'"),)
+    assert finding.places == (
+        Place("train.json", 1, ".pos", "một hai ba bốn năm", "5 tokens; cut off: ' bốn năm'"),
+        Place("train.json", 2, ".pos", long, f"103 tokens; cut off: '{' bốn' * 15}…'"),
+    )
 
 
 def _shared_documents(draw: np.random.Generator, n: int, n_documents: int) -> list[dict[str, Any]]:
