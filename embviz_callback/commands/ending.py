@@ -4,9 +4,11 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from embviz_callback.commands.arguments import UsageError
@@ -38,27 +40,54 @@ def ended(name: str, work: Callable[[], int], terminal: Terminal, *, interrupted
     Raises:
         BrokenPipeError: If whoever read our output has left; nobody would read another line.
     """
+    with _hearing_interrupts() as heard:
+        try:
+            return work()
+        except OtherRankDone:
+            return 0
+        except BrokenPipeError:
+            raise
+        # The last line of defence: a traceback helps nobody who did not write this program.
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+            if heard or isinstance(error, KeyboardInterrupt):
+                terminal.say(f"{name}: {interrupted}")
+                return 1
+            return _told(name, error, terminal)
+
+
+@contextlib.contextmanager
+def _hearing_interrupts() -> Iterator[list[int]]:
+    """Notes every Ctrl-C, which compiled code that calls back into Python may turn into an error of its own.
+
+    Yields:
+        The signals that came; none where somebody else listens for them.
+    """
+    heard: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    is_ours = threading.current_thread() is threading.main_thread()
+    if not is_ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield heard
+        return
+    signal.signal(signal.SIGINT, note)
     try:
-        return work()
-    except (UsageError, DataError) as error:
+        yield heard
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _told(name: str, error: Exception, terminal: Terminal) -> int:
+    if isinstance(error, UsageError | DataError):
         terminal.say(f"{name}: {error}")
         return 2
-    except OtherRankDone:
-        return 0
-    except KeyboardInterrupt:
-        terminal.say(f"{name}: {interrupted}")
-        return 1
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        if error.filename is None:
-            return _failed(name, error, terminal)
-        path = beginning(os.fsdecode(error.filename), _LONGEST_PATH)
-        terminal.say(f"{name}: {path}: {error.strerror}. Fix: check the path and the disk", is_for_all=True)
-        return 2
-    # The last line of defence: a traceback helps nobody who did not write this program.
-    except Exception as error:  # noqa: BLE001
+    if not isinstance(error, OSError) or error.filename is None:
         return _failed(name, error, terminal)
+    path = beginning(os.fsdecode(error.filename), _LONGEST_PATH)
+    terminal.say(f"{name}: {path}: {error.strerror}. Fix: check the path and the disk", is_for_all=True)
+    return 2
 
 
 def _failed(name: str, error: Exception, terminal: Terminal) -> int:

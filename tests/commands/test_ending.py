@@ -1,6 +1,7 @@
 """How commands end: exit statuses and the one line that explains them."""
 
 import io
+import signal
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,20 @@ def test_every_failure_is_one_line_and_an_exit_status(error: BaseException, stat
     said = io.StringIO()
     assert ended("embviz x", fail, Terminal(said)) == status
     assert said.getvalue() == f"{line}\n"
+
+
+def test_an_interruption_that_a_library_took_for_an_error_is_one_all_the_same() -> None:
+    def read() -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise DataError("model.safetensors is damaged") from None
+        return 0
+
+    said = io.StringIO()
+    assert ended("embviz x", read, Terminal(said)) == 1
+    assert said.getvalue() == "embviz x: interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_work_that_is_done_says_nothing_and_keeps_its_status() -> None:

@@ -77,6 +77,7 @@ def report(
         checks=checks,
         course=[*context.history, (snapshot.label, metrics)] if context.history else [],
         in_course=[CATALOGUE[name] for name in shown(VERDICT)],
+        has_hubs=not math.isnan(metrics.get("hubness", math.nan)),
         is_ranked=not math.isnan(metrics.rank1),
         n_missed=len(wrong),
         whole_corpus=_whole_corpus(snapshot),

@@ -46,7 +46,8 @@ def what_instead(path: Path) -> str:
     for near in (_weights_in(path), models, *map(_weights_in, map(path.joinpath, names))):
         if near:
             return f"there is no config.json in it; did you mean {max(near, key=_last_number)}?"
-    return f"there is no config.json and no modules.json in it, only {short(', '.join(names)) or 'nothing'}"
+    there = f"only {short(', '.join(names))}" if names else "nothing at all"
+    return f"there is no config.json and no modules.json in it, {there}"
 
 
 def _weights_in(folder: Path) -> list[Path]:

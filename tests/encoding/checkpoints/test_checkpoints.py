@@ -405,7 +405,7 @@ def test_a_model_that_brings_code_is_refused_without_a_question(tmp_path: Path, 
         ),
         (["model.onnx"], "it is an ONNX export, which is run by another library; give the model it was made from"),
         (["model-q4.gguf"], "it is a GGUF export; give the model it was made from"),
-        ([], "there is no config.json and no modules.json in it, only nothing"),
+        ([], "there is no config.json and no modules.json in it, nothing at all"),
         (["notes.txt"], "there is no config.json and no modules.json in it, only notes.txt"),
     ],
 )
