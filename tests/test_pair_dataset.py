@@ -153,7 +153,7 @@ def test_a_text_seen_in_any_role_takes_a_record_out() -> None:
 
 
 def write(path: Path, n: int, *, start: int = 0) -> str:
-    write_pairs(path, [{"query": f"q{at}", "pos": f"a{at}"} for at in range(start, start + n)])
+    write_pairs(path, [{"query": f"trọ {at}", "pos": f"Phòng {at}"} for at in range(start, start + n)])
     return str(path)
 
 
@@ -165,11 +165,11 @@ def test_validation_comes_from_its_file_without_what_training_has_seen(
         write(tmp_path / "v.json", 10, start=15),
         batch_size=8,
     )
-    assert [record.query for record in data.validation_pairs()] == ["q20", "q21", "q22", "q23", "q24"]
+    assert [record.query for record in data.validation_pairs()] == ["trọ 20", "trọ 21", "trọ 22", "trọ 23", "trọ 24"]
     assert caplog.messages == ["5 of 10 validation records left out: their texts occur in the training data"]
     assert [len(batch) for batch in data.train_dataloader()] == [8, 8, 4]
     (batch,) = data.val_dataloader()
-    assert batch.queries == ["q20", "q21", "q22", "q23", "q24"]
+    assert batch.queries == ["trọ 20", "trọ 21", "trọ 22", "trọ 23", "trọ 24"]
 
 
 def test_what_training_has_seen_can_be_kept(tmp_path: Path) -> None:

@@ -187,14 +187,14 @@ def test_progress_counts_distinct_texts() -> None:
 
 def test_a_subset_is_encoded_with_its_prompts_each_text_once() -> None:
     items = [
-        {"query": "q1", "pos": "d1", "hard_neg": ["d2", "n1"]},
-        {"query": "q2", "pos": "d2"},
+        {"query": "trọ 1", "pos": "nhà 1", "hard_neg": ["nhà 2", "xe 1"]},
+        {"query": "trọ 2", "pos": "nhà 2"},
     ]
     subset = choose_subset(records_from(items), max_samples=10, seed=0)
     encode = Lengths()
     subject = one_way(encode, query_prompt="query: ", document_prompt="doc: ")
     embeddings = encode_subset(subject, subset, batch_size=100)
-    assert sorted(encode.batches[0]) == ["doc: d1", "doc: d2", "doc: n1", "query: q1", "query: q2"]
+    assert sorted(encode.batches[0]) == ["doc: nhà 1", "doc: nhà 2", "doc: xe 1", "query: trọ 1", "query: trọ 2"]
     for rows, texts, prompt in (
         (embeddings.queries, subset.queries, "query: "),
         (embeddings.documents, subset.documents, "doc: "),
