@@ -1,8 +1,10 @@
 """Whether quotes in a table stand around its cells, as writers of CSV put them, or are part of its texts."""
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 _LONGEST_CELL = 1 << 27
 _MOST_LINES = 10_000  # of one cell; behind a quote that nobody closed stands the rest of the file
@@ -25,7 +27,7 @@ def are_around_cells(lines: Iterable[str], separator: str, *, is_usual: bool) ->
         False for what can be read as quoted only with an error, and evenly without.
     """
     csv.field_size_limit(_LONGEST_CELL)
-    seen = _Seen(separator)
+    seen = _Seen(separator, is_usual)
     given = seen.lines(lines)
     try:
         for cells in csv.reader(given, delimiter=separator, strict=True):
@@ -44,6 +46,7 @@ class _Seen:
 
     Attributes:
         separator: Between its cells.
+        is_usual: Whether a separator between quotes on one line parts no cells.
         is_even: Whether every line has as many cells as the first, if quotes are texts.
         width: So many.
         row_widths: Cells of its rows, if quotes are around them; two different ones are enough.
@@ -56,6 +59,7 @@ class _Seen:
     """
 
     separator: str
+    is_usual: bool
     is_even: bool = True
     width: int = 0
     row_widths: set[int] = field(default_factory=set)
@@ -78,9 +82,17 @@ class _Seen:
 
     def fits(self, line: str) -> bool:
         """Whether a line has as many cells as the first, if quotes are texts; a blank one has none."""
+        if self.is_usual and '"' in line and self._held.search(line.rstrip("\r\n")):
+            return False
         width = line.count(self.separator) + 1 if line.strip("\r\n") else self.width
         self.width = self.width or width
         return width == self.width
+
+    @cached_property
+    def _held(self) -> re.Pattern[str]:
+        """A cell between quotes that holds the separator."""
+        part = re.escape(self.separator)
+        return re.compile(rf'(?:^|{part})"[^"]*{part}[^"]*"(?:{part}|$)')
 
     def is_written(self, cells: list[str]) -> bool:
         """Whether a writer could have written the row that was read last; what it says of the table is kept."""

@@ -417,8 +417,17 @@ def test_quotes_of_a_csv_file_are_around_cells_unless_that_cannot_be(table: str,
     assert [one.text for one in read_corpus(_file("corpus.csv", table)).candidates] == read
 
 
-def test_a_quote_that_nobody_closed_never_swallows_the_rest_of_a_csv_file() -> None:
-    corpus = read_corpus(_file("corpus.csv", 'id,text\nd1,"Phòng đẹp\nd2,Nhà, rẻ\n'))
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ('id,text\nd1,"Phòng đẹp\nd2,Nhà, rẻ\n', "unexpected end of data"),
+        ('id,title,text\n"d1" a,"Phòng, đẹp"\nd2,Nhà,rẻ\n', "',' expected after '\"'"),
+    ],
+)
+def test_a_csv_file_that_can_be_read_in_no_way_is_refused_before_a_quote_swallows_the_rest(
+    table: str, reason: str
+) -> None:
+    corpus = read_corpus(_file("corpus.csv", table))
     with pytest.raises(DataError) as error:
         list(corpus.candidates)
-    assert str(error.value) == "corpus.csv: no valid CSV (unexpected end of data). Fix: write it with a CSV writer"
+    assert str(error.value) == f"corpus.csv: no valid CSV ({reason}). Fix: write it with a CSV writer"
