@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from embviz_callback.grammar import counted
 from embviz_callback.pairs.formats.collections.folders import corpus_files
-from embviz_callback.pairs.formats.collections.one_file import is_collection, named_texts
+from embviz_callback.pairs.formats.collections.one_file import is_collection, rows_of_part
 from embviz_callback.pairs.formats.collections.parts import DOCUMENT_FIELDS, Part, document_id, document_text
 from embviz_callback.pairs.formats.detection import known_form, names_of
 from embviz_callback.pairs.formats.form import Item, Reading
@@ -222,8 +222,7 @@ def _candidates(given: Material, reading: Reading) -> CorpusFile:
         raise DataError(f"{given.name}: expected at least one text, found an empty list. Fix: add documents")
     if is_collection(given.rows[0]):
         corpus = given.rows[0]["corpus"]
-        rows = named_texts(corpus) if isinstance(corpus, Mapping) else rows_of(corpus)[0]
-        given = replace(given, rows=rows, has_odd=False)
+        given = replace(given, rows=rows_of_part(corpus, f"{given.name}.corpus"), has_odd=False)
     names = names_of(given.rows)
     entries: Sequence[tuple[int, Any]] = list(enumerate(given.rows))
     notes, has_odd = tuple(_document_notes(names)), given.has_odd

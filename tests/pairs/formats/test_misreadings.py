@@ -354,6 +354,14 @@ def test_lines_with_ranks_are_a_run(line: str) -> None:
     assert _refusal(_folder("set", line)) == f"set/qrels.tsv: {RUN}"
 
 
+@pytest.mark.parametrize("part", ["queries", "corpus", "qrels"])
+@pytest.mark.parametrize("found", ["phòng", 5, None])
+def test_a_part_of_a_collection_that_is_no_table_is_named(part: str, found: Any) -> None:
+    judged = [{"query-id": "q1", "corpus-id": "d1"}]
+    message = _refusal({"queries": QUERIES, "corpus": CORPUS, "qrels": judged, part: found})
+    assert message.startswith(f"pairs.{part}: expected texts with identifiers, found ")
+
+
 @pytest.mark.parametrize(
     "judged",
     [

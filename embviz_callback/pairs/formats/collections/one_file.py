@@ -85,8 +85,8 @@ def _llamaindex(value: Mapping[str, Any], material: Material) -> Collected:
     return Collected(
         form="llamaindex",
         title="a LlamaIndex data set (queries, corpus, relevant_docs)",
-        queries=list(queries_of(_part(value["queries"]))),
-        documents=_part(value["corpus"]),
+        queries=list(queries_of(_part(value["queries"], f"{material.name}.queries"))),
+        documents=_part(value["corpus"], f"{material.name}.corpus"),
         # An object in Python has no name under which its corpus could be read again.
         corpus="" if material.path == IN_PYTHON else material.path,
         grades=_judged(relevant, material),
@@ -111,9 +111,18 @@ def _rows_of_ids(material: Material, corpus: Part, form: str, title: str, names:
     )
 
 
-def _part(given: Any) -> Part:
-    """Texts or objects by their identifiers, or a table of them."""
-    return Part((), held=named_texts(given) if isinstance(given, Mapping) else rows_of(given)[0])
+def _part(given: Any, name: str) -> Part:
+    return Part((), held=rows_of_part(given, name))
+
+
+def rows_of_part(given: Any, name: str) -> list[Any]:
+    """The rows of texts or objects by their identifiers, or of a table; a `DataError` says what is neither."""
+    if isinstance(given, Mapping):
+        return named_texts(given)
+    if isinstance(given, str | bytes | int | float | None):
+        fix = "give texts by their identifiers, or a list of objects"
+        raise DataError(f"{name}: expected texts with identifiers, found {show(given)}. Fix: {fix}")
+    return rows_of(given)[0]
 
 
 def named_texts(given: Mapping[Any, Any]) -> list[dict[str, Any]]:
@@ -132,7 +141,7 @@ def _judged(given: Any, material: Material) -> dict[str, dict[str, int]]:
             for name, grade in _graded(one)
         ]
     problems = Problems(f"{material.name}.qrels")
-    judged = judgements_of(_part(given), problems)
+    judged = judgements_of(_part(given, problems.source), problems)
     if problems.total:
         raise problems.error()
     return judged
