@@ -158,7 +158,9 @@ def refuse_identifiers(entries: Iterable[tuple[int, Any]], name: str, form: str)
     Raises:
         DataError: If queries, positives or hard negatives are identifiers.
     """
-    items = [(row, item) for row, item in entries if isinstance(item, Item)][:_LOOKED_AT]
+    # A record that lacks one of the two is refused or left out, and says nothing of those that are read.
+    given = ((row, item) for row, item in entries if isinstance(item, Item))
+    items = [(row, item) for row, item in given if all(map(item.fields.get, ("query", "pos")))][:_LOOKED_AT]
     for field, other in (("query", "pos"), ("pos", "query"), ("hard_neg", "query")):
         found = [(row, item, text) for row, item in items for text in _texts(item.fields.get(field))]
         beside = [next(iter(_texts(item.fields.get(other))), "") for _, item, _ in found]

@@ -131,6 +131,11 @@ def test_identifiers_are_refused_wherever_a_text_is_expected(row: Any, place: st
     assert _refusal([row]).startswith(f"pairs[0]{place}: expected texts, found {kind} such as ")
 
 
+def test_records_that_are_left_out_say_nothing_of_those_that_are_read() -> None:
+    rows = [{"query": f"q{at}", "pos": "Phòng trọ"} for at in range(3)]
+    assert "found identifiers such as q0" in _refusal([*rows, {"query": "trọ quận 10"}], Reading(skip_bad=True))
+
+
 def test_a_corpus_of_records_whose_positives_are_identifiers_is_refused() -> None:
     with pytest.raises(DataError) as error:
         read_corpus([{"query": "phòng rẻ", "pos": "doc_123"}])
