@@ -45,6 +45,8 @@ def _compare_epochs(options: argparse.Namespace, terminal: Terminal) -> int:
         comparison = write_compared(snapshots, options, shown=shown)
     answer(*comparison_said(comparison, output_of(options)), options, terminal)
     found = dict(zip(comparison.labels, comparison.metrics, strict=True))
+    if options.epochs is None:  # as of several runs: it stands by its best, and not by its untrained model
+        found = dict([list(found.items())[comparison.best.place]])
     return status(found, options.fail_below_margin, terminal)
 
 

@@ -57,6 +57,24 @@ def test_the_best_run_leads_and_all_is_written(
     assert '"heads":["","stands by","MRR"' in page
 
 
+def test_the_gate_of_one_run_asks_its_best_unless_epochs_are_named(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [
+        "compare",
+        *runs[:2],
+        "--output",
+        f"{tmp_path}",
+        "--skip-tsne",
+        "--skip-umap",
+        "--fail-below-margin",
+        "0.5",
+    ]
+    assert main(given) == 0
+    assert main([*given, "--epochs", "0", "1"]) == 3
+    assert "(epoch 0) is below --fail-below-margin 0.5\n" in capsys.readouterr().err
+
+
 def test_power_looks_at_the_last_two_evaluations_of_a_run(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["power", *runs[2:4], "--difference", "0.05"]) == 0
     assert capsys.readouterr().out.startswith("5 points of rank-1 at a discordance of ")

@@ -45,14 +45,19 @@ def diagnose(metrics: Metrics, *, run: Sequence[Candidate] = ()) -> Diagnosis:
     own = metrics.own or metrics
     # What an older file does not hold decides nothing.
     judged = replace(own, figures=dict.fromkeys(_USED, math.nan) | dict(own))
-    return (
+    fall = _fallen(run)
+    found = (
         _cannot_judge(judged)
         or _collapse(judged)
-        or _fallen(run)
+        or fall
         or _suspicious_data(judged)
         or _intact(judged)
         or _undertrained(judged, run)
     )
+    if metrics.own is None or found is fall:
+        return found
+    # Beside the figures against the corpus its numbers would seem wrong.
+    return replace(found, reason=f"among the documents of the data alone, {found.reason}")
 
 
 def _cannot_judge(m: Metrics) -> Diagnosis | None:

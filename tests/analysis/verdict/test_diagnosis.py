@@ -195,7 +195,9 @@ def test_among_a_corpus_the_verdict_is_that_of_the_subset_s_own_documents() -> N
     own = Metrics(HEALTHY, n_queries=100, n_documents=100)
     among = Metrics(HEALTHY | {"rank1": 0.3, "recall_at_10": 0.5}, n_queries=100, n_documents=100, own=own)
     assert diagnose(replace(among, own=None)).verdict == "undertrained"
-    assert diagnose(among).verdict == "healthy"
+    found = diagnose(among)
+    assert found.verdict == "healthy"
+    assert found.reason == f"among the documents of the data alone, {diagnose(own).reason}"
 
 
 def test_an_auc_below_1_is_never_written_as_1() -> None:

@@ -66,7 +66,8 @@ def _upgrade(found: Compatibility) -> str:
     loss, title = found.upgrade.loss, CATALOGUE[found.metric].title
     assert loss is not None
     allowed = change(loss.allowed, loss.metric).lstrip("+")
-    return f"new queries in the old index change {title} by {changed(loss)} against the old model, {allowed} is allowed"
+    found = f"new queries in the old index change {title} by {changed(loss)}"
+    return f"{found} against the old model, a loss of {allowed} is allowed"
 
 
 def _known(kinship: Kinship) -> str:
