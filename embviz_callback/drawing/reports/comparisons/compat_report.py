@@ -66,8 +66,8 @@ def _upgrade(found: Compatibility) -> str:
     loss, title = found.upgrade.loss, CATALOGUE[found.metric].title
     assert loss is not None
     allowed = change(loss.allowed, loss.metric).lstrip("+")
-    found = f"new queries in the old index change {title} by {changed(loss)}"
-    return f"{found} against the old model, a loss of {allowed} is allowed"
+    moved = f"new queries in the old index change {title} by {changed(loss)}"
+    return f"{moved} against the old model, a loss of {allowed} is allowed"
 
 
 def _known(kinship: Kinship) -> str:
