@@ -15,7 +15,7 @@ from embviz_callback.pairs.formats.collections.one_file import is_collection, ro
 from embviz_callback.pairs.formats.collections.parts import DOCUMENT_FIELDS, Part, document_id, document_text
 from embviz_callback.pairs.formats.detection import known_form, names_of
 from embviz_callback.pairs.formats.form import Item, Reading
-from embviz_callback.pairs.formats.identifiers import are_identifiers
+from embviz_callback.pairs.formats.identifiers import are_identifiers, may_be_texts
 from embviz_callback.pairs.formats.translation import translate, unread_notes
 from embviz_callback.pairs.intake.material import file_sha256, is_folder
 from embviz_callback.pairs.intake.objects import rows_of
@@ -233,10 +233,13 @@ def _candidates(given: Material, reading: Reading) -> CorpusFile:
     stream = ItemStream(lambda: entries, given.name, reading.skip_bad, reading.limits, len(given.rows), has_odd)
     found = tuple(stream)
     bare = [one for one, row in zip(found, given.rows, strict=False) if one.query or isinstance(row, str)]
-    if are_identifiers([one.text for one in bare], [one.query for one in bare if one.query]):
-        expected = f"expected texts, found identifiers such as {show_name(bare[0].text)}"
-        fix = 'give the file or folder in which the texts lie; if they are texts, write {"text": "..."} for each'
-        raise DataError(f"{given.name}: {expected}. Fix: {fix}")
+    texts, beside = [one.text for one in bare], [one.query for one in bare if one.query]
+    if are_identifiers(texts, beside):
+        if not may_be_texts(texts, beside):
+            expected = f"expected texts, found identifiers such as {show_name(texts[0])}"
+            fix = 'give the file or folder in which the texts lie; if they are texts, write {"text": "..."} for each'
+            raise DataError(f"{given.name}: {expected}. Fix: {fix}")
+        notes += (f"the texts look like identifiers, such as {show_name(texts[0])}, and are read as they are",)
     return CorpusFile(found, given.path, given.sha256, (*given.notes, *notes, *stream.remarks))
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
 from math import inf
 from typing import Any
@@ -29,6 +29,7 @@ _NUMBER = r"-?\d+(?:[.,]\d+)?|\d+(?:[_#]\d+)+|\d{5,}(?:-\d+)+"
 _ADDRESS = r"[a-z][a-z0-9+.\-]*://\S+|www\.\S+"
 _PATH = r"/?(?:[\w.\-]+/)+[\w.\-]*\.\w{1,5}|/(?:[\w.\-]+/)+[\w.\-]*|\S+\.(?:pdf|txt|md|html?|json|xml|docx?|png|jpe?g)"
 _CERTAIN = re.compile("|".join((_DIGEST, _NUMBER, _ADDRESS, _PATH)))
+_NO_TEXT = re.compile("|".join((_DIGEST, _ADDRESS, _PATH)))
 _NAMED = re.compile(r"(?P<name>[^\W\d_]+(?:[_\-.:#/]+[^\W\d_]+)*)(?P<mark>[_\-.:#/]*)(?P<number>\d+)(?:[_\-.:#/]+\d+)*")
 _CODE = re.compile(rf"[a-z0-9_\-]{{{_SHORTEST_CODE},}}")
 _NAMES = "name the columns, such as sentence1, sentence2, label or query, positive, id"
@@ -71,8 +72,8 @@ def are_identifiers(values: Sequence[str], beside: Sequence[str] = ()) -> bool:
     return _most(value in certain for value in looked) or (bool(beside) and _are_codes(distinct))
 
 
-def _most(hold: Iterable[bool]) -> bool:
-    found = list(hold)
+def _most(hold: Iterable[Any]) -> bool:
+    found = [bool(one) for one in hold]
     return sum(found) >= _MOST * len(found)
 
 
@@ -147,13 +148,19 @@ def _are_places_of_names(lists: Sequence[Sequence[Any]], places: Sequence[int]) 
     return are_identifiers(values, [text if isinstance(text, str) else "" for _, text in there])
 
 
-def refuse_identifiers(entries: Iterable[tuple[int, Any]], name: str, form: str) -> None:
+def refuse_identifiers(entries: Iterable[tuple[int, Any]], name: str, form: str) -> Iterator[str]:
     """Refuses records of which a field holds identifiers where texts are expected.
+
+    Where what stands beside them is nothing that people wrote (``q1`` and ``d1``, "query 1" and ``doc_1``), they may be
+    the texts of an experiment: they are read, and it is said.
 
     Args:
         entries: Row and `Item`; all else passes.
         name: Of the source.
         form: By which the user says that they are texts.
+
+    Yields:
+        What looks like identifiers and is read all the same.
 
     Raises:
         DataError: If queries, positives or hard negatives are identifiers.
@@ -168,13 +175,36 @@ def refuse_identifiers(entries: Iterable[tuple[int, Any]], name: str, form: str)
         are_labels = bool(texts) and all(map(is_verdict, texts))
         if are_labels or are_identifiers(texts, beside):
             row, item, text = found[0]
+            kind = "labels" if are_labels else "numbers" if all(map(_is_number, texts)) else "identifiers"
+            if not are_labels and may_be_texts(texts, beside):
+                yield f"texts of {field} look like {kind}, such as {show_name(text)}, and are read as they are"
+                continue
             called = (item.called.get(f".{field}{at}") for at in ("", "[0]"))
             place = f"{name}[{row}]{next(filter(None, called), f'.{field}')}"
-            kind = "labels" if are_labels else "numbers" if all(map(_is_number, texts)) else "identifiers"
             raise DataError(
                 f"{place}: expected texts, found {kind} such as {show_name(text)} (record {row + 1:,}). "
                 f"Fix: {_WAYS_OUT[kind]}; if they are texts, say so: --format {form}"
             )
+
+
+def may_be_texts(texts: Sequence[str], beside: Sequence[str]) -> bool:
+    """Whether what looks like identifiers may be the texts of an experiment.
+
+    Args:
+        texts: No UUIDs, digests, addresses or paths, which nobody would write.
+        beside: As for `are_identifiers`; what people wrote goes with texts that people wrote.
+
+    Returns:
+        False where they must be identifiers.
+    """
+    return not (_are_written(beside) or _most(_NO_TEXT.fullmatch(fold(text)) for text in texts[:_LOOKED_AT]))
+
+
+def _are_written(texts: Sequence[str]) -> bool:
+    """Whether people wrote them: several words each, and not the same ones with another number."""
+    distinct = {*map(fold, texts)}
+    kinds = {_DIGITS.sub("#", text) for text in distinct}
+    return _most(len(text.split()) > 1 for text in distinct) and len(kinds) * 2 > len(distinct)
 
 
 def _is_number(text: str) -> bool:

@@ -134,10 +134,10 @@ def find_records(given: Any, reading: Reading) -> Translation:
         At least one row; a `DataError` says what cannot be read.
     """
     found = _translated(given, reading)
-    if not reading.format:
-        form = "native" if reading.fields else found.form
-        refuse_identifiers(found.entries, found.source.name, form)
-    return found
+    if reading.format:
+        return found
+    form = "native" if reading.fields else found.form
+    return replace(found, notes=(*found.notes, *refuse_identifiers(found.entries, found.source.name, form)))
 
 
 def _translated(given: Any, reading: Reading) -> Translation:

@@ -118,8 +118,7 @@ def test_identifiers_in_place_of_texts_are_refused_unless_the_form_is_named() ->
     [
         ({"query": "q17", "pos": "Phòng rẻ"}, ".query"),
         ({"query": "phòng rẻ", "pos": "Phòng rẻ", "neg": ["d11", "d12"]}, ".neg"),
-        (["121352", "2912791", "7282917"], "[0]"),
-        (["q121", "d29", "d72"], "[0]"),
+        (["8be4df61-93ca-11d2-aa0d-00e098032b8c", "d29"], "[0]"),
         (["một người", "một ai đó", "4.5"], "[2]"),
         (["một người", "một ai đó", "1"], "[2]"),
         (["một người", "một ai đó", "entailment"], "[2]"),
@@ -131,14 +130,35 @@ def test_identifiers_are_refused_wherever_a_text_is_expected(row: Any, place: st
     assert _refusal([row]).startswith(f"pairs[0]{place}: expected texts, found {kind} such as ")
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"query": f"q{at}", "pos": f"d{at}"} for at in range(5)],
+        [{"query": f"query {at}", "pos": [f"doc_{at % 3}"]} for at in range(5)],
+        [{"query": f"từ{at:02d}", "pos": word} for at, word in enumerate(("nóng", "lạnh"))],
+        [("12135", "29127"), ("5623", "7282")],
+        [(f"q{at}", f"d{at}", f"n{at}") for at in range(30)],
+    ],
+)
+def test_words_of_an_experiment_are_read_and_what_they_look_like_is_said(rows: Any) -> None:
+    found = read_pairs(rows)
+    assert len(found.records) == len(rows)
+    first, *_ = rows[-1].values() if isinstance(rows[-1], dict) else rows[-1]
+    assert found.records[-1].query == first
+    assert any(note.endswith("and are read as they are") for note in found.notes)
+
+
 def test_records_that_are_left_out_say_nothing_of_those_that_are_read() -> None:
-    rows = [{"query": f"q{at}", "pos": "Phòng trọ"} for at in range(3)]
+    rows = [{"query": f"q{at}", "pos": f"Phòng {word}"} for at, word in enumerate(("trọ", "rẻ", "mới"))]
     assert "found identifiers such as q0" in _refusal([*rows, {"query": "trọ quận 10"}], Reading(skip_bad=True))
 
 
 def test_a_corpus_of_records_whose_positives_are_identifiers_is_refused() -> None:
     with pytest.raises(DataError) as error:
         read_corpus([{"query": "phòng rẻ", "pos": "doc_123"}])
+    assert read_corpus([f"doc_{at}" for at in range(3)]).notes == (
+        "the texts look like identifiers, such as doc_0, and are read as they are",
+    )
     assert str(error.value) == (
         "corpus: expected texts, found identifiers such as doc_123. Fix: give the file or folder in which the texts "
         'lie; if they are texts, write {"text": "..."} for each'
