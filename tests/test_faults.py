@@ -396,8 +396,8 @@ def nan_in_first_row(found: torch.Tensor) -> torch.Tensor:
     ("change", "words"),
     [
         (nan_in_first_row, "embeddings are not finite"),
-        (lambda found: found * torch.nan, "cannot judge, margin nan"),
-        (lambda found: found * 0, "cannot judge, margin nan"),
+        (lambda found: found * torch.nan, "cannot judge, margin n/a"),
+        (lambda found: found * 0, "cannot judge, margin n/a"),
         (lambda found: found * 0 + 1, "the embeddings collapsed"),
     ],
     ids=["f55 some nan", "f55 all nan", "f56 all zero", "f57 collapse"],
