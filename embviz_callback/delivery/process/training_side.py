@@ -20,6 +20,7 @@ _MOST_STARTS = 6
 _POLL_S = 0.05
 _PATIENCE_S = 30.0  # beyond the time limit, before the process is killed from outside
 _MODEST = 19  # the training comes first
+_URGENT = 5  # less of it for each evaluation that waits behind another: at the end it is the user who would wait
 _ONE_THREAD = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA")
 _TOO_LONG = "took longer than its time limit"
 _PROCESS = "embviz_callback.delivery.process.drawing_process"
@@ -171,7 +172,8 @@ class Worker:
         """Hears what the process has to say, and starts it again if it died with work left."""
         if self._process is not None:
             # Each time: a session is not weighed at once, and a new process may have taken the place of the old.
-            weigh(self._niceness, self._process.pid)
+            waiting = len(self.jobs.names("pending"))
+            weigh(max(self._niceness - _URGENT * max(waiting - 1, 0), 0), self._process.pid)
             self._listen()
             silent_s = self._fair_s() - self._heard_at
             overdue = silent_s > self.limits.drawing_time_limit_s + _PATIENCE_S and self.n_unfinished > 0

@@ -482,6 +482,23 @@ def test_a_process_that_is_waited_for_counts_in_full_also_when_it_had_to_be_star
     assert finish(worker)
 
 
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this system does not weigh sessions")
+def test_the_more_evaluations_wait_the_more_the_process_counts(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, limits=Limits(), report=Told())
+    worker.start()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)  # before it has claimed anything
+    found = []
+    for number in range(1, 5):
+        worker.jobs.put(f"{number:09d}", lambda folder: (folder / "job.json").touch())
+        time.sleep(0.15)  # a session is weighed ten times a second at most
+        worker.poll()
+        found.append(int(Path(f"/proc/{worker.pid}/autogroup").read_text().rpartition(" ")[2]))
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.stop()
+    assert found == [19, 14, 9, 4]
+
+
 def test_f42_a_process_that_does_not_move_at_all_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = Told()
     worker = Worker(tmp_path, limits=Limits(), report=told)
