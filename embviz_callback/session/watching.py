@@ -19,7 +19,7 @@ from embviz_callback.delivery.process.training_side import Worker
 from embviz_callback.delivery.run.claim import Claim, claim_folder
 from embviz_callback.delivery.run.history import HistoryRow, append_to_history
 from embviz_callback.delivery.run.memory import Memory
-from embviz_callback.delivery.run.mirror import Mirror, has_fsspec
+from embviz_callback.delivery.run.mirror import Mirror, opened_mirror
 from embviz_callback.delivery.run.training_loss import TrainingLoss
 from embviz_callback.delivery.timing import Budget
 from embviz_callback.encoding.subject import Subject
@@ -160,7 +160,7 @@ class Session:
         if said := self._attempt("introduction", self.gallery.introduction, "a line on what loggers show"):
             say(said)
         if self.places.folder is not None and self.places.address is not None:
-            self._mirror = self._opened_mirror(self.places.folder, self.places.address)
+            self._mirror = opened_mirror(self.places.folder, self.places.address)
         if self.evaluator.corpus is not None and self.places.rank == 0:
             say(self.evaluator.corpus.sentence)
         self.epoch_begun = time.monotonic()
@@ -317,14 +317,6 @@ class Session:
         self._copy()
         if self._claim is not None:
             self._claim.release()
-
-    def _opened_mirror(self, folder: Path, address: str) -> Mirror | None:
-        """Says where the files of a run are whose logger writes elsewhere."""
-        if not has_fsspec():
-            say(f"{address} is not on this machine; files are written into {folder} and stay there, without fsspec")
-            return None
-        say(f"{address} is not on this machine; files are written into {folder} and copied there")
-        return Mirror(folder, address)
 
     def _copy(self) -> None:
         if self._mirror is not None:

@@ -5,12 +5,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from embviz_callback.delivery.guarding import say
+
 _NOT_COPIED = ("in-use", "jobs", "snapshots")  # what only the drawing of this run needs
 
 
 def has_fsspec() -> bool:
     """Whether anything can be copied."""
     return find_spec("fsspec") is not None
+
+
+def opened_mirror(folder: Path, address: str) -> "Mirror | None":
+    """The mirror of a run whose logger writes elsewhere, and says where its files are; None where nothing is copied."""
+    if not has_fsspec():
+        say(f"{address} is not on this machine; files are written into {folder} and stay there, without fsspec")
+        return None
+    say(f"{address} is not on this machine; files are written into {folder} and copied there")
+    return Mirror(folder, address)
 
 
 class Mirror:

@@ -83,7 +83,8 @@ def test_a_training_with_its_root_far_away_is_copied_there_and_says_so(
     is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("embviz_callback.session.watching.has_fsspec", lambda: is_there and mirror.has_fsspec())
+    can_copy = is_there and mirror.has_fsspec()
+    monkeypatch.setattr(mirror, "has_fsspec", lambda: can_copy)
     name = f"root-{is_there}"
     callback, n_rows = EmbeddingVisualizer(pairs(), figures=False), []
     copy = Mirror.copy
